@@ -1,0 +1,48 @@
+use std::io::{IsTerminal, Write};
+
+use serde::Serialize;
+
+use crate::{Error, ErrorKind};
+
+/// Where a command's words go: for a person on standard output, or with `--json` one document there and the rest on
+/// standard error.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Output {
+    json: bool,
+}
+
+impl Output {
+    pub(crate) fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    pub(crate) fn is_json(self) -> bool {
+        self.json
+    }
+
+    /// Whether a person watches: progress bars and colours are for them only.
+    pub(crate) fn is_terminal(self) -> bool {
+        !self.json && std::io::stdout().is_terminal()
+    }
+
+    /// A line for a person: standard output, or standard error when that is taken by the JSON document.
+    pub(crate) fn say(self, line: impl AsRef<str>) {
+        // A reader that went away (`| head`) is no reason to fail.
+        let _ = if self.json {
+            writeln!(std::io::stderr().lock(), "{}", line.as_ref())
+        } else {
+            writeln!(std::io::stdout().lock(), "{}", line.as_ref())
+        };
+    }
+
+    /// The one JSON document of `--json`; nothing without it.
+    pub(crate) fn document(self, document: &impl Serialize) -> crate::Result<()> {
+        if self.json {
+            let text = serde_json::to_string_pretty(document).map_err(|error| {
+                Error::new(ErrorKind::Internal, "a report could not be written as JSON").with_source(error)
+            })?;
+            let _ = writeln!(std::io::stdout().lock(), "{text}");
+        }
+        Ok(())
+    }
+}
