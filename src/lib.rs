@@ -1,7 +1,9 @@
 //! Typed, versioned, encrypted objects in Elasticsearch.
 
+pub mod document;
 pub mod environment;
 mod error;
+pub mod model;
 
 #[cfg(feature = "cli")]
 pub mod cli;
