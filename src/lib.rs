@@ -1,5 +1,6 @@
 //! Typed, versioned, encrypted objects in Elasticsearch.
 
+pub mod cluster;
 pub mod document;
 pub mod environment;
 mod error;
