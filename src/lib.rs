@@ -2,6 +2,7 @@
 
 pub mod cluster;
 pub mod document;
+pub mod encryption;
 pub mod environment;
 mod error;
 pub mod model;
