@@ -5,6 +5,7 @@ pub mod document;
 pub mod encryption;
 pub mod environment;
 mod error;
+pub mod layout;
 pub mod model;
 
 #[cfg(feature = "cli")]
