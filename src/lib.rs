@@ -4,6 +4,8 @@ pub mod document;
 pub mod environment;
 mod error;
 pub mod model;
+pub mod registry;
+pub mod tokens;
 
 #[cfg(feature = "cli")]
 pub mod cli;
