@@ -7,6 +7,8 @@ pub mod environment;
 mod error;
 pub mod layout;
 pub mod model;
+pub mod registry;
+pub mod tokens;
 
 #[cfg(feature = "cli")]
 pub mod cli;
