@@ -1,6 +1,7 @@
 //! Typed, versioned, encrypted objects in Elasticsearch.
 
 pub mod cluster;
+mod conversion;
 pub mod document;
 pub mod encryption;
 pub mod environment;
