@@ -1,8 +1,12 @@
 //! Typed, versioned, encrypted objects in Elasticsearch.
 
+pub mod cluster;
+mod conversion;
 pub mod document;
+pub mod encryption;
 pub mod environment;
 mod error;
+pub mod layout;
 pub mod model;
 pub mod registry;
 pub mod tokens;
