@@ -37,7 +37,7 @@ pub(super) fn as_returned(mapping: &Value) -> Value {
 }
 
 /// A mapping as one entry a leaf: `properties.connectorId.type` → `keyword`.
-pub type FlatMapping = BTreeMap<String, Value>;
+pub(super) type FlatMapping = BTreeMap<String, Value>;
 
 /// The entries of `mapping`.
 pub(super) fn flatten(mapping: &Value) -> FlatMapping {

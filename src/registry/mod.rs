@@ -2,9 +2,11 @@
 //! file, place and cure, and put together in a [`Registry`]. Apart from [`read_definitions`] nothing here does I/O.
 
 mod builder;
+mod check;
 mod definition;
 mod definition_file;
 mod digest;
+mod lock;
 mod mapping;
 mod problem;
 mod read;
@@ -18,8 +20,9 @@ use serde_json::Value;
 use crate::model::Transforms;
 
 pub use builder::RegistryBuilder;
+pub use check::{CheckReport, CheckViolation, Rule, UnreleasedVersion, UsedWaiver, check};
 pub use definition::TypeDefinition;
-pub use mapping::FlatMapping;
+pub use lock::{FixedProperties, Lock, LockedType, LockedVersion};
 pub use problem::{DefinitionProblem, DefinitionProblems};
 pub use read::read_definitions;
 
