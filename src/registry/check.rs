@@ -187,10 +187,10 @@ impl Findings<'_> {
         for version in self.definition.versions() {
             match locked.and_then(|locked| locked.versions.get(&version.number)) {
                 Some(released) => self.check_version(version, released),
-                None => self.report.unreleased.push(UnreleasedVersion {
-                    type_name: self.definition.name().to_owned(),
-                    version: version.number,
-                }),
+                None => self
+                    .report
+                    .unreleased
+                    .push(UnreleasedVersion { type_name: self.definition.name().to_owned(), version: version.number }),
             }
         }
         let Some(locked) = locked else { return };
