@@ -1,5 +1,6 @@
 //! The command line: one file a command. Its names, JSON keys and exit codes are a contract (`docs/command-line.md`).
 
+mod check;
 mod exit;
 mod output;
 
@@ -9,6 +10,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 pub use exit::Exit;
 use output::Output;
+
+use crate::Result;
 
 /// Typed, versioned, encrypted objects in Elasticsearch.
 #[derive(Debug, Parser)]
@@ -29,7 +32,9 @@ pub(crate) struct Global {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    Check(check::Arguments),
+}
 
 /// Runs the command line with the process's arguments and gives its exit code.
 pub fn run() -> ExitCode {
@@ -42,12 +47,20 @@ pub fn run() -> ExitCode {
             return exit.into();
         }
     };
-    let _output = Output::new(arguments.global.json);
-    match arguments.command {
-        None => {
-            let _ = Arguments::command().print_help();
-            Exit::Done.into()
-        }
-        Some(command) => match command {},
+    let output = Output::new(arguments.global.json);
+    let Some(command) = arguments.command else {
+        let _ = Arguments::command().print_help();
+        return Exit::Done.into();
+    };
+    let exit = run_command(&command, output).unwrap_or_else(|error| {
+        output.failure(&error);
+        Exit::Failed
+    });
+    exit.into()
+}
+
+fn run_command(command: &Command, output: Output) -> Result<Exit> {
+    match command {
+        Command::Check(arguments) => check::run(arguments, output),
     }
 }

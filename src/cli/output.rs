@@ -35,6 +35,16 @@ impl Output {
         };
     }
 
+    /// Why the command failed: for a person on standard error, and with `--json` as the one document.
+    pub(crate) fn failure(self, error: &Error) {
+        let _ = writeln!(std::io::stderr().lock(), "error: {error}");
+        let report = serde_json::json!({
+            "error": { "kind": error.kind().as_str(), "message": error.message(), "cure": error.cure() }
+        });
+        // A report of plain strings can always be written.
+        let _ = self.document(&report);
+    }
+
     /// The one JSON document of `--json`; nothing without it.
     pub(crate) fn document(self, document: &impl Serialize) -> crate::Result<()> {
         if self.json {
