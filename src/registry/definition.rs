@@ -172,19 +172,7 @@ impl TypeDefinition {
             "identity": self.identity,
             "mapping": self.mapping,
             "number": version.number,
-            "version": version_content(version),
+            "content": version.content_digest,
         }))
     }
-}
-
-/// What the file of a model version says, defaults filled in.
-pub(super) fn version_content(version: &ModelVersion) -> Value {
-    json!({
-        "changes": version.changes,
-        "create": version.create.schema(),
-        "forward": version.forward.as_ref().map(|forward| forward.schema()),
-        "encrypted": version.sets.encrypted,
-        "bound": version.sets.bound,
-        "waivers": version.waivers,
-    })
 }

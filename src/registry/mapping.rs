@@ -110,3 +110,44 @@ pub(super) fn of_index<'a>(types: impl IntoIterator<Item = (&'a str, &'a Value)>
     }
     json!({ "dynamic": "strict", "properties": properties })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mappings_take_the_form_in_which_the_server_returns_them() {
+        let table = [
+            (json!({ "dynamic": false, "properties": {} }), json!({ "type": "object", "dynamic": "false" })),
+            (
+                json!({ "dynamic": "strict", "properties": { "a": { "type": "object", "properties": { "b": { "type": "long" } } } } }),
+                json!({ "dynamic": "strict", "properties": { "a": { "properties": { "b": { "type": "long" } } } } }),
+            ),
+            (
+                json!({ "properties": { "type": { "type": "nested", "dynamic": false, "properties": { "dynamic": { "type": "ip" } } } } }),
+                json!({ "properties": { "type": { "type": "nested", "dynamic": "false", "properties": { "dynamic": { "type": "ip" } } } } }),
+            ),
+        ];
+        for (given, returned) in table {
+            assert_eq!(as_returned(&given), returned);
+            assert_eq!(as_returned(&returned), returned, "once more changes nothing");
+        }
+    }
+
+    #[test]
+    fn an_object_that_gets_its_first_field_loses_no_entry() {
+        let before = flatten(&json!({ "dynamic": false, "properties": { "a": { "type": "object" } } }));
+        let after =
+            flatten(&json!({ "dynamic": false, "properties": { "a": { "properties": { "b": { "type": "ip" } } } } }));
+        assert!(before.iter().all(|(entry, value)| after.get(entry) == Some(value)), "{before:?} {after:?}");
+        assert_eq!(after.get("properties.a.properties.b.type"), Some(&json!("ip")));
+    }
+
+    #[test]
+    fn entries_belong_to_fields_by_whole_names() {
+        let path: AttributePath = "a.b".parse().expect("a path");
+        assert!(is_of_field("properties.a.properties.b.type", &path));
+        assert!(!is_of_field("properties.a.properties.bc.type", &path));
+        assert!(!is_of_field("properties.a.type", &path));
+    }
+}
