@@ -143,9 +143,4 @@ mod tests {
             assert!(!belongs_to_transport(jar), "{jar}");
         }
     }
-
-    #[test]
-    fn the_project_takes_its_version_from_outside() {
-        assert!(POM.contains("<version>${elasticsearch.version}</version>"));
-    }
 }

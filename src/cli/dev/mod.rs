@@ -52,7 +52,7 @@ enum Command {
 }
 
 pub(super) async fn run(arguments: &Arguments, environment: &Environment, output: Output) -> Result<Exit> {
-    let server = DevServer::new(&arguments.dir, environment, output)?;
+    let server = DevServer::new(&arguments.dir, environment.clock(), output)?;
     let begun = environment.clock().monotonic();
     let (status, exit) = match &arguments.command {
         Command::Up(options) => {
@@ -91,7 +91,7 @@ fn describe(status: &Status, output: Output) {
         ));
     }
     for NodeStatus { name, pid, http_port, healthy } in &status.nodes {
-        let process = pid.map_or("never started".to_owned(), |pid| format!("process {pid}"));
+        let process = pid.map_or("ended".to_owned(), |pid| format!("process {pid}"));
         let health = if *healthy { "healthy" } else { "not answering" };
         output.say(format!("  {name}: {process}, port {http_port}, {health}"));
     }
