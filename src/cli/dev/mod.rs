@@ -53,15 +53,8 @@ enum Command {
 
 pub(super) async fn run(arguments: &Arguments, environment: &Environment, output: Output) -> Result<Exit> {
     let server = DevServer::new(&arguments.dir, environment.clock(), output)?;
-    let begun = environment.clock().monotonic();
     let (status, exit) = match &arguments.command {
-        Command::Up(options) => {
-            let status = server.up(options).await?;
-            let took = environment.clock().monotonic().saturating_sub(begun);
-            let url = status.url.as_deref().unwrap_or_default();
-            output.say(format!("ready at {url} after {:.1} s", took.as_secs_f64()));
-            (status, Exit::Done)
-        }
+        Command::Up(options) => (server.up(options).await?, Exit::Done),
         Command::Down { delete_data } => {
             let status = server.down(*delete_data).await?;
             output.say(if *delete_data { "stopped, and its data removed" } else { "stopped" });

@@ -102,13 +102,16 @@ fn observe(pid: u32) -> Option<Observed> {
     in_ps_line(&String::from_utf8_lossy(&output.stdout))
 }
 
-/// `/proc/<pid>/stat`, proc_pid_stat(5): the third field is the state, the 22nd the ticks from the start of the machine
-/// to that of the process. The second is a name in brackets that may itself hold blanks and brackets.
+/// `/proc/<pid>/stat`, proc_pid_stat(5): the third field is the state, the 20th the number of threads, the 22nd the ticks
+/// from the start of the machine to that of the process. The second is a name in brackets that may itself hold blanks and
+/// brackets.
 fn in_proc_stat(stat: &str, boot: &str) -> Option<Observed> {
     let (_, after_name) = stat.rsplit_once(')')?;
-    let state = after_name.split_whitespace().next()?;
-    let ticks = after_name.split_whitespace().nth(19)?;
-    Some(Observed { ended: matches!(state, "Z" | "X"), started: format!("{boot} {ticks}") })
+    let fields: Vec<&str> = after_name.split_whitespace().collect();
+    let (state, threads, ticks) = (fields.first()?, fields.get(17)?, fields.get(19)?);
+    // The state is that of the first thread. While others still end, the process keeps its ports and its data.
+    let ended = matches!(*state, "Z" | "X") && matches!(*threads, "0" | "1");
+    Some(Observed { ended, started: format!("{boot} {ticks}") })
 }
 
 fn in_ps_line(line: &str) -> Option<Observed> {
@@ -130,10 +133,13 @@ mod tests {
 
     #[test]
     fn proc_stat_is_read() {
-        let stat = |state: &str| format!("42 (a) b) {state} 1 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 777 9 10");
+        let stat = |state: &str, threads: u8| {
+            format!("42 (a) b) {state} 1 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 {threads} 0 777 9 10")
+        };
         let observed = |ended| Some(Observed { ended, started: "boot 777".into() });
-        assert_eq!(in_proc_stat(&stat("S"), "boot"), observed(false));
-        assert_eq!(in_proc_stat(&stat("Z"), "boot"), observed(true));
+        assert_eq!(in_proc_stat(&stat("S", 1), "boot"), observed(false));
+        assert_eq!(in_proc_stat(&stat("Z", 1), "boot"), observed(true));
+        assert_eq!(in_proc_stat(&stat("Z", 7), "boot"), observed(false));
         for garbage in ["", "42", "42 (a", "42 (a) S 1 2"] {
             assert_eq!(in_proc_stat(garbage, "boot"), None, "{garbage}");
         }

@@ -72,17 +72,29 @@ impl<'a> DevServer<'a> {
     /// missing; `Unavailable` if the server cannot be fetched or does not start.
     pub(crate) async fn up(&self, options: &UpOptions) -> Result<Status> {
         let _lock = self.lock().await?;
-        match self.usable_state() {
+        let begun = self.clock.monotonic();
+        let started = match self.usable_state() {
             Some(mut state) => {
                 let differences = options.differences(&state);
                 if !differences.is_empty() {
                     return Err(other_settings(&state, &differences));
                 }
-                self.revive(&mut state, options).await?;
+                self.revive(&mut state).await?
             }
-            None => self.start_anew(options).await?,
+            None => {
+                self.start_anew(options).await?;
+                true
+            }
+        };
+        let status = self.status().await?;
+        let url = status.url.as_deref().unwrap_or_default();
+        if started {
+            let took = self.clock.monotonic().saturating_sub(begun);
+            self.output.say(format!("ready at {url} after {:.1} s", took.as_secs_f64()));
+        } else {
+            self.output.say(format!("already running at {url}"));
         }
-        self.status().await
+        Ok(status)
     }
 
     /// Stops every node and waits until none is left. With `delete_data` their data is removed too.
@@ -144,25 +156,28 @@ impl<'a> DevServer<'a> {
         Some(state)
     }
 
-    /// Replaces the nodes of a running server that ended or do not answer.
-    async fn revive(&self, state: &mut State, options: &UpOptions) -> Result<()> {
+    /// Replaces the nodes of a running server that ended or do not answer. Tells whether there were any.
+    async fn revive(&self, state: &mut State) -> Result<bool> {
         for node in &state.nodes {
             let Some(process) = node.process.as_ref().filter(|process| process.is_alive()) else { continue };
-            if !self.answers_in_time(node).await {
+            // It may also have ended meanwhile.
+            if !self.answers_in_time(node).await && process.is_alive() {
                 self.output.say(format!("{} runs but does not answer; replacing it", node.name));
                 process.kill(self.clock).await?;
             }
         }
         let ended: Vec<&NodeRecord> = state.nodes.iter().filter(|node| !node.is_alive()).collect();
-        if ended.is_empty() {
-            self.output.say("the server is already running");
-            return Ok(self.launcher().wait_until_ready(state, &mut []).await?);
+        for node in &ended {
+            ports::require_free(node.http_port)?;
+            ports::require_free(node.transport_port)?;
         }
-        if ended.iter().any(|node| !ports::is_free(node.http_port) || !ports::is_free(node.transport_port)) {
-            return self.start_anew(options).await;
+        if ended.is_empty() {
+            self.launcher().wait_until_ready(state, &mut []).await?;
+            return Ok(false);
         }
         let (home, jdk) = self.prerequisites(&state.version).await?;
-        Ok(self.launcher().start_missing(state, &home, &jdk).await?)
+        self.launcher().start_missing(state, &home, &jdk).await?;
+        Ok(true)
     }
 
     async fn answers_in_time(&self, node: &NodeRecord) -> bool {
