@@ -9,6 +9,7 @@ mod error;
 pub mod layout;
 pub mod model;
 pub mod registry;
+pub mod repository;
 pub mod tokens;
 
 #[cfg(feature = "cli")]
