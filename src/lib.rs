@@ -8,6 +8,7 @@ pub mod environment;
 mod error;
 pub mod layout;
 pub mod model;
+mod objects;
 pub mod registry;
 pub mod repository;
 pub mod tokens;
@@ -16,3 +17,5 @@ pub mod tokens;
 pub mod cli;
 
 pub use error::{Error, ErrorKind, Result};
+pub use objects::{Change, Object, Objects, SecretAttributes};
+pub use repository::{Repository, SavedObject};

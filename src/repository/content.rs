@@ -1,12 +1,11 @@
 //! What may be written: the rules for ids, attributes and secrets, and the secrets' way into the stored form.
 
-use serde_json::Value;
 use uuid::{Uuid, Variant};
 
 use super::{ObjectKey, Repository, read};
 use crate::document::{Attributes, RootFields, StoredDocument};
 use crate::encryption::{Secret, Secrets};
-use crate::model::{VirtualVersion, Violation};
+use crate::model::{Violation, VirtualVersion};
 use crate::registry::TypeDefinition;
 use crate::{Error, Result};
 
@@ -112,7 +111,8 @@ pub(super) fn identity_of(definition: &TypeDefinition, attributes: &Attributes) 
 /// Refuses another value for an attribute from which the id is derived.
 pub(super) fn check_identity(definition: &TypeDefinition, before: &Attributes, after: &Attributes) -> Result<()> {
     let names = definition.identity().unwrap_or_default();
-    let changed: Vec<_> = names.iter().filter(|name| before.get(*name) != after.get(*name)).map(String::as_str).collect();
+    let changed: Vec<_> =
+        names.iter().filter(|name| before.get(*name) != after.get(*name)).map(String::as_str).collect();
     if changed.is_empty() {
         return Ok(());
     }
@@ -139,4 +139,3 @@ fn check_schema(definition: &TypeDefinition, key: &ObjectKey, attributes: &Attri
 pub(super) fn bound_changed(definition: &TypeDefinition, before: &Attributes, after: &Attributes) -> bool {
     definition.latest().sets.bound.iter().any(|name| before.get(name) != after.get(name))
 }
-

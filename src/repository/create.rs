@@ -4,7 +4,9 @@ use super::{ObjectKey, Repository, SavedObject, content, errors, read};
 use crate::Result;
 use crate::cluster::Refresh;
 use crate::conversion::Standing;
-use crate::document::{Attributes, Namespace, NamespaceKind, RawId, Reference, RootFields, StoredDocument, VersionToken};
+use crate::document::{
+    Attributes, Namespace, NamespaceKind, RawId, Reference, RootFields, StoredDocument, VersionToken,
+};
 use crate::encryption::{Secret, Secrets};
 use crate::registry::TypeDefinition;
 

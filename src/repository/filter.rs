@@ -128,8 +128,9 @@ impl Field {
     pub(super) fn path(&self, definition: &TypeDefinition, purpose: Use) -> Result<String> {
         match self {
             Self::Root(field) => Ok(field.as_str().to_owned()),
-            Self::Attribute(path) => searchable::check(definition, path, purpose)
-                .map(|()| format!("{}.{path}", definition.name())),
+            Self::Attribute(path) => {
+                searchable::check(definition, path, purpose).map(|()| format!("{}.{path}", definition.name()))
+            }
         }
     }
 }

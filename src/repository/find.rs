@@ -115,10 +115,7 @@ impl Find {
         match from.filter(|from| from.checked_add(self.per_page).is_some_and(|end| end <= MAX_RESULT_WINDOW)) {
             Some(from) => Ok(from),
             None => Err(Error::invalid(
-                format!(
-                    "page {} of {} objects reaches beyond the first {MAX_RESULT_WINDOW}",
-                    self.page, self.per_page
-                ),
+                format!("page {} of {} objects reaches beyond the first {MAX_RESULT_WINDOW}", self.page, self.per_page),
                 "ask for smaller pages, or narrow the filter: by a range of the field sorted by, say",
             )),
         }
@@ -146,9 +143,7 @@ impl Find {
                 format!("objects of several types cannot be sorted by the attribute {path:?}"),
                 "sort by a root field, or ask for one type",
             )),
-            (field, [definition, ..]) => {
-                Ok(Sort { field: field.path(definition, Use::Sort)?, direction: *direction })
-            }
+            (field, [definition, ..]) => Ok(Sort { field: field.path(definition, Use::Sort)?, direction: *direction }),
             (_, []) => Err(no_types()),
         };
         self.sort.iter().map(sort).collect()

@@ -27,6 +27,7 @@ use std::sync::Arc;
 use crate::Result;
 use crate::cluster::Cluster;
 use crate::conversion::Conversion;
+use crate::document::RawId;
 use crate::encryption::EncryptionService;
 use crate::environment::Environment;
 use crate::layout::{IndexNames, Prefix};
@@ -100,6 +101,17 @@ impl Repository {
         let reachable = |definition: &&Arc<TypeDefinition>| !definition.hidden() || self.included.contains(type_name);
         let definition = self.shared.registry.get(type_name).filter(reachable);
         definition.map(Arc::as_ref).ok_or_else(|| errors::unavailable_type(type_name))
+    }
+
+    /// Refuses a type that this repository does not reach.
+    pub(crate) fn check_type(&self, type_name: &str) -> Result<()> {
+        self.definition(type_name).map(drop)
+    }
+
+    /// The `_id` of the document at `key`.
+    pub(crate) fn raw_id(&self, key: &ObjectKey) -> Result<RawId> {
+        let definition = self.definition(&key.type_name)?;
+        RawId::new(definition.name(), definition.namespace_kind(), &key.namespace, &key.id)
     }
 
     fn names(&self, definition: &TypeDefinition) -> IndexNames {

@@ -126,8 +126,7 @@ impl Repository {
     pub async fn replace(&self, request: Replace) -> Result<SavedObject> {
         let definition = self.definition(&request.key.type_name)?;
         if let Over::Read(read) = &request.over {
-            let done =
-                self.replace_over(definition, &request, read.root.clone(), &read.identity, read.version).await?;
+            let done = self.replace_over(definition, &request, read.root.clone(), &read.identity, read.version).await?;
             return done.ok_or_else(|| errors::changed(&request.key));
         }
         let mut attempts = match request.over {

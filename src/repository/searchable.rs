@@ -44,7 +44,9 @@ pub(super) fn check(definition: &TypeDefinition, path: &str, purpose: Use) -> Re
         let usable = usable(definition, purpose);
         let cure = match usable.is_empty() {
             true => "add it to the type's mapping with a new model version".to_owned(),
-            false => format!("use one of {}, or add it to the type's mapping with a new model version", usable.join(", ")),
+            false => {
+                format!("use one of {}, or add it to the type's mapping with a new model version", usable.join(", "))
+            }
         };
         Err(Error::invalid(format!("the attribute {path:?} of the type {} {why}", definition.name()), cure))
     };

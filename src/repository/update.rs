@@ -3,12 +3,12 @@ use std::collections::BTreeMap;
 use super::attempts::Attempts;
 use super::read::Loaded;
 use super::{ObjectKey, Repository, SavedObject, content, errors, read};
+use crate::Result;
 use crate::cluster::Refresh;
 use crate::conversion::{self, Standing};
 use crate::document::{Attributes, Reference, RootFields, StoredDocument, VersionToken};
 use crate::encryption::{Secret, Secrets};
 use crate::registry::TypeDefinition;
-use crate::Result;
 
 /// Which object is to be changed.
 #[derive(Debug, Clone)]
