@@ -4,6 +4,19 @@ use serde::Serialize;
 
 use crate::{Error, ErrorKind};
 
+/// The document of a command that failed before it had anything else to report.
+#[derive(Serialize)]
+struct Failure<'a> {
+    error: Cause<'a>,
+}
+
+#[derive(Serialize)]
+struct Cause<'a> {
+    kind: ErrorKind,
+    message: &'a str,
+    cure: Option<&'a str>,
+}
+
 /// Where a command's words go: for a person on standard output, or with `--json` one document there and the rest on
 /// standard error.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +46,14 @@ impl Output {
         } else {
             writeln!(std::io::stdout().lock(), "{}", line.as_ref())
         };
+    }
+
+    /// Why the command failed: for a person on standard error, and with `--json` as the one document.
+    pub(crate) fn failure(self, error: &Error) {
+        let _ = writeln!(std::io::stderr().lock(), "error: {error}");
+        let report = Failure { error: Cause { kind: error.kind(), message: error.message(), cure: error.cure() } };
+        // A report of plain strings can always be written.
+        let _ = self.document(&report);
     }
 
     /// The one JSON document of `--json`; nothing without it.
