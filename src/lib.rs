@@ -9,10 +9,14 @@ mod error;
 pub mod layout;
 pub mod migrate;
 pub mod model;
+mod objects;
 pub mod registry;
+pub mod repository;
 pub mod tokens;
 
 #[cfg(feature = "cli")]
 pub mod cli;
 
 pub use error::{Error, ErrorKind, Result};
+pub use objects::{Change, Object, Objects, SecretAttributes};
+pub use repository::{Repository, SavedObject};

@@ -1,5 +1,6 @@
 //! The command line: one file a command. Its names, JSON keys and exit codes are a contract (`docs/command-line.md`).
 
+mod check;
 mod connection;
 mod dev;
 mod exit;
@@ -42,6 +43,7 @@ pub(crate) struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Check(check::Arguments),
     Dev(dev::Arguments),
     Migrate(migrate::Arguments),
     /// Say what is stored, and what a migration would do
@@ -79,6 +81,7 @@ fn run_command(command: &Command, connection: &connection::Connection, output: O
     let environment = Environment::system();
     runtime.block_on(async {
         match command {
+            Command::Check(arguments) => check::run(arguments, connection, output),
             Command::Dev(arguments) => dev::run(arguments, &environment, output).await,
             Command::Migrate(arguments) => migrate::run(arguments, connection, &environment, output).await,
             Command::Status => status::run(connection, &environment, output).await,

@@ -2,7 +2,14 @@ use std::io::{IsTerminal, Write};
 
 use serde::Serialize;
 
+use crate::migrate::ReportedError;
 use crate::{Error, ErrorKind};
+
+/// The document of a command that failed before it had anything else to report.
+#[derive(Serialize)]
+struct Failure {
+    error: ReportedError,
+}
 
 /// Where a command's words go: for a person on standard output, or with `--json` one document there and the rest on
 /// standard error.
@@ -38,9 +45,7 @@ impl Output {
     /// Why the command failed: for a person on standard error, and with `--json` as the one document.
     pub(crate) fn failure(self, error: &Error) {
         let _ = writeln!(std::io::stderr().lock(), "error: {error}");
-        let report = serde_json::json!({
-            "error": { "kind": error.kind().as_str(), "message": error.message(), "cure": error.cure() }
-        });
+        let report = Failure { error: error.into() };
         // A report of plain strings can always be written.
         let _ = self.document(&report);
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{Blocker, Way};
-use crate::Error;
+use crate::{Error, ErrorKind};
 
 /// How many bad documents a report names; [`Report::bad_total`] counts all.
 pub(super) const MAX_BAD_NAMED: usize = 1_000;
@@ -51,8 +51,8 @@ pub struct Report {
 /// An error as reports show it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ReportedError {
-    /// [`ErrorKind`](crate::ErrorKind) in snake case.
-    pub kind: String,
+    /// What a caller can do about it.
+    pub kind: ErrorKind,
     /// What was wrong.
     pub message: String,
     /// What the reader can do about it; empty if that is not known.
@@ -62,10 +62,16 @@ pub struct ReportedError {
 impl From<&Error> for ReportedError {
     fn from(error: &Error) -> Self {
         Self {
-            kind: error.kind().as_str().to_owned(),
+            kind: error.kind(),
             message: error.message().to_owned(),
             cure: error.cure().unwrap_or_default().to_owned(),
         }
+    }
+}
+
+impl From<&ReportedError> for Error {
+    fn from(reported: &ReportedError) -> Self {
+        Self::new(reported.kind, &*reported.message).with_cure(&*reported.cure)
     }
 }
 

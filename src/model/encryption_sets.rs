@@ -24,10 +24,6 @@ pub struct EncryptedAttribute {
 }
 
 impl EncryptionSets {
-    /// The most attributes that can be bound: AES-SIV authenticates 126 components, of which each bound attribute takes
-    /// two and the envelope itself six.
-    pub const MAX_BOUND: usize = 60;
-
     /// Whether anything is encrypted.
     pub fn is_empty(&self) -> bool {
         self.encrypted.is_empty()

@@ -17,6 +17,8 @@ pub struct ModelVersion {
     pub sets: EncryptionSets,
     /// The rules that it is exempt from, with the reason.
     pub waivers: Vec<Waiver>,
+    /// SHA-256 of what its file says, white space and the order of keys aside.
+    pub content_digest: String,
 }
 
 /// The exemption of some attributes of a model version from a rule of `saved-objects check`.
@@ -38,6 +40,15 @@ pub enum WaivableRule {
     /// An attribute becomes bound in one version and may be written from the next on: software of the version before
     /// it does not bind the attribute, so it could not open the secrets of a document that has it.
     TwoReleases,
+}
+
+impl WaivableRule {
+    /// The rule's name in definitions and reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TwoReleases => "two_releases",
+        }
+    }
 }
 
 impl ModelVersion {

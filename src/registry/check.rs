@@ -36,6 +36,21 @@ pub enum Rule {
     RemovedName,
 }
 
+impl Rule {
+    /// The rule's name in reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Definition => "definition",
+            Self::Released => "released",
+            Self::AdditiveMapping => "additive_mapping",
+            Self::MappingVersion => "mapping_version",
+            Self::TwoReleases => "two_releases",
+            Self::UnusedWaiver => "unused_waiver",
+            Self::RemovedName => "removed_name",
+        }
+    }
+}
+
 /// Where a definition breaks a rule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CheckViolation {

@@ -3,8 +3,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::definition::version_content;
-use super::{TypeDefinition, digest, mapping};
+use super::{TypeDefinition, mapping};
 use crate::document::NamespaceKind;
 use crate::model::{Change, ModelVersion};
 use crate::{Error, ErrorKind, Result};
@@ -113,7 +112,7 @@ impl FixedProperties {
 impl LockedVersion {
     pub(super) fn of(definition: &TypeDefinition, version: &ModelVersion) -> Self {
         Self {
-            digest: digest::json(&version_content(version)),
+            digest: version.content_digest.clone(),
             mapping: mapping_at(definition, version.number),
             fields: version.create.fields().into_iter().collect(),
         }

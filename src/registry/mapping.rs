@@ -75,6 +75,20 @@ fn flatten_field(field: &Map<String, Value>, path: &str, flat: &mut FlatMapping)
     }
 }
 
+/// Takes `properties` out of `mapping`; an object goes when its last property does.
+pub(super) fn remove_properties(mapping: &mut Value, properties: &Map<String, Value>) {
+    let Some(fields) = mapping.get_mut("properties").and_then(Value::as_object_mut) else { return };
+    for (name, removed) in properties {
+        let Some(field) = fields.get_mut(name) else { continue };
+        if let Some(inner) = removed.get("properties").and_then(Value::as_object) {
+            remove_properties(field, inner);
+        }
+        if field.get("properties").and_then(Value::as_object).is_none_or(Map::is_empty) {
+            fields.remove(name);
+        }
+    }
+}
+
 /// Whether the entry `entry` of a flat mapping belongs to the field at `path`.
 pub(super) fn is_of_field(entry: &str, path: &AttributePath) -> bool {
     let field = format!("properties.{}", path.to_string().replace('.', ".properties."));
@@ -109,4 +123,54 @@ pub(super) fn of_index<'a>(types: impl IntoIterator<Item = (&'a str, &'a Value)>
         add(name, as_returned(mapping));
     }
     json!({ "dynamic": "strict", "properties": properties })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mappings_take_the_form_in_which_the_server_returns_them() {
+        let table = [
+            (json!({ "dynamic": false, "properties": {} }), json!({ "type": "object", "dynamic": "false" })),
+            (
+                json!({ "dynamic": "strict", "properties": { "a": { "type": "object", "properties": { "b": { "type": "long" } } } } }),
+                json!({ "dynamic": "strict", "properties": { "a": { "properties": { "b": { "type": "long" } } } } }),
+            ),
+            (
+                json!({ "properties": { "type": { "type": "nested", "dynamic": false, "properties": { "dynamic": { "type": "ip" } } } } }),
+                json!({ "properties": { "type": { "type": "nested", "dynamic": "false", "properties": { "dynamic": { "type": "ip" } } } } }),
+            ),
+        ];
+        for (given, returned) in table {
+            assert_eq!(as_returned(&given), returned);
+            assert_eq!(as_returned(&returned), returned, "once more changes nothing");
+        }
+    }
+
+    #[test]
+    fn an_object_that_gets_its_first_field_loses_no_entry() {
+        let before = flatten(&json!({ "dynamic": false, "properties": { "a": { "type": "object" } } }));
+        let after =
+            flatten(&json!({ "dynamic": false, "properties": { "a": { "properties": { "b": { "type": "ip" } } } } }));
+        assert!(before.iter().all(|(entry, value)| after.get(entry) == Some(value)), "{before:?} {after:?}");
+        assert_eq!(after.get("properties.a.properties.b.type"), Some(&json!("ip")));
+    }
+
+    #[test]
+    fn removing_properties_leaves_the_others() {
+        let mut mapping =
+            json!({ "properties": { "a": { "type": "ip" }, "o": { "properties": { "b": {}, "c": {} } } } });
+        let added = json!({ "a": { "type": "ip" }, "o": { "properties": { "b": {} } }, "unknown": {} });
+        remove_properties(&mut mapping, added.as_object().expect("an object"));
+        assert_eq!(mapping, json!({ "properties": { "o": { "properties": { "c": {} } } } }));
+    }
+
+    #[test]
+    fn entries_belong_to_fields_by_whole_names() {
+        let path: AttributePath = "a.b".parse().expect("a path");
+        assert!(is_of_field("properties.a.properties.b.type", &path));
+        assert!(!is_of_field("properties.a.properties.bc.type", &path));
+        assert!(!is_of_field("properties.a.type", &path));
+    }
 }

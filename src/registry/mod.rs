@@ -11,6 +11,8 @@ mod mapping;
 mod problem;
 mod read;
 mod rules;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -82,5 +84,74 @@ impl Registry {
     pub fn index_mapping(&self, group: &str) -> Value {
         let types = self.types().filter(|definition| definition.group() == group);
         mapping::of_index(types.map(|definition| (definition.name(), definition.mapping())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::testing::{note, read, version};
+    use super::*;
+
+    fn type_called(name: &str, keys: serde_json::Value) -> TypeDefinition {
+        let mut file = note(keys);
+        file["type"] = json!(name);
+        read(&file, &[version(json!({}))]).expect("valid")
+    }
+
+    #[test]
+    fn names_are_given_once() {
+        let table = [
+            (false, "the type `note` is registered twice"),
+            (true, "the type `note` has the name of a removed type; give it another name"),
+        ];
+        for (removed, message) in table {
+            let other = type_called("note", json!({ "removed": removed }));
+            let built = Registry::builder().with([type_called("note", json!({})), other]).build();
+            let error = built.expect_err("two of one name");
+            assert!(error.to_string().contains(message), "{error}");
+        }
+        let twice = Registry::builder().transform("t", |_| Ok(())).transform("t", |_| Ok(())).build();
+        assert!(twice.expect_err("two of one name").to_string().contains("`t` is registered twice"));
+    }
+
+    #[test]
+    fn removed_types_only_reserve_their_name() {
+        let removed = type_called("old", json!({ "removed": true, "group": "attic" }));
+        let registry = Registry::builder().with([removed, type_called("note", json!({}))]).build().expect("valid");
+        assert!(registry.get("old").is_none());
+        assert_eq!(registry.types().map(|definition| definition.name()).collect::<Vec<_>>(), ["note"]);
+        assert_eq!(registry.removed_types().map(|definition| definition.name()).collect::<Vec<_>>(), ["old"]);
+        assert_eq!(registry.groups().into_keys().collect::<Vec<_>>(), ["notes"]);
+    }
+
+    #[test]
+    fn transforms_that_nobody_registered_are_named() {
+        let with_transform = json!({ "changes": [{ "type": "transform", "name": "upper-case" }] });
+        let definition = read(&note(json!({})), &[version(json!({})), version(with_transform)]).expect("valid");
+        let builder = || Registry::builder().with([definition.clone()]);
+        let missing = builder().build().expect("valid");
+        assert_eq!(missing.missing_transforms().into_iter().collect::<Vec<_>>(), ["upper-case"]);
+        let present = builder().transform("upper-case", |_| Ok(())).build().expect("valid");
+        assert!(present.missing_transforms().is_empty());
+    }
+
+    #[test]
+    fn the_index_mapping_holds_the_types_of_the_group_only() {
+        let other = type_called("other", json!({ "group": "others" }));
+        let registry = Registry::builder().with([type_called("note", json!({})), other]).build().expect("valid");
+        let mapping = registry.index_mapping("notes");
+        assert_eq!(mapping["dynamic"], "strict");
+        assert_eq!(
+            mapping["properties"]["note"],
+            json!({ "dynamic": "false", "properties": { "title": { "type": "keyword" } } })
+        );
+        assert!(mapping["properties"].get("other").is_none());
+        assert_eq!(mapping["properties"]["typeMigrationVersion"], json!({ "type": "keyword" }));
+        // Every root field of documents can be indexed; `migrationVersion` is only of engines before model versions.
+        for field in crate::document::ROOT_FIELDS.iter().filter(|field| **field != "migrationVersion") {
+            assert!(mapping["properties"].get(*field).is_some(), "{field}");
+        }
     }
 }

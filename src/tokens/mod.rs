@@ -3,4 +3,4 @@
 
 mod types;
 
-pub use types::types;
+pub use types::{released, types};

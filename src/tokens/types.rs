@@ -1,5 +1,5 @@
 use crate::Result;
-use crate::registry::TypeDefinition;
+use crate::registry::{Lock, TypeDefinition};
 
 /// The name and the text of a definition file, compiled in.
 macro_rules! file {
@@ -35,6 +35,15 @@ pub fn types() -> Result<Vec<TypeDefinition>> {
             TypeDefinition::from_json(name, text, &versions)
         })
         .collect()
+}
+
+/// What of the two types has been released.
+///
+/// # Errors
+/// None in a released library: its tests read the same file.
+pub fn released() -> Result<Lock> {
+    let (name, text) = file!("model_versions/released.lock.json");
+    Lock::from_json(name, text)
 }
 
 #[cfg(test)]

@@ -1,8 +1,6 @@
 use std::process::{Command, Output};
 
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 /// The real Elasticsearch of this test run. It stops with this process, however that ends.
 pub(crate) struct Server {
@@ -71,22 +69,13 @@ pub(crate) struct Request<'a> {
     pub(crate) body: Option<Value>,
 }
 
-/// The answer's JSON.
+/// The answer's JSON, whatever its status.
 pub(crate) async fn send(url: &str, request: Request<'_>) -> Value {
-    let host = url.strip_prefix("http://").expect("the test server speaks HTTP").trim_end_matches('/');
-    let body = request.body.map(|body| body.to_string()).unwrap_or_default();
-    // HTTP 1.0, so that the answer comes in one piece.
-    let text = format!(
-        "{} {} HTTP/1.0\r\nHost: {host}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-        request.method,
-        request.path,
-        body.len(),
-    );
-    let mut stream = TcpStream::connect(host).await.expect("the server listens");
-    stream.write_all(text.as_bytes()).await.expect("the server reads");
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).await.expect("the server answers");
-    let answer = String::from_utf8(answer).expect("the answer is UTF-8");
-    let (_, body) = answer.split_once("\r\n\r\n").expect("an HTTP answer");
-    serde_json::from_str(body).unwrap_or_else(|error| panic!("{} {}: {error}: {body}", request.method, request.path))
+    let method = request.method.parse().expect("an HTTP method");
+    let mut builder = reqwest::Client::new().request(method, format!("{url}{}", request.path));
+    if let Some(body) = &request.body {
+        builder = builder.json(body);
+    }
+    let answer = builder.send().await.expect("the server answers");
+    answer.json().await.unwrap_or_else(|error| panic!("{} {}: {error}", request.method, request.path))
 }

@@ -29,10 +29,17 @@ pub(super) async fn ensure(layout: &Layout, version: &Version, jdk: &Jdk, output
     files::remove_folder(&home)?;
     let unfinished = layout.installs().join(format!("{version}.unfinished-{}", std::process::id()));
     files::create_folder(&unfinished)?;
-    fetch(version, &unfinished).await?;
-    arrange(&unfinished, version, jdk).await?;
+    if let Err(error) = put_together(&unfinished, version, jdk).await {
+        files::remove_folder(&unfinished)?;
+        return Err(error);
+    }
     std::fs::rename(&unfinished, &home).map_err(|error| files::failed("write", &home, error))?;
     Ok(home)
+}
+
+async fn put_together(folder: &Path, version: &Version, jdk: &Jdk) -> Result<()> {
+    fetch(version, folder).await?;
+    arrange(folder, version, jdk).await
 }
 
 /// What an earlier run left when it was killed.
@@ -50,7 +57,8 @@ async fn fetch(version: &Version, folder: &Path) -> Result<()> {
     let pom = folder.join(POM_FILE);
     files::write(&pom, POM)?;
     let mut maven = Command::new("mvn");
-    maven.args(["--batch-mode", "--quiet", "-Dstyle.color=never", "--file"]).arg(&pom);
+    // "Update snapshots" also asks anew for what was missing the last time.
+    maven.args(["--batch-mode", "--quiet", "--update-snapshots", "-Dstyle.color=never", "--file"]).arg(&pom);
     maven.args(["dependency:copy-dependencies", "-DincludeScope=runtime"]);
     maven.arg(format!("-Delasticsearch.version={version}"));
     maven.arg(format!("-DoutputDirectory={}", folder.join("lib").display()));
@@ -68,7 +76,7 @@ async fn fetch(version: &Version, folder: &Path) -> Result<()> {
     }
     Err(Error::new(
         ErrorKind::Unavailable,
-        format!("Maven could not fetch Elasticsearch {version}:\n{}", tail(&finished)),
+        format!("Maven could not fetch Elasticsearch {version}: {}", maven_reason(&text_of(&finished))),
     )
     .with_cure(format!(
         "check that version {version} of org.elasticsearch.plugin:transport-netty4 is on Maven Central and that \
@@ -106,7 +114,7 @@ async fn descriptor_in(jar: &Path, folder: &Path, jdk: &Jdk) -> Result<String> {
     command.current_dir(folder).arg("xf").arg(&jar).arg(&name);
     let finished = command.output().await.map_err(|error| files::failed("run", &jdk.jar(), error))?;
     let descriptor = std::fs::read_to_string(folder.join(&name)).map_err(|error| {
-        Error::new(ErrorKind::Incompatible, format!("{} holds no {name}: {}", jar.display(), tail(&finished)))
+        Error::new(ErrorKind::Incompatible, format!("{} holds no {name}: {}", jar.display(), text_of(&finished).trim()))
             .with_cure("choose another --version")
             .with_source(error)
     })?;
@@ -119,9 +127,17 @@ fn without_module_name(descriptor: &str) -> String {
     descriptor.lines().filter(|line| !line.starts_with("modulename")).map(|line| format!("{line}\n")).collect()
 }
 
-fn tail(finished: &Finished) -> String {
-    let text = [finished.stdout.as_slice(), finished.stderr.as_slice()].concat();
-    files::last_lines_of(&String::from_utf8_lossy(&text), 12)
+/// What Maven says went wrong: its first paragraph of errors, without the hints about its own options that follow.
+fn maven_reason(output: &str) -> String {
+    let plain = output.replace("\u{1b}[0m", "");
+    let errors = plain.lines().filter_map(|line| line.trim_start().strip_prefix("[ERROR]"));
+    let paragraph: Vec<&str> = errors.map(str::trim).take_while(|line| !line.is_empty()).collect();
+    if paragraph.is_empty() { files::last_lines_of(&plain, 12) } else { paragraph.join("\n") }
+}
+
+fn text_of(finished: &Finished) -> String {
+    let bytes = [finished.stdout.as_slice(), finished.stderr.as_slice()].concat();
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(test)]
@@ -135,6 +151,14 @@ mod tests {
     }
 
     #[test]
+    fn mavens_reason_is_told_without_its_hints() {
+        let output = "\u{1b}[0m[ERROR] Failed to execute goal: no such artifact -> [Help 1]\n[ERROR] \n\
+                      [ERROR] Re-run Maven using the -X switch to enable full debug logging.\n";
+        assert_eq!(maven_reason(output), "Failed to execute goal: no such artifact -> [Help 1]");
+        assert_eq!(maven_reason("The JAVA_HOME variable is not defined\n"), "The JAVA_HOME variable is not defined");
+    }
+
+    #[test]
     fn the_transport_has_its_own_jars() {
         for jar in ["transport-netty4-9.2.2.jar", "netty-common-4.1.jar", "elasticsearch-ssl-config-9.2.2.jar"] {
             assert!(belongs_to_transport(jar), "{jar}");
@@ -142,10 +166,5 @@ mod tests {
         for jar in ["elasticsearch-9.2.2.jar", "lucene-core-10.3.2.jar", "elasticsearch-native-9.2.2.jar"] {
             assert!(!belongs_to_transport(jar), "{jar}");
         }
-    }
-
-    #[test]
-    fn the_project_takes_its_version_from_outside() {
-        assert!(POM.contains("<version>${elasticsearch.version}</version>"));
     }
 }

@@ -8,7 +8,7 @@ use super::node::{self, StartedNode, WaitingNode};
 use super::state::{NodeRecord, State};
 use super::{files, health};
 use crate::cli::output::Output;
-use crate::environment::{Clock, Environment};
+use crate::environment::Clock;
 use crate::{Error, ErrorKind, Result};
 
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -24,7 +24,7 @@ const LOG_LINES: usize = 15;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Launcher<'a> {
     pub(super) layout: &'a Layout,
-    pub(super) environment: &'a Environment,
+    pub(super) clock: &'a dyn Clock,
     pub(super) output: Output,
 }
 
@@ -51,10 +51,6 @@ impl From<StartFailure> for Error {
 }
 
 impl Launcher<'_> {
-    fn clock(&self) -> &dyn Clock {
-        self.environment.clock()
-    }
-
     fn folder(&self, cluster: &State, node: &NodeRecord) -> NodeFolder {
         self.layout.node(&cluster.version, cluster.nodes.len(), &node.name)
     }
@@ -71,7 +67,7 @@ impl Launcher<'_> {
         let mut waiting = Vec::new();
         for (node, folder) in missing.into_iter().zip(&folders) {
             self.output.say(format!("starting {} on port {} ...", node.name, node.http_port));
-            let started = node::spawn(&cluster, folder, home, jdk, self.environment.random_uuid()?.to_string())?;
+            let started = node::spawn(&cluster, folder, home, jdk)?;
             node.process = Some(started.process.clone());
             waiting.push(started);
         }
@@ -82,24 +78,29 @@ impl Launcher<'_> {
 
     /// Waits until no process has the data in any of `folders` open.
     pub(super) async fn wait_for_release_of(&self, folders: &[NodeFolder]) -> Result<()> {
-        let deadline = self.clock().monotonic() + RELEASE_PATIENCE;
+        let deadline = self.clock.monotonic() + RELEASE_PATIENCE;
         while let Some(folder) = folders.iter().find(|folder| node::uses_data(folder)) {
-            if self.clock().monotonic() > deadline {
+            if self.clock.monotonic() > deadline {
                 let message = format!("another process uses the data in {}", folder.data().display());
                 return Err(Error::new(ErrorKind::Conflict, message)
                     .with_cure("find it with `fuser` or `lsof` on the file `node.lock` there, and stop it"));
             }
-            self.clock().sleep(LOOK_EVERY).await;
+            self.clock.sleep(LOOK_EVERY).await;
         }
         Ok(())
     }
 
-    async fn wait_until_ready(&self, state: &State, started: &mut [StartedNode]) -> Result<(), StartFailure> {
-        let begun = self.clock().monotonic();
+    /// Waits until all nodes answer and the data is there, or one of those just `started` has ended.
+    pub(super) async fn wait_until_ready(
+        &self,
+        state: &State,
+        started: &mut [StartedNode],
+    ) -> Result<(), StartFailure> {
+        let begun = self.clock.monotonic();
         let mut joined_at = None;
         loop {
             self.check_running(state, started)?;
-            let now = self.clock().monotonic();
+            let now = self.clock.monotonic();
             match health::of(state).await {
                 Some(health) if health.status != "red" => return Ok(()),
                 Some(_) if now.saturating_sub(*joined_at.get_or_insert(now)) > RECOVERY_PATIENCE => {
@@ -108,7 +109,7 @@ impl Launcher<'_> {
                     return Ok(());
                 }
                 _ if now.saturating_sub(begun) > START_PATIENCE => return Err(self.too_slow(state).into()),
-                _ => self.clock().sleep(LOOK_EVERY).await,
+                _ => self.clock.sleep(LOOK_EVERY).await,
             }
         }
     }

@@ -52,16 +52,9 @@ enum Command {
 }
 
 pub(super) async fn run(arguments: &Arguments, environment: &Environment, output: Output) -> Result<Exit> {
-    let server = DevServer::new(&arguments.dir, environment, output)?;
-    let begun = environment.clock().monotonic();
+    let server = DevServer::new(&arguments.dir, environment.clock(), output)?;
     let (status, exit) = match &arguments.command {
-        Command::Up(options) => {
-            let status = server.up(options).await?;
-            let took = environment.clock().monotonic().saturating_sub(begun);
-            let url = status.url.as_deref().unwrap_or_default();
-            output.say(format!("ready at {url} after {:.1} s", took.as_secs_f64()));
-            (status, Exit::Done)
-        }
+        Command::Up(options) => (server.up(options).await?, Exit::Done),
         Command::Down { delete_data } => {
             let status = server.down(*delete_data).await?;
             output.say(if *delete_data { "stopped, and its data removed" } else { "stopped" });
@@ -91,7 +84,7 @@ fn describe(status: &Status, output: Output) {
         ));
     }
     for NodeStatus { name, pid, http_port, healthy } in &status.nodes {
-        let process = pid.map_or("never started".to_owned(), |pid| format!("process {pid}"));
+        let process = pid.map_or("ended".to_owned(), |pid| format!("process {pid}"));
         let health = if *healthy { "healthy" } else { "not answering" };
         output.say(format!("  {name}: {process}, port {http_port}, {health}"));
     }

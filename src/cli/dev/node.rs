@@ -51,7 +51,7 @@ pub(super) fn uses_data(folder: &NodeFolder) -> bool {
 
 /// Starts the process of a prepared node. It gets its own process group, so that Ctrl-C in the terminal does not reach
 /// it, and none of this process's streams.
-pub(super) fn spawn(state: &State, folder: &NodeFolder, home: &Path, jdk: &Jdk, mark: String) -> Result<WaitingNode> {
+pub(super) fn spawn(state: &State, folder: &NodeFolder, home: &Path, jdk: &Jdk) -> Result<WaitingNode> {
     let log = File::create(folder.log()).map_err(|error| files::failed("write", &folder.log(), error))?;
     let errors = log.try_clone().map_err(|error| files::failed("write", &folder.log(), error))?;
     let mut java = Command::new(jdk.java());
@@ -60,14 +60,13 @@ pub(super) fn spawn(state: &State, folder: &NodeFolder, home: &Path, jdk: &Jdk, 
     java.args(["-XX:+ExitOnOutOfMemoryError", "-XX:-UsePerfData", "--enable-native-access=ALL-UNNAMED"]);
     java.arg(property("java.io.tmpdir", &folder.temporary().to_string_lossy()));
     java.arg(property("es.path.home", &home.to_string_lossy()));
-    java.arg(property("saved-objects.node", &mark));
     java.arg("--class-path").arg(home.join("lib").join("*"));
     java.arg(folder.config().join(LAUNCHER_FILE)).arg(home).arg(folder.config());
     java.args(state.owner_pid.map(|pid| pid.to_string()));
     java.current_dir(folder.path()).process_group(0);
     java.stdin(Stdio::piped()).stdout(log).stderr(errors);
     let child = java.spawn().map_err(|error| files::failed("run", &jdk.java(), error))?;
-    let process = NodeProcess { pid: child.id(), mark };
+    let process = NodeProcess::with_id(child.id())?;
     Ok(WaitingNode { child, process })
 }
 

@@ -2,8 +2,17 @@ use std::net::{Ipv4Addr, TcpListener};
 
 use crate::{Error, ErrorKind, Result};
 
-/// Whether a server could listen on the port now.
-pub(super) fn is_free(port: u16) -> bool {
+/// An error if no server could listen on the port now.
+pub(super) fn require_free(port: u16) -> Result<()> {
+    if is_free(port) {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Conflict, format!("port {port} is in use by another process")).with_cure(
+        "stop that process, or have other ports chosen: `saved-objects dev down`, then `dev up` without --port",
+    ))
+}
+
+fn is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 
@@ -23,11 +32,8 @@ pub(super) fn exactly_from(first: u16, count: usize) -> Result<Vec<u16>> {
     if ports.len() < count {
         return Err(Error::invalid(format!("there are no {count} ports from {first} on"), "choose a lower --port"));
     }
-    match ports.iter().find(|port| !is_free(**port)) {
-        Some(port) => Err(Error::new(ErrorKind::Conflict, format!("port {port} is in use by another process"))
-            .with_cure("choose another --port, or leave it out to take the next free one")),
-        None => Ok(ports),
-    }
+    ports.iter().try_for_each(|port| require_free(*port))?;
+    Ok(ports)
 }
 
 #[cfg(test)]

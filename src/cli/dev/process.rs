@@ -1,4 +1,3 @@
-use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -12,102 +11,171 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 const TERMINATION_PATIENCE: Duration = Duration::from_secs(15);
 const KILL_PATIENCE: Duration = Duration::from_secs(5);
 
-/// A node's process: its id, and the mark on its command line that no other process ever has. Ids are reused, after a
-/// restart of the machine even soon; a process without the mark is not ours and is never touched.
+/// A node's process: its id, and when it started. Ids are reused, after a restart of the machine even soon; a process of
+/// this id that started at another time is not ours and is never touched.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct NodeProcess {
     pub(super) pid: u32,
-    pub(super) mark: String,
+    started: String,
 }
 
 impl NodeProcess {
+    /// The process that has this id now.
+    pub(super) fn with_id(pid: u32) -> Result<Self> {
+        let observed = observe(pid).ok_or_else(|| {
+            Error::new(ErrorKind::Unavailable, format!("the operating system tells nothing about process {pid}"))
+                .with_cure("the server needs /proc on Linux and the command `ps` elsewhere")
+        })?;
+        Ok(Self { pid, started: observed.started })
+    }
+
     /// Whether it runs. One that ended and was not yet waited for by its parent does not.
     pub(super) fn is_alive(&self) -> bool {
-        command_line(self.pid).is_some_and(|line| line.contains(&self.mark))
+        observe(self.pid).is_some_and(|observed| !observed.ended && observed.started == self.started)
     }
 
     /// Asks the process to end, makes it end if it does not, and waits until it is gone.
     pub(super) async fn stop(&self, clock: &dyn Clock) -> Result<()> {
-        for (signal, patience) in [(Signal::TERM, TERMINATION_PATIENCE), (Signal::KILL, KILL_PATIENCE)] {
-            if !self.is_alive() {
-                return Ok(());
-            }
-            self.send(signal)?;
-            if self.is_gone_within(patience, clock).await {
-                return Ok(());
-            }
+        if self.end_with(Signal::TERM, TERMINATION_PATIENCE, clock).await? {
+            return Ok(());
+        }
+        self.kill(clock).await
+    }
+
+    /// Ends the process at once and waits until it is gone.
+    pub(super) async fn kill(&self, clock: &dyn Clock) -> Result<()> {
+        if self.end_with(Signal::KILL, KILL_PATIENCE, clock).await? {
+            return Ok(());
         }
         Err(Error::new(ErrorKind::Internal, format!("process {} did not end when it was killed", self.pid))
-            .with_cure("look at what it waits for (`ps -o stat,wchan -p PID`), often a disk that hangs"))
+            .with_cure("it waits for the operating system, often for a disk that hangs"))
+    }
+
+    /// Whether the process is gone within `patience` of the signal.
+    async fn end_with(&self, signal: Signal, patience: Duration, clock: &dyn Clock) -> Result<bool> {
+        if self.is_alive() {
+            self.send(signal)?;
+        }
+        let deadline = clock.monotonic() + patience;
+        while self.is_alive() {
+            if clock.monotonic() > deadline {
+                return Ok(false);
+            }
+            clock.sleep(LOOK_EVERY).await;
+        }
+        Ok(true)
     }
 
     fn send(&self, signal: Signal) -> Result<()> {
-        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
-        let sent = pid.map_or(Ok(()), |pid| kill_process(pid, signal));
-        match sent {
+        let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) else { return Ok(()) };
+        match kill_process(pid, signal) {
             Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
             Err(error) => Err(Error::new(ErrorKind::Forbidden, format!("cannot stop process {}: {error}", self.pid))
                 .with_cure("run the command as the user who started the server")
                 .with_source(error)),
         }
     }
-
-    async fn is_gone_within(&self, patience: Duration, clock: &dyn Clock) -> bool {
-        let deadline = clock.monotonic() + patience;
-        while self.is_alive() {
-            if clock.monotonic() > deadline {
-                return false;
-            }
-            clock.sleep(LOOK_EVERY).await;
-        }
-        true
-    }
 }
 
-/// Whether any process has this id.
+/// Whether any process of this id runs.
 pub(super) fn exists(pid: u32) -> bool {
-    command_line(pid).is_some()
+    observe(pid).is_some_and(|observed| !observed.ended)
 }
 
-/// The arguments of a process that runs; `None` if there is none.
-fn command_line(pid: u32) -> Option<String> {
-    let bytes = if cfg!(target_os = "linux") {
-        std::fs::read(PathBuf::from(format!("/proc/{pid}/cmdline"))).ok()?
-    } else {
-        let arguments = ["-ww", "-o", "command=", "-p", &pid.to_string()];
-        std::process::Command::new("ps").args(arguments).output().ok()?.stdout
-    };
-    (!bytes.is_empty()).then(|| String::from_utf8_lossy(&bytes).into_owned())
+/// What the operating system says about a process.
+#[derive(Debug, PartialEq, Eq)]
+struct Observed {
+    /// Its parent has not yet asked how it ended.
+    ended: bool,
+    /// Differs between two processes that have the same id one after the other.
+    started: String,
+}
+
+fn observe(pid: u32) -> Option<Observed> {
+    if cfg!(target_os = "linux") {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        return in_proc_stat(&stat, boot.trim());
+    }
+    let arguments = ["-o", "stat=,lstart=", "-p", &pid.to_string()];
+    let output = std::process::Command::new("ps").args(arguments).output().ok()?;
+    in_ps_line(&String::from_utf8_lossy(&output.stdout))
+}
+
+/// `/proc/<pid>/stat`, proc_pid_stat(5): the third field is the state, the 20th the number of threads, the 22nd the ticks
+/// from the start of the machine to that of the process. The second is a name in brackets that may itself hold blanks and
+/// brackets.
+fn in_proc_stat(stat: &str, boot: &str) -> Option<Observed> {
+    let (_, after_name) = stat.rsplit_once(')')?;
+    let fields: Vec<&str> = after_name.split_whitespace().collect();
+    let (state, threads, ticks) = (fields.first()?, fields.get(17)?, fields.get(19)?);
+    // The state is that of the first thread. While others still end, the process keeps its ports and its data.
+    let ended = matches!(*state, "Z" | "X") && matches!(*threads, "0" | "1");
+    Some(Observed { ended, started: format!("{boot} {ticks}") })
+}
+
+fn in_ps_line(line: &str) -> Option<Observed> {
+    let (state, started) = line.trim().split_once(char::is_whitespace)?;
+    Some(Observed { ended: state.starts_with('Z'), started: started.trim().to_owned() })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::process::{Child, Command, Stdio};
+
     use super::*;
     use crate::environment::SystemClock;
 
-    fn sleeper() -> std::process::Child {
-        std::process::Command::new("sleep").arg("61.25").spawn().expect("sleep starts")
+    /// A process that runs until it is stopped or its input is closed.
+    fn running() -> Child {
+        Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("it starts")
     }
 
     #[test]
-    fn a_process_is_known_by_its_mark_not_by_its_id_alone() {
-        let mut child = sleeper();
-        let process = |mark: &str| NodeProcess { pid: child.id(), mark: mark.into() };
-        let (ours, foreign) = (process("61.25"), process("another"));
-        assert!(ours.is_alive());
-        assert!(!foreign.is_alive());
+    fn proc_stat_is_read() {
+        let stat = |state: &str, threads: u8| {
+            format!("42 (a) b) {state} 1 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 {threads} 0 777 9 10")
+        };
+        let observed = |ended| Some(Observed { ended, started: "boot 777".into() });
+        assert_eq!(in_proc_stat(&stat("S", 1), "boot"), observed(false));
+        assert_eq!(in_proc_stat(&stat("Z", 1), "boot"), observed(true));
+        assert_eq!(in_proc_stat(&stat("Z", 7), "boot"), observed(false));
+        for garbage in ["", "42", "42 (a", "42 (a) S 1 2"] {
+            assert_eq!(in_proc_stat(garbage, "boot"), None, "{garbage}");
+        }
+    }
+
+    #[test]
+    fn ps_lines_are_read() {
+        let observed = |ended| Some(Observed { ended, started: "Mon Nov 23 23:03:00 2026".into() });
+        assert_eq!(in_ps_line("Ss   Mon Nov 23 23:03:00 2026    \n"), observed(false));
+        assert_eq!(in_ps_line("Z    Mon Nov 23 23:03:00 2026\n"), observed(true));
+        assert_eq!(in_ps_line(""), None);
+    }
+
+    #[test]
+    fn an_ended_process_is_not_alive_even_before_its_parent_looks() {
+        let mut child = running();
+        let process = NodeProcess::with_id(child.id()).expect("it runs");
+        assert!(process.is_alive() && exists(child.id()));
         child.kill().expect("killed");
+        while process.is_alive() {
+            std::thread::yield_now();
+        }
+        assert!(NodeProcess::with_id(child.id()).is_ok(), "the operating system still knows it");
         child.wait().expect("gone");
-        assert!(!ours.is_alive());
+        assert!(NodeProcess::with_id(child.id()).is_err());
     }
 
     #[tokio::test]
-    async fn stopping_leaves_a_foreign_process_alone_and_ends_ours() {
-        let mut child = sleeper();
+    async fn only_the_process_that_was_meant_is_stopped() {
+        let mut child = running();
         let clock = SystemClock::start();
-        NodeProcess { pid: child.id(), mark: "another".into() }.stop(&clock).await.expect("nothing to do");
-        assert!(child.try_wait().expect("a state").is_none(), "the foreign process still runs");
-        NodeProcess { pid: child.id(), mark: "61.25".into() }.stop(&clock).await.expect("stopped");
+        let ours = NodeProcess::with_id(child.id()).expect("it runs");
+        let before_it = NodeProcess { started: "at another time".into(), ..ours.clone() };
+        before_it.stop(&clock).await.expect("nothing to do");
+        assert!(child.try_wait().expect("a state").is_none(), "the other process still runs");
+        ours.stop(&clock).await.expect("stopped");
         assert!(!child.wait().expect("gone").success());
     }
 }

@@ -12,7 +12,7 @@ use super::options::{UpOptions, minimum_java};
 use super::state::{NodeRecord, State};
 use super::{files, health, install, ports, process};
 use crate::cli::output::Output;
-use crate::environment::Environment;
+use crate::environment::Clock;
 use crate::{Error, ErrorKind, Result};
 
 const FIRST_HTTP_PORT: u16 = 9200;
@@ -28,7 +28,7 @@ const PORT_ATTEMPTS: usize = 3;
 #[derive(Debug)]
 pub(crate) struct DevServer<'a> {
     layout: Layout,
-    environment: &'a Environment,
+    clock: &'a dyn Clock,
     output: Output,
 }
 
@@ -51,6 +51,7 @@ pub(crate) struct Status {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct NodeStatus {
     pub(crate) name: String,
+    /// Its process; absent if it ended.
     pub(crate) pid: Option<u32>,
     pub(crate) http_port: u16,
     /// Whether it runs and answers.
@@ -59,9 +60,9 @@ pub(crate) struct NodeStatus {
 
 impl<'a> DevServer<'a> {
     /// The server whose files are below `dir`.
-    pub(crate) fn new(dir: &Path, environment: &'a Environment, output: Output) -> Result<Self> {
+    pub(crate) fn new(dir: &Path, clock: &'a dyn Clock, output: Output) -> Result<Self> {
         let dir = std::path::absolute(dir).map_err(|error| files::failed("find", dir, error))?;
-        Ok(Self { layout: Layout::new(dir), environment, output })
+        Ok(Self { layout: Layout::new(dir), clock, output })
     }
 
     /// Makes a server run as asked for, and waits until it serves requests. One that runs so already is left alone.
@@ -71,17 +72,29 @@ impl<'a> DevServer<'a> {
     /// missing; `Unavailable` if the server cannot be fetched or does not start.
     pub(crate) async fn up(&self, options: &UpOptions) -> Result<Status> {
         let _lock = self.lock().await?;
-        match self.usable_state() {
+        let begun = self.clock.monotonic();
+        let started = match self.usable_state() {
             Some(mut state) => {
                 let differences = options.differences(&state);
                 if !differences.is_empty() {
                     return Err(other_settings(&state, &differences));
                 }
-                self.revive(&mut state, options).await?;
+                self.revive(&mut state).await?
             }
-            None => self.start_anew(options).await?,
+            None => {
+                self.start_anew(options).await?;
+                true
+            }
+        };
+        let status = self.status().await?;
+        let url = status.url.as_deref().unwrap_or_default();
+        if started {
+            let took = self.clock.monotonic().saturating_sub(begun);
+            self.output.say(format!("ready at {url} after {:.1} s", took.as_secs_f64()));
+        } else {
+            self.output.say(format!("already running at {url}"));
         }
-        self.status().await
+        Ok(status)
     }
 
     /// Stops every node and waits until none is left. With `delete_data` their data is removed too.
@@ -103,7 +116,7 @@ impl<'a> DevServer<'a> {
         for node in state.iter().flat_map(|state| &state.nodes) {
             nodes.push(NodeStatus {
                 name: node.name.clone(),
-                pid: node.process.as_ref().map(|process| process.pid),
+                pid: node.process.as_ref().filter(|process| process.is_alive()).map(|process| process.pid),
                 http_port: node.http_port,
                 healthy: health::is_serving(node).await,
             });
@@ -119,11 +132,11 @@ impl<'a> DevServer<'a> {
 
     async fn lock(&self) -> Result<Lock> {
         files::create_folder(self.layout.dir())?;
-        Lock::acquire(&self.layout.lock_file(), self.environment.clock(), self.output).await
+        Lock::acquire(&self.layout.lock_file(), self.clock, self.output).await
     }
 
     fn launcher(&self) -> Launcher<'_> {
-        Launcher { layout: &self.layout, environment: self.environment, output: self.output }
+        Launcher { layout: &self.layout, clock: self.clock, output: self.output }
     }
 
     /// The state of a server that is worth keeping: at least one of its nodes runs and will go on running.
@@ -143,24 +156,32 @@ impl<'a> DevServer<'a> {
         Some(state)
     }
 
-    /// Replaces the nodes of a running server that ended or do not answer.
-    async fn revive(&self, state: &mut State, options: &UpOptions) -> Result<()> {
-        for node in state.nodes.iter().filter(|node| node.is_alive()) {
-            if !self.answers_in_time(node).await {
+    /// Replaces the nodes of a running server that ended or do not answer. Tells whether there were any.
+    async fn revive(&self, state: &mut State) -> Result<bool> {
+        for node in &state.nodes {
+            let Some(process) = node.process.as_ref().filter(|process| process.is_alive()) else { continue };
+            // It may also have ended meanwhile.
+            if !self.answers_in_time(node).await && process.is_alive() {
                 self.output.say(format!("{} runs but does not answer; replacing it", node.name));
-                self.stop(node).await?;
+                process.kill(self.clock).await?;
             }
         }
-        let mut ended = state.nodes.iter().filter(|node| !node.is_alive());
-        if ended.any(|node| !ports::is_free(node.http_port) || !ports::is_free(node.transport_port)) {
-            return self.start_anew(options).await;
+        let ended: Vec<&NodeRecord> = state.nodes.iter().filter(|node| !node.is_alive()).collect();
+        for node in &ended {
+            ports::require_free(node.http_port)?;
+            ports::require_free(node.transport_port)?;
+        }
+        if ended.is_empty() {
+            self.launcher().wait_until_ready(state, &mut []).await?;
+            return Ok(false);
         }
         let (home, jdk) = self.prerequisites(&state.version).await?;
-        Ok(self.launcher().start_missing(state, &home, &jdk).await?)
+        self.launcher().start_missing(state, &home, &jdk).await?;
+        Ok(true)
     }
 
     async fn answers_in_time(&self, node: &NodeRecord) -> bool {
-        let clock = self.environment.clock();
+        let clock = self.clock;
         let deadline = clock.monotonic() + SILENCE_PATIENCE;
         while !health::is_serving(node).await {
             if !node.is_alive() || clock.monotonic() > deadline {
@@ -238,7 +259,7 @@ impl<'a> DevServer<'a> {
 
     async fn stop(&self, node: &NodeRecord) -> Result<()> {
         match &node.process {
-            Some(process) => process.stop(self.environment.clock()).await,
+            Some(process) => process.stop(self.clock).await,
             None => Ok(()),
         }
     }

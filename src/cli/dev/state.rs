@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     fn state() -> State {
-        let process = NodeProcess { pid: 4711, mark: "c0ffee".into() };
+        let process = NodeProcess::with_id(std::process::id()).expect("this process runs");
         State {
             version: Version::new(9, 2, 2),
             heap: "512m".into(),

@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 
 use super::ReadVersion;
+use crate::encryption::MAX_BOUND_ATTRIBUTES;
 use crate::model::{Change, EncryptionSets, ModelVersion};
 use crate::registry::problem::{DefinitionProblems, FileProblems};
 
@@ -33,11 +34,11 @@ fn check_names(sets: &EncryptionSets, problems: &mut FileProblems<'_>) {
             );
         }
     }
-    if sets.bound.len() > EncryptionSets::MAX_BOUND {
+    if sets.bound.len() > MAX_BOUND_ATTRIBUTES {
         problems.add(
             "bound",
             format!("{} attributes are bound", sets.bound.len()),
-            format!("bind at most {}, those that say what the secret is for", EncryptionSets::MAX_BOUND),
+            format!("bind at most {}, those that say what the secret is for", MAX_BOUND_ATTRIBUTES),
         );
     }
     if sets.is_empty() && !sets.bound.is_empty() {
@@ -115,7 +116,7 @@ pub(super) fn check_bound_are_declared(versions: &[ReadVersion<'_>], problems: &
         for (index, name) in read.version.sets.bound.iter().enumerate() {
             let is_declared = versions.iter().any(|any| any.version.create.attribute(name).is_some());
             let is_newest = read.version.number == newest.version.number;
-            if !is_declared && !(is_newest && may_wait(name)) {
+            if !(is_declared || is_newest && may_wait(name)) {
                 problems.of(read.file).add(
                     format!("bound[{index}]"),
                     format!("no create schema declares the bound attribute `{name}`"),

@@ -9,6 +9,7 @@ mod version;
 use std::sync::Arc;
 
 use super::definition_file::{self, TypeFile, VersionFile};
+use super::digest;
 use super::problem::DefinitionProblems;
 use crate::model::ModelVersion;
 
@@ -41,8 +42,13 @@ pub(super) fn read_versions<'a>(
     let mut versions = Vec::with_capacity(numbered.len());
     for (number, file, text) in numbered {
         let mut problems = problems.of(file);
-        let parsed: Option<VersionFile> = definition_file::parse(text, &mut problems);
-        if let Some(version) = parsed.and_then(|parsed| version::read(number, parsed, &mut problems)) {
+        let Some(parsed) = definition_file::parse::<VersionFile>(text, &mut problems) else {
+            continue;
+        };
+        let Some(content) = definition_file::parse(text, &mut problems) else {
+            continue;
+        };
+        if let Some(version) = version::read(number, parsed, digest::json(&content), &mut problems) {
             versions.push(ReadVersion { file, version: Arc::new(version) });
         }
     }

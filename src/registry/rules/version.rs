@@ -8,7 +8,12 @@ use crate::registry::definition_file::VersionFile;
 use crate::registry::problem::FileProblems;
 
 /// Makes a model version of what its file says, if its schemas can be used.
-pub(super) fn read(number: u32, file: VersionFile, problems: &mut FileProblems<'_>) -> Option<ModelVersion> {
+pub(super) fn read(
+    number: u32,
+    file: VersionFile,
+    content_digest: String,
+    problems: &mut FileProblems<'_>,
+) -> Option<ModelVersion> {
     let create = read_create(file.create, problems);
     // `None` is a forward schema that cannot be used, `Some(None)` a version without one.
     let forward = match file.forward {
@@ -17,7 +22,8 @@ pub(super) fn read(number: u32, file: VersionFile, problems: &mut FileProblems<'
     };
     let (create, forward) = (create?, forward?);
     let sets = EncryptionSets { encrypted: file.encrypted, bound: file.bound };
-    let version = ModelVersion { number, changes: file.changes, create, forward, sets, waivers: file.waivers };
+    let (changes, waivers) = (file.changes, file.waivers);
+    let version = ModelVersion { number, changes, create, forward, sets, waivers, content_digest };
     check_changes(&version, problems);
     check_waivers(&version.waivers, problems);
     Some(version)

@@ -1,0 +1,286 @@
+use std::marker::PhantomData;
+
+use super::{Object, SecretAttributes, convert, difference};
+use crate::Result;
+use crate::cluster::Refresh;
+use crate::document::{Attributes, Namespace, VersionToken};
+use crate::repository::{
+    Create, Delete, Draft, Find, Found, ObjectKey, Replace, Repository, SavedObject, SecretChange, Unreadable, Update,
+};
+
+/// The typed client of the type `T`. Cloning is cheap and shares everything.
+///
+/// Reads by id see every write at once; [`find`](Self::find) sees it after the index's next refresh.
+#[derive(Debug)]
+pub struct Objects<T> {
+    repository: Repository,
+    namespace: Namespace,
+    object: PhantomData<fn() -> T>,
+}
+
+/// What is to be changed in an object beside its attributes, and under which condition.
+#[derive(Debug, Clone)]
+pub struct Change {
+    id: String,
+    version: Option<VersionToken>,
+    secrets: Vec<(String, SecretChange)>,
+    refresh: Refresh,
+}
+
+impl Change {
+    /// The object `id`, whatever is there; its secrets stay.
+    pub fn new(id: impl Into<String>) -> Self {
+        Self { id: id.into(), version: None, secrets: Vec::new(), refresh: Refresh::Later }
+    }
+
+    /// `object`, if it still is as it was read; its secrets stay.
+    pub fn of<A>(object: &SavedObject<A>) -> Self {
+        Self::new(&object.id).version(object.version)
+    }
+
+    /// Changes this version only.
+    #[must_use]
+    pub fn version(mut self, version: VersionToken) -> Self {
+        self.version = Some(version);
+        self
+    }
+
+    /// Says what becomes of the encrypted attribute `name`.
+    #[must_use]
+    pub fn secret(mut self, name: impl Into<String>, change: SecretChange) -> Self {
+        self.secrets.push((name.into(), change));
+        self
+    }
+
+    /// Decides when [`Objects::find`] sees it.
+    #[must_use]
+    pub fn refresh(mut self, refresh: Refresh) -> Self {
+        self.refresh = refresh;
+        self
+    }
+}
+
+impl From<&str> for Change {
+    fn from(id: &str) -> Self {
+        Self::new(id)
+    }
+}
+
+impl From<&String> for Change {
+    fn from(id: &String) -> Self {
+        Self::new(id)
+    }
+}
+
+impl<T> Clone for Objects<T> {
+    fn clone(&self) -> Self {
+        Self { repository: self.repository.clone(), namespace: self.namespace.clone(), object: PhantomData }
+    }
+}
+
+impl<T: Object> Objects<T> {
+    /// The client of `T` in the default namespace.
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::ErrorKind::Invalid) if the repository does not reach the type.
+    pub fn new(repository: Repository) -> Result<Self> {
+        repository.check_type(T::TYPE)?;
+        Ok(Self { repository, namespace: Namespace::DEFAULT, object: PhantomData })
+    }
+
+    /// The client of `T` in another namespace.
+    #[must_use]
+    pub fn in_namespace(&self, namespace: Namespace) -> Self {
+        Self { namespace, ..self.clone() }
+    }
+
+    /// The repository beneath.
+    pub fn repository(&self) -> &Repository {
+        &self.repository
+    }
+
+    /// What the object `id` is called.
+    pub fn key(&self, id: &str) -> ObjectKey {
+        ObjectKey::new(T::TYPE, id).in_namespace(self.namespace.clone())
+    }
+
+    /// Creates an object with a random id.
+    ///
+    /// # Errors
+    /// As [`create_with`](Self::create_with).
+    pub async fn create(&self, attributes: &T::Attributes, secrets: T::Secrets) -> Result<SavedObject<T::Attributes>> {
+        self.create_with(attributes, secrets, |request| request).await
+    }
+
+    /// Creates an object; `options` sets its id, references and whatever else [`Create`] knows.
+    ///
+    /// ```no_run
+    /// # use saved_objects::{Object, Objects};
+    /// # async fn example<Note: Object<Secrets = ()>>(notes: &Objects<Note>, note: Note::Attributes) -> saved_objects::Result<()> {
+    /// let object = notes.create_with(&note, (), |request| request.id("n1").managed(true)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`Repository::create`].
+    pub async fn create_with(
+        &self,
+        attributes: &T::Attributes,
+        secrets: T::Secrets,
+        options: impl FnOnce(Create) -> Create,
+    ) -> Result<SavedObject<T::Attributes>> {
+        let request = Create::new(T::TYPE, convert::to_json(attributes)?)
+            .namespace(self.namespace.clone())
+            .secrets(secrets.into_secrets());
+        typed(self.repository.create(options(request)).await?)
+    }
+
+    /// The object `id`, without its secrets. One request.
+    ///
+    /// # Errors
+    /// Those of [`Repository::get`], and [`Corrupt`](crate::ErrorKind::Corrupt) if the attributes do not fit the struct.
+    pub async fn get(&self, id: &str) -> Result<SavedObject<T::Attributes>> {
+        typed(self.repository.get(&self.key(id)).await?)
+    }
+
+    /// As [`get`](Self::get), with none for an object that is not there.
+    ///
+    /// # Errors
+    /// Those of [`Repository::get_opt`], and [`Corrupt`](crate::ErrorKind::Corrupt) if the attributes do not fit the struct.
+    pub async fn get_opt(&self, id: &str) -> Result<Option<SavedObject<T::Attributes>>> {
+        self.repository.get_opt(&self.key(id)).await?.map(typed).transpose()
+    }
+
+    /// The object `id` and its decrypted secrets. One request.
+    ///
+    /// # Errors
+    /// Those of [`Repository::get_with_secrets`], and [`Corrupt`](crate::ErrorKind::Corrupt) if the attributes or the
+    /// secrets do not fit their structs.
+    pub async fn get_with_secrets(&self, id: &str) -> Result<(SavedObject<T::Attributes>, T::Secrets)> {
+        let (object, secrets) = self.repository.get_with_secrets(&self.key(id)).await?;
+        Ok((typed(object)?, T::Secrets::from_secrets(secrets)?))
+    }
+
+    /// As [`get_with_secrets`](Self::get_with_secrets), with none for an object that is not there.
+    ///
+    /// # Errors
+    /// Those of [`Repository::get_with_secrets_opt`], and [`Corrupt`](crate::ErrorKind::Corrupt) if the attributes or the
+    /// secrets do not fit their structs.
+    pub async fn get_with_secrets_opt(&self, id: &str) -> Result<Option<(SavedObject<T::Attributes>, T::Secrets)>> {
+        let Some((object, secrets)) = self.repository.get_with_secrets_opt(&self.key(id)).await? else {
+            return Ok(None);
+        };
+        Ok(Some((typed(object)?, T::Secrets::from_secrets(secrets)?)))
+    }
+
+    /// One page of objects, those of the client's namespace unless the request names others. One whose attributes do not
+    /// fit the struct is in [`Found::unreadable`].
+    ///
+    /// # Errors
+    /// Those of [`Repository::find`].
+    pub async fn find(&self, request: Find) -> Result<Found<T::Attributes>> {
+        let found = self.repository.find(&[T::TYPE], request.or_in_namespace(&self.namespace)).await?;
+        let mut typed_found = Found {
+            objects: Vec::with_capacity(found.objects.len()),
+            total: found.total,
+            unreadable: found.unreadable,
+        };
+        for object in found.objects {
+            let raw_id = self.repository.raw_id(&object.key())?.to_string();
+            match typed(object) {
+                Ok(object) => typed_found.objects.push(object),
+                Err(error) => typed_found.unreadable.push(Unreadable { raw_id, error }),
+            }
+        }
+        Ok(typed_found)
+    }
+
+    /// Changes an object: reads it, lets `change` change it, and writes it if nobody wrote it meanwhile; else all of that is
+    /// repeated, a few times. What the struct does not know of the attributes stays, and so do secrets, unless the
+    /// [`Change`] says something else of them.
+    ///
+    /// ```no_run
+    /// # use saved_objects::{Change, Object, Objects};
+    /// # use saved_objects::encryption::Secret;
+    /// # use saved_objects::repository::SecretChange;
+    /// # #[derive(serde::Serialize, serde::Deserialize)]
+    /// # struct Login { user: String }
+    /// # async fn example<T: Object<Attributes = Login>>(logins: &Objects<T>, id: &str) -> saved_objects::Result<()> {
+    /// let object = logins.update(id, |login| login.user = "kim".to_owned()).await?;
+    /// let password = SecretChange::Set(Secret::text("…"));
+    /// logins.update(Change::of(&object).secret("password", password), |_| ()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`Repository::update`], and [`Corrupt`](crate::ErrorKind::Corrupt) if the attributes do not fit the struct.
+    pub async fn update<F>(&self, target: impl Into<Change>, mut change: F) -> Result<SavedObject<T::Attributes>>
+    where
+        F: FnMut(&mut T::Attributes),
+    {
+        self.try_update(target, |attributes| {
+            change(attributes);
+            Ok(())
+        })
+        .await
+    }
+
+    /// As [`update`](Self::update), with a change that may refuse: nothing is written then.
+    ///
+    /// # Errors
+    /// Those of [`update`](Self::update), and those of `change`, unchanged.
+    pub async fn try_update<F>(&self, target: impl Into<Change>, mut change: F) -> Result<SavedObject<T::Attributes>>
+    where
+        F: FnMut(&mut T::Attributes) -> Result<()>,
+    {
+        let Change { id, version, secrets, refresh } = target.into();
+        let mut request = Update::new(self.key(&id)).refresh(refresh);
+        if let Some(version) = version {
+            request = request.version(version);
+        }
+        let object = self
+            .repository
+            .update(request, |draft: &mut Draft| {
+                for (name, change) in &secrets {
+                    draft.secret(name, change.clone());
+                }
+                let mut attributes: T::Attributes = convert::from_json(draft.attributes.clone())?;
+                let before = convert::to_json(&attributes)?;
+                change(&mut attributes)?;
+                difference::apply(&before, &convert::to_json(&attributes)?, &mut draft.attributes);
+                Ok(())
+            })
+            .await?;
+        typed(object)
+    }
+
+    /// Replaces `object`, if it still is as it was read, by these attributes and secrets and no others. One request.
+    ///
+    /// # Errors
+    /// Those of [`Repository::replace`].
+    pub async fn replace<A>(
+        &self,
+        object: &SavedObject<A>,
+        attributes: &T::Attributes,
+        secrets: T::Secrets,
+    ) -> Result<SavedObject<T::Attributes>> {
+        let request = Replace::of(object, convert::to_json(attributes)?).secrets(secrets.into_secrets());
+        typed(self.repository.replace(request).await?)
+    }
+
+    /// Deletes the object `id`; with `version`, only if it still is at that one.
+    ///
+    /// # Errors
+    /// Those of [`Repository::delete`].
+    pub async fn delete(&self, id: &str, version: Option<VersionToken>) -> Result<()> {
+        let request = Delete::new(self.key(id));
+        self.repository.delete(version.into_iter().fold(request, Delete::version)).await
+    }
+}
+
+fn typed<A: serde::de::DeserializeOwned>(object: SavedObject<Attributes>) -> Result<SavedObject<A>> {
+    let key = object.key();
+    object.try_map(convert::from_json).map_err(|error| error.context(format!("saved object {key}")))
+}

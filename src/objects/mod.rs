@@ -1,0 +1,102 @@
+//! The typed client of one type, over the [repository](crate::repository).
+
+mod client;
+mod convert;
+mod difference;
+
+pub use client::{Change, Objects};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::Result;
+use crate::encryption::Secrets;
+
+/// A type of the platform: its attributes and secrets as Rust types.
+///
+/// ```
+/// use saved_objects::Object;
+/// use serde::{Deserialize, Serialize};
+///
+/// struct Note;
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct NoteAttributes {
+///     title: String,
+/// }
+///
+/// impl Object for Note {
+///     const TYPE: &'static str = "note";
+///     type Attributes = NoteAttributes;
+///     type Secrets = ();
+/// }
+/// ```
+pub trait Object {
+    /// The type's name in the registry.
+    const TYPE: &'static str;
+    /// The attributes as reads give them: those that are not encrypted, and encrypted ones that are exposed. Attributes that
+    /// it does not know stay when an object is updated.
+    type Attributes: Serialize + DeserializeOwned;
+    /// The encrypted attributes; `()` if the type has none.
+    type Secrets: SecretAttributes;
+}
+
+/// The encrypted attributes of a type as a Rust type.
+///
+/// ```
+/// use saved_objects::SecretAttributes;
+/// use saved_objects::encryption::{Secret, Secrets};
+/// use saved_objects::{Error, ErrorKind, Result};
+///
+/// struct Credentials {
+///     password: Secret,
+///     recovery_code: Option<Secret>,
+/// }
+///
+/// impl SecretAttributes for Credentials {
+///     fn from_secrets(mut secrets: Secrets) -> Result<Self> {
+///         let missing = || Error::new(ErrorKind::Corrupt, "the password is missing");
+///         Ok(Self {
+///             password: secrets.remove("password").ok_or_else(missing)?,
+///             recovery_code: secrets.remove("recoveryCode"),
+///         })
+///     }
+///
+///     fn into_secrets(self) -> Secrets {
+///         let mut secrets = Secrets::from([("password".to_owned(), self.password)]);
+///         secrets.extend(self.recovery_code.map(|code| ("recoveryCode".to_owned(), code)));
+///         secrets
+///     }
+/// }
+/// ```
+pub trait SecretAttributes: Sized {
+    /// Takes them from the decrypted values of an object.
+    ///
+    /// # Errors
+    /// [`Corrupt`](crate::ErrorKind::Corrupt) if one that must be there is missing, or is not of the right form.
+    fn from_secrets(secrets: Secrets) -> Result<Self>;
+
+    /// The values to be encrypted.
+    fn into_secrets(self) -> Secrets;
+}
+
+impl SecretAttributes for () {
+    fn from_secrets(_secrets: Secrets) -> Result<Self> {
+        Ok(())
+    }
+
+    fn into_secrets(self) -> Secrets {
+        Secrets::new()
+    }
+}
+
+/// Whatever secrets there are, by attribute.
+impl SecretAttributes for Secrets {
+    fn from_secrets(secrets: Secrets) -> Result<Self> {
+        Ok(secrets)
+    }
+
+    fn into_secrets(self) -> Secrets {
+        self
+    }
+}

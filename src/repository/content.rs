@@ -1,0 +1,141 @@
+//! What may be written: the rules for ids, attributes and secrets, and the secrets' way into the stored form.
+
+use uuid::{Uuid, Variant};
+
+use super::{ObjectKey, Repository, read};
+use crate::document::{Attributes, RootFields, StoredDocument};
+use crate::encryption::{Secret, Secrets};
+use crate::model::{Violation, VirtualVersion};
+use crate::registry::TypeDefinition;
+use crate::{Error, Result};
+
+impl Repository {
+    /// A whole document at the newest model version: checked, and with its secrets sealed. What `attributes` and `secrets`
+    /// do not say, the document does not have.
+    pub(super) fn seal_whole(
+        &self,
+        definition: &TypeDefinition,
+        key: &ObjectKey,
+        root: RootFields,
+        mut attributes: Attributes,
+        mut secrets: Secrets,
+    ) -> Result<StoredDocument> {
+        take_exposed(definition, &mut attributes, &mut secrets)?;
+        check_attributes(definition, &attributes)?;
+        check_secret_names(definition, secrets.keys().map(String::as_str))?;
+        let descriptor = read::descriptor(definition, &root, &key.id);
+        self.shared.encryption.seal(&descriptor, &definition.latest().sets, &mut attributes, &secrets)?;
+        finish(definition, key, root, attributes)
+    }
+}
+
+/// The document of these parts, once its attributes satisfy the create schema.
+pub(super) fn finish(
+    definition: &TypeDefinition,
+    key: &ObjectKey,
+    mut root: RootFields,
+    attributes: Attributes,
+) -> Result<StoredDocument> {
+    check_schema(definition, key, &attributes)?;
+    root.type_migration_version = Some(VirtualVersion::of(definition.latest().number).to_string());
+    Ok(StoredDocument { type_name: definition.name().to_owned(), attributes, root })
+}
+
+/// Refuses the id of a new object if the type demands random ids and it does not look like one: ids of encrypted objects
+/// must be neither guessed nor used twice on purpose.
+pub(super) fn check_new_id(definition: &TypeDefinition, id: &str) -> Result<()> {
+    if !definition.random_id() || is_uuid(id) {
+        return Ok(());
+    }
+    Err(Error::invalid(
+        format!("the type {} takes only UUIDs as ids of new objects", definition.name()),
+        "leave the id out, or give a UUID",
+    ))
+}
+
+/// A hyphenated UUID of version 1 to 8, or the nil one.
+fn is_uuid(id: &str) -> bool {
+    const HYPHENATED: usize = 36;
+    let Ok(uuid) = Uuid::try_parse(id) else { return false };
+    let is_versioned = (1..=8).contains(&uuid.get_version_num()) && uuid.get_variant() == Variant::RFC4122;
+    id.len() == HYPHENATED && (uuid.is_nil() || is_versioned)
+}
+
+/// Moves exposed attributes to the secrets: they are read like others, so they are written like others.
+fn take_exposed(definition: &TypeDefinition, attributes: &mut Attributes, secrets: &mut Secrets) -> Result<()> {
+    for exposed in definition.latest().sets.encrypted.iter().filter(|encrypted| encrypted.exposed) {
+        let Some(value) = attributes.remove(&exposed.name).filter(|value| !value.is_null()) else { continue };
+        if secrets.insert(exposed.name.clone(), Secret::json(&value)?).is_some() {
+            return Err(Error::invalid(
+                format!("the attribute {:?} is given twice: as an attribute and as a secret", exposed.name),
+                "give it once",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses attributes that must not be stored in the clear.
+pub(super) fn check_attributes(definition: &TypeDefinition, attributes: &Attributes) -> Result<()> {
+    let sets = &definition.latest().sets;
+    match attributes.keys().find(|name| sets.encrypts(name)) {
+        None => Ok(()),
+        Some(name) => Err(Error::invalid(
+            format!("the attribute {name:?} of the type {} is encrypted, and is given in the clear", definition.name()),
+            "pass it as a secret",
+        )),
+    }
+}
+
+/// Refuses secrets of attributes that are not encrypted.
+pub(super) fn check_secret_names<'a>(
+    definition: &TypeDefinition,
+    mut names: impl Iterator<Item = &'a str>,
+) -> Result<()> {
+    let sets = &definition.latest().sets;
+    match names.find(|name| !sets.encrypts(name)) {
+        None => Ok(()),
+        Some(name) => Err(Error::invalid(
+            format!("the attribute {name:?} of the type {} is not an encrypted one", definition.name()),
+            "pass it among the attributes",
+        )),
+    }
+}
+
+/// The values of the identity attributes.
+pub(super) fn identity_of(definition: &TypeDefinition, attributes: &Attributes) -> Attributes {
+    let names = definition.identity().unwrap_or_default();
+    names.iter().filter_map(|name| Some((name.clone(), attributes.get(name)?.clone()))).collect()
+}
+
+/// Refuses another value for an attribute from which the id is derived.
+pub(super) fn check_identity(definition: &TypeDefinition, before: &Attributes, after: &Attributes) -> Result<()> {
+    let names = definition.identity().unwrap_or_default();
+    let changed: Vec<_> =
+        names.iter().filter(|name| before.get(*name) != after.get(*name)).map(String::as_str).collect();
+    if changed.is_empty() {
+        return Ok(());
+    }
+    Err(Error::invalid(
+        format!("the type {} is named by attributes that cannot be changed: {}", definition.name(), changed.join(", ")),
+        "create another object with the new values, and delete this one",
+    ))
+}
+
+fn check_schema(definition: &TypeDefinition, key: &ObjectKey, attributes: &Attributes) -> Result<()> {
+    let Err(violations) = definition.latest().create.validate(attributes) else { return Ok(()) };
+    let list: Vec<_> = violations.iter().map(Violation::to_string).collect();
+    Err(Error::invalid(
+        format!(
+            "saved object {key} does not satisfy the create schema of model version {}: {}",
+            definition.latest().number,
+            list.join("; ")
+        ),
+        "correct these attributes; encrypted ones are checked in their stored form, a text",
+    ))
+}
+
+/// Whether a bound attribute is not as it was, so that no secret opens any more.
+pub(super) fn bound_changed(definition: &TypeDefinition, before: &Attributes, after: &Attributes) -> bool {
+    definition.latest().sets.bound.iter().any(|name| before.get(name) != after.get(name))
+}

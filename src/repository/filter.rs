@@ -1,0 +1,200 @@
+use std::fmt;
+use std::ops::{Bound, RangeBounds};
+
+use serde_json::Value;
+
+use super::searchable::{self, Use};
+use crate::cluster::Query;
+use crate::registry::TypeDefinition;
+use crate::{Error, Result};
+
+/// Which objects [`Repository::find`](super::Repository::find) finds. A structure, never text: values cannot become syntax.
+///
+/// ```
+/// # use saved_objects::repository::{Filter, RootField};
+/// let filter = Filter::and([
+///     Filter::equals("connectorId", "c1"),
+///     Filter::any_of("tokenType", ["access_token", "oauth"]),
+///     Filter::range(RootField::UpdatedAt, .."2026-01-01T00:00:00Z"),
+/// ]);
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub enum Filter {
+    /// The field has one of the values; of none, nothing is found.
+    AnyOf(Field, Vec<Value>),
+    /// The field has a value.
+    Exists(Field),
+    /// The field's value lies between the bounds.
+    Range(Field, Bound<Value>, Bound<Value>),
+    /// All of them apply.
+    And(Vec<Filter>),
+    /// At least one applies; of none, nothing is found.
+    Or(Vec<Filter>),
+    /// It does not apply.
+    Not(Box<Filter>),
+}
+
+/// What a filter or a sort looks at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Field {
+    /// An attribute, or a path into one: `config.retries`. It must be in the type's mapping.
+    Attribute(String),
+    /// A field that every object has.
+    Root(RootField),
+}
+
+/// A field that every object has beside its attributes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RootField {
+    /// When it was created.
+    CreatedAt,
+    /// The profile id of who created it.
+    CreatedBy,
+    /// When it was last changed.
+    UpdatedAt,
+    /// The profile id of who changed it last.
+    UpdatedBy,
+    /// The id it had where it came from.
+    OriginId,
+    /// Whether the platform manages it.
+    Managed,
+    /// The namespaces in which an object of a multi-namespace type is seen.
+    Namespaces,
+    /// The type's name.
+    Type,
+}
+
+impl Filter {
+    /// The field has this value. An attribute that holds a list has each of its elements.
+    pub fn equals(field: impl Into<Field>, value: impl Into<Value>) -> Self {
+        Self::AnyOf(field.into(), vec![value.into()])
+    }
+
+    /// The field has one of these values.
+    pub fn any_of<V: Into<Value>>(field: impl Into<Field>, values: impl IntoIterator<Item = V>) -> Self {
+        Self::AnyOf(field.into(), values.into_iter().map(Into::into).collect())
+    }
+
+    /// The field has a value.
+    pub fn exists(field: impl Into<Field>) -> Self {
+        Self::Exists(field.into())
+    }
+
+    /// The field's value lies in the range, such as `1..=5` or `"2026-01-01".."2027-01-01"`.
+    pub fn range<V: Into<Value> + Clone>(field: impl Into<Field>, range: impl RangeBounds<V>) -> Self {
+        let value = |bound: Bound<&V>| bound.cloned().map(Into::into);
+        Self::Range(field.into(), value(range.start_bound()), value(range.end_bound()))
+    }
+
+    /// All of them apply.
+    pub fn and(filters: impl IntoIterator<Item = Self>) -> Self {
+        Self::And(filters.into_iter().collect())
+    }
+
+    /// At least one of them applies.
+    pub fn or(filters: impl IntoIterator<Item = Self>) -> Self {
+        Self::Or(filters.into_iter().collect())
+    }
+
+    /// The filter does not apply.
+    #[expect(clippy::should_implement_trait, reason = "a constructor beside `and` and `or`")]
+    pub fn not(filter: Self) -> Self {
+        Self::Not(Box::new(filter))
+    }
+
+    /// The query for documents of one type.
+    pub(super) fn compile(&self, definition: &TypeDefinition) -> Result<Query> {
+        let all = |filters: &[Self]| filters.iter().map(|filter| filter.compile(definition)).collect::<Result<_>>();
+        Ok(match self {
+            Self::AnyOf(field, values) => {
+                values.iter().try_for_each(|value| check_scalar(field, value))?;
+                Query::AnyOf { field: field.path(definition, Use::Compare)?, values: values.clone() }
+            }
+            Self::Exists(field) => Query::Exists { field: field.path(definition, Use::Exists)? },
+            Self::Range(field, lower, upper) => {
+                let (from, above) = split(field, lower)?;
+                let (to, below) = split(field, upper)?;
+                Query::Range { field: field.path(definition, Use::Compare)?, from, above, to, below }
+            }
+            Self::And(filters) => Query::And(all(filters)?),
+            Self::Or(filters) => Query::Or(all(filters)?),
+            Self::Not(filter) => Query::Not(Box::new(filter.compile(definition)?)),
+        })
+    }
+}
+
+impl Field {
+    /// The field's full path in documents of one type.
+    pub(super) fn path(&self, definition: &TypeDefinition, purpose: Use) -> Result<String> {
+        match self {
+            Self::Root(field) => Ok(field.as_str().to_owned()),
+            Self::Attribute(path) => {
+                searchable::check(definition, path, purpose).map(|()| format!("{}.{path}", definition.name()))
+            }
+        }
+    }
+}
+
+impl RootField {
+    /// The field's name in the document.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::CreatedAt => "created_at",
+            Self::CreatedBy => "created_by",
+            Self::UpdatedAt => "updated_at",
+            Self::UpdatedBy => "updated_by",
+            Self::OriginId => "originId",
+            Self::Managed => "managed",
+            Self::Namespaces => "namespaces",
+            Self::Type => "type",
+        }
+    }
+}
+
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Attribute(path) => f.write_str(path),
+            Self::Root(field) => f.write_str(field.as_str()),
+        }
+    }
+}
+
+impl From<&str> for Field {
+    fn from(path: &str) -> Self {
+        Self::Attribute(path.to_owned())
+    }
+}
+
+impl From<String> for Field {
+    fn from(path: String) -> Self {
+        Self::Attribute(path)
+    }
+}
+
+impl From<RootField> for Field {
+    fn from(field: RootField) -> Self {
+        Self::Root(field)
+    }
+}
+
+/// The inclusive and the exclusive form of a bound.
+fn split(field: &Field, bound: &Bound<Value>) -> Result<(Option<Value>, Option<Value>)> {
+    let bounds = match bound {
+        Bound::Included(value) => (Some(value.clone()), None),
+        Bound::Excluded(value) => (None, Some(value.clone())),
+        Bound::Unbounded => (None, None),
+    };
+    [&bounds.0, &bounds.1].into_iter().flatten().try_for_each(|value| check_scalar(field, value))?;
+    Ok(bounds)
+}
+
+fn check_scalar(field: &Field, value: &Value) -> Result<()> {
+    let (what, cure) = match value {
+        Value::Null => ("null", "ask for what does not exist with `Filter::not(Filter::exists(…))`"),
+        Value::Array(_) => ("a list", "give each value on its own, with `Filter::any_of`"),
+        Value::Object(_) => ("an object", "filter by a path into it"),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => return Ok(()),
+    };
+    Err(Error::invalid(format!("the filter on {field} compares with {what}"), cure))
+}

@@ -1,0 +1,125 @@
+//! Objects in the index: one file an operation.
+//!
+//! A read by id is one real-time request: it sees every write at once. [`Repository::find`] is a search: it sees a write
+//! after the index's next refresh, within a second usually. Every write is conditional, so nobody's work is overwritten
+//! unseen: a new object is only created where none is, and one that exists is only changed or deleted as it was read.
+
+mod attempts;
+mod content;
+mod create;
+mod delete;
+mod errors;
+mod filter;
+mod find;
+mod generations;
+mod get;
+mod key;
+mod object;
+mod read;
+mod replace;
+mod searchable;
+mod update;
+mod write;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::Result;
+use crate::cluster::Cluster;
+use crate::conversion::Conversion;
+use crate::document::RawId;
+use crate::encryption::EncryptionService;
+use crate::environment::Environment;
+use crate::layout::{IndexNames, Prefix};
+use crate::registry::{Registry, TypeDefinition};
+
+use generations::Generations;
+
+pub use create::Create;
+pub use delete::Delete;
+pub use filter::{Field, Filter, RootField};
+pub use find::{Find, Found, Unreadable};
+pub use key::ObjectKey;
+pub use object::SavedObject;
+pub use replace::Replace;
+pub use update::{Draft, SecretChange, Update};
+
+/// Reads and writes objects of the registered types, with attributes as JSON. Cloning is cheap and shares everything.
+///
+/// Types whose definition says `hidden` are reachable only through a repository that [includes](Repository::including)
+/// them.
+#[derive(Debug, Clone)]
+pub struct Repository {
+    shared: Arc<Shared>,
+    included: Arc<BTreeSet<String>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    cluster: Arc<dyn Cluster>,
+    registry: Arc<Registry>,
+    prefix: Prefix,
+    encryption: EncryptionService,
+    environment: Environment,
+    conversion: Conversion,
+    generations: Generations,
+}
+
+impl Repository {
+    /// A repository of the indices called `prefix`.
+    pub(crate) fn new(
+        cluster: Arc<dyn Cluster>,
+        registry: Arc<Registry>,
+        prefix: Prefix,
+        encryption: EncryptionService,
+        environment: Environment,
+    ) -> Self {
+        let conversion = Conversion::new(Arc::clone(&registry), encryption.clone());
+        let generations = Generations::default();
+        let shared = Shared { cluster, registry, prefix, encryption, environment, conversion, generations };
+        Self { shared: Arc::new(shared), included: Arc::default() }
+    }
+
+    /// A repository that reaches these hidden types too. Naming one that is not hidden changes nothing.
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::ErrorKind::Invalid) if nobody registered one of them.
+    pub fn including(&self, hidden_types: &[&str]) -> Result<Self> {
+        if let Some(unknown) = hidden_types.iter().find(|name| self.shared.registry.get(name).is_none()) {
+            return Err(errors::unavailable_type(unknown));
+        }
+        let mut included = BTreeSet::clone(&self.included);
+        included.extend(hidden_types.iter().map(|name| (*name).to_owned()));
+        Ok(Self { shared: Arc::clone(&self.shared), included: Arc::new(included) })
+    }
+
+    /// The definition of a type that this repository may use.
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::ErrorKind::Invalid) if nobody registered it, or if it is hidden and not included.
+    fn definition(&self, type_name: &str) -> Result<&TypeDefinition> {
+        let reachable = |definition: &&Arc<TypeDefinition>| !definition.hidden() || self.included.contains(type_name);
+        let definition = self.shared.registry.get(type_name).filter(reachable);
+        definition.map(Arc::as_ref).ok_or_else(|| errors::unavailable_type(type_name))
+    }
+
+    /// Refuses a type that this repository does not reach.
+    pub(crate) fn check_type(&self, type_name: &str) -> Result<()> {
+        self.definition(type_name).map(drop)
+    }
+
+    /// The `_id` of the document at `key`.
+    pub(crate) fn raw_id(&self, key: &ObjectKey) -> Result<RawId> {
+        let definition = self.definition(&key.type_name)?;
+        RawId::new(definition.name(), definition.namespace_kind(), &key.namespace, &key.id)
+    }
+
+    fn names(&self, definition: &TypeDefinition) -> IndexNames {
+        self.shared.prefix.group(definition.group())
+    }
+
+    /// Tells which generation of `group` is the current one, so that the first write need not look it up.
+    pub(crate) fn remember_generation(&self, group: &str, generation: u32) {
+        self.shared.generations.remember(group, generation);
+    }
+}

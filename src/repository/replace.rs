@@ -1,0 +1,177 @@
+use super::attempts::Attempts;
+use super::{ObjectKey, Repository, SavedObject, content, errors};
+use crate::Result;
+use crate::cluster::Refresh;
+use crate::document::{Attributes, Reference, RootFields, VersionToken};
+use crate::encryption::{Secret, Secrets};
+use crate::registry::TypeDefinition;
+
+/// New content for an object that exists.
+#[derive(Debug, Clone)]
+pub struct Replace {
+    key: ObjectKey,
+    over: Over,
+    attributes: Attributes,
+    secrets: Secrets,
+    references: Option<Vec<Reference>>,
+    managed: Option<bool>,
+    refresh: Refresh,
+}
+
+/// Which version of the object is replaced.
+#[derive(Debug, Clone)]
+enum Over {
+    Whatever,
+    Version(VersionToken),
+    /// One that the caller has, so that it need not be read again.
+    Read(Box<ReadObject>),
+}
+
+/// What a replacement needs to know of the object that it replaces.
+#[derive(Debug, Clone)]
+struct ReadObject {
+    root: RootFields,
+    identity: Attributes,
+    version: VersionToken,
+}
+
+impl Replace {
+    /// New attributes for the object called `key`, whatever is there. It is read first.
+    pub fn new(key: impl Into<ObjectKey>, attributes: Attributes) -> Self {
+        Self {
+            key: key.into(),
+            over: Over::Whatever,
+            attributes,
+            secrets: Secrets::new(),
+            references: None,
+            managed: None,
+            refresh: Refresh::Later,
+        }
+    }
+
+    /// New attributes for `object`, if it still is as it was read. It is not read again: one request.
+    pub fn of<A>(object: &SavedObject<A>, attributes: Attributes) -> Self {
+        let read = ReadObject { root: object.root(), identity: object.identity().clone(), version: object.version };
+        Self { over: Over::Read(Box::new(read)), ..Self::new(object.key(), attributes) }
+    }
+
+    /// Replaces this version only.
+    #[must_use]
+    pub fn version(mut self, version: VersionToken) -> Self {
+        self.over = Over::Version(version);
+        self
+    }
+
+    /// Gives the encrypted attribute `name` this value.
+    #[must_use]
+    pub fn secret(mut self, name: impl Into<String>, secret: Secret) -> Self {
+        self.secrets.insert(name.into(), secret);
+        self
+    }
+
+    /// Gives the encrypted attributes these values. Those not given are removed.
+    #[must_use]
+    pub fn secrets(mut self, secrets: Secrets) -> Self {
+        self.secrets.extend(secrets);
+        self
+    }
+
+    /// Lets it refer to these objects; otherwise its references stay.
+    #[must_use]
+    pub fn references(mut self, references: Vec<Reference>) -> Self {
+        self.references = Some(references);
+        self
+    }
+
+    /// Marks it as managed by the platform or not; otherwise that stays.
+    #[must_use]
+    pub fn managed(mut self, managed: bool) -> Self {
+        self.managed = Some(managed);
+        self
+    }
+
+    /// Decides when [`Repository::find`] sees it. Reads by id see it at once in any case.
+    #[must_use]
+    pub fn refresh(mut self, refresh: Refresh) -> Self {
+        self.refresh = refresh;
+        self
+    }
+}
+
+impl Repository {
+    /// Replaces an object's attributes and secrets by those given and no others, at the newest model version that this
+    /// software knows (even if the stored document is at a newer one). When and by whom it was created, its namespaces and
+    /// its origin stay. Nothing is decrypted, so an object whose secrets do not open can be replaced.
+    ///
+    /// ```no_run
+    /// # use saved_objects::repository::{ObjectKey, Replace, Repository};
+    /// # use saved_objects::encryption::Secret;
+    /// # async fn example(repository: &Repository, key: &ObjectKey) -> saved_objects::Result<()> {
+    /// let object = repository.get(key).await?;
+    /// let mut attributes = object.attributes.clone();
+    /// attributes.insert("user".to_owned(), "kim".into());
+    /// repository.replace(Replace::of(&object, attributes).secret("password", Secret::text("…"))).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// - [`NotFound`](crate::ErrorKind::NotFound) if there is no such object that is seen from the key's namespace, or if
+    ///   the index does not exist.
+    /// - [`Conflict`](crate::ErrorKind::Conflict) if the object no longer is at the version given; if none was given, if
+    ///   others went on writing it.
+    /// - [`Invalid`](crate::ErrorKind::Invalid) as for [`create`](Self::create), and if an identity attribute changes.
+    /// - [`Forbidden`](crate::ErrorKind::Forbidden) if the index takes no writes,
+    ///   [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown), [`Unavailable`](crate::ErrorKind::Unavailable).
+    pub async fn replace(&self, request: Replace) -> Result<SavedObject> {
+        let definition = self.definition(&request.key.type_name)?;
+        if let Over::Read(read) = &request.over {
+            let done = self.replace_over(definition, &request, read.root.clone(), &read.identity, read.version).await?;
+            return done.ok_or_else(|| errors::changed(&request.key));
+        }
+        let mut attempts = match request.over {
+            Over::Version(_) => Attempts::one(&self.shared.environment),
+            _ => Attempts::several(&self.shared.environment),
+        };
+        loop {
+            let fetched = self.fetch(definition, &request.key).await?;
+            let fetched = fetched.ok_or_else(|| errors::not_found(&request.key))?;
+            if matches!(&request.over, Over::Version(expected) if *expected != fetched.version) {
+                return Err(errors::changed(&request.key));
+            }
+            let identity = content::identity_of(definition, &fetched.document.attributes);
+            let root = fetched.document.root;
+            if let Some(object) = self.replace_over(definition, &request, root, &identity, fetched.version).await? {
+                return Ok(object);
+            }
+            if !attempts.wait_for_next().await {
+                return Err(errors::changed(&request.key));
+            }
+        }
+    }
+
+    /// Replaces the document that has these root fields; none if it no longer is at `read`.
+    async fn replace_over(
+        &self,
+        definition: &TypeDefinition,
+        request: &Replace,
+        root: RootFields,
+        identity: &Attributes,
+        read: VersionToken,
+    ) -> Result<Option<SavedObject>> {
+        content::check_identity(definition, identity, &request.attributes)?;
+        let root = RootFields {
+            references: request.references.clone().unwrap_or(root.references),
+            managed: request.managed.or(root.managed),
+            updated_at: Some(self.shared.environment.now_iso()),
+            updated_by: None,
+            ..root
+        };
+        let (attributes, secrets) = (request.attributes.clone(), request.secrets.clone());
+        let document = self.seal_whole(definition, &request.key, root, attributes, secrets)?;
+        match self.replace_document(definition, &request.key, &document, read, request.refresh).await? {
+            Some(version) => self.written(definition, &request.key, document, version).map(Some),
+            None => Ok(None),
+        }
+    }
+}

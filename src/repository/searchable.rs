@@ -1,0 +1,127 @@
+//! Which attributes a search can look at. Elasticsearch finds nothing, without a word, for a field that it does not know;
+//! here that is an error.
+
+use serde_json::Value;
+
+use crate::registry::TypeDefinition;
+use crate::{Error, Result};
+
+/// What a search does with a field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Use {
+    /// Comparing it with values.
+    Compare,
+    /// Asking whether it is there.
+    Exists,
+    /// Sorting by it.
+    Sort,
+}
+
+/// Field types whose values compare as a whole. The others compare by word (`text`), in a way of their own, or not at all.
+const COMPARABLE: &[&str] = &[
+    "keyword",
+    "boolean",
+    "date",
+    "date_nanos",
+    "ip",
+    "byte",
+    "short",
+    "integer",
+    "long",
+    "half_float",
+    "float",
+    "double",
+    "flattened",
+];
+
+/// Refuses a use of the attribute at `path` that would find nothing or be refused by the server.
+///
+/// # Errors
+/// [`Invalid`](crate::ErrorKind::Invalid), naming what can be used.
+pub(super) fn check(definition: &TypeDefinition, path: &str, purpose: Use) -> Result<()> {
+    let attribute = path.split('.').next().unwrap_or_default();
+    let refused = |why: &str| {
+        let usable = usable(definition, purpose);
+        let cure = match usable.is_empty() {
+            true => "add it to the type's mapping with a new model version".to_owned(),
+            false => {
+                format!("use one of {}, or add it to the type's mapping with a new model version", usable.join(", "))
+            }
+        };
+        Err(Error::invalid(format!("the attribute {path:?} of the type {} {why}", definition.name()), cure))
+    };
+    if definition.latest().sets.encrypts(attribute) {
+        return Err(Error::invalid(
+            format!("the attribute {path:?} of the type {} is encrypted", definition.name()),
+            "search by attributes that are not; encrypted ones cannot be searched by anyone",
+        ));
+    }
+    match find(definition.mapping(), path) {
+        Found::Field(field) if is_usable(field, purpose) => Ok(()),
+        Found::Field(_) => refused("is not mapped in a way that allows this"),
+        Found::Nested => refused("lies in a list of nested objects, which this filter does not look into"),
+        Found::Nothing => refused("is not searchable"),
+    }
+}
+
+enum Found<'a> {
+    Field(&'a Value),
+    Nested,
+    Nothing,
+}
+
+fn find<'a>(mapping: &'a Value, path: &str) -> Found<'a> {
+    let mut field = mapping;
+    for name in path.split('.') {
+        match kind(field) {
+            // Every key of a flattened object is searchable.
+            "flattened" => return Found::Field(field),
+            "nested" => return Found::Nested,
+            _ => {}
+        }
+        let inner = |keyword: &str| field.get(keyword).and_then(|fields| fields.get(name));
+        match inner("properties").or_else(|| inner("fields")) {
+            Some(inner) => field = inner,
+            None => return Found::Nothing,
+        }
+    }
+    Found::Field(field)
+}
+
+fn kind(field: &Value) -> &str {
+    field.get("type").and_then(Value::as_str).unwrap_or("object")
+}
+
+fn is_usable(field: &Value, purpose: Use) -> bool {
+    let is_off = |keyword: &str| field.get(keyword) == Some(&Value::Bool(false));
+    let kind = kind(field);
+    if is_off("enabled") {
+        return false;
+    }
+    match purpose {
+        Use::Exists => !matches!(kind, "binary" | "nested") && !(is_off("index") && is_off("doc_values")),
+        Use::Compare => COMPARABLE.contains(&kind) && !is_off("index"),
+        Use::Sort => COMPARABLE.contains(&kind) && !is_off("doc_values"),
+    }
+}
+
+/// The paths of all fields that can be used so.
+fn usable(definition: &TypeDefinition, purpose: Use) -> Vec<String> {
+    let mut paths = Vec::new();
+    collect(definition.mapping(), "", purpose, &mut paths);
+    paths.retain(|path| !definition.latest().sets.encrypts(path));
+    paths
+}
+
+fn collect(field: &Value, parent: &str, purpose: Use, paths: &mut Vec<String>) {
+    let fields = ["properties", "fields"].into_iter().filter_map(|keyword| field.get(keyword)?.as_object()).flatten();
+    for (name, field) in fields {
+        let path = if parent.is_empty() { name.clone() } else { format!("{parent}.{name}") };
+        if kind(field) != "nested" {
+            collect(field, &path, purpose, paths);
+        }
+        if is_usable(field, purpose) {
+            paths.push(path);
+        }
+    }
+}

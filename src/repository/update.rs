@@ -1,0 +1,241 @@
+use std::collections::BTreeMap;
+
+use super::attempts::Attempts;
+use super::read::Loaded;
+use super::{ObjectKey, Repository, SavedObject, content, errors, read};
+use crate::Result;
+use crate::cluster::Refresh;
+use crate::conversion::{self, Standing};
+use crate::document::{Attributes, Reference, RootFields, StoredDocument, VersionToken};
+use crate::encryption::{Secret, Secrets};
+use crate::registry::TypeDefinition;
+
+/// Which object is to be changed.
+#[derive(Debug, Clone)]
+pub struct Update {
+    key: ObjectKey,
+    version: Option<VersionToken>,
+    refresh: Refresh,
+}
+
+/// An object while it is changed. What the change does not touch stays.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    /// The attributes, as [`Repository::get`] gives them.
+    pub attributes: Attributes,
+    /// The references to other objects.
+    pub references: Vec<Reference>,
+    secrets: BTreeMap<String, SecretChange>,
+}
+
+/// What becomes of an encrypted attribute.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum SecretChange {
+    /// It stays as it is.
+    #[default]
+    Keep,
+    /// It gets this value.
+    Set(Secret),
+    /// It is removed.
+    Remove,
+}
+
+impl Update {
+    /// The object called `key`, whatever is there.
+    pub fn new(key: impl Into<ObjectKey>) -> Self {
+        Self { key: key.into(), version: None, refresh: Refresh::Later }
+    }
+
+    /// Changes this version only.
+    #[must_use]
+    pub fn version(mut self, version: VersionToken) -> Self {
+        self.version = Some(version);
+        self
+    }
+
+    /// Decides when [`Repository::find`] sees it. Reads by id see it at once in any case.
+    #[must_use]
+    pub fn refresh(mut self, refresh: Refresh) -> Self {
+        self.refresh = refresh;
+        self
+    }
+}
+
+impl From<&ObjectKey> for Update {
+    fn from(key: &ObjectKey) -> Self {
+        Self::new(key)
+    }
+}
+
+impl From<ObjectKey> for Update {
+    fn from(key: ObjectKey) -> Self {
+        Self::new(key)
+    }
+}
+
+impl Draft {
+    /// Says what becomes of the encrypted attribute `name`. The last word counts.
+    pub fn secret(&mut self, name: impl Into<String>, change: SecretChange) {
+        self.secrets.insert(name.into(), change);
+    }
+}
+
+impl Repository {
+    /// Changes an object: reads it, lets `change` change it, and writes it if nobody wrote it meanwhile; else all of that is
+    /// repeated, a few times. With [`Update::version`] there is one attempt.
+    ///
+    /// Secrets that the change does not speak of stay. If it touches neither a secret nor an attribute that secrets are
+    /// bound to, their ciphertexts stay byte for byte; if it changes a bound attribute, they are decrypted and encrypted
+    /// again in the same write.
+    ///
+    /// ```no_run
+    /// # use saved_objects::repository::{ObjectKey, Repository};
+    /// # async fn example(repository: &Repository, key: &ObjectKey) -> saved_objects::Result<()> {
+    /// let object = repository
+    ///     .update(key, |draft| {
+    ///         draft.attributes.insert("title".to_owned(), "new".into());
+    ///         Ok(())
+    ///     })
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// - [`NotFound`](crate::ErrorKind::NotFound) if there is no such object that is seen from the key's namespace, or if
+    ///   the index does not exist.
+    /// - [`Conflict`](crate::ErrorKind::Conflict) if the object no longer is at the version given; if none was given, if
+    ///   others went on writing it.
+    /// - [`Invalid`](crate::ErrorKind::Invalid) if an attribute or secret is not one that the type takes, if the attributes
+    ///   do not satisfy the create schema any more, if an identity attribute changes.
+    /// - [`Decrypt`](crate::ErrorKind::Decrypt) if a secret must be encrypted again and does not open; not if the change sets
+    ///   or removes every secret that the object has.
+    /// - [`Incompatible`](crate::ErrorKind::Incompatible) if the document is at a newer model version.
+    /// - [`Corrupt`](crate::ErrorKind::Corrupt), [`Forbidden`](crate::ErrorKind::Forbidden) if the index takes no writes,
+    ///   [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown), [`Unavailable`](crate::ErrorKind::Unavailable).
+    /// - Those of `change`, unchanged.
+    pub async fn update<F>(&self, request: impl Into<Update>, mut change: F) -> Result<SavedObject>
+    where
+        F: FnMut(&mut Draft) -> Result<()>,
+    {
+        let Update { key, version: expected, refresh } = request.into();
+        let definition = self.definition(&key.type_name)?;
+        let mut attempts = match expected {
+            Some(_) => Attempts::one(&self.shared.environment),
+            None => Attempts::several(&self.shared.environment),
+        };
+        loop {
+            let fetched = self.fetch(definition, &key).await?.ok_or_else(|| errors::not_found(&key))?;
+            let read = fetched.version;
+            if expected.is_some_and(|expected| expected != read) {
+                return Err(errors::changed(&key));
+            }
+            let loaded = self.load(definition, &key.id, fetched).map_err(|error| error.context(errors::of(&key)))?;
+            if let Standing::Newer(newer) = loaded.standing {
+                return Err(conversion::newer(definition, newer).context(errors::of(&key)));
+            }
+            let document = self.changed(definition, &key, loaded, &mut change)?;
+            if let Some(version) = self.replace_document(definition, &key, &document, read, refresh).await? {
+                return self.written(definition, &key, document, version);
+            }
+            if !attempts.wait_for_next().await {
+                return Err(errors::changed(&key));
+            }
+        }
+    }
+
+    /// The document after `change`.
+    fn changed(
+        &self,
+        definition: &TypeDefinition,
+        key: &ObjectKey,
+        mut loaded: Loaded,
+        change: &mut impl FnMut(&mut Draft) -> Result<()>,
+    ) -> Result<StoredDocument> {
+        let unopened = loaded.unopened.take();
+        let stored = loaded.document.clone();
+        let shown = self.view(definition, &key.id, loaded)?;
+        let mut draft = Draft {
+            attributes: shown.attributes.clone(),
+            references: stored.root.references.clone(),
+            secrets: BTreeMap::new(),
+        };
+        change(&mut draft)?;
+
+        let Draft { mut attributes, references, mut secrets } = draft;
+        take_exposed_changes(definition, &shown.attributes, &mut attributes, &mut secrets)?;
+        content::check_attributes(definition, &attributes)?;
+        content::check_secret_names(definition, secrets.keys().map(String::as_str))?;
+        content::check_identity(definition, &stored.attributes, &attributes)?;
+        if let Some(unopened) = unopened
+            && unopened.names.iter().any(|name| is_kept(&secrets, name))
+        {
+            return Err(unopened.error);
+        }
+        self.seal_changes(definition, key, &stored, &mut attributes, secrets)?;
+        let root = RootFields {
+            references,
+            updated_at: Some(self.shared.environment.now_iso()),
+            updated_by: None,
+            ..stored.root
+        };
+        content::finish(definition, key, root, attributes)
+    }
+
+    /// Adds the envelopes to the changed attributes: those that stay, and new ones where they must be new.
+    fn seal_changes(
+        &self,
+        definition: &TypeDefinition,
+        key: &ObjectKey,
+        stored: &StoredDocument,
+        attributes: &mut Attributes,
+        changes: BTreeMap<String, SecretChange>,
+    ) -> Result<()> {
+        let encryption = &self.shared.encryption;
+        let sets = &definition.latest().sets;
+        let descriptor = read::descriptor(definition, &stored.root, &key.id);
+        let bound_changed = content::bound_changed(definition, &stored.attributes, attributes);
+        let mut secrets = Secrets::new();
+        for encrypted in sets.encrypted.iter().filter(|encrypted| is_kept(&changes, &encrypted.name)) {
+            let name = &encrypted.name;
+            let Some(envelope) = stored.attributes.get(name).filter(|value| !value.is_null()) else { continue };
+            if !bound_changed {
+                attributes.insert(name.clone(), envelope.clone());
+            } else if let Some(secret) = encryption.open_attribute(&descriptor, sets, &stored.attributes, name)? {
+                secrets.insert(name.clone(), secret);
+            }
+        }
+        for (name, change) in changes {
+            if let SecretChange::Set(secret) = change {
+                secrets.insert(name, secret);
+            }
+        }
+        encryption.seal(&descriptor, sets, attributes, &secrets)
+    }
+}
+
+fn is_kept(changes: &BTreeMap<String, SecretChange>, name: &str) -> bool {
+    matches!(changes.get(name), None | Some(SecretChange::Keep))
+}
+
+/// Takes the exposed attributes out of `attributes`, and notes what was changed about them. What was said of them as secrets
+/// goes first.
+fn take_exposed_changes(
+    definition: &TypeDefinition,
+    shown: &Attributes,
+    attributes: &mut Attributes,
+    changes: &mut BTreeMap<String, SecretChange>,
+) -> Result<()> {
+    for exposed in definition.latest().sets.encrypted.iter().filter(|encrypted| encrypted.exposed) {
+        let after = attributes.remove(&exposed.name);
+        if after.as_ref() == shown.get(&exposed.name) || !is_kept(changes, &exposed.name) {
+            continue;
+        }
+        let change = match after.filter(|value| !value.is_null()) {
+            Some(value) => SecretChange::Set(Secret::json(&value)?),
+            None => SecretChange::Remove,
+        };
+        changes.insert(exposed.name.clone(), change);
+    }
+    Ok(())
+}
