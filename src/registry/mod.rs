@@ -3,6 +3,7 @@
 
 mod builder;
 mod check;
+mod check_report;
 mod definition;
 mod definition_file;
 mod digest;
@@ -22,7 +23,8 @@ use serde_json::Value;
 use crate::model::Transforms;
 
 pub use builder::RegistryBuilder;
-pub use check::{CheckReport, CheckViolation, Rule, UnreleasedVersion, UsedWaiver, check};
+pub use check::check;
+pub use check_report::{CheckReport, CheckViolation, Rule, UnreleasedVersion, UsedWaiver};
 pub use definition::TypeDefinition;
 pub use lock::{FixedProperties, Lock, LockedType, LockedVersion};
 pub use problem::{DefinitionProblem, DefinitionProblems};

@@ -93,3 +93,44 @@ fn unreadable(path: &Path, error: io::Error) -> Error {
 fn name_of(path: &Path) -> String {
     path.display().to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::registry::DefinitionProblems;
+    use crate::registry::testing::{note, version};
+
+    fn write(dir: &Path, name: &str, text: &str) {
+        let path = dir.join(name);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("writable");
+        fs::write(path, text).expect("writable");
+    }
+
+    #[test]
+    fn a_folder_is_read_and_everything_wrong_in_it_listed() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        write(dir.path(), "mappings/note.json", &note(json!({})).to_string());
+        for number in 1..=11 {
+            write(dir.path(), &format!("model_versions/note/{number}.json"), &version(json!({})).to_string());
+        }
+        let definitions = read_definitions(dir.path()).expect("valid");
+        assert_eq!(definitions.iter().map(|definition| definition.latest().number).collect::<Vec<_>>(), [11]);
+
+        write(dir.path(), "mappings/memo.json", &note(json!({})).to_string());
+        write(dir.path(), "model_versions/memo/1.json", &version(json!({})).to_string());
+        write(dir.path(), "mappings/broken.json", "[]");
+        write(dir.path(), "model_versions/gone/1.json", "{}");
+        let error = read_definitions(dir.path()).expect_err("three are wrong");
+        let problems = error.find_source::<DefinitionProblems>().expect("the list is the source").to_string();
+        for expected in [
+            "mappings/broken.json: the file is not a JSON object",
+            "mappings/broken.json: the type has no model version",
+            "mappings/memo.json: type: the file of the type `note` is called `memo.json`",
+            "model_versions/gone: there are model versions of `gone`, but no mappings/gone.json",
+        ] {
+            assert!(problems.contains(expected), "{problems}\nlacks\n{expected}");
+        }
+    }
+}
