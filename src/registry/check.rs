@@ -218,15 +218,19 @@ mod tests {
         version(json!({}))
     }
 
-    /// The violations of `definitions` after a release of `released`, as rule, file and message.
-    fn violations(released: &[TypeDefinition], definitions: &[TypeDefinition]) -> Vec<(Rule, String, String)> {
-        let report = check(definitions, &Lock::default().released(released));
+    /// The violations of `now` after a release of `released`, as rule, file and message.
+    fn violations<const R: usize, const N: usize>(
+        released: [&TypeDefinition; R],
+        now: [&TypeDefinition; N],
+    ) -> Vec<(Rule, String, String)> {
+        let lock = Lock::default().released(&released.map(TypeDefinition::clone));
+        let report = check(&now.map(TypeDefinition::clone), &lock);
         report.violations.into_iter().map(|found| (found.rule, found.file, found.message)).collect()
     }
 
     #[track_caller]
     fn assert_violation(now: TypeDefinition, rule: Rule, file: &str, message: &str) {
-        let found = violations(&[definition(json!({}), &[plain()])], &[now]);
+        let found = violations([&definition(json!({}), &[plain()])], [&now]);
         let [(found_rule, found_file, found_message)] = found.as_slice() else {
             panic!("not one violation: {found:?}");
         };
@@ -242,12 +246,13 @@ mod tests {
     fn what_is_released_as_it_is_breaks_nothing() {
         let versions = [plain(), plain()];
         let released = definition(json!({}), &versions);
-        assert_eq!(violations(&[released.clone()], &[released.clone()]), []);
-        let report = check(&[released.clone()], &Lock::default().released(&[definition(json!({}), &versions[..1])]));
+        assert_eq!(violations([&released], [&released]), []);
+        let lock = Lock::default().released(&[definition(json!({}), &versions[..1])]);
+        let report = check(std::slice::from_ref(&released), &lock);
         assert_eq!(report.unreleased, [UnreleasedVersion { type_name: "note".to_owned(), version: 2 }]);
         // How a type is used is no promise to its documents.
         let used_otherwise = definition(json!({ "hidden": true, "exportable": true }), &versions);
-        assert_eq!(violations(&[released], &[used_otherwise]), []);
+        assert_eq!(violations([&released], [&used_otherwise]), []);
     }
 
     #[test]
@@ -273,10 +278,10 @@ mod tests {
     #[test]
     fn what_was_released_is_never_deleted() {
         let two = definition(json!({}), &[plain(), plain()]);
-        let found = violations(&[two.clone()], &[definition(json!({}), &[plain()])]);
+        let found = violations([&two], [&definition(json!({}), &[plain()])]);
         let message = "the released model version 2 is gone".to_owned();
         assert_eq!(found, [(Rule::Released, "model_versions/note/2.json".to_owned(), message)]);
-        let found = violations(&[two], &[]);
+        let found = violations([&two], []);
         let message = "the released type `note` has no definition".to_owned();
         assert_eq!(found, [(Rule::Released, "mappings/note.json".to_owned(), message)]);
     }
@@ -284,9 +289,9 @@ mod tests {
     #[test]
     fn the_name_of_a_removed_type_is_not_used_again() {
         let removed = definition(json!({ "removed": true }), &[plain()]);
-        let found = violations(&[removed.clone()], &[definition(json!({}), &[plain()])]);
+        let found = violations([&removed], [&definition(json!({}), &[plain()])]);
         assert_eq!(found[0].0, Rule::RemovedName, "{found:?}");
-        assert_eq!(violations(&[removed.clone()], &[removed]), []);
+        assert_eq!(violations([&removed], [&removed]), []);
     }
 
     #[test]
@@ -316,7 +321,7 @@ mod tests {
         let one = definition(json!({}), &[plain()]);
         let added = json!({ "type": "mappings_addition", "properties": { "at": { "type": "date" } } });
         let grown = definition(mapped(json!({ "title": keyword(), "at": { "type": "date" } })), &two(added));
-        assert_eq!(violations(&[one.clone()], &[grown.clone()]), []);
+        assert_eq!(violations([&one], [&grown]), []);
         // Both released at once: the first is recorded without what the second added.
         let lock = Lock::default().released(&[grown]);
         let at = |number| lock.types["note"].versions[&number].mapping.contains_key("properties.at.type");
@@ -324,7 +329,7 @@ mod tests {
 
         let changed = json!({ "type": "mappings_change", "attributes": ["title"] });
         let changed = definition(mapped(json!({ "title": { "type": "text" } })), &two(changed));
-        assert_eq!(violations(&[one], &[changed]), []);
+        assert_eq!(violations([&one], [&changed]), []);
     }
 
     #[test]
@@ -335,7 +340,7 @@ mod tests {
             file.as_object_mut().expect("an object").extend(keys.as_object().expect("an object").clone());
             file
         };
-        let found_with = |second: Value| violations(&[], &[definition(json!({}), &[plain(), second])]);
+        let found_with = |second: Value| violations([], [&definition(json!({}), &[plain(), second])]);
 
         let found = found_with(binds(json!({})));
         assert_eq!(found[0].0, Rule::TwoReleases);
@@ -348,10 +353,10 @@ mod tests {
         let announced = binds(json!({ "create": create(&["title", "body"]) }));
         assert_eq!(found_with(announced.clone()), []);
         let written = definition(json!({}), &[plain(), announced, binds(json!({}))]);
-        assert_eq!(violations(&[], &[written]), []);
+        assert_eq!(violations([], [&written]), []);
         // Where nothing was encrypted, there is nothing that older software could fail to open.
         let nothing = version(json!({ "encrypted": [], "bound": [], "create": create(&["title"]) }));
-        assert_eq!(violations(&[], &[definition(json!({}), &[nothing, binds(json!({}))])]), []);
+        assert_eq!(violations([], [&definition(json!({}), &[nothing, binds(json!({}))])]), []);
     }
 
     #[test]

@@ -1,3 +1,4 @@
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::registry::DefinitionProblems;
@@ -254,4 +255,103 @@ fn a_later_change_of_a_mapping_supersedes_an_addition() {
 fn an_error_counts_the_problems_that_it_does_not_show() {
     let error = read(&note(json!({ "group": "fill", "type": "type" })), &[version(json!({}))]).expect_err("wrong");
     assert!(error.message().contains("(and 1 more; `saved-objects check` lists them)"), "{error}");
+}
+
+/// Any JSON, with names that definitions use.
+fn json_value() -> impl Strategy<Value = Value> {
+    let name = || {
+        prop::sample::select(vec![
+            "type",
+            "group",
+            "mapping",
+            "dynamic",
+            "properties",
+            "fields",
+            "title",
+            "body",
+            "changes",
+            "create",
+            "forward",
+            "items",
+            "encrypted",
+            "bound",
+            "name",
+            "waivers",
+            "paths",
+            "attributes",
+            "defaults",
+            "index",
+            "a.b",
+            "",
+        ])
+    };
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        name().prop_map(Value::from),
+        prop::sample::select(vec!["object", "keyword", "data_removal", "mappings_addition", "\u{0}"])
+            .prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 24, 4, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+            prop::collection::btree_map(name(), inner, 0..4)
+                .prop_map(|map| Value::Object(map.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())),
+        ]
+    })
+}
+
+/// Puts `value` at the place of `file` that `at` picks.
+fn replace_somewhere(file: &mut Value, at: &[prop::sample::Index], value: Value) {
+    let Some((index, rest)) = at.split_first() else {
+        *file = value;
+        return;
+    };
+    let chosen = match file {
+        Value::Object(object) if !object.is_empty() => {
+            let index = index.index(object.len());
+            object.values_mut().nth(index)
+        }
+        Value::Array(elements) if !elements.is_empty() => {
+            let index = index.index(elements.len());
+            elements.get_mut(index)
+        }
+        _ => None,
+    };
+    match chosen {
+        Some(chosen) => replace_somewhere(chosen, rest, value),
+        None => *file = value,
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_definition_files_say_is_read_or_refused(
+        at in prop::collection::vec(any::<prop::sample::Index>(), 1..5),
+        value in json_value(),
+        which in 0..3_usize,
+    ) {
+        let second = version(json!({
+            "changes": [
+                { "type": "mappings_addition", "properties": { "title": { "type": "keyword" } } },
+                { "type": "data_backfill", "defaults": { "title": "t" } },
+                { "type": "data_removal", "paths": ["title.a"] }
+            ],
+            "waivers": [{ "rule": "two_releases", "attributes": ["title"], "reason": "r" }]
+        }));
+        let mut files = [note(json!({ "identity": ["title"] })), version(json!({})), second];
+        replace_somewhere(&mut files[which], &at, value);
+        if let Ok(definition) = read(&files[0], &files[1..]) {
+            crate::registry::check(&[definition], &crate::registry::Lock::default());
+        }
+    }
+
+    #[test]
+    fn whatever_text_is_in_a_definition_file_is_refused(text in "\\PC{0,40}") {
+        let good = (note(json!({})).to_string(), vec![("1.json".to_owned(), version(json!({})).to_string())]);
+        let read = crate::registry::TypeDefinition::from_json;
+        prop_assert!(read("note.json", &text, &good.1).is_err());
+        prop_assert!(read("note.json", &good.0, &[("1.json".to_owned(), text)]).is_err());
+    }
 }
