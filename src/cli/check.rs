@@ -17,7 +17,7 @@ pub(crate) struct Arguments {
     /// Leave out the built-in types
     #[arg(long, requires = "types")]
     only_types: bool,
-    /// If all is well, add what is new to model_versions/released.lock.json of each folder; what is there stays as it is
+    /// If all is well, add what is new to model_versions/released.lock.json of each folder; nothing in it is altered
     #[arg(long, requires = "types")]
     release: bool,
 }

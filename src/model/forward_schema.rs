@@ -39,8 +39,8 @@ const WITHOUT_EFFECT: &[&str] = &[
     "writeOnly",
 ];
 
-/// What software of a version keeps of a newer document: the keys under `properties`, through objects and the `items` of
-/// arrays. Keys that it does not name are dropped; it refuses nothing.
+/// What software of a version keeps of a newer document: the keys under `properties`, through objects and the `items`
+/// of arrays. Keys that it does not name are dropped; it refuses nothing.
 #[derive(Debug, Clone)]
 pub struct ForwardSchema {
     schema: Value,

@@ -44,8 +44,8 @@ impl From<UpgradeError> for Error {
     }
 }
 
-/// Brings `attributes` from model version `from` to the last of `versions`, which are in ascending order: the changes of
-/// each version above `from` run in order. From the last version or a newer one nothing happens.
+/// Brings `attributes` from model version `from` to the last of `versions`, which are in ascending order: the changes
+/// of each version above `from` run in order. From the last version or a newer one nothing happens.
 ///
 /// Encrypted attributes pass as they are given, as envelopes or opened: declared changes cannot look into them, and a
 /// transform sees what the caller hands over.
@@ -178,7 +178,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn upgrades_end_valid_and_are_done_once(from in 0_u32..5, title in "[a-z]{0,4}", old in any::<bool>(), kind in any::<bool>()) {
+        fn upgrades_end_valid_and_are_done_once(
+            from in 0_u32..5,
+            title in "[a-z]{0,4}",
+            old in any::<bool>(),
+            kind in any::<bool>(),
+        ) {
             let mut attributes: Attributes = serde_json::from_value(json!({ "title": title })).expect("an object");
             if kind {
                 attributes.insert("kind".to_owned(), json!("k"));

@@ -47,8 +47,8 @@ impl Findings<'_> {
         self.report.violations.push(CheckViolation { rule, file, type_name, version, message, cure: cure.into() });
     }
 
-    /// Two software versions run side by side during a rolling upgrade, and the older one may come back. It opens secrets
-    /// only if it knows every bound attribute that documents have. Where it encrypts nothing it opens nothing.
+    /// Two software versions run side by side during a rolling upgrade, and the older one may come back. It opens
+    /// secrets only if it knows every bound attribute that documents have. Where it encrypts nothing it opens nothing.
     fn check_two_releases(&mut self, version: &ModelVersion, before: Option<&ModelVersion>) {
         let mut too_early = Vec::new();
         if let Some(before) = before.filter(|before| !before.sets.is_empty()) {

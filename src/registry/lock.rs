@@ -119,8 +119,8 @@ impl LockedVersion {
     }
 }
 
-/// The mapping as it was at a version: without what later versions added. What a later version changed is given as it is
-/// now; only a release of several versions at once records it so, and no index was ever made by the earlier ones.
+/// The mapping as it was at a version: without what later versions added. What a later version changed is given as it
+/// is now; only a release of several versions at once records it so, and no index was ever made by the earlier ones.
 fn mapping_at(definition: &TypeDefinition, number: u32) -> BTreeMap<String, Value> {
     let mut flat = mapping::flatten(definition.mapping());
     for version in definition.versions().iter().filter(|version| version.number > number) {

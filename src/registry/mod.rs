@@ -1,5 +1,6 @@
-//! What types exist. Definitions are data (`docs/definitions.md`): they are read from JSON, validated with errors that name
-//! file, place and cure, and put together in a [`Registry`]. Apart from [`read_definitions`] nothing here does I/O.
+//! What types exist. Definitions are data (`docs/definitions.md`): they are read from JSON, validated with errors that
+//! name file, place and cure, and put together in a [`Registry`]. Apart from [`read_definitions`] nothing here does
+//! I/O.
 
 mod builder;
 mod check;

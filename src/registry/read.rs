@@ -6,12 +6,13 @@ use super::problem::DefinitionProblems;
 use super::{TypeDefinition, definition_file};
 use crate::{Error, ErrorKind, Result};
 
-/// Reads every definition of a folder, sorted by type: `dir/mappings/<type>.json` with `dir/model_versions/<type>/<n>.json`.
+/// Reads every definition of a folder, sorted by type: `dir/mappings/<type>.json` with
+/// `dir/model_versions/<type>/<n>.json`.
 ///
 /// # Errors
 /// [`NotFound`](ErrorKind::NotFound) if there is no folder `dir/mappings`, [`Unavailable`](ErrorKind::Unavailable) if
-/// something cannot be read, [`Invalid`](ErrorKind::Invalid) if a definition is wrong: its source, [`DefinitionProblems`],
-/// then lists everything that is wrong with all of them.
+/// something cannot be read, [`Invalid`](ErrorKind::Invalid) if a definition is wrong: its source,
+/// [`DefinitionProblems`], then lists everything that is wrong with all of them.
 pub fn read_definitions(dir: &Path) -> Result<Vec<TypeDefinition>> {
     let mut definitions = Vec::new();
     let mut problems = DefinitionProblems::default();
@@ -132,5 +133,23 @@ mod tests {
         ] {
             assert!(problems.contains(expected), "{problems}\nlacks\n{expected}");
         }
+    }
+
+    /// The files that docs/definitions.md shows: a line `path`: and then a block of JSON.
+    #[test]
+    fn the_documented_example_is_valid() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let page = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/definitions.md"));
+        let blocks: Vec<&str> = page.split("```").collect();
+        for words_and_block in blocks.windows(2) {
+            if let Some(text) = words_and_block[1].strip_prefix("json\n") {
+                let words = words_and_block[0].trim_end();
+                write(dir.path(), words.rsplit('`').nth(1).expect("the words end with the file's name"), text);
+            }
+        }
+        let definitions = read_definitions(dir.path()).expect("valid");
+        let [note] = definitions.as_slice() else { panic!("one type") };
+        assert_eq!((note.latest().number, note.mapping_version()), (3, 2));
+        assert_eq!(crate::registry::check(&definitions, &crate::registry::Lock::default()).violations, []);
     }
 }

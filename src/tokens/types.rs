@@ -73,8 +73,8 @@ mod tests {
         assert_eq!(actual, expected);
     }
 
-    /// `tests/fixtures/model_versions/<type>/<version>.<which>.json`: a document as that version stored it, or what becomes
-    /// of it.
+    /// `tests/fixtures/model_versions/<type>/<version>.<which>.json`: a document as that version stored it, or what
+    /// becomes of it.
     fn fixture(type_name: &str, version: u32, which: &str) -> StoredDocument {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/model_versions");
         let path = format!("{folder}/{type_name}/{version}.{which}.json");
