@@ -7,6 +7,7 @@ pub mod encryption;
 pub mod environment;
 mod error;
 pub mod layout;
+pub mod migrate;
 pub mod model;
 pub mod registry;
 pub mod tokens;

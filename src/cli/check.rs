@@ -4,19 +4,14 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::connection::Connection;
 use super::{Exit, Output};
 use crate::registry::{self, CheckReport, CheckViolation, DefinitionProblems, Lock, Rule, TypeDefinition};
 use crate::{Error, ErrorKind, Result, tokens};
 
 /// Hold definitions to the rules for changing types and to what is released; exit 2 if one is broken
 #[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {
-    /// A folder with mappings/<type>.json and model_versions/<type>/<n>.json; may be given several times
-    #[arg(long, value_name = "DIR")]
-    types: Vec<PathBuf>,
-    /// Leave out the built-in types
-    #[arg(long, requires = "types")]
-    only_types: bool,
+pub(super) struct Arguments {
     /// If all is well, add what is new to model_versions/released.lock.json of each folder; nothing in it is altered
     #[arg(long, requires = "types")]
     release: bool,
@@ -40,13 +35,13 @@ struct Source {
     lock: Lock,
 }
 
-pub(crate) fn run(arguments: &Arguments, output: Output) -> Result<Exit> {
+pub(super) fn run(arguments: &Arguments, connection: &Connection, output: Output) -> Result<Exit> {
     let mut found = CheckReport::default();
     let mut sources = Vec::new();
-    if !arguments.only_types {
+    if !connection.only_types {
         sources.push(Source { dir: None, definitions: tokens::types()?, lock: tokens::released()? });
     }
-    for dir in &arguments.types {
+    for dir in &connection.types {
         match read_source(dir) {
             Ok(source) => sources.push(source),
             Err(error) => found.violations.extend(definition_violations(error)?),
@@ -174,6 +169,7 @@ fn print(report: &Report, output: Output) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layout::Prefix;
     use crate::registry::testing::{note, version};
 
     /// A folder with the type `note` and one model version.
@@ -190,9 +186,13 @@ mod tests {
         fs::write(dir.join(name), text).expect("writable");
     }
 
+    fn connection(dir: &Path, only_types: bool) -> Connection {
+        let types = vec![dir.to_owned()];
+        Connection { elasticsearch_url: String::new(), prefix: Prefix::default(), types, only_types }
+    }
+
     fn check(dir: &Path, release: bool) -> Result<Exit> {
-        let arguments = Arguments { types: vec![dir.to_owned()], only_types: false, release };
-        run(&arguments, Output::new(false))
+        run(&Arguments { release }, &connection(dir, false), Output::new(false))
     }
 
     #[test]
@@ -231,7 +231,7 @@ mod tests {
     fn a_type_cannot_be_built_in_and_in_a_folder() {
         let project = Path::new(env!("CARGO_MANIFEST_DIR"));
         assert_eq!(check(project, false).expect("checked"), Exit::Blocked);
-        let alone = Arguments { types: vec![project.to_owned()], only_types: true, release: false };
-        assert_eq!(run(&alone, Output::new(false)).expect("checked"), Exit::Done);
+        let alone = run(&Arguments { release: false }, &connection(project, true), Output::new(false));
+        assert_eq!(alone.expect("checked"), Exit::Done);
     }
 }

@@ -39,7 +39,7 @@ impl Output {
     pub(crate) fn failure(self, error: &Error) {
         let _ = writeln!(std::io::stderr().lock(), "error: {error}");
         let report = serde_json::json!({
-            "error": { "kind": error.kind().as_str(), "message": error.message(), "cure": error.cure() }
+            "error": { "kind": error.kind(), "message": error.message(), "cure": error.cure() }
         });
         // A report of plain strings can always be written.
         let _ = self.document(&report);

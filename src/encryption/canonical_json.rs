@@ -93,3 +93,91 @@ fn separate(index: usize, out: &mut String) {
 fn append(out: &mut String, arguments: std::fmt::Arguments<'_>) {
     let _ = out.write_fmt(arguments);
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn canonical(value: &Value) -> String {
+        let mut out = String::new();
+        write(value, &mut out);
+        out
+    }
+
+    #[test]
+    fn numbers() {
+        let cases = [
+            ("0", "0"),
+            ("-0", "0"),
+            ("-0.0", "0"),
+            ("1.0", "1"),
+            ("1e0", "1"),
+            ("-1.5", "-1.5"),
+            ("0.1", "0.1"),
+            ("123456789.125", "123456789.125"),
+            ("9007199254740992", "9007199254740992"),
+            ("9007199254740993", "9007199254740993"),
+            ("-9007199254740993", "-9007199254740993"),
+            ("9007199254740993.0", "9007199254740992"),
+            ("9223372036854775807", "9223372036854775807"),
+            ("-9223372036854775808", "-9223372036854775808"),
+            ("18446744073709551615", "18446744073709551615"),
+            ("18446744073709551616", "18446744073709552000"),
+            ("1e16", "10000000000000000"),
+            ("123456789012345680000", "123456789012345680000"),
+            ("1e21", "1e+21"),
+            ("-1.5e300", "-1.5e+300"),
+            ("0.000001", "0.000001"),
+            ("1e-7", "1e-7"),
+            ("5e-324", "5e-324"),
+            ("1.7976931348623157e308", "1.7976931348623157e+308"),
+        ];
+        for (text, expected) in cases {
+            let value: Value = serde_json::from_str(text).expect("a number");
+            assert_eq!(canonical(&value), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn keys_are_sorted_by_utf16_at_every_depth() {
+        let cases = [
+            (
+                json!({"b": 1, "a": {"d": [{"f": 1, "e": 2}], "c": null}}),
+                r#"{"a":{"c":null,"d":[{"e":2,"f":1}]},"b":1}"#,
+            ),
+            (json!({"9": 1, "10": 2, "": 3, "Z": 4, "a": 5}), r#"{"":3,"10":2,"9":1,"Z":4,"a":5}"#),
+            // U+1F600 begins with D83D as UTF-16, which is below FB33; as UTF-8 it is above.
+            (json!({"\u{fb33}": 1, "\u{1f600}": 2}), "{\"\u{1f600}\":2,\"\u{fb33}\":1}"),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(canonical(&value), expected);
+        }
+    }
+
+    #[test]
+    fn literals_and_empty_values_are_kept() {
+        assert_eq!(canonical(&json!([null, true, false, "", 0, [], {}])), r#"[null,true,false,"",0,[],{}]"#);
+    }
+
+    #[test]
+    fn strings_have_only_the_necessary_escapes() {
+        let cases = [
+            ("\" \\ \u{8} \u{c} \n \r \t", r#""\" \\ \b \f \n \r \t""#),
+            ("\u{0}\u{1f}", r#""\u0000\u001f""#),
+            ("/\u{7f}\u{2028}\u{2029}ä😀", "\"/\u{7f}\u{2028}\u{2029}ä😀\""),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(canonical(&json!(text)), expected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn strings_are_written_as_serde_json_writes_them(text in "(?s).*|[\\x00-\\x7f]*") {
+            prop_assert_eq!(canonical(&json!(text)), serde_json::to_string(&text).expect("a string"));
+        }
+    }
+}

@@ -90,7 +90,8 @@ impl AttributeError {
 
     /// The cause goes to the log, because the error's own text does not tell it.
     fn new(descriptor: &Descriptor<'_>, attribute: &str, operation: Operation, cause: DecryptionCause) -> Self {
-        tracing::error!("failed to {operation} attribute {attribute:?} of saved object \"{descriptor}\": {cause}");
-        Self { attribute: attribute.to_owned(), descriptor: descriptor.to_string(), operation, cause }
+        let descriptor = descriptor.to_string();
+        tracing::error!("failed to {operation} attribute {attribute:?} of saved object {descriptor:?}: {cause}");
+        Self { attribute: attribute.to_owned(), descriptor, operation, cause }
     }
 }

@@ -107,3 +107,77 @@ fn checked_key(secret: &SecretString, name: &str) -> Result<Key> {
 fn demo_key() -> Result<Key> {
     Key::derive(&SecretString::from(DEMO_SECRET))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+
+    const A: &str = "kat-secret-A-0123456789abcdefghijklmnopqrstuv";
+    const B: &str = "kat-secret-B-0123456789abcdefghijklmnopqrstuv";
+
+    fn ring(primary: &str, decryption_only: &[&str]) -> Result<KeyRing> {
+        KeyRing::new(primary.into(), decryption_only.iter().map(|secret| SecretString::from(*secret)).collect())
+    }
+
+    #[test]
+    fn knows_its_keys_by_id() {
+        let ring = ring(A, &[B]).expect("two keys");
+        assert_eq!(ring.primary_key_id().to_string(), "af83c69011e1a904");
+        let ids: Vec<_> = ring.key_ids().iter().map(ToString::to_string).collect();
+        assert_eq!(ids, ["af83c69011e1a904", "0f3e50a016419b34"]);
+        assert!(ring.key_ids().into_iter().all(|id| ring.key(id).is_some_and(|key| key.id() == id)));
+        assert!(ring.key(demo_key().expect("the demo key").id()).is_none());
+    }
+
+    #[test]
+    fn refuses_weak_and_repeated_keys() {
+        let (short, exact) = ("0123456789abcdef0123456789abcde", "0123456789abcdef0123456789abcdef");
+        let same = "a".repeat(40);
+        let cases: [(&str, &[&str], &str); 9] = [
+            ("", &[], "the primary key has 0 bytes, at least 32 are needed; make one: openssl rand -base64 48"),
+            (short, &[], "the primary key has 31 bytes, at least 32 are needed; make one: openssl rand -base64 48"),
+            (&same, &[], "the primary key repeats one byte; make one: openssl rand -base64 48"),
+            (
+                A,
+                &[B, short],
+                "decryption-only key 2 has 31 bytes, at least 32 are needed; make one: openssl rand -base64 48",
+            ),
+            (A, &[&same], "decryption-only key 1 repeats one byte; make one: openssl rand -base64 48"),
+            (
+                A,
+                &[B, A],
+                "the primary key af83c69011e1a904 is also listed as decryption-only; remove it from the decryption-only keys",
+            ),
+            (A, &[B, exact, B], "the decryption-only key 0f3e50a016419b34 is listed twice; list it once"),
+            (
+                DEMO_SECRET,
+                &[],
+                "the primary key is the demo key, which everyone can read; use your own key; make one: openssl rand -base64 48",
+            ),
+            (
+                A,
+                &[DEMO_SECRET],
+                "decryption-only key 1 is the demo key, which everyone can read; use your own key; make one: openssl rand -base64 48",
+            ),
+        ];
+        for (primary, decryption_only, expected) in cases {
+            let error = ring(primary, decryption_only).expect_err(expected);
+            assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Invalid, expected));
+        }
+        assert!(ring(exact, &[]).is_ok(), "32 bytes are enough");
+    }
+
+    #[test]
+    fn demo_is_the_way_to_the_demo_key() {
+        let ring = KeyRing::demo().expect("the demo ring");
+        assert_eq!(ring.key_ids(), [demo_key().expect("the demo key").id()]);
+    }
+
+    #[test]
+    fn debug_shows_ids_only() {
+        let text = format!("{:?}", ring(A, &[B]).expect("two keys"));
+        assert!(text.contains("af83c69011e1a904") && text.contains("0f3e50a016419b34"), "{text}");
+        assert!(!text.contains("kat-secret"), "{text}");
+    }
+}

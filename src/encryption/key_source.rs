@@ -52,7 +52,9 @@ impl KeyRing {
     /// [`Invalid`](crate::ErrorKind::Invalid) if the file cannot be read, is larger than 64 KiB, has another form, or is
     /// open to every user of the machine, and as [`KeyRing::new`]. No content of the file is in the error.
     pub fn from_file(path: &Path) -> Result<Self> {
-        read_key_file(path).and_then(|text| parse_key_file(&text)).map_err(|error| in_file(path, error))
+        read_key_file(path)
+            .and_then(|text| parse_key_file(&text))
+            .map_err(|error| error.context(format_args!("the key file {}", path.display())))
     }
 }
 
@@ -178,6 +180,139 @@ fn parse_key_file(text: &str) -> Result<KeyRing> {
     KeyRing::new(file.primary.0, file.decryption_only.into_iter().map(|key| key.0).collect())
 }
 
-fn in_file(path: &Path, error: Error) -> Error {
-    error.context(format_args!("the key file {}", path.display()))
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use tempfile::NamedTempFile;
+
+    use super::*;
+    use crate::ErrorKind;
+
+    const A: &str = "kat-secret-A-0123456789abcdefghijklmnopqrstuv";
+    const B: &str = "kat-secret-B-0123456789abcdefghijklmnopqrstuv";
+    const A_ID: &str = "af83c69011e1a904";
+    const B_ID: &str = "0f3e50a016419b34";
+
+    fn key_file(content: impl AsRef<[u8]>) -> NamedTempFile {
+        let mut file = NamedTempFile::new().expect("a temporary file");
+        file.write_all(content.as_ref()).expect("written");
+        file
+    }
+
+    fn ids(ring: &KeyRing) -> Vec<String> {
+        ring.key_ids().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn reads_both_forms_of_key_file() {
+        let cases: [(String, &[&str]); 6] = [
+            (A.to_owned(), &[A_ID]),
+            (format!("{A}\n"), &[A_ID]),
+            (format!("{A}\r\n\n"), &[A_ID]),
+            (format!(r#"{{"primary": "{A}"}}"#), &[A_ID]),
+            (format!("\n{{\"primary\": \"{A}\", \"decryption_only\": []}}\n"), &[A_ID]),
+            (format!(r#"{{"decryption_only": ["{B}"], "primary": "{A}"}}"#), &[A_ID, B_ID]),
+        ];
+        for (content, expected) in cases {
+            assert_eq!(ids(&KeyRing::from_file(key_file(&content).path()).expect(&content)), expected, "{content}");
+        }
+    }
+
+    #[test]
+    fn refuses_other_files_without_quoting_them() {
+        let form = "it is not JSON of the known form";
+        let cases: [(Vec<u8>, &str); 9] = [
+            (Vec::new(), "the primary key has 0 bytes"),
+            (b"hunter2".to_vec(), "the primary key has 7 bytes"),
+            (vec![b'x'; MAX_KEY_FILE_BYTES + 1], "more than 65536 bytes"),
+            (vec![0xff; 64], "not UTF-8"),
+            (format!(r#"{{"primary": "{A}", "hunter2": 1}}"#).into(), form),
+            (format!(r#"{{"primary": "{A}", "decryption_only": "hunter2"}}"#).into(), form),
+            (br#"{"primary": 5}"#.to_vec(), form),
+            (br#"{"decryption_only": []}"#.to_vec(), form),
+            (format!(r#"{{"primary": "{A}"}} hunter2"#).into(), form),
+        ];
+        for (content, expected) in cases {
+            let file = key_file(&content);
+            let error = KeyRing::from_file(file.path()).expect_err(expected);
+            let text = format!("{error} {error:?}");
+            assert_eq!(error.kind(), ErrorKind::Invalid);
+            assert!(error.message().starts_with(&format!("the key file {}: ", file.path().display())), "{text}");
+            assert!(text.contains(expected), "{text}");
+            assert!(!text.contains("hunter2") && !text.contains("kat-secret"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let error = KeyRing::from_file(Path::new("no/such/file")).expect_err("no file");
+        assert_eq!(
+            error.to_string(),
+            "the key file no/such/file: it cannot be read; check the path and who may read it"
+        );
+        assert!(error.find_source::<std::io::Error>().is_some());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn refuses_files_that_everyone_can_read() {
+        use std::fs::{Permissions, set_permissions};
+        use std::os::unix::fs::PermissionsExt;
+
+        let file = key_file(A);
+        for (mode, accepted) in
+            [(0o400, true), (0o600, true), (0o640, true), (0o644, false), (0o604, false), (0o602, false)]
+        {
+            set_permissions(file.path(), Permissions::from_mode(mode)).expect("permissions set");
+            let result = KeyRing::from_file(file.path());
+            assert_eq!(result.is_ok(), accepted, "{mode:o}");
+            let Err(error) = result else { continue };
+            assert_eq!(error.cure(), Some(format!("chmod 600 {}", file.path().display()).as_str()));
+        }
+    }
+
+    #[test]
+    fn variables_name_the_keys() {
+        let file = key_file(A);
+        let path = file.path().to_str().expect("a UTF-8 path");
+        let padded = format!(" {B} ");
+        let cases: [(&[(&str, &str)], Result<&[&str], &str>); 12] = [
+            (&[], Ok(&[])),
+            (&[(KEY_FILE_VARIABLE, path)], Ok(&[A_ID])),
+            (&[(KEY_VARIABLE, A)], Ok(&[A_ID])),
+            (&[(KEY_VARIABLE, A), (DECRYPTION_ONLY_KEYS_VARIABLE, "")], Ok(&[A_ID])),
+            (&[(KEY_VARIABLE, A), (DECRYPTION_ONLY_KEYS_VARIABLE, &padded)], Ok(&[A_ID, B_ID])),
+            (&[(KEY_VARIABLE, "")], Err("the keys in the environment: the primary key has 0 bytes")),
+            (&[(KEY_VARIABLE, A), (DECRYPTION_ONLY_KEYS_VARIABLE, "x,")], Err("decryption-only key 1 has 1 bytes")),
+            (&[(KEY_VARIABLE, A), (DECRYPTION_ONLY_KEYS_VARIABLE, A)], Err("is also listed as decryption-only")),
+            (&[(KEY_FILE_VARIABLE, path), (KEY_VARIABLE, B)], Err("; unset one of them")),
+            (
+                &[(KEY_FILE_VARIABLE, path), (DECRYPTION_ONLY_KEYS_VARIABLE, B)],
+                Err("; put the decryption-only keys into the file"),
+            ),
+            (&[(DECRYPTION_ONLY_KEYS_VARIABLE, B)], Err("; set SAVED_OBJECTS_ENCRYPTION_KEY too")),
+            (&[(KEY_FILE_VARIABLE, "")], Err("it cannot be read")),
+        ];
+        for (variables, expected) in cases {
+            let lookup = |name: &str| {
+                variables.iter().find(|(variable, _)| *variable == name).map(|(_, value)| OsString::from(value))
+            };
+            match (from_variables(lookup), expected) {
+                (Ok(ring), Ok(expected)) => assert_eq!(ring.as_ref().map(ids).unwrap_or_default(), expected),
+                (Err(error), Err(expected)) => assert!(error.to_string().contains(expected), "{error}"),
+                (result, _) => panic!("{variables:?} gave {result:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_required_key_that_is_missing_has_a_cure() {
+        let error = required(None).expect_err("no key");
+        assert_eq!(
+            error.to_string(),
+            "no encryption key is configured; set SAVED_OBJECTS_ENCRYPTION_KEY_FILE to the path of a key file, or \
+             SAVED_OBJECTS_ENCRYPTION_KEY to a key, which `openssl rand -base64 48` makes"
+        );
+    }
 }

@@ -42,6 +42,9 @@ mod key_source;
 mod secret;
 mod service;
 
+#[cfg(test)]
+mod tests;
+
 pub use associated_data::MAX_BOUND_ATTRIBUTES;
 pub use descriptor::Descriptor;
 pub use error::{AttributeError, DecryptionCause, Operation};

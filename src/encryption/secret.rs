@@ -117,3 +117,68 @@ impl Write for WipingBuffer {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn a_text_comes_back() {
+        for text in ["", "Bearer abc", "quote \" and \\ and \n and \u{1}", "ä😀"] {
+            let secret = Secret::text(text);
+            assert_eq!(*secret.expose_text().expect("a text"), text);
+            assert_eq!(secret, Secret::json(text).expect("a text is JSON"));
+        }
+    }
+
+    #[test]
+    fn text_reserves_all_the_room_it_needs() {
+        let secret = Secret::text(&"\u{1}".repeat(100));
+        assert_eq!(secret.0.len(), 602);
+        assert_eq!(secret.0.capacity(), 602);
+    }
+
+    #[test]
+    fn null_is_refused() {
+        for error in [Secret::json(&None::<String>), Secret::json(&Value::Null), Secret::json(&f64::NAN)] {
+            assert_eq!(error.expect_err("null").kind(), ErrorKind::Invalid);
+        }
+    }
+
+    #[test]
+    fn other_values_keep_their_type() {
+        for value in [json!(0), json!(false), json!([]), json!({}), json!({"user": "svc", "n": [1, 2.5]})] {
+            let secret = Secret::json(&value).expect("not null");
+            assert_eq!(secret.parse::<Value>().expect("JSON"), value);
+            assert_eq!(secret.expose_text().expect_err("no string").kind(), ErrorKind::Corrupt);
+        }
+    }
+
+    #[test]
+    fn errors_do_not_quote_the_value() {
+        let secret = Secret::text("hunter2");
+        let error = secret.parse::<u32>().expect_err("no number");
+        assert_eq!(error.to_string(), "the secret is not a u32; store it again in the form that its type demands");
+        assert!(!format!("{error:?}").contains("hunter2"));
+
+        let keyed_by_secret = BTreeMap::from([(vec!["hunter2"], 1)]);
+        let error = Secret::json(&keyed_by_secret).expect_err("map keys are texts");
+        assert!(!format!("{error} {error:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn debug_is_redacted() {
+        assert_eq!(format!("{:?}", Secret::text("hunter2")), "Secret(redacted)");
+    }
+
+    #[test]
+    fn padding_is_not_part_of_the_value() {
+        let open = |text: &str| Secret::from_plaintext(Zeroizing::new(text.to_owned()));
+        assert_eq!(open("\"a\"   "), Some(Secret::text("a")));
+        for text in ["", "   ", "\"a", "\"a\" \"b\"", "{", "nul"] {
+            assert_eq!(open(text), None, "{text:?}");
+        }
+    }
+}

@@ -127,6 +127,21 @@ impl TypeDefinition {
         self.versions.get(index).map(Arc::as_ref)
     }
 
+    /// The type as software knows it whose newest model version is `number`: later versions and what they added to the
+    /// mapping are left out. None if there is no such version.
+    pub fn as_of(&self, number: u32) -> Option<Self> {
+        let latest = self.versions.iter().find(|version| version.number == number)?.clone();
+        let (versions, later): (Vec<_>, Vec<_>) =
+            self.versions.iter().cloned().partition(|version| version.number <= number);
+        let mut mapping = self.mapping.clone();
+        for change in later.iter().flat_map(|version| &version.changes) {
+            if let Change::MappingsAddition { properties } = change {
+                mapping::remove_properties(&mut mapping, properties);
+            }
+        }
+        Some(Self { mapping, versions, latest, ..self.clone() })
+    }
+
     /// Whether the newest version encrypts anything.
     pub fn encrypts(&self) -> bool {
         !self.latest.sets.is_empty()

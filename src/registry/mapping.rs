@@ -75,6 +75,20 @@ fn flatten_field(field: &Map<String, Value>, path: &str, flat: &mut FlatMapping)
     }
 }
 
+/// Takes `properties` out of `mapping`; an object goes when its last property does.
+pub(super) fn remove_properties(mapping: &mut Value, properties: &Map<String, Value>) {
+    let Some(fields) = mapping.get_mut("properties").and_then(Value::as_object_mut) else { return };
+    for (name, removed) in properties {
+        let Some(field) = fields.get_mut(name) else { continue };
+        if let Some(inner) = removed.get("properties").and_then(Value::as_object) {
+            remove_properties(field, inner);
+        }
+        if field.get("properties").and_then(Value::as_object).is_none_or(Map::is_empty) {
+            fields.remove(name);
+        }
+    }
+}
+
 /// Whether the entry `entry` of a flat mapping belongs to the field at `path`.
 pub(super) fn is_of_field(entry: &str, path: &AttributePath) -> bool {
     let field = format!("properties.{}", path.to_string().replace('.', ".properties."));
@@ -144,6 +158,15 @@ mod tests {
             flatten(&json!({ "dynamic": false, "properties": { "a": { "properties": { "b": { "type": "ip" } } } } }));
         assert!(before.iter().all(|(entry, value)| after.get(entry) == Some(value)), "{before:?} {after:?}");
         assert_eq!(after.get("properties.a.properties.b.type"), Some(&json!("ip")));
+    }
+
+    #[test]
+    fn removing_properties_leaves_the_others() {
+        let mut mapping =
+            json!({ "properties": { "a": { "type": "ip" }, "o": { "properties": { "b": {}, "c": {} } } } });
+        let added = json!({ "a": { "type": "ip" }, "o": { "properties": { "b": {} } }, "unknown": {} });
+        remove_properties(&mut mapping, added.as_object().expect("an object"));
+        assert_eq!(mapping, json!({ "properties": { "o": { "properties": { "c": {} } } } }));
     }
 
     #[test]

@@ -1,0 +1,126 @@
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import java.nio.file.attribute.BasicFileAttributes;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.Executors;
+import java.util.concurrent.TimeUnit;
+
+import org.elasticsearch.common.logging.LogConfigurator;
+import org.elasticsearch.common.settings.Settings;
+import org.elasticsearch.env.Environment;
+import org.elasticsearch.nativeaccess.NativeAccess;
+import org.elasticsearch.node.InternalSettingsPreparer;
+import org.elasticsearch.node.Node;
+import org.elasticsearch.plugins.PluginsLoader;
+
+/**
+ * One Elasticsearch node for development, started from the jars on Maven Central. The distribution's own launcher is not
+ * published there; this does what it does, without the security manager and the entitlements.
+ *
+ * <p>Arguments: the home folder (lib, modules), the node's config folder, and optionally the id of the process that owns
+ * the node. The settings are in {@code elasticsearch.yml} of the config folder.
+ *
+ * <p>Nobody has to remember to stop it. It ends when
+ * <ul>
+ *   <li>the launcher dies before it wrote down this process (the line on standard input never comes);
+ *   <li>the owner ends, however it ends;
+ *   <li>its {@code elasticsearch.yml} is deleted or replaced: the folder was cleaned, or another node is about to use it.
+ * </ul>
+ */
+public final class DevNode {
+    private static final long WATCH_SECONDS = 1;
+    private static final long CLOSE_SECONDS = 20;
+
+    private DevNode() {}
+
+    public static void main(String[] arguments) throws Exception {
+        Path home = Path.of(arguments[0]);
+        Path config = Path.of(arguments[1]);
+        Object licence = identity(config.resolve("elasticsearch.yml"));
+        if (System.in.read() < 0) {
+            return;
+        }
+        if (arguments.length > 2) {
+            stopWithOwner(Long.parseLong(arguments[2]));
+        }
+        stopWithLicence(config.resolve("elasticsearch.yml"), licence);
+        start(home, config);
+        new CountDownLatch(1).await(); // the server's own threads are daemons
+    }
+
+    private static void start(Path home, Path config) throws Exception {
+        LogConfigurator.registerErrorListener();
+        Settings settings = Settings.builder().put("path.home", home.toString()).build();
+        Environment environment = InternalSettingsPreparer.prepareEnvironment(settings, Map.of(), config, () -> "node");
+        LogConfigurator.setNodeName(Node.NODE_NAME_SETTING.get(environment.settings()));
+        LogConfigurator.configure(environment, true);
+        NativeAccess.instance();
+
+        PluginsLoader plugins =
+            PluginsLoader.createPluginsLoader(PluginsLoader.loadModulesBundles(home.resolve("modules")), Set.of(), Map.of(), false);
+        Node node = new Node(environment, plugins);
+        Runtime.getRuntime().addShutdownHook(new Thread(() -> close(node), "close"));
+        node.start();
+    }
+
+    /** Ends the process if closing hangs: whoever stops a node counts on it. */
+    private static void close(Node node) {
+        Thread deadline = new Thread(() -> {
+            try {
+                TimeUnit.SECONDS.sleep(CLOSE_SECONDS);
+            } catch (InterruptedException e) {
+                Thread.currentThread().interrupt();
+            }
+            Runtime.getRuntime().halt(1);
+        }, "close-deadline");
+        deadline.setDaemon(true);
+        deadline.start();
+        try {
+            node.close();
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    private static void stopWithOwner(long pid) {
+        ProcessHandle.of(pid).ifPresentOrElse(
+            owner -> owner.onExit().thenRun(() -> stop("its owner, process " + pid + ", ended")),
+            () -> stop("its owner, process " + pid + ", does not exist")
+        );
+    }
+
+    private static void stopWithLicence(Path file, Object licence) {
+        Executors.newSingleThreadScheduledExecutor(task -> {
+            Thread thread = new Thread(task, "licence");
+            thread.setDaemon(true);
+            return thread;
+        }).scheduleWithFixedDelay(() -> {
+            if (!licence.equals(identity(file))) {
+                stop(file + " was deleted or replaced");
+            }
+        }, WATCH_SECONDS, WATCH_SECONDS, TimeUnit.SECONDS);
+    }
+
+    /** What tells a file from another one put in its place. */
+    private static List<Object> identity(Path file) {
+        try {
+            BasicFileAttributes attributes = Files.readAttributes(file, BasicFileAttributes.class);
+            return List.of(String.valueOf(attributes.fileKey()), attributes.lastModifiedTime());
+        } catch (NoSuchFileException e) {
+            return List.of();
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    private static void stop(String reason) {
+        System.out.println("stopping: " + reason);
+        System.exit(0);
+    }
+}

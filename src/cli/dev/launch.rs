@@ -1,0 +1,143 @@
+use std::path::Path;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use super::jdk::Jdk;
+use super::layout::{Layout, NodeFolder};
+use super::node::{self, StartedNode, WaitingNode};
+use super::state::{NodeRecord, State};
+use super::{files, health};
+use crate::cli::output::Output;
+use crate::environment::{Clock, Environment};
+use crate::{Error, ErrorKind, Result};
+
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Seven seconds are usual; a busy machine may take many times that.
+const START_PATIENCE: Duration = Duration::from_secs(120);
+/// How long kept data may take to recover once all nodes have joined.
+const RECOVERY_PATIENCE: Duration = Duration::from_secs(30);
+/// A node looks every second whether it should stop, and closes within seconds.
+const RELEASE_PATIENCE: Duration = Duration::from_secs(30);
+const LOG_LINES: usize = 15;
+
+/// Starts nodes and waits for them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Launcher<'a> {
+    pub(super) layout: &'a Layout,
+    pub(super) environment: &'a Environment,
+    pub(super) output: Output,
+}
+
+/// Why nodes did not start.
+#[derive(Debug)]
+pub(super) enum StartFailure {
+    /// Another process took a port after it was chosen. Other ports will do.
+    PortTaken(Error),
+    Other(Error),
+}
+
+impl From<Error> for StartFailure {
+    fn from(error: Error) -> Self {
+        Self::Other(error)
+    }
+}
+
+impl From<StartFailure> for Error {
+    fn from(failure: StartFailure) -> Self {
+        match failure {
+            StartFailure::PortTaken(error) | StartFailure::Other(error) => error,
+        }
+    }
+}
+
+impl Launcher<'_> {
+    fn clock(&self) -> &dyn Clock {
+        self.environment.clock()
+    }
+
+    fn folder(&self, cluster: &State, node: &NodeRecord) -> NodeFolder {
+        self.layout.node(&cluster.version, cluster.nodes.len(), &node.name)
+    }
+
+    /// Starts the nodes of `state` that do not run, writes them down, and waits until the cluster serves requests.
+    pub(super) async fn start_missing(&self, state: &mut State, home: &Path, jdk: &Jdk) -> Result<(), StartFailure> {
+        let cluster = state.clone();
+        let missing: Vec<&mut NodeRecord> = state.nodes.iter_mut().filter(|node| !node.is_alive()).collect();
+        let folders: Vec<NodeFolder> = missing.iter().map(|node| self.folder(&cluster, node)).collect();
+        for (node, folder) in missing.iter().zip(&folders) {
+            node::prepare(&cluster, node, folder)?;
+        }
+        self.wait_for_release_of(&folders).await?;
+        let mut waiting = Vec::new();
+        for (node, folder) in missing.into_iter().zip(&folders) {
+            self.output.say(format!("starting {} on port {} ...", node.name, node.http_port));
+            let started = node::spawn(&cluster, folder, home, jdk, self.environment.random_uuid()?.to_string())?;
+            node.process = Some(started.process.clone());
+            waiting.push(started);
+        }
+        state.save(&self.layout.state_file())?;
+        let mut started: Vec<StartedNode> = waiting.into_iter().map(WaitingNode::go).collect();
+        self.wait_until_ready(state, &mut started).await
+    }
+
+    /// Waits until no process has the data in any of `folders` open.
+    pub(super) async fn wait_for_release_of(&self, folders: &[NodeFolder]) -> Result<()> {
+        let deadline = self.clock().monotonic() + RELEASE_PATIENCE;
+        while let Some(folder) = folders.iter().find(|folder| node::uses_data(folder)) {
+            if self.clock().monotonic() > deadline {
+                let message = format!("another process uses the data in {}", folder.data().display());
+                return Err(Error::new(ErrorKind::Conflict, message)
+                    .with_cure("find it with `fuser` or `lsof` on the file `node.lock` there, and stop it"));
+            }
+            self.clock().sleep(LOOK_EVERY).await;
+        }
+        Ok(())
+    }
+
+    async fn wait_until_ready(&self, state: &State, started: &mut [StartedNode]) -> Result<(), StartFailure> {
+        let begun = self.clock().monotonic();
+        let mut joined_at = None;
+        loop {
+            self.check_running(state, started)?;
+            let now = self.clock().monotonic();
+            match health::of(state).await {
+                Some(health) if health.status != "red" => return Ok(()),
+                Some(_) if now.saturating_sub(*joined_at.get_or_insert(now)) > RECOVERY_PATIENCE => {
+                    self.output
+                        .say("the cluster is red: some of the kept data did not recover (`dev down --delete-data`)");
+                    return Ok(());
+                }
+                _ if now.saturating_sub(begun) > START_PATIENCE => return Err(self.too_slow(state).into()),
+                _ => self.clock().sleep(LOOK_EVERY).await,
+            }
+        }
+    }
+
+    /// An error if a node that was started has ended.
+    fn check_running(&self, state: &State, started: &mut [StartedNode]) -> Result<(), StartFailure> {
+        for process in started {
+            let Some(exit) = process.exit() else { continue };
+            let node = state.nodes.iter().find(|node| node.process.as_ref().is_some_and(|p| p.pid == process.pid()));
+            if let Some(node) = node {
+                return Err(ended(node, &self.folder(state, node), exit));
+            }
+        }
+        Ok(())
+    }
+
+    fn too_slow(&self, state: &State) -> Error {
+        let logs = state.nodes.iter().map(|node| self.folder(state, node).log());
+        let logs = logs.map(|log| log.display().to_string()).collect::<Vec<_>>().join(", ");
+        let message = format!("the server did not become ready within {} s", START_PATIENCE.as_secs());
+        Error::new(ErrorKind::Unavailable, message)
+            .with_cure(format!("look into its log ({logs}); `saved-objects dev down` stops it"))
+    }
+}
+
+fn ended(node: &NodeRecord, folder: &NodeFolder, exit: ExitStatus) -> StartFailure {
+    let log = files::last_lines(&folder.log(), LOG_LINES);
+    let message = format!("{} ended while it started ({exit}); the last lines of its log:\n{log}", node.name);
+    let error =
+        Error::new(ErrorKind::Unavailable, message).with_cure(format!("the whole log is {}", folder.log().display()));
+    if log.contains("Address already in use") { StartFailure::PortTaken(error) } else { StartFailure::Other(error) }
+}

@@ -1,0 +1,98 @@
+//! `dev up | down | status`: a real Elasticsearch for development and tests, from Maven Central.
+
+mod files;
+mod health;
+mod install;
+mod jdk;
+mod launch;
+mod layout;
+mod lock;
+mod node;
+mod options;
+mod ports;
+mod process;
+mod server;
+mod settings;
+mod state;
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+use crate::Result;
+use crate::cli::exit::Exit;
+use crate::cli::output::Output;
+use crate::environment::Environment;
+
+use options::UpOptions;
+use server::{DevServer, NodeStatus, Status};
+
+/// A real Elasticsearch for development and tests, without Docker
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The folder for the server, its data and its logs
+    #[arg(long, global = true, hide = true, value_name = "DIR", default_value = "target/elasticsearch")]
+    dir: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start it, or say where it runs
+    Up(UpOptions),
+    /// Stop it; its data is kept
+    Down {
+        /// Remove the data too
+        #[arg(long)]
+        delete_data: bool,
+    },
+    /// Say whether it runs and where
+    Status,
+}
+
+pub(super) async fn run(arguments: &Arguments, environment: &Environment, output: Output) -> Result<Exit> {
+    let server = DevServer::new(&arguments.dir, environment, output)?;
+    let begun = environment.clock().monotonic();
+    let (status, exit) = match &arguments.command {
+        Command::Up(options) => {
+            let status = server.up(options).await?;
+            let took = environment.clock().monotonic().saturating_sub(begun);
+            let url = status.url.as_deref().unwrap_or_default();
+            output.say(format!("ready at {url} after {:.1} s", took.as_secs_f64()));
+            (status, Exit::Done)
+        }
+        Command::Down { delete_data } => {
+            let status = server.down(*delete_data).await?;
+            output.say(if *delete_data { "stopped, and its data removed" } else { "stopped" });
+            (status, Exit::Done)
+        }
+        Command::Status => {
+            let status = server.status().await?;
+            describe(&status, output);
+            let exit = if status.running { Exit::Done } else { Exit::Failed };
+            (status, exit)
+        }
+    };
+    output.document(&status)?;
+    Ok(exit)
+}
+
+fn describe(status: &Status, output: Output) {
+    let (Some(url), Some(version)) = (&status.url, &status.version) else {
+        output.say("not running (`saved-objects dev up` starts it)");
+        return;
+    };
+    if status.running {
+        output.say(format!("Elasticsearch {version} at {url}"));
+    } else {
+        output.say(format!(
+            "Elasticsearch {version} at {url} is not running as it should (`saved-objects dev up` repairs it)"
+        ));
+    }
+    for NodeStatus { name, pid, http_port, healthy } in &status.nodes {
+        let process = pid.map_or("never started".to_owned(), |pid| format!("process {pid}"));
+        let health = if *healthy { "healthy" } else { "not answering" };
+        output.say(format!("  {name}: {process}, port {http_port}, {health}"));
+    }
+}

@@ -1,0 +1,252 @@
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use semver::Version;
+use serde::Serialize;
+
+use super::jdk::{Jdk, Places};
+use super::launch::{Launcher, StartFailure};
+use super::layout::Layout;
+use super::lock::Lock;
+use super::options::{UpOptions, minimum_java};
+use super::state::{NodeRecord, State};
+use super::{files, health, install, ports, process};
+use crate::cli::output::Output;
+use crate::environment::Environment;
+use crate::{Error, ErrorKind, Result};
+
+const FIRST_HTTP_PORT: u16 = 9200;
+const FIRST_TRANSPORT_PORT: u16 = 9300;
+/// How long a node that runs may be silent before it is taken for half-dead: longer than a start usually takes, so that
+/// the server of an `up` that was killed is adopted.
+const SILENCE_PATIENCE: Duration = Duration::from_secs(15);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How often other ports are tried when one is taken between looking and starting.
+const PORT_ATTEMPTS: usize = 3;
+
+/// The development server, below one folder.
+#[derive(Debug)]
+pub(crate) struct DevServer<'a> {
+    layout: Layout,
+    environment: &'a Environment,
+    output: Output,
+}
+
+/// What `dev up`, `dev down` and `dev status` report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Status {
+    /// Whether every node runs and answers.
+    pub(crate) running: bool,
+    /// The address of the first node; absent if no server was started here.
+    pub(crate) url: Option<String>,
+    /// Its version of Elasticsearch.
+    pub(crate) version: Option<Version>,
+    /// Its nodes, those included that do not run any more.
+    pub(crate) nodes: Vec<NodeStatus>,
+    /// The folder that holds everything about it.
+    pub(crate) dir: PathBuf,
+}
+
+/// One node in a [`Status`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct NodeStatus {
+    pub(crate) name: String,
+    pub(crate) pid: Option<u32>,
+    pub(crate) http_port: u16,
+    /// Whether it runs and answers.
+    pub(crate) healthy: bool,
+}
+
+impl<'a> DevServer<'a> {
+    /// The server whose files are below `dir`.
+    pub(crate) fn new(dir: &Path, environment: &'a Environment, output: Output) -> Result<Self> {
+        let dir = std::path::absolute(dir).map_err(|error| files::failed("find", dir, error))?;
+        Ok(Self { layout: Layout::new(dir), environment, output })
+    }
+
+    /// Makes a server run as asked for, and waits until it serves requests. One that runs so already is left alone.
+    ///
+    /// # Errors
+    /// `Conflict` if one with other settings runs, or a port that was asked for is taken; `Invalid` if a JDK or Maven is
+    /// missing; `Unavailable` if the server cannot be fetched or does not start.
+    pub(crate) async fn up(&self, options: &UpOptions) -> Result<Status> {
+        let _lock = self.lock().await?;
+        match self.usable_state() {
+            Some(mut state) => {
+                let differences = options.differences(&state);
+                if !differences.is_empty() {
+                    return Err(other_settings(&state, &differences));
+                }
+                self.revive(&mut state, options).await?;
+            }
+            None => self.start_anew(options).await?,
+        }
+        self.status().await
+    }
+
+    /// Stops every node and waits until none is left. With `delete_data` their data is removed too.
+    pub(crate) async fn down(&self, delete_data: bool) -> Result<Status> {
+        if self.layout.dir().is_dir() {
+            let _lock = self.lock().await?;
+            self.stop_all().await?;
+            if delete_data {
+                files::remove_folder(&self.layout.clusters())?;
+            }
+        }
+        self.status().await
+    }
+
+    /// What runs.
+    pub(crate) async fn status(&self) -> Result<Status> {
+        let state = State::load(&self.layout.state_file())?;
+        let mut nodes = Vec::new();
+        for node in state.iter().flat_map(|state| &state.nodes) {
+            nodes.push(NodeStatus {
+                name: node.name.clone(),
+                pid: node.process.as_ref().map(|process| process.pid),
+                http_port: node.http_port,
+                healthy: health::is_serving(node).await,
+            });
+        }
+        Ok(Status {
+            running: !nodes.is_empty() && nodes.iter().all(|node| node.healthy),
+            url: state.as_ref().and_then(State::url),
+            version: state.map(|state| state.version),
+            nodes,
+            dir: self.layout.dir().to_owned(),
+        })
+    }
+
+    async fn lock(&self) -> Result<Lock> {
+        files::create_folder(self.layout.dir())?;
+        Lock::acquire(&self.layout.lock_file(), self.environment.clock(), self.output).await
+    }
+
+    fn launcher(&self) -> Launcher<'_> {
+        Launcher { layout: &self.layout, environment: self.environment, output: self.output }
+    }
+
+    /// The state of a server that is worth keeping: at least one of its nodes runs and will go on running.
+    fn usable_state(&self) -> Option<State> {
+        let state = match State::load(&self.layout.state_file()) {
+            Ok(state) => state?,
+            Err(error) => {
+                self.output.say(format!("{}; starting anew", error.message()));
+                return None;
+            }
+        };
+        let orphaned = state.owner_pid.is_some_and(|owner| !process::exists(owner));
+        if orphaned || !state.any_alive() {
+            self.output.say("the server that was started here is gone; starting anew");
+            return None;
+        }
+        Some(state)
+    }
+
+    /// Replaces the nodes of a running server that ended or do not answer.
+    async fn revive(&self, state: &mut State, options: &UpOptions) -> Result<()> {
+        for node in state.nodes.iter().filter(|node| node.is_alive()) {
+            if !self.answers_in_time(node).await {
+                self.output.say(format!("{} runs but does not answer; replacing it", node.name));
+                self.stop(node).await?;
+            }
+        }
+        let mut ended = state.nodes.iter().filter(|node| !node.is_alive());
+        if ended.any(|node| !ports::is_free(node.http_port) || !ports::is_free(node.transport_port)) {
+            return self.start_anew(options).await;
+        }
+        let (home, jdk) = self.prerequisites(&state.version).await?;
+        Ok(self.launcher().start_missing(state, &home, &jdk).await?)
+    }
+
+    async fn answers_in_time(&self, node: &NodeRecord) -> bool {
+        let clock = self.environment.clock();
+        let deadline = clock.monotonic() + SILENCE_PATIENCE;
+        while !health::is_serving(node).await {
+            if !node.is_alive() || clock.monotonic() > deadline {
+                return false;
+            }
+            clock.sleep(LOOK_EVERY).await;
+        }
+        true
+    }
+
+    /// Stops whatever is left here, and starts a server as asked for.
+    async fn start_anew(&self, options: &UpOptions) -> Result<()> {
+        self.stop_all().await?;
+        let version = options.server_version();
+        // A port that cannot be had is no reason to fetch a server first.
+        self.new_state(options)?;
+        let (home, jdk) = self.prerequisites(&version).await?;
+        let mut attempts = PORT_ATTEMPTS;
+        loop {
+            attempts -= 1;
+            let mut state = self.new_state(options)?;
+            let failure = match self.launcher().start_missing(&mut state, &home, &jdk).await {
+                Ok(()) => return Ok(()),
+                Err(failure) => failure,
+            };
+            self.stop_all().await?;
+            match failure {
+                StartFailure::PortTaken(_) if attempts > 0 => {}
+                failure => return Err(failure.into()),
+            }
+        }
+    }
+
+    async fn prerequisites(&self, version: &Version) -> Result<(PathBuf, Jdk)> {
+        let jdk = Places::of_this_machine().find(minimum_java(version))?;
+        let home = install::ensure(&self.layout, version, &jdk, self.output).await?;
+        Ok((home, jdk))
+    }
+
+    fn new_state(&self, options: &UpOptions) -> Result<State> {
+        let count = options.node_count();
+        let http_ports = match options.port {
+            Some(port) => ports::exactly_from(port, count)?,
+            None => ports::free_from(FIRST_HTTP_PORT, count, &[])?,
+        };
+        let transport_ports = ports::free_from(FIRST_TRANSPORT_PORT, count, &http_ports)?;
+        let ports = http_ports.into_iter().zip(transport_ports);
+        let nodes = (1..).zip(ports).map(|(number, (http_port, transport_port))| NodeRecord {
+            name: format!("node-{number}"),
+            http_port,
+            transport_port,
+            process: None,
+        });
+        Ok(State {
+            version: options.server_version(),
+            heap: options.heap_size(),
+            owner_pid: options.owner_pid,
+            nodes: nodes.collect(),
+        })
+    }
+
+    /// Stops every node that ever ran here, whether it was written down or not, and waits until none is left.
+    async fn stop_all(&self) -> Result<()> {
+        let state_file = self.layout.state_file();
+        // A damaged state names no process. The nodes stop all the same when their settings are gone.
+        let recorded = State::load(&state_file).ok().flatten().map_or_else(Vec::new, |state| state.nodes);
+        futures::future::try_join_all(recorded.iter().map(|node| self.stop(node))).await?;
+        let folders = self.layout.nodes();
+        for folder in &folders {
+            files::remove(&folder.settings_file())?;
+        }
+        self.launcher().wait_for_release_of(&folders).await?;
+        files::remove(&state_file)
+    }
+
+    async fn stop(&self, node: &NodeRecord) -> Result<()> {
+        match &node.process {
+            Some(process) => process.stop(self.environment.clock()).await,
+            None => Ok(()),
+        }
+    }
+}
+
+fn other_settings(state: &State, differences: &[String]) -> Error {
+    let url = state.url().unwrap_or_default();
+    let message = format!("a server with other settings runs at {url}: {}", differences.join(", "));
+    Error::new(ErrorKind::Conflict, message)
+        .with_cure("stop it first with `saved-objects dev down`, or leave those options out to use it as it is")
+}

@@ -1,0 +1,111 @@
+use std::path::Path;
+
+use super::layout::NodeFolder;
+use super::state::{NodeRecord, State};
+
+/// The `elasticsearch.yml` of one node of the cluster in `state`.
+pub(super) fn render(state: &State, node: &NodeRecord, folder: &NodeFolder) -> String {
+    let mut lines = vec![
+        line("cluster.name", "saved-objects-development"),
+        line("node.name", &node.name),
+        path_line("path.data", &folder.data()),
+        path_line("path.logs", folder.path()),
+        line("network.host", "127.0.0.1"),
+        format!("http.port: {}", node.http_port),
+        format!("transport.port: {}", node.transport_port),
+        // A developer's disk is often nearly full; the server would stop allocating shards and then refuse writes.
+        "cluster.routing.allocation.disk.threshold_enabled: false".to_owned(),
+    ];
+    if state.nodes.len() == 1 {
+        lines.push(line("discovery.type", "single-node"));
+    } else {
+        let addresses = state.nodes.iter().map(|peer| format!("127.0.0.1:{}", peer.transport_port));
+        lines.push(list_line("discovery.seed_hosts", addresses));
+        lines.push(list_line("cluster.initial_master_nodes", state.nodes.iter().map(|peer| peer.name.clone())));
+    }
+    lines.push(String::new());
+    lines.join("\n")
+}
+
+fn path_line(key: &str, path: &Path) -> String {
+    line(key, &path.to_string_lossy())
+}
+
+fn line(key: &str, value: &str) -> String {
+    format!("{key}: {}", quoted(value))
+}
+
+fn list_line(key: &str, values: impl Iterator<Item = String>) -> String {
+    format!("{key}: [{}]", values.map(|value| quoted(&value)).collect::<Vec<_>>().join(", "))
+}
+
+/// A JSON string is a YAML string too.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use semver::Version;
+
+    use super::super::layout::Layout;
+    use super::*;
+
+    fn cluster(size: u16) -> State {
+        let node = |i: u16| NodeRecord {
+            name: format!("node-{i}"),
+            http_port: 9199 + i,
+            transport_port: 9299 + i,
+            process: None,
+        };
+        State {
+            version: Version::new(9, 2, 2),
+            heap: "512m".into(),
+            owner_pid: None,
+            nodes: (1..=size).map(node).collect(),
+        }
+    }
+
+    fn rendered(size: u16, index: usize, dir: &str) -> String {
+        let state = cluster(size);
+        let node = state.nodes.get(index).expect("a node");
+        let folder = Layout::new(PathBuf::from(dir)).node(&state.version, state.nodes.len(), &node.name);
+        render(&state, node, &folder)
+    }
+
+    #[test]
+    fn one_node_needs_no_discovery() {
+        let expected = r#"cluster.name: "saved-objects-development"
+node.name: "node-1"
+path.data: "/d/clusters/9.2.2-of-1/node-1/data"
+path.logs: "/d/clusters/9.2.2-of-1/node-1"
+network.host: "127.0.0.1"
+http.port: 9200
+transport.port: 9300
+cluster.routing.allocation.disk.threshold_enabled: false
+discovery.type: "single-node"
+"#;
+        assert_eq!(rendered(1, 0, "/d"), expected);
+    }
+
+    #[test]
+    fn three_nodes_know_each_other() {
+        let text = rendered(3, 1, "/d");
+        for expected in [
+            r#"node.name: "node-2""#,
+            "http.port: 9201",
+            r#"discovery.seed_hosts: ["127.0.0.1:9300", "127.0.0.1:9301", "127.0.0.1:9302"]"#,
+            r#"cluster.initial_master_nodes: ["node-1", "node-2", "node-3"]"#,
+        ] {
+            assert!(text.lines().any(|line| line == expected), "{expected} is missing in\n{text}");
+        }
+        assert!(!text.contains("single-node"));
+    }
+
+    #[test]
+    fn odd_paths_are_quoted() {
+        assert!(rendered(1, 0, "/a: \"b\" #c").contains(r##"path.data: "/a: \"b\" #c/clusters/"##));
+    }
+}
