@@ -71,6 +71,12 @@ impl<'a> DevServer<'a> {
     /// `Conflict` if one with other settings runs, or a port that was asked for is taken; `Invalid` if a JDK or Maven is
     /// missing; `Unavailable` if the server cannot be fetched or does not start.
     pub(crate) async fn up(&self, options: &UpOptions) -> Result<Status> {
+        if let Some(owner) = options.owner_pid.filter(|owner| !process::exists(*owner)) {
+            return Err(Error::invalid(
+                format!("there is no process {owner}"),
+                "give a process that runs as --owner-pid",
+            ));
+        }
         let _lock = self.lock().await?;
         let begun = self.clock.monotonic();
         let started = match self.usable_state() {
@@ -269,5 +275,5 @@ fn other_settings(state: &State, differences: &[String]) -> Error {
     let url = state.url().unwrap_or_default();
     let message = format!("a server with other settings runs at {url}: {}", differences.join(", "));
     Error::new(ErrorKind::Conflict, message)
-        .with_cure("stop it first with `saved-objects dev down`, or leave those options out to use it as it is")
+        .with_cure("stop it with `saved-objects dev down`, or ask for the same settings")
 }
