@@ -4,11 +4,14 @@
 use std::error::Error as StdError;
 use std::fmt;
 
+use serde::Serialize;
+
 /// A `Result` whose error is [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What a caller can do about an [`Error`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// What a caller can do about an [`Error`]. Reports write it in snake case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// The object, index or alias does not exist. Create it, or treat it as absent.
@@ -31,24 +34,6 @@ pub enum ErrorKind {
     OutcomeUnknown,
     /// A defect of this library, or an answer of the server that it does not understand.
     Internal,
-}
-
-impl ErrorKind {
-    /// The kind as it appears in JSON reports: snake case.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::NotFound => "not_found",
-            Self::Conflict => "conflict",
-            Self::Invalid => "invalid",
-            Self::Forbidden => "forbidden",
-            Self::Decrypt => "decrypt",
-            Self::Unavailable => "unavailable",
-            Self::Incompatible => "incompatible",
-            Self::Corrupt => "corrupt",
-            Self::OutcomeUnknown => "outcome_unknown",
-            Self::Internal => "internal",
-        }
-    }
 }
 
 /// The error of every fallible call of this library.

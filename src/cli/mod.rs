@@ -1,8 +1,15 @@
 //! The command line: one file a command. Its names, JSON keys and exit codes are a contract (`docs/command-line.md`).
 
+mod check;
+mod connection;
 mod dev;
 mod exit;
+mod logging;
+mod migrate;
 mod output;
+mod progress;
+mod report;
+mod status;
 
 use std::process::ExitCode;
 
@@ -30,11 +37,17 @@ pub(crate) struct Global {
     /// One JSON document on standard output, and nothing else there
     #[arg(long, global = true)]
     json: bool,
+    #[command(flatten)]
+    connection: connection::Connection,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Check(check::Arguments),
     Dev(dev::Arguments),
+    Migrate(migrate::Arguments),
+    /// Say what is stored, and what a migration would do
+    Status,
 }
 
 /// Runs the command line with the process's arguments and gives its exit code.
@@ -53,21 +66,25 @@ pub fn run() -> ExitCode {
         let _ = Arguments::command().print_help();
         return Exit::Done.into();
     };
-    let exit = run_command(&command, output).unwrap_or_else(|error| {
+    logging::start(output);
+    let exit = run_command(&command, &arguments.global.connection, output).unwrap_or_else(|error| {
         output.failure(&error);
         Exit::Failed
     });
     exit.into()
 }
 
-fn run_command(command: &Command, output: Output) -> Result<Exit> {
+fn run_command(command: &Command, connection: &connection::Connection, output: Output) -> Result<Exit> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
         Error::new(ErrorKind::Internal, format!("the threads to work on cannot be started: {error}")).with_source(error)
     })?;
     let environment = Environment::system();
     runtime.block_on(async {
         match command {
+            Command::Check(arguments) => check::run(arguments, connection, output),
             Command::Dev(arguments) => dev::run(arguments, &environment, output).await,
+            Command::Migrate(arguments) => migrate::run(arguments, connection, &environment, output).await,
+            Command::Status => status::run(connection, &environment, output).await,
         }
     })
 }

@@ -12,7 +12,7 @@ struct Failure<'a> {
 
 #[derive(Serialize)]
 struct Cause<'a> {
-    kind: &'static str,
+    kind: ErrorKind,
     message: &'a str,
     cure: Option<&'a str>,
 }
@@ -51,8 +51,7 @@ impl Output {
     /// Why the command failed: for a person on standard error, and with `--json` as the one document.
     pub(crate) fn failure(self, error: &Error) {
         let _ = writeln!(std::io::stderr().lock(), "error: {error}");
-        let report =
-            Failure { error: Cause { kind: error.kind().as_str(), message: error.message(), cure: error.cure() } };
+        let report = Failure { error: Cause { kind: error.kind(), message: error.message(), cure: error.cure() } };
         // A report of plain strings can always be written.
         let _ = self.document(&report);
     }

@@ -1,2 +1,62 @@
-//! The integration tests.
-fn main() {}
+//! The integration tests: one binary, one real Elasticsearch that it starts and stops, an index prefix per test.
+//!
+//! `SAVED_OBJECTS_TEST_URL` puts them on a server that runs already, `SAVED_OBJECTS_TEST_VERSION` on another version.
+#![allow(missing_docs, clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod context;
+mod migration;
+mod server;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Trial};
+
+use context::Context;
+use server::Server;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    if arguments.list {
+        return libtest_mimic::run(&arguments, trials("")).exit_code();
+    }
+    let server = match Server::start() {
+        Ok(server) => server,
+        Err(error) => {
+            eprintln!("the server for the tests could not be started: {error}");
+            println!("0 passed, 1 failed");
+            return ExitCode::FAILURE;
+        }
+    };
+    let conclusion = libtest_mimic::run(&arguments, trials(server.url()));
+    let left_open = server.open_search_contexts();
+    if left_open > 0 {
+        eprintln!("{left_open} points in time or other search contexts were left open");
+    }
+    let failed = conclusion.num_failed + u64::from(left_open > 0);
+    println!("{} passed, {failed} failed", conclusion.num_passed);
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn trials(url: &str) -> Vec<Trial> {
+    [migration::trials(url)].into_iter().flatten().collect()
+}
+
+/// A trial for each named test function, called `<module>::<function>`.
+macro_rules! named_trials {
+    ($url:expr, $($test:ident),+ $(,)?) => {
+        vec![$($crate::trial($url, concat!(module_path!(), "::", stringify!($test)), |context| Box::pin($test(context)))),+]
+    };
+}
+pub(crate) use named_trials;
+
+type Test = fn(Context) -> std::pin::Pin<Box<dyn Future<Output = ()>>>;
+
+fn trial(url: &str, path: &str, test: Test) -> Trial {
+    let name = path.strip_prefix("all::").unwrap_or(path).to_owned();
+    let context = Context::new(url, &name);
+    Trial::test(name, move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        runtime.block_on(test(context));
+        Ok(())
+    })
+}

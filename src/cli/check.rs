@@ -1,0 +1,167 @@
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::connection::Connection;
+use super::{Exit, Output};
+use crate::registry::{self, CheckReport, CheckViolation, DefinitionProblems, Lock, Rule, TypeDefinition};
+use crate::{Error, ErrorKind, Result, tokens};
+
+/// Hold definitions to the rules for changing types and to what is released; exit 2 if one is broken
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// If all is well, add what is new to model_versions/released.lock.json of each folder; what is there stays as it is
+    #[arg(long, requires = "types")]
+    release: bool,
+}
+
+/// What `check --json` prints.
+#[derive(Debug, Serialize)]
+struct Report {
+    ok: bool,
+    types: usize,
+    #[serde(flatten)]
+    found: CheckReport,
+    released: bool,
+}
+
+/// Definitions that share a lock.
+struct Source {
+    /// The folder that they were read from; none for the built-in ones.
+    dir: Option<PathBuf>,
+    definitions: Vec<TypeDefinition>,
+    lock: Lock,
+}
+
+pub(super) fn run(arguments: &Arguments, connection: &Connection, output: Output) -> Result<Exit> {
+    let mut found = CheckReport::default();
+    let mut sources = Vec::new();
+    if !connection.only_types {
+        sources.push(Source { dir: None, definitions: tokens::types()?, lock: tokens::released()? });
+    }
+    for dir in &connection.types {
+        match read_source(dir) {
+            Ok(source) => sources.push(source),
+            Err(error) => found.violations.extend(definition_violations(error)?),
+        }
+    }
+    for source in &sources {
+        add(&mut found, source);
+    }
+    found.violations.extend(name_clashes(&sources));
+
+    let ok = found.violations.is_empty();
+    if ok && arguments.release {
+        sources.iter().try_for_each(release)?;
+    }
+    let types = sources.iter().map(|source| source.definitions.len()).sum();
+    let report = Report { ok, types, found, released: ok && arguments.release };
+    print(&report, output);
+    output.document(&report)?;
+    Ok(if ok { Exit::Done } else { Exit::Blocked })
+}
+
+fn read_source(dir: &Path) -> Result<Source> {
+    let definitions = registry::read_definitions(dir)?;
+    let path = lock_path(dir);
+    let lock = match fs::read_to_string(&path) {
+        Ok(text) => Lock::from_json(&path.display().to_string(), &text)?,
+        // Nothing is released yet.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Lock::default(),
+        Err(error) => return Err(unusable(&path, error)),
+    };
+    Ok(Source { dir: Some(dir.to_owned()), definitions, lock })
+}
+
+fn release(source: &Source) -> Result<()> {
+    let Some(dir) = &source.dir else {
+        return Ok(());
+    };
+    let path = lock_path(dir);
+    let text = source.lock.released(&source.definitions).to_json()?;
+    fs::write(&path, text).map_err(|error| unusable(&path, error))
+}
+
+fn lock_path(dir: &Path) -> PathBuf {
+    dir.join("model_versions").join("released.lock.json")
+}
+
+fn unusable(path: &Path, error: std::io::Error) -> Error {
+    Error::new(ErrorKind::Unavailable, format!("cannot use {}: {error}", path.display()))
+        .with_cure("let this user read and write the file")
+        .with_source(error)
+}
+
+/// Wrong definitions are what the command looks for; any other error ends it.
+fn definition_violations(error: Error) -> Result<Vec<CheckViolation>> {
+    match error.find_source::<DefinitionProblems>() {
+        Some(problems) => Ok(problems.iter().map(CheckViolation::from).collect()),
+        None => Err(error),
+    }
+}
+
+fn add(found: &mut CheckReport, source: &Source) {
+    let mut of_source = registry::check(&source.definitions, &source.lock);
+    for violation in &mut of_source.violations {
+        violation.file = file_of(source, &violation.file);
+    }
+    found.violations.append(&mut of_source.violations);
+    found.waivers.append(&mut of_source.waivers);
+    found.unreleased.append(&mut of_source.unreleased);
+}
+
+fn name_clashes(sources: &[Source]) -> Vec<CheckViolation> {
+    let mut first: BTreeMap<&str, String> = BTreeMap::new();
+    let mut clashes = Vec::new();
+    for source in sources {
+        for definition in &source.definitions {
+            let name = definition.name();
+            let file = file_of(source, &format!("mappings/{name}.json"));
+            match first.get(name) {
+                None => drop(first.insert(name, file)),
+                Some(other) => clashes.push(CheckViolation {
+                    rule: Rule::Definition,
+                    file,
+                    type_name: Some(name.to_owned()),
+                    version: None,
+                    message: format!("the type `{name}` is defined in {other} too"),
+                    cure: "give one of the two another name".to_owned(),
+                }),
+            }
+        }
+    }
+    clashes
+}
+
+fn file_of(source: &Source, file: &str) -> String {
+    source.dir.as_ref().map_or_else(|| format!("built-in {file}"), |dir| dir.join(file).display().to_string())
+}
+
+fn print(report: &Report, output: Output) {
+    for violation in &report.found.violations {
+        let CheckViolation { rule, file, message, cure, .. } = violation;
+        output.say(format!("error[{}]: {file}: {message}; {cure}", rule.as_str()));
+    }
+    for waiver in &report.found.waivers {
+        let attributes = waiver.attributes.join(", ");
+        output.say(format!(
+            "waived[{}]: {} version {}: {attributes}: {}",
+            waiver.rule.as_str(),
+            waiver.type_name,
+            waiver.version,
+            waiver.reason
+        ));
+    }
+    for unreleased in &report.found.unreleased {
+        let state = if report.released { "released" } else { "not released yet" };
+        output.say(format!("{state}: {} version {}", unreleased.type_name, unreleased.version));
+    }
+    let verdict = match report.found.violations.len() {
+        0 => "all well".to_owned(),
+        1 => "1 rule is broken".to_owned(),
+        count => format!("{count} rules are broken"),
+    };
+    output.say(format!("{} types checked: {verdict}", report.types));
+}

@@ -1,0 +1,59 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::cluster::{Cluster, Elastic};
+use crate::encryption::{EncryptionService, KeyRing};
+use crate::environment::Environment;
+use crate::layout::Prefix;
+use crate::migrate::Migrator;
+use crate::registry::{Registry, read_definitions};
+use crate::{Result, tokens};
+
+/// Where the objects are and which types there are: what every command that reaches them takes.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Connection {
+    /// Where Elasticsearch is; several nodes are separated by commas
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "SAVED_OBJECTS_ELASTICSEARCH_URL",
+        default_value = "http://127.0.0.1:9200",
+        hide_env_values = true
+    )]
+    pub(crate) elasticsearch_url: String,
+    /// What the names of all indices begin with
+    #[arg(long, global = true, default_value_t)]
+    pub(crate) prefix: Prefix,
+    /// A folder with `mappings/` and `model_versions/`: its types are added to the built-in ones (may be repeated)
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) types: Vec<PathBuf>,
+    /// Leave out the built-in types
+    #[arg(long, global = true)]
+    pub(crate) only_types: bool,
+}
+
+impl Connection {
+    pub(crate) fn registry(&self) -> Result<Arc<Registry>> {
+        let mut builder = Registry::builder();
+        if !self.only_types {
+            builder = builder.with(tokens::types()?);
+        }
+        for dir in &self.types {
+            builder = builder.with(read_definitions(dir)?);
+        }
+        Ok(Arc::new(builder.build()?))
+    }
+
+    pub(crate) fn cluster(&self, environment: &Environment) -> Result<Arc<dyn Cluster>> {
+        Ok(Arc::new(Elastic::builder(&self.elasticsearch_url).environment(environment.clone()).build()?))
+    }
+
+    /// A migrator with the keys of the process's environment, if there are any: only documents that must be encrypted anew
+    /// need them.
+    pub(crate) fn migrator(&self, environment: &Environment) -> Result<Migrator> {
+        let encryption = EncryptionService::new(KeyRing::from_env_opt()?, environment.clone());
+        let cluster = self.cluster(environment)?;
+        Ok(Migrator::new(cluster, self.registry()?, self.prefix.clone(), encryption, environment.clone()))
+    }
+}

@@ -1,0 +1,93 @@
+//! Objects of an earlier model version, written as the software of that time would have, but in bulk.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+
+use crate::cluster::{BulkAction, BulkOperation, BulkRequest, Cluster, Refresh};
+use crate::document::{Attributes, Namespace, RawId, RootFields, StoredDocument};
+use crate::encryption::{Descriptor, EncryptionService, Secrets};
+use crate::environment::Environment;
+use crate::layout::IndexNames;
+use crate::model::VirtualVersion;
+use crate::registry::TypeDefinition;
+use crate::{Error, ErrorKind, Result};
+
+/// Documents in one bulk.
+const BATCH: usize = 1_000;
+/// Bulks under way at once.
+const IN_FLIGHT: usize = 4;
+
+/// An object to be written.
+pub(super) struct Seed {
+    pub(super) id: String,
+    pub(super) attributes: Attributes,
+    pub(super) secrets: Secrets,
+}
+
+/// Writes objects of one type at its newest model version.
+pub(super) struct Seeder<'a> {
+    pub(super) cluster: &'a dyn Cluster,
+    pub(super) encryption: &'a EncryptionService,
+    pub(super) environment: &'a Environment,
+    pub(super) definition: &'a Arc<TypeDefinition>,
+    pub(super) names: &'a IndexNames,
+}
+
+impl Seeder<'_> {
+    /// Writes `count` objects, the `i`-th of which is `seed(i)`.
+    pub(super) async fn write(&self, count: usize, seed: fn(usize, &Environment) -> Result<Seed>) -> Result<()> {
+        let batches = (0..count).step_by(BATCH).map(|first| first..count.min(first + BATCH));
+        futures::stream::iter(batches.map(|batch| self.write_batch(batch, seed)))
+            .buffer_unordered(IN_FLIGHT)
+            .try_collect::<()>()
+            .await
+    }
+
+    async fn write_batch(
+        &self,
+        batch: std::ops::Range<usize>,
+        seed: fn(usize, &Environment) -> Result<Seed>,
+    ) -> Result<()> {
+        let (encryption, environment) = (self.encryption.clone(), self.environment.clone());
+        let definition = self.definition.clone();
+        let sealing = move || -> Result<Vec<BulkOperation>> {
+            batch.map(|i| operation(&definition, &encryption, &environment, seed(i, &environment)?)).collect()
+        };
+        let operations = tokio::task::spawn_blocking(sealing)
+            .await
+            .map_err(|error| Error::new(ErrorKind::Internal, "sealing was aborted").with_source(error))??;
+        let alias = self.names.write_alias(1);
+        let request = BulkRequest { alias: &alias, operations: &operations, refresh: Refresh::Later };
+        for outcome in self.cluster.bulk(&request).await? {
+            outcome.map_err(|error| {
+                Error::new(ErrorKind::Internal, format!("a demo object could not be written: {}", error.reason))
+            })?;
+        }
+        Ok(())
+    }
+}
+
+fn operation(
+    definition: &TypeDefinition,
+    encryption: &EncryptionService,
+    environment: &Environment,
+    seed: Seed,
+) -> Result<BulkOperation> {
+    let Seed { id, mut attributes, secrets } = seed;
+    let descriptor = Descriptor { type_name: definition.name(), namespace: None, id: &id };
+    encryption.seal(&descriptor, &definition.latest().sets, &mut attributes, &secrets)?;
+    let now = environment.now_iso();
+    let root = RootFields {
+        managed: Some(false),
+        type_migration_version: Some(VirtualVersion::of(definition.latest().number).to_string()),
+        created_at: Some(now.clone()),
+        updated_at: Some(now),
+        ..RootFields::default()
+    };
+    let raw_id = RawId::new(definition.name(), definition.namespace_kind(), &Namespace::DEFAULT, &id)?;
+    let document = StoredDocument { type_name: definition.name().to_owned(), attributes, root };
+    let action = BulkAction::Create { source: Bytes::from(document.to_source()) };
+    Ok(BulkOperation { id: raw_id.to_string(), action })
+}

@@ -1,0 +1,36 @@
+use crate::Result;
+use crate::cli::connection::Connection;
+use crate::cli::exit::Exit;
+use crate::cli::output::Output;
+use crate::cli::{progress, report};
+use crate::environment::Environment;
+use crate::migrate::Outcome;
+
+/// Bring every index to the registered model versions
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Only say what would be done
+    #[arg(long)]
+    plan: bool,
+}
+
+pub(super) async fn run(
+    arguments: &Arguments,
+    connection: &Connection,
+    environment: &Environment,
+    output: Output,
+) -> Result<Exit> {
+    let migrator = connection.migrator(environment)?;
+    let report = if arguments.plan {
+        migrator.describe().await
+    } else {
+        progress::watch(output, migrator.progress(), migrator.migrate()).await
+    };
+    report::describe(&report, output);
+    output.document(&report)?;
+    Ok(match report.outcome {
+        Outcome::Migrated | Outcome::NothingToDo | Outcome::Planned => Exit::Done,
+        Outcome::Blocked => Exit::Blocked,
+        Outcome::Failed => Exit::Failed,
+    })
+}

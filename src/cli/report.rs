@@ -1,0 +1,92 @@
+//! A migration's report in words.
+
+use crate::cli::output::Output;
+use crate::migrate::{Blocker, IndexReport, Outcome, Report, TypeReport, Unregistered, Way};
+
+/// How many bad documents are named to a person; `--json` names more.
+const BAD_SHOWN: usize = 20;
+
+pub(super) fn describe(report: &Report, output: Output) {
+    for index in &report.indices {
+        output.say(format!("{} ({}): {}", index.alias, index.index, describe_index(index, report.outcome)));
+        for type_report in &index.types {
+            let to = match type_report.to {
+                Some(version) => format!("registered at version {version}"),
+                None => "not registered, left as it is".to_owned(),
+            };
+            output.say(format!("  {}: {}; {to}", type_report.type_name, by_version(type_report)));
+        }
+    }
+    for bad in report.bad.iter().take(BAD_SHOWN) {
+        output.say(format!("  bad: {} in {}: {}", bad.id, bad.alias, bad.reason));
+    }
+    let hidden = report.bad_total.saturating_sub(BAD_SHOWN as u64);
+    if hidden > 0 {
+        output.say(format!("  and {hidden} more bad documents; --json names up to a thousand"));
+    }
+    describe_unregistered(&report.unregistered, output);
+    describe_blockers(&report.blockers, output);
+    output.say(match report.outcome {
+        Outcome::Migrated => format!("migrated in {} ms with {} requests", report.elapsed_ms, report.requests),
+        Outcome::NothingToDo => {
+            format!("nothing to do (looked in {} ms with {} requests)", report.elapsed_ms, report.requests)
+        }
+        Outcome::Planned => "this is the plan; nothing was written".to_owned(),
+        Outcome::Blocked => "blocked; nothing was written".to_owned(),
+        Outcome::Failed => match &report.error {
+            Some(error) => format!("failed: {}; {}", error.message, error.cure),
+            None => "failed".to_owned(),
+        },
+    });
+}
+
+fn describe_index(index: &IndexReport, outcome: Outcome) -> String {
+    match (outcome, index.way) {
+        (Outcome::Planned | Outcome::Blocked, way) => would(way).to_owned(),
+        (_, Way::None) => "nothing to do".to_owned(),
+        (_, Way::Create) => "created".to_owned(),
+        (_, Way::InPlace) => {
+            let documents = index.documents;
+            let mut words = format!("{} documents converted in place", documents.written);
+            if index.docs_per_s > 0 {
+                words += &format!(", {} a second", index.docs_per_s);
+            }
+            if documents.conflicts > 0 {
+                words += &format!("; {} were changed by others meanwhile", documents.conflicts);
+            }
+            if documents.bad > 0 {
+                words += &format!("; {} are bad", documents.bad);
+            }
+            words
+        }
+    }
+}
+
+pub(super) fn would(way: Way) -> &'static str {
+    match way {
+        Way::None => "do nothing",
+        Way::Create => "create the index",
+        Way::InPlace => "convert documents in place",
+    }
+}
+
+pub(super) fn by_version(type_report: &TypeReport) -> String {
+    if type_report.by_version.is_empty() {
+        return "no documents".to_owned();
+    }
+    let counts = type_report.by_version.iter().map(|(version, documents)| format!("{documents} at version {version}"));
+    counts.collect::<Vec<_>>().join(", ")
+}
+
+pub(super) fn describe_unregistered(unregistered: &[Unregistered], output: Output) {
+    for entry in unregistered {
+        let name = entry.type_name.as_deref().unwrap_or("no type at all");
+        output.say(format!("not registered: {} documents of {name}; they are left as they are", entry.documents));
+    }
+}
+
+pub(super) fn describe_blockers(blockers: &[Blocker], output: Output) {
+    for blocker in blockers {
+        output.say(format!("blocker: {}; {}", blocker.what, blocker.cure));
+    }
+}

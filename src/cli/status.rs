@@ -1,0 +1,36 @@
+use comfy_table::{ContentArrangement, Table, presets};
+
+use crate::Result;
+use crate::cli::connection::Connection;
+use crate::cli::exit::Exit;
+use crate::cli::output::Output;
+use crate::cli::report;
+use crate::environment::Environment;
+use crate::migrate::Status;
+
+pub(super) async fn run(connection: &Connection, environment: &Environment, output: Output) -> Result<Exit> {
+    let status = connection.migrator(environment)?.status().await?;
+    describe(&status, output);
+    output.document(&status)?;
+    Ok(if status.blockers.is_empty() { Exit::Done } else { Exit::Blocked })
+}
+
+fn describe(status: &Status, output: Output) {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(["index", "type", "documents by version", "registered", "a migration would"]);
+    for index in &status.indices {
+        for type_report in &index.types {
+            table.add_row([
+                index.index.clone(),
+                type_report.type_name.clone(),
+                report::by_version(type_report),
+                type_report.to.map_or_else(|| "no".to_owned(), |version| format!("version {version}")),
+                report::would(index.way).to_owned(),
+            ]);
+        }
+    }
+    output.say(table.to_string());
+    report::describe_unregistered(&status.unregistered, output);
+    report::describe_blockers(&status.blockers, output);
+}

@@ -1,0 +1,99 @@
+use bytes::Bytes;
+
+use super::SequenceNumber;
+
+/// Documents to be written through an alias.
+#[derive(Debug, Clone, Copy)]
+pub struct BulkRequest<'a> {
+    /// The alias; a concrete index or a missing name is refused by the server.
+    pub alias: &'a str,
+    /// What is to be done, each on another document.
+    pub operations: &'a [BulkOperation],
+    /// When searches see it.
+    pub refresh: Refresh,
+}
+
+/// When a write becomes visible to searches. Reads by id see it at once in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Refresh {
+    /// At the index's next refresh (within a second, usually).
+    #[default]
+    Later,
+    /// The answer waits for the index's next refresh.
+    WaitFor,
+}
+
+/// One write of a bulk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BulkOperation {
+    /// The document's `_id`: at most 512 bytes, or the server refuses the whole bulk.
+    pub id: String,
+    /// What is done to it.
+    pub action: BulkAction,
+}
+
+/// What a bulk does to one document. Every action is conditional: repeating it can never overwrite somebody's work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BulkAction {
+    /// Writes the document if no document has the id.
+    Create {
+        /// The document's JSON.
+        source: Bytes,
+    },
+    /// Replaces the document if it still is the one read.
+    Replace {
+        /// The document's JSON.
+        source: Bytes,
+        /// The sequence number of the document read.
+        read: SequenceNumber,
+    },
+    /// Deletes the document if it still is the one read.
+    Delete {
+        /// The sequence number of the document read.
+        read: SequenceNumber,
+    },
+}
+
+impl BulkAction {
+    /// The document that is sent, if one is.
+    pub fn source(&self) -> Option<&Bytes> {
+        match self {
+            Self::Create { source } | Self::Replace { source, .. } => Some(source),
+            Self::Delete { .. } => None,
+        }
+    }
+}
+
+/// What became of one operation: the document's new sequence number, or why it was not done.
+pub type ItemOutcome = Result<SequenceNumber, ItemError>;
+
+/// Why an operation of a bulk was not done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ItemError {
+    /// What the engine acts on.
+    pub kind: ItemErrorKind,
+    /// The server's type and reason.
+    pub reason: String,
+}
+
+/// Why an operation of a bulk was not done, as far as the engine acts on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ItemErrorKind {
+    /// The document exists already, or is no longer the one read.
+    Conflict,
+    /// The document to be deleted is not there.
+    NotFound,
+    /// The alias is not there, or is an index.
+    AliasMissing,
+    /// The index has a write block.
+    WriteBlocked,
+    /// The mapping does not take the document.
+    MappingRefused,
+    /// The server was too busy until the retries were used up. The operation was not done.
+    Unavailable,
+    /// The answer was lost, and reading back does not tell whether the operation was done.
+    OutcomeUnknown,
+    /// Something else, as the reason says.
+    Other,
+}

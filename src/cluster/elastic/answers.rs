@@ -1,0 +1,279 @@
+//! The server's answers as they come over the wire, and what its errors mean.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::cluster::{ClusterErrorKind, Hit, ItemError, ItemErrorKind, SequenceNumber};
+
+/// `{"error": {"type", "reason"}}`; some errors are a bare text.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct ErrorAnswer {
+    #[serde(default)]
+    pub(super) error: ServerError,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct ServerError {
+    pub(super) kind: Option<String>,
+    pub(super) reason: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for ServerError {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Form {
+            Full {
+                #[serde(rename = "type")]
+                kind: Option<String>,
+                reason: Option<String>,
+            },
+            Text(String),
+            Other(serde::de::IgnoredAny),
+        }
+        Ok(match Form::deserialize(deserializer)? {
+            Form::Full { kind, reason } => Self { kind, reason },
+            Form::Text(reason) => Self { kind: None, reason: Some(reason) },
+            Form::Other(_) => Self::default(),
+        })
+    }
+}
+
+impl ErrorAnswer {
+    /// What an answer of `status` with this error means.
+    pub(super) fn kind(&self, status: u16) -> ClusterErrorKind {
+        let reason = self.error.reason.as_deref().unwrap_or_default();
+        match (status, self.error.kind.as_deref().unwrap_or_default()) {
+            (_, "index_not_found_exception") => ClusterErrorKind::IndexNotFound,
+            (_, "resource_already_exists_exception") => ClusterErrorKind::IndexExists,
+            (_, "aliases_not_found_exception") => ClusterErrorKind::AliasNotFound,
+            (_, "resource_not_found_exception") if reason.contains("required alias") => ClusterErrorKind::AliasNotFound,
+            (_, "search_context_missing_exception") => ClusterErrorKind::PointInTimeMissing,
+            (_, "search_phase_execution_exception") if status == 404 => ClusterErrorKind::PointInTimeMissing,
+            (_, "cluster_block_exception") if is_write_block(reason) => ClusterErrorKind::WriteBlocked,
+            (_, "validation_exception") if is_shard_limit(reason) => ClusterErrorKind::ShardLimit,
+            (400, "strict_dynamic_mapping_exception" | "mapper_parsing_exception" | "document_parsing_exception") => {
+                ClusterErrorKind::MappingRefused
+            }
+            (413, _) => ClusterErrorKind::TooLarge,
+            (401 | 403, _) => ClusterErrorKind::Forbidden,
+            (400, _) => ClusterErrorKind::Rejected,
+            _ => ClusterErrorKind::Unexpected,
+        }
+    }
+}
+
+fn is_write_block(reason: &str) -> bool {
+    reason.contains("FORBIDDEN/8/")
+}
+
+fn is_shard_limit(reason: &str) -> bool {
+    reason.contains("this action would add") && reason.contains("maximum normal shards open")
+}
+
+/// A document in an answer to get, multi-get or search.
+#[derive(Debug, Deserialize)]
+pub(super) struct DocumentAnswer {
+    #[serde(rename = "_index")]
+    index: String,
+    #[serde(rename = "_id")]
+    id: String,
+    #[serde(rename = "_version")]
+    version: Option<u64>,
+    #[serde(rename = "_seq_no")]
+    seq_no: Option<u64>,
+    #[serde(rename = "_primary_term")]
+    primary_term: Option<u64>,
+    #[serde(rename = "_source")]
+    source: Option<Box<RawValue>>,
+    #[serde(default)]
+    pub(super) sort: Option<Vec<Value>>,
+    /// In a multi-get: why this one could not be read.
+    #[serde(default)]
+    pub(super) error: Option<ServerError>,
+}
+
+/// A hit with `_version`, the count of its writes.
+#[derive(Debug)]
+pub(super) struct VersionedHit {
+    pub(super) hit: Hit,
+    pub(super) version: Option<u64>,
+}
+
+impl DocumentAnswer {
+    /// None if the document was not found.
+    pub(super) fn into_hit(self) -> Option<VersionedHit> {
+        let sequence = SequenceNumber { seq_no: self.seq_no?, primary_term: self.primary_term? };
+        let hit = Hit { index: self.index, id: self.id, sequence, source: self.source? };
+        Some(VersionedHit { hit, version: self.version })
+    }
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct MultiGetAnswer {
+    pub(super) docs: Vec<DocumentAnswer>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct SearchAnswer {
+    pub(super) pit_id: Option<String>,
+    pub(super) hits: HitsAnswer,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct HitsAnswer {
+    pub(super) total: Option<TotalAnswer>,
+    pub(super) hits: Vec<DocumentAnswer>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct TotalAnswer {
+    pub(super) value: u64,
+}
+
+/// The answer to a composite aggregation `types` over type and version.
+#[derive(Debug, Deserialize)]
+pub(super) struct TypeCountAnswer {
+    pub(super) aggregations: TypesAnswer,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct TypesAnswer {
+    pub(super) types: CompositeAnswer,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct CompositeAnswer {
+    pub(super) after_key: Option<Value>,
+    pub(super) buckets: Vec<BucketAnswer>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct BucketAnswer {
+    pub(super) key: BucketKey,
+    pub(super) doc_count: u64,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct BucketKey {
+    #[serde(rename = "type")]
+    pub(super) type_name: Option<String>,
+    pub(super) version: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct BulkAnswer {
+    pub(super) items: Vec<BTreeMap<String, BulkItemAnswer>>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct BulkItemAnswer {
+    status: u16,
+    #[serde(rename = "_seq_no")]
+    seq_no: Option<u64>,
+    #[serde(rename = "_primary_term")]
+    primary_term: Option<u64>,
+    error: Option<ServerError>,
+}
+
+impl BulkItemAnswer {
+    pub(super) fn outcome(self) -> Result<SequenceNumber, ItemError> {
+        if self.status == 404 && self.error.is_none() {
+            let reason = "the document is not there".to_owned();
+            return Err(ItemError { kind: ItemErrorKind::NotFound, reason });
+        }
+        let error = self.error.unwrap_or_default();
+        let reason = error.reason.unwrap_or_default();
+        match (self.status, self.seq_no, self.primary_term) {
+            (200..300, Some(seq_no), Some(primary_term)) => Ok(SequenceNumber { seq_no, primary_term }),
+            (status, ..) => {
+                let server_type = error.kind.unwrap_or_default();
+                let kind = item_kind(status, &server_type, &reason);
+                // A parsing error's reason can quote the field's value, which may be a secret's envelope or worse.
+                let shown = if kind == ItemErrorKind::MappingRefused { without_preview(&reason) } else { &reason };
+                Err(ItemError { kind, reason: format!("status={status} type={server_type} reason={shown:?}") })
+            }
+        }
+    }
+}
+
+fn item_kind(status: u16, server_type: &str, reason: &str) -> ItemErrorKind {
+    match (status, server_type) {
+        (_, "version_conflict_engine_exception") => ItemErrorKind::Conflict,
+        (_, "index_not_found_exception") if reason.contains("require_alias") => ItemErrorKind::AliasMissing,
+        (_, "index_not_found_exception") => ItemErrorKind::AliasMissing,
+        (_, "cluster_block_exception") if is_write_block(reason) => ItemErrorKind::WriteBlocked,
+        (400, "strict_dynamic_mapping_exception" | "mapper_parsing_exception" | "document_parsing_exception") => {
+            ItemErrorKind::MappingRefused
+        }
+        (429 | 502 | 503 | 504, _) => ItemErrorKind::Unavailable,
+        (409, _) => ItemErrorKind::Conflict,
+        (404, _) => ItemErrorKind::NotFound,
+        _ => ItemErrorKind::Other,
+    }
+}
+
+fn without_preview(reason: &str) -> &str {
+    reason.split_once(". Preview of field's value").map_or(reason, |(before, _)| before)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn server_errors_are_told_apart() {
+        use ClusterErrorKind as Kind;
+        let table = [
+            (
+                404,
+                json!({"error": {"type": "index_not_found_exception", "reason": "no such index [x]"}}),
+                Kind::IndexNotFound,
+            ),
+            (400, json!({"error": {"type": "resource_already_exists_exception", "reason": ""}}), Kind::IndexExists),
+            (404, json!({"error": {"type": "aliases_not_found_exception", "reason": ""}}), Kind::AliasNotFound),
+            (
+                403,
+                json!({"error": {"type": "cluster_block_exception",
+                "reason": "index [x] blocked by: [FORBIDDEN/8/index write (api)];"}}),
+                Kind::WriteBlocked,
+            ),
+            (403, json!({"error": {"type": "security_exception", "reason": "no"}}), Kind::Forbidden),
+            (
+                400,
+                json!({"error": {"type": "validation_exception", "reason": "Validation Failed: 1: this action would add [2] \
+                shards, but this cluster currently has [1000]/[1000] maximum normal shards open;"}}),
+                Kind::ShardLimit,
+            ),
+            (413, json!({}), Kind::TooLarge),
+            (400, json!({"error": "odd"}), Kind::Rejected),
+            (418, json!({"error": 7}), Kind::Unexpected),
+        ];
+        for (status, body, expected) in table {
+            let answer: ErrorAnswer = serde_json::from_value(body.clone()).expect("any body parses");
+            assert_eq!(answer.kind(status), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn item_errors_are_told_apart_and_quote_no_value() {
+        let item = |value: Value| serde_json::from_value::<BulkItemAnswer>(value).expect("an item").outcome();
+        assert_eq!(
+            item(json!({"status": 201, "_seq_no": 4, "_primary_term": 1})),
+            Ok(SequenceNumber { seq_no: 4, primary_term: 1 })
+        );
+        let conflict =
+            item(json!({"status": 409, "error": {"type": "version_conflict_engine_exception", "reason": "r"}}));
+        assert_eq!(conflict.expect_err("conflict").kind, ItemErrorKind::Conflict);
+        assert_eq!(item(json!({"status": 404})).expect_err("missing").kind, ItemErrorKind::NotFound);
+        let refused = item(json!({"status": 400, "error": {"type": "document_parsing_exception",
+            "reason": "failed to parse field [a] of type [long]. Preview of field's value: 'SECRET'"}}))
+        .expect_err("refused");
+        assert_eq!(refused.kind, ItemErrorKind::MappingRefused);
+        assert!(!refused.reason.contains("SECRET"), "{refused:?}");
+    }
+}

@@ -1,0 +1,256 @@
+//! Bulk writes: in chunks of bytes, each operation answered, lost answers settled by reading back.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use serde_json::Value;
+
+use super::answers::{BulkAnswer, VersionedHit};
+use super::connection::{Connection, Repeat, Request, Verb};
+use super::documents::get_many;
+use crate::cluster::{
+    BulkAction, BulkOperation, BulkRequest, ClusterError, ClusterErrorKind, ClusterResult, ItemError, ItemErrorKind,
+    ItemOutcome, Refresh, SequenceNumber,
+};
+
+/// The largest body that is sent at once, unless one operation alone is larger. The server takes 100 MB by default;
+/// throughput does not grow beyond a few.
+const MAX_BODY_BYTES: usize = 16 << 20;
+
+pub(super) async fn bulk(connection: &Connection, request: &BulkRequest<'_>) -> ClusterResult<Vec<ItemOutcome>> {
+    let mut outcomes = Vec::with_capacity(request.operations.len());
+    let mut rest = request.operations;
+    while !rest.is_empty() {
+        let (chunk, others) = rest.split_at(chunk_length(rest));
+        match Chunk::new(connection, request, chunk).run().await {
+            Ok(answered) => outcomes.extend(answered),
+            Err(error) if outcomes.is_empty() => return Err(error),
+            // What the chunks before did must be told, so this is no longer the whole call's error.
+            Err(error) => {
+                let not_done = ItemError { kind: ItemErrorKind::Unavailable, reason: error.to_string() };
+                outcomes.resize(request.operations.len(), Err(not_done));
+                return Ok(outcomes);
+            }
+        }
+        rest = others;
+    }
+    Ok(outcomes)
+}
+
+fn chunk_length(operations: &[BulkOperation]) -> usize {
+    let mut bytes = 0;
+    let fitting = operations
+        .iter()
+        .take_while(|operation| {
+            bytes += operation.id.len() + operation.action.source().map_or(0, Bytes::len) + 64;
+            bytes <= MAX_BODY_BYTES
+        })
+        .count();
+    fitting.max(1)
+}
+
+/// Operations that fit into one body, and what is known of each.
+struct Chunk<'a> {
+    connection: &'a Connection,
+    request: &'a BulkRequest<'a>,
+    operations: &'a [BulkOperation],
+    states: Vec<State>,
+}
+
+#[derive(Debug, Clone)]
+enum State {
+    /// To be sent; `maybe_done` if an earlier sending's answer was lost.
+    Open { maybe_done: bool },
+    /// Answered or settled.
+    Ended(ItemOutcome),
+}
+
+impl<'a> Chunk<'a> {
+    fn new(connection: &'a Connection, request: &'a BulkRequest<'a>, operations: &'a [BulkOperation]) -> Self {
+        Self { connection, request, operations, states: vec![State::Open { maybe_done: false }; operations.len()] }
+    }
+
+    /// Fails only if none of the operations was done.
+    async fn run(mut self) -> ClusterResult<Vec<ItemOutcome>> {
+        let mut attempts = self.connection.attempts();
+        loop {
+            let open = self.open();
+            match self.send(&open).await {
+                Ok(outcomes) => self.take_answers(&open, outcomes).await,
+                Err(error) if error.kind == ClusterErrorKind::OutcomeUnknown => {
+                    tracing::debug!(%error, "settling a bulk whose answer was lost");
+                    self.settle(&open).await;
+                }
+                Err(error) if open.len() == self.states.len() && !self.may_have_done_any() => return Err(error),
+                Err(error) => self.give_up(&open, &error),
+            }
+            if self.open().is_empty() || !attempts.wait_for_next(None).await {
+                return Ok(self.states.into_iter().map(outcome_at_the_end).collect());
+            }
+        }
+    }
+
+    fn may_have_done_any(&self) -> bool {
+        self.states.iter().any(|state| matches!(state, State::Open { maybe_done: true }))
+    }
+
+    /// Ends what is open because of an error that came before the server did anything this time.
+    fn give_up(&mut self, positions: &[usize], error: &ClusterError) {
+        for &position in positions {
+            if let Some(state) = self.states.get_mut(position) {
+                let kind = match state {
+                    State::Open { maybe_done: true } => ItemErrorKind::OutcomeUnknown,
+                    _ => ItemErrorKind::Unavailable,
+                };
+                *state = State::Ended(Err(ItemError { kind, reason: error.to_string() }));
+            }
+        }
+    }
+
+    /// The positions of the operations still to be done.
+    fn open(&self) -> Vec<usize> {
+        let is_open = |state: &State| matches!(state, State::Open { .. });
+        self.states.iter().enumerate().filter(|(_, state)| is_open(state)).map(|(position, _)| position).collect()
+    }
+
+    async fn send(&self, positions: &[usize]) -> ClusterResult<Vec<ItemOutcome>> {
+        let path = format!("{}/_bulk", self.request.alias);
+        let body = body(positions.iter().filter_map(|&position| self.operations.get(position)), &path)?;
+        let mut request = Request::write(Verb::Post, path.clone(), Repeat::IfNotDone)
+            .query("require_alias", "true")
+            .query(
+                "filter_path",
+                "items.*.status,items.*._seq_no,items.*._primary_term,items.*.error.type,items.*.error.reason",
+            )
+            .lines(body);
+        if self.request.refresh == Refresh::WaitFor {
+            request = request.query("refresh", "wait_for");
+        }
+        let items = self.connection.send(&request).await?.parse::<BulkAnswer>()?.items;
+        if items.len() != positions.len() {
+            let reason = format!("{} operations were sent and {} answered", positions.len(), items.len());
+            return Err(ClusterError::new(ClusterErrorKind::Unexpected, "POST", path, reason));
+        }
+        Ok(items
+            .into_iter()
+            .map(|item| match item.into_values().next() {
+                Some(answer) => answer.outcome(),
+                None => Err(ItemError { kind: ItemErrorKind::Other, reason: "the item's answer is empty".to_owned() }),
+            })
+            .collect())
+    }
+
+    async fn take_answers(&mut self, positions: &[usize], outcomes: Vec<ItemOutcome>) {
+        let mut contradicted = Vec::new();
+        for (&position, outcome) in positions.iter().zip(outcomes) {
+            let Some(state) = self.states.get_mut(position) else { continue };
+            match (&*state, outcome) {
+                (_, Err(error)) if error.kind == ItemErrorKind::Unavailable => {}
+                // Our own earlier sending may be what it conflicts with.
+                (State::Open { maybe_done: true }, Err(error))
+                    if matches!(error.kind, ItemErrorKind::Conflict | ItemErrorKind::NotFound) =>
+                {
+                    contradicted.push(position);
+                }
+                (_, outcome) => *state = State::Ended(outcome),
+            }
+        }
+        self.settle(&contradicted).await;
+    }
+
+    /// Reads back what the operations were to write, and ends those that can be told.
+    async fn settle(&mut self, positions: &[usize]) {
+        let operations: Vec<(usize, &BulkOperation)> =
+            positions.iter().filter_map(|&position| Some((position, self.operations.get(position)?))).collect();
+        let ids: Vec<&str> = operations.iter().map(|(_, operation)| operation.id.as_str()).collect();
+        let found = match get_many(self.connection, self.request.alias, &ids).await {
+            Ok(found) => found,
+            Err(error) => {
+                for &position in positions {
+                    if let Some(state) = self.states.get_mut(position) {
+                        *state = State::Ended(Err(unknown(&format!(
+                            "the answer was lost and reading back failed: {error}"
+                        ))));
+                    }
+                }
+                return;
+            }
+        };
+        for ((position, operation), stored) in operations.into_iter().zip(found) {
+            if let Some(state) = self.states.get_mut(position) {
+                *state = settled(&operation.action, stored.as_ref());
+            }
+        }
+    }
+}
+
+fn outcome_at_the_end(state: State) -> ItemOutcome {
+    match state {
+        State::Ended(outcome) => outcome,
+        State::Open { maybe_done: false } => Err(ItemError {
+            kind: ItemErrorKind::Unavailable,
+            reason: "the server was too busy until no attempt was left".to_owned(),
+        }),
+        State::Open { maybe_done: true } => Err(unknown("the answer was lost and no attempt was left")),
+    }
+}
+
+fn unknown(reason: &str) -> ItemError {
+    ItemError { kind: ItemErrorKind::OutcomeUnknown, reason: reason.to_owned() }
+}
+
+/// What the stored document tells about an operation whose answer was lost (design decision 3).
+fn settled(action: &BulkAction, stored: Option<&VersionedHit>) -> State {
+    let done = |sequence: SequenceNumber| State::Ended(Ok(sequence));
+    let still_to_be_done = State::Open { maybe_done: true };
+    match (action, stored) {
+        (BulkAction::Create { .. }, None) => still_to_be_done,
+        (BulkAction::Create { source } | BulkAction::Replace { source, .. }, Some(stored))
+            if is_same_document(source, stored.hit.source.get().as_bytes()) =>
+        {
+            done(stored.hit.sequence)
+        }
+        // It is still the document's first write, and not ours.
+        (BulkAction::Create { .. }, Some(stored)) if stored.version == Some(1) => State::Ended(Err(ItemError {
+            kind: ItemErrorKind::Conflict,
+            reason: "the document exists already".to_owned(),
+        })),
+        (BulkAction::Replace { read, .. } | BulkAction::Delete { read }, Some(stored))
+            if stored.hit.sequence == *read =>
+        {
+            still_to_be_done
+        }
+        (BulkAction::Delete { read }, None) => done(*read),
+        _ => State::Ended(Err(unknown("the answer was lost, and the document was changed since"))),
+    }
+}
+
+fn is_same_document(sent: &[u8], stored: &[u8]) -> bool {
+    let parse = |text| serde_json::from_slice::<Value>(text).ok();
+    matches!((parse(sent), parse(stored)), (Some(sent), Some(stored)) if sent == stored)
+}
+
+fn body<'a>(operations: impl Iterator<Item = &'a BulkOperation> + Clone, path: &str) -> ClusterResult<Bytes> {
+    let length = operations.clone().map(|op| op.id.len() + op.action.source().map_or(0, Bytes::len) + 96).sum();
+    let mut body = BytesMut::with_capacity(length);
+    for operation in operations {
+        let (name, condition) = match &operation.action {
+            BulkAction::Create { .. } => ("create", None),
+            BulkAction::Replace { read, .. } => ("index", Some(read)),
+            BulkAction::Delete { read } => ("delete", Some(read)),
+        };
+        let id = Value::from(operation.id.as_str()).to_string();
+        let condition = condition.map_or_else(String::new, |read| {
+            format!(",\"if_seq_no\":{},\"if_primary_term\":{}", read.seq_no, read.primary_term)
+        });
+        body.put_slice(format!("{{\"{name}\":{{\"_id\":{id}{condition}}}}}\n").as_bytes());
+        if let Some(source) = operation.action.source() {
+            // A line break would turn the rest of the document into another operation.
+            if source.contains(&b'\n') {
+                let reason = "a document to be written has a line break between its JSON values";
+                return Err(ClusterError::new(ClusterErrorKind::Rejected, "POST", path, reason));
+            }
+            body.put_slice(source);
+            body.put_u8(b'\n');
+        }
+    }
+    Ok(body.freeze())
+}

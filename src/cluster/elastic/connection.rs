@@ -1,0 +1,332 @@
+use std::error::Error as StdError;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use elasticsearch::http::Method;
+use elasticsearch::http::headers::{HeaderMap, HeaderName, HeaderValue};
+use elasticsearch::http::transport::{
+    ConnectionPool, MultiNodeConnectionPool, SingleNodeConnectionPool, Transport, TransportBuilder,
+};
+use serde::de::DeserializeOwned;
+
+use super::answers::ErrorAnswer;
+use super::retry::{Attempts, RetryPolicy};
+use super::{ElasticBuilder, invalid_url};
+use crate::cluster::{ClusterError, ClusterErrorKind, ClusterResult, RequestCounts};
+use crate::environment::Environment;
+use crate::{Error, Result};
+
+/// A request that is sent as often as its [`Repeat`] allows.
+#[derive(Debug)]
+pub(super) struct Request<'a> {
+    method: Verb,
+    path: String,
+    query: Vec<(&'static str, String)>,
+    body: Option<Bytes>,
+    content: &'static str,
+    accepted: &'a [u16],
+    timeout: Option<Duration>,
+    repeat: Repeat,
+    is_write: bool,
+}
+
+/// The HTTP methods in use.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Verb {
+    Get,
+    Post,
+    Put,
+    Delete,
+}
+
+/// When a request may be sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Repeat {
+    /// Whenever its answer is lost: doing it twice is the same as once, or the caller settles it.
+    Always,
+    /// Only when the server surely did nothing: no connection, or 429.
+    IfNotDone,
+}
+
+impl<'a> Request<'a> {
+    /// A request that reads; it may be repeated.
+    pub(super) fn read(method: Verb, path: impl Into<String>) -> Self {
+        Self {
+            method,
+            path: path.into(),
+            query: Vec::new(),
+            body: None,
+            content: "application/json",
+            accepted: &[],
+            timeout: None,
+            repeat: Repeat::Always,
+            is_write: false,
+        }
+    }
+
+    /// A request that writes.
+    pub(super) fn write(method: Verb, path: impl Into<String>, repeat: Repeat) -> Self {
+        Self { repeat, is_write: true, ..Self::read(method, path) }
+    }
+
+    pub(super) fn query(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.query.push((name, value.into()));
+        self
+    }
+
+    pub(super) fn json(mut self, body: &serde_json::Value) -> Self {
+        self.body = Some(Bytes::from(body.to_string()));
+        self
+    }
+
+    pub(super) fn lines(mut self, body: Bytes) -> Self {
+        self.body = Some(body);
+        self.content = "application/x-ndjson";
+        self
+    }
+
+    /// Takes these statuses for answers and not for errors.
+    pub(super) fn accept(mut self, statuses: &'a [u16]) -> Self {
+        self.accepted = statuses;
+        self
+    }
+
+    /// A longer time for one attempt than the ordinary one.
+    pub(super) fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+}
+
+/// An answer of the server.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    body: Bytes,
+    method: &'static str,
+    path: String,
+    attempts: u32,
+}
+
+impl Answer {
+    pub(super) fn parse<T: DeserializeOwned>(&self) -> ClusterResult<T> {
+        serde_json::from_slice(&self.body).map_err(|error| {
+            // serde's message can quote a document: only the place is kept.
+            let reason = format!("not the expected JSON at line {} column {}", error.line(), error.column());
+            let mut unexpected = ClusterError::new(ClusterErrorKind::Unexpected, self.method, &*self.path, reason);
+            unexpected.status = Some(self.status);
+            unexpected.attempts = self.attempts;
+            unexpected
+        })
+    }
+}
+
+/// Why one attempt gave no answer to go on with.
+struct Failure {
+    error: ClusterError,
+    /// The server surely did nothing.
+    not_done: bool,
+    /// It may be better later.
+    passing: bool,
+    retry_after: Option<Duration>,
+}
+
+/// The transport, with what every request needs.
+#[derive(Debug)]
+pub(super) struct Connection {
+    transport: Transport,
+    environment: Environment,
+    retry: RetryPolicy,
+    request_timeout: Duration,
+    reads: AtomicU64,
+    writes: AtomicU64,
+}
+
+impl Connection {
+    pub(super) fn open(builder: ElasticBuilder) -> Result<Self> {
+        let urls = builder
+            .urls
+            .iter()
+            .map(|url| {
+                let parsed = elasticsearch::http::Url::parse(url).map_err(|error| invalid_url(url, error))?;
+                match parsed.scheme() {
+                    "http" | "https" if parsed.has_host() => Ok(parsed),
+                    _ => Err(invalid_url(url, "it is neither http:// nor https:// with a host")),
+                }
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let transport = match <[_; 1]>::try_from(urls) {
+            Ok([url]) => Self::transport(&builder, SingleNodeConnectionPool::new(url))?,
+            Err(urls) => Self::transport(&builder, MultiNodeConnectionPool::round_robin(urls, None))?,
+        };
+        Ok(Self {
+            transport,
+            environment: builder.environment,
+            retry: builder.retry,
+            request_timeout: builder.request_timeout,
+            reads: AtomicU64::new(0),
+            writes: AtomicU64::new(0),
+        })
+    }
+
+    fn transport<P>(builder: &ElasticBuilder, pool: P) -> Result<Transport>
+    where
+        P: ConnectionPool + std::fmt::Debug + Clone + Send + 'static,
+    {
+        let mut transport = TransportBuilder::new(pool).headers(headers(&builder.headers)?);
+        if let Some(credentials) = builder.official_credentials() {
+            transport = transport.auth(credentials);
+        }
+        transport.build().map_err(|error| {
+            Error::invalid("the Elasticsearch client could not be set up", "check URL, credentials and headers")
+                .with_source(error)
+        })
+    }
+
+    /// The attempts that one call may make.
+    pub(super) fn attempts(&self) -> Attempts<'_> {
+        Attempts::start(self.retry, &self.environment)
+    }
+
+    pub(super) fn counts(&self) -> RequestCounts {
+        RequestCounts { reads: self.reads.load(Ordering::Relaxed), writes: self.writes.load(Ordering::Relaxed) }
+    }
+
+    /// Sends the request until there is an answer or no attempt is left.
+    pub(super) async fn send(&self, request: &Request<'_>) -> ClusterResult<Answer> {
+        let mut attempts = self.attempts();
+        loop {
+            let failure = match self.attempt(request, attempts.made()).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
+            };
+            let may_repeat = failure.passing && (failure.not_done || request.repeat == Repeat::Always);
+            if may_repeat && attempts.wait_for_next(failure.retry_after).await {
+                tracing::debug!(attempt = attempts.made(), error = %failure.error, "repeating a request");
+                continue;
+            }
+            let mut error = failure.error;
+            error.attempts = attempts.made();
+            error.elapsed = attempts.elapsed();
+            // A write that may have been done is the caller's to settle.
+            if !failure.not_done && failure.passing && request.repeat == Repeat::IfNotDone {
+                error.kind = ClusterErrorKind::OutcomeUnknown;
+            }
+            return Err(error);
+        }
+    }
+
+    async fn attempt(&self, request: &Request<'_>, number: u32) -> Result<Answer, Failure> {
+        let counter = if request.is_write { &self.writes } else { &self.reads };
+        counter.fetch_add(1, Ordering::Relaxed);
+        let (method, name) = match request.method {
+            Verb::Get => (Method::Get, "GET"),
+            Verb::Post => (Method::Post, "POST"),
+            Verb::Put => (Method::Put, "PUT"),
+            Verb::Delete => (Method::Delete, "DELETE"),
+        };
+        let mut headers = HeaderMap::new();
+        headers.insert("content-type", HeaderValue::from_static(request.content));
+        headers.insert("accept", HeaderValue::from_static("application/json"));
+        let timeout = request.timeout.unwrap_or(self.request_timeout);
+        let no_answer = |error: elasticsearch::Error| no_answer(name, &request.path, error);
+        let response = self
+            .transport
+            .send(method, &request.path, headers, Some(&request.query), request.body.clone(), Some(timeout))
+            .await
+            .map_err(no_answer)?;
+        let status = response.status_code().as_u16();
+        let is_elasticsearch =
+            response.headers().get("x-elastic-product").is_some_and(|product| product == "Elasticsearch");
+        let retry_after = retry_after(response.headers());
+        let body = response.bytes().await.map_err(no_answer)?;
+        let answer = Answer { status, body, method: name, path: request.path.clone(), attempts: number };
+        let accepted = (200..300).contains(&status) || request.accepted.contains(&status);
+        if accepted && is_elasticsearch {
+            return Ok(answer);
+        }
+        Err(refusal(&answer, is_elasticsearch, retry_after))
+    }
+}
+
+fn headers(pairs: &[(String, String)]) -> Result<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in pairs {
+        let refused = || {
+            Error::invalid(
+                format!("the header {name:?} is malformed"),
+                "use a header's name and visible ASCII characters",
+            )
+        };
+        let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| refused())?;
+        headers.insert(key, HeaderValue::from_str(value).map_err(|_| refused())?);
+    }
+    Ok(headers)
+}
+
+/// `Retry-After` in seconds; its date form is rare and counts as absent.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    headers.get("retry-after")?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+}
+
+fn no_answer(method: &'static str, path: &str, error: elasticsearch::Error) -> Failure {
+    let kind = if error.is_timeout() { ClusterErrorKind::Timeout } else { ClusterErrorKind::Unavailable };
+    let not_done = was_not_connected(&error);
+    let error = ClusterError {
+        kind,
+        method,
+        path: path.to_owned(),
+        status: None,
+        server_type: None,
+        reason: None,
+        attempts: 1,
+        elapsed: Duration::ZERO,
+        source: Some(Box::new(error)),
+    };
+    Failure { error, not_done, passing: true, retry_after: None }
+}
+
+fn was_not_connected(error: &elasticsearch::Error) -> bool {
+    let mut source = error.source();
+    while let Some(cause) = source {
+        if let Some(io_error) = cause.downcast_ref::<io::Error>() {
+            return matches!(
+                io_error.kind(),
+                io::ErrorKind::ConnectionRefused | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable
+            );
+        }
+        source = cause.source();
+    }
+    false
+}
+
+fn refusal(answer: &Answer, is_elasticsearch: bool, retry_after: Option<Duration>) -> Failure {
+    let details = serde_json::from_slice::<ErrorAnswer>(&answer.body).unwrap_or_default();
+    let passing = matches!(answer.status, 429 | 502 | 503 | 504);
+    let kind = match answer.status {
+        _ if passing => ClusterErrorKind::Unavailable,
+        // Whatever answered, a missing document or index cannot be concluded from it.
+        _ if !is_elasticsearch => ClusterErrorKind::Unexpected,
+        status => details.kind(status),
+    };
+    let reason = match details.error.reason {
+        None if !is_elasticsearch => {
+            Some("the answer does not come from Elasticsearch (no X-Elastic-Product header)".to_owned())
+        }
+        reason => reason,
+    };
+    let error = ClusterError {
+        kind,
+        method: answer.method,
+        path: answer.path.clone(),
+        status: Some(answer.status),
+        server_type: details.error.kind,
+        reason,
+        attempts: answer.attempts,
+        elapsed: Duration::ZERO,
+        source: None,
+    };
+    Failure { error, not_done: !passing || answer.status == 429, passing, retry_after }
+}

@@ -1,0 +1,180 @@
+use std::time::Duration;
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Value, json};
+
+use super::answers::{DocumentAnswer, MultiGetAnswer, SearchAnswer, TypeCountAnswer, VersionedHit};
+use super::connection::{Answer, Connection, Request, Verb};
+use crate::cluster::{
+    ClusterError, ClusterErrorKind, ClusterResult, Direction, Hit, Page, PointInTime, Search, SearchIn, TypeCount,
+};
+
+/// How many (type, version) pairs one answer counts.
+const COUNTS_A_PAGE: usize = 1_000;
+
+pub(super) async fn get(connection: &Connection, index: &str, id: &str) -> ClusterResult<Option<Hit>> {
+    let path = format!("{index}/_doc/{}", utf8_percent_encode(id, NON_ALPHANUMERIC));
+    match connection.send(&Request::read(Verb::Get, path).accept(&[404])).await {
+        Ok(answer) if answer.status == 404 => match index_is_missing(&answer) {
+            Some(error) => Err(error),
+            None => Ok(None),
+        },
+        Ok(answer) => Ok(answer.parse::<DocumentAnswer>()?.into_hit().map(|found| found.hit)),
+        Err(error) => Err(error),
+    }
+}
+
+/// A 404 means that the document is missing, or that the index is.
+fn index_is_missing(answer: &Answer) -> Option<ClusterError> {
+    let details = answer.parse::<super::answers::ErrorAnswer>().ok()?;
+    let kind = details.error.kind.as_ref().map(|_| details.kind(404))?;
+    let mut error = ClusterError::new(kind, "GET", "_doc", details.error.reason.unwrap_or_default());
+    error.status = Some(404);
+    error.server_type = details.error.kind;
+    Some(error)
+}
+
+pub(super) async fn get_many(
+    connection: &Connection,
+    index: &str,
+    ids: &[&str],
+) -> ClusterResult<Vec<Option<VersionedHit>>> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let path = format!("{index}/_mget");
+    let answer = connection.send(&Request::read(Verb::Post, path.clone()).json(&json!({ "ids": ids }))).await?;
+    let documents = answer.parse::<MultiGetAnswer>()?.docs;
+    if documents.len() != ids.len() {
+        let reason = format!("{} documents were asked for and {} answered", ids.len(), documents.len());
+        return Err(ClusterError::new(ClusterErrorKind::Unexpected, "POST", path, reason));
+    }
+    documents
+        .into_iter()
+        .map(|mut document| match document.error.take() {
+            None => Ok(document.into_hit()),
+            Some(error) => {
+                let is_missing = error.kind.as_deref() == Some("index_not_found_exception");
+                let kind = if is_missing { ClusterErrorKind::IndexNotFound } else { ClusterErrorKind::Unavailable };
+                let mut failed = ClusterError::new(kind, "POST", path.clone(), error.reason.unwrap_or_default());
+                failed.server_type = error.kind;
+                Err(failed)
+            }
+        })
+        .collect()
+}
+
+pub(super) async fn search(connection: &Connection, search: &Search) -> ClusterResult<Page> {
+    let path = match &search.within {
+        SearchIn::Index(index) => format!("{index}/_search"),
+        SearchIn::PointInTime(_) => "_search".to_owned(),
+    };
+    let request =
+        Request::read(Verb::Post, path).query("allow_partial_search_results", "false").json(&search_body(search));
+    let answer: SearchAnswer = connection.send(&request).await?.parse()?;
+    let mut last_sort = None;
+    let mut hits = Vec::with_capacity(answer.hits.hits.len());
+    for mut document in answer.hits.hits {
+        last_sort = document.sort.take();
+        hits.extend(document.into_hit().map(|found| found.hit));
+    }
+    let point_in_time = match &search.within {
+        SearchIn::Index(_) => None,
+        SearchIn::PointInTime(current) => Some(PointInTime {
+            id: answer.pit_id.unwrap_or_else(|| current.id.clone()),
+            keep_alive: current.keep_alive,
+        }),
+    };
+    Ok(Page { hits, total: answer.hits.total.map(|total| total.value), last_sort, point_in_time })
+}
+
+fn search_body(search: &Search) -> Value {
+    let mut sort: Vec<Value> = search
+        .sort
+        .iter()
+        .map(|sort| {
+            let order = match sort.direction {
+                Direction::Ascending => "asc",
+                Direction::Descending => "desc",
+            };
+            json!({ &sort.field: { "order": order, "missing": "_last" } })
+        })
+        .collect();
+    let mut body = json!({
+        "query": search.query.to_json(),
+        "size": search.size,
+        "seq_no_primary_term": true,
+        "track_total_hits": search.count_total,
+    });
+    if search.from > 0 {
+        body["from"] = search.from.into();
+    }
+    if let SearchIn::PointInTime(point_in_time) = &search.within {
+        body["pit"] = json!({ "id": point_in_time.id, "keep_alive": seconds(point_in_time.keep_alive) });
+        if sort.is_empty() {
+            sort.push(json!({ "_shard_doc": "asc" }));
+        }
+    }
+    if !sort.is_empty() {
+        body["sort"] = sort.into();
+    }
+    if let Some(after) = &search.after {
+        body["search_after"] = after.clone().into();
+    }
+    if let Some(slice) = search.slice {
+        body["slice"] = json!({ "id": slice.id, "max": slice.max });
+    }
+    body
+}
+
+pub(super) async fn count_by_type(connection: &Connection, index: &str) -> ClusterResult<Vec<TypeCount>> {
+    let mut counts = Vec::new();
+    let mut after: Option<Value> = None;
+    loop {
+        let mut composite = json!({ "size": COUNTS_A_PAGE, "sources": [
+            { "type": { "terms": { "field": "type", "missing_bucket": true } } },
+            { "version": { "terms": { "field": "typeMigrationVersion", "missing_bucket": true } } },
+        ] });
+        if let Some(after) = after {
+            composite["after"] = after;
+        }
+        let body = json!({ "size": 0, "track_total_hits": false, "aggs": { "types": { "composite": composite } } });
+        let request = Request::read(Verb::Post, format!("{index}/_search"))
+            .query("allow_partial_search_results", "false")
+            .json(&body);
+        let answer = connection.send(&request).await?.parse::<TypeCountAnswer>()?.aggregations.types;
+        let is_last = answer.buckets.len() < COUNTS_A_PAGE;
+        counts.extend(answer.buckets.into_iter().map(|bucket| TypeCount {
+            type_name: bucket.key.type_name,
+            version: bucket.key.version,
+            documents: bucket.doc_count,
+        }));
+        after = answer.after_key;
+        if is_last || after.is_none() {
+            return Ok(counts);
+        }
+    }
+}
+
+pub(super) async fn open_point_in_time(
+    connection: &Connection,
+    index: &str,
+    keep_alive: Duration,
+) -> ClusterResult<PointInTime> {
+    #[derive(serde::Deserialize)]
+    struct Opened {
+        id: String,
+    }
+    let request = Request::read(Verb::Post, format!("{index}/_pit")).query("keep_alive", seconds(keep_alive));
+    let opened: Opened = connection.send(&request).await?.parse()?;
+    Ok(PointInTime { id: opened.id, keep_alive })
+}
+
+pub(super) async fn close_point_in_time(connection: &Connection, point_in_time: &PointInTime) -> ClusterResult<()> {
+    let request = Request::read(Verb::Delete, "_pit").json(&json!({ "id": point_in_time.id })).accept(&[404]);
+    connection.send(&request).await.map(drop)
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{}s", duration.as_secs().max(1))
+}

@@ -1,0 +1,203 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::connection::{Connection, Repeat, Request, Verb};
+use crate::cluster::{
+    AliasAction, AliasState, ClusterError, ClusterErrorKind, ClusterResult, CreateIndex, Health, IndexState,
+};
+
+/// How long the server may take to publish a change of indices or aliases, and we wait a little longer for its answer.
+const PUBLISH_TIMEOUT: Duration = Duration::from_secs(60);
+
+pub(super) async fn version(connection: &Connection) -> ClusterResult<String> {
+    #[derive(Deserialize)]
+    struct Nodes {
+        nodes: BTreeMap<String, Node>,
+    }
+    #[derive(Deserialize)]
+    struct Node {
+        version: String,
+    }
+    let request = Request::read(Verb::Get, "_nodes/_local").query("filter_path", "nodes.*.version");
+    let nodes: Nodes = connection.send(&request).await?.parse()?;
+    nodes.nodes.into_values().next().map(|node| node.version).ok_or_else(|| {
+        ClusterError::new(ClusterErrorKind::Unexpected, "GET", "_nodes/_local", "the answer names no node")
+    })
+}
+
+#[derive(Debug, Deserialize)]
+struct IndexAnswer {
+    #[serde(default)]
+    aliases: BTreeMap<String, AliasAnswer>,
+    #[serde(default)]
+    mappings: Value,
+    #[serde(default)]
+    settings: SettingsAnswer,
+}
+
+#[derive(Debug, Deserialize)]
+struct AliasAnswer {
+    #[serde(default)]
+    is_hidden: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct SettingsAnswer {
+    #[serde(default)]
+    index: IndexSettingsAnswer,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct IndexSettingsAnswer {
+    #[serde(default)]
+    uuid: String,
+    #[serde(default)]
+    blocks: BlocksAnswer,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct BlocksAnswer {
+    /// Settings come back as texts.
+    write: Option<String>,
+}
+
+pub(super) async fn indices(connection: &Connection, names: &[&str]) -> ClusterResult<BTreeMap<String, IndexState>> {
+    let request = Request::read(Verb::Get, names.join(",")).query("ignore_unavailable", "true");
+    let found: BTreeMap<String, IndexAnswer> = connection.send(&request).await?.parse()?;
+    let state = |answer: IndexAnswer| IndexState {
+        uuid: answer.settings.index.uuid,
+        mapping: answer.mappings,
+        aliases: answer
+            .aliases
+            .into_iter()
+            .map(|(name, alias)| (name, AliasState { is_hidden: alias.is_hidden }))
+            .collect(),
+        write_blocked: answer.settings.index.blocks.write.as_deref() == Some("true"),
+    };
+    Ok(found.into_iter().map(|(name, answer)| (name, state(answer))).collect())
+}
+
+pub(super) async fn create_index(connection: &Connection, create: &CreateIndex) -> ClusterResult<()> {
+    let aliases: Map<String, Value> =
+        create.aliases.iter().map(|alias| (alias.clone(), json!({ "is_hidden": true }))).collect();
+    let body = json!({
+        "mappings": create.mapping,
+        "aliases": aliases,
+        "settings": { "index": {
+            "hidden": true,
+            "number_of_shards": 1,
+            "auto_expand_replicas": "0-1",
+            // Said explicitly, so that no index template changes it.
+            "refresh_interval": "1s",
+            "mapping": { "total_fields": { "limit": 1500 } },
+        } },
+    });
+    let request = publishing(Verb::Put, &create.name).query("wait_for_active_shards", "1").json(&body);
+    match connection.send(&request).await {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind == ClusterErrorKind::IndexExists => {
+            let existing = indices(connection, &[&create.name]).await?;
+            match existing.get(&create.name) {
+                Some(index) if index.mapping.get("_meta") == create.mapping.get("_meta") => Ok(()),
+                _ => Err(error),
+            }
+        }
+        Err(error) => Err(error),
+    }
+}
+
+pub(super) async fn put_mapping(connection: &Connection, index: &str, mapping: &Value) -> ClusterResult<()> {
+    let request = publishing(Verb::Put, format!("{index}/_mapping")).json(mapping);
+    connection.send(&request).await.map(drop).map_err(|mut error| {
+        if error.status == Some(400) {
+            error.kind = ClusterErrorKind::MappingRefused;
+        }
+        error
+    })
+}
+
+pub(super) async fn delete_index(connection: &Connection, index: &str) -> ClusterResult<()> {
+    connection.send(&publishing(Verb::Delete, index).query("ignore_unavailable", "true")).await.map(drop)
+}
+
+pub(super) async fn update_aliases(connection: &Connection, actions: &[AliasAction]) -> ClusterResult<()> {
+    let steps: Vec<Value> = actions
+        .iter()
+        .map(|action| match action {
+            AliasAction::Add { index, alias } => {
+                json!({ "add": { "index": index, "alias": alias, "is_hidden": true } })
+            }
+            AliasAction::Remove { index, alias } => {
+                json!({ "remove": { "index": index, "alias": alias, "must_exist": true } })
+            }
+        })
+        .collect();
+    match connection.send(&publishing(Verb::Post, "_aliases").json(&json!({ "actions": steps }))).await {
+        Ok(_) => Ok(()),
+        // A repeat after a lost answer finds the aliases as they shall be.
+        Err(error) if error.kind == ClusterErrorKind::AliasNotFound && are_done(connection, actions).await? => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+async fn are_done(connection: &Connection, actions: &[AliasAction]) -> ClusterResult<bool> {
+    let names: Vec<&str> = actions
+        .iter()
+        .map(|action| match action {
+            AliasAction::Add { index, .. } | AliasAction::Remove { index, .. } => index.as_str(),
+        })
+        .collect();
+    let found = indices(connection, &names).await?;
+    let has = |index: &str, alias: &str| found.get(index).is_some_and(|state| state.aliases.contains_key(alias));
+    Ok(actions.iter().all(|action| match action {
+        AliasAction::Add { index, alias } => has(index, alias),
+        AliasAction::Remove { index, alias } => !has(index, alias),
+    }))
+}
+
+pub(super) async fn wait_for_health(
+    connection: &Connection,
+    index: &str,
+    wanted: Health,
+    timeout: Duration,
+) -> ClusterResult<Health> {
+    #[derive(Deserialize)]
+    struct HealthAnswer {
+        status: String,
+    }
+    let request = Request::read(Verb::Get, format!("_cluster/health/{index}"))
+        .query("wait_for_status", name_of(wanted))
+        .query("timeout", format!("{}s", timeout.as_secs()))
+        .timeout(timeout + PUBLISH_TIMEOUT)
+        // 408 is the answer when the time is over; it says the health reached.
+        .accept(&[408]);
+    let answer: HealthAnswer = connection.send(&request).await?.parse()?;
+    Ok(match answer.status.as_str() {
+        "green" => Health::Green,
+        "yellow" => Health::Yellow,
+        _ => Health::Red,
+    })
+}
+
+fn name_of(health: Health) -> &'static str {
+    match health {
+        Health::Red => "red",
+        Health::Yellow => "yellow",
+        Health::Green => "green",
+    }
+}
+
+pub(super) async fn refresh(connection: &Connection, index: &str) -> ClusterResult<()> {
+    connection.send(&Request::read(Verb::Post, format!("{index}/_refresh"))).await.map(drop)
+}
+
+/// A change of the cluster's state; doing it twice is the same as once, or is settled here.
+fn publishing<'a>(method: Verb, path: impl Into<String>) -> Request<'a> {
+    Request::write(method, path, Repeat::Always)
+        .query("timeout", format!("{}s", PUBLISH_TIMEOUT.as_secs()))
+        .query("master_timeout", format!("{}s", PUBLISH_TIMEOUT.as_secs()))
+        .timeout(PUBLISH_TIMEOUT * 2)
+}

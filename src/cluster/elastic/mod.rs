@@ -1,0 +1,198 @@
+//! [`Cluster`] over the official Elasticsearch client's transport. The client makes one attempt a request and does not type
+//! its answers; this room adds time-outs, repeats, typed answers and errors that keep all that is known.
+
+mod answers;
+mod bulk;
+mod connection;
+mod documents;
+mod indices;
+mod retry;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+
+use super::{
+    AliasAction, BulkRequest, Cluster, ClusterResult, CreateIndex, Health, Hit, IndexState, ItemOutcome, Page,
+    PointInTime, RequestCounts, Search, TypeCount,
+};
+use crate::environment::Environment;
+use crate::{Error, Result};
+use connection::Connection;
+pub use retry::RetryPolicy;
+
+/// How to authenticate with Elasticsearch.
+#[derive(Debug, Clone)]
+pub enum Credentials {
+    /// User name and password.
+    Basic(String, SecretString),
+    /// An encoded API key.
+    ApiKey(SecretString),
+    /// A bearer token.
+    Bearer(SecretString),
+}
+
+/// How to reach an Elasticsearch cluster; [`ElasticBuilder::build`] makes the client.
+#[derive(Debug)]
+pub struct ElasticBuilder {
+    urls: Vec<String>,
+    credentials: Option<Credentials>,
+    headers: Vec<(String, String)>,
+    retry: RetryPolicy,
+    request_timeout: Duration,
+    environment: Environment,
+}
+
+impl ElasticBuilder {
+    /// Authenticates every request.
+    #[must_use]
+    pub fn credentials(mut self, credentials: Credentials) -> Self {
+        self.credentials = Some(credentials);
+        self
+    }
+
+    /// Sends a header with every request.
+    #[must_use]
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// How often and how long a request is repeated.
+    #[must_use]
+    pub fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.retry = policy;
+        self
+    }
+
+    /// How long one attempt may take, from connecting to the last byte of the answer. Default: 30 s.
+    #[must_use]
+    pub fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.request_timeout = timeout;
+        self
+    }
+
+    /// The time and randomness to use. Default: the system's.
+    #[must_use]
+    pub fn environment(mut self, environment: Environment) -> Self {
+        self.environment = environment;
+        self
+    }
+
+    /// The client. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::ErrorKind::Invalid) if a URL or header is malformed.
+    pub fn build(self) -> Result<Elastic> {
+        Ok(Elastic { connection: Connection::open(self)? })
+    }
+
+    fn official_credentials(&self) -> Option<elasticsearch::auth::Credentials> {
+        use elasticsearch::auth::Credentials as Official;
+        self.credentials.as_ref().map(|credentials| match credentials {
+            Credentials::Basic(user, password) => Official::Basic(user.clone(), password.expose_secret().to_owned()),
+            Credentials::ApiKey(key) => Official::EncodedApiKey(key.expose_secret().to_owned()),
+            Credentials::Bearer(token) => Official::Bearer(token.expose_secret().to_owned()),
+        })
+    }
+}
+
+/// A client of an Elasticsearch cluster.
+#[derive(Debug)]
+pub struct Elastic {
+    connection: Connection,
+}
+
+impl Elastic {
+    /// A builder for the cluster at `url`, such as `http://127.0.0.1:9200`; several nodes are separated by commas.
+    pub fn builder(url: &str) -> ElasticBuilder {
+        ElasticBuilder {
+            urls: url.split(',').map(|url| url.trim().to_owned()).collect(),
+            credentials: None,
+            headers: Vec::new(),
+            retry: RetryPolicy::default(),
+            request_timeout: Duration::from_secs(30),
+            environment: Environment::system(),
+        }
+    }
+}
+
+#[async_trait]
+impl Cluster for Elastic {
+    async fn version(&self) -> ClusterResult<String> {
+        indices::version(&self.connection).await
+    }
+
+    async fn indices(&self, names: &[&str]) -> ClusterResult<BTreeMap<String, IndexState>> {
+        indices::indices(&self.connection, names).await
+    }
+
+    async fn create_index(&self, request: &CreateIndex) -> ClusterResult<()> {
+        indices::create_index(&self.connection, request).await
+    }
+
+    async fn put_mapping(&self, index: &str, mapping: &Value) -> ClusterResult<()> {
+        indices::put_mapping(&self.connection, index, mapping).await
+    }
+
+    async fn delete_index(&self, index: &str) -> ClusterResult<()> {
+        indices::delete_index(&self.connection, index).await
+    }
+
+    async fn update_aliases(&self, actions: &[AliasAction]) -> ClusterResult<()> {
+        indices::update_aliases(&self.connection, actions).await
+    }
+
+    async fn wait_for_health(&self, index: &str, wanted: Health, timeout: Duration) -> ClusterResult<Health> {
+        indices::wait_for_health(&self.connection, index, wanted, timeout).await
+    }
+
+    async fn refresh(&self, index: &str) -> ClusterResult<()> {
+        indices::refresh(&self.connection, index).await
+    }
+
+    async fn get(&self, index: &str, id: &str) -> ClusterResult<Option<Hit>> {
+        documents::get(&self.connection, index, id).await
+    }
+
+    async fn get_many(&self, index: &str, ids: &[&str]) -> ClusterResult<Vec<Option<Hit>>> {
+        let found = documents::get_many(&self.connection, index, ids).await?;
+        Ok(found.into_iter().map(|document| document.map(|versioned| versioned.hit)).collect())
+    }
+
+    async fn search(&self, request: &Search) -> ClusterResult<Page> {
+        documents::search(&self.connection, request).await
+    }
+
+    async fn count_by_type(&self, index: &str) -> ClusterResult<Vec<TypeCount>> {
+        documents::count_by_type(&self.connection, index).await
+    }
+
+    async fn open_point_in_time(&self, index: &str, keep_alive: Duration) -> ClusterResult<PointInTime> {
+        documents::open_point_in_time(&self.connection, index, keep_alive).await
+    }
+
+    async fn close_point_in_time(&self, point_in_time: &PointInTime) -> ClusterResult<()> {
+        documents::close_point_in_time(&self.connection, point_in_time).await
+    }
+
+    async fn bulk(&self, request: &BulkRequest<'_>) -> ClusterResult<Vec<ItemOutcome>> {
+        bulk::bulk(&self.connection, request).await
+    }
+
+    fn requests(&self) -> RequestCounts {
+        self.connection.counts()
+    }
+}
+
+fn invalid_url(url: &str, reason: impl std::fmt::Display) -> Error {
+    // A URL can hold a password: only what comes after it is shown.
+    let shown = url.rsplit_once('@').map_or(url, |(_, rest)| rest);
+    Error::invalid(
+        format!("the Elasticsearch URL {shown:?} is malformed: {reason}"),
+        "give one like http://127.0.0.1:9200, or several separated by commas",
+    )
+}

@@ -1,0 +1,77 @@
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value;
+
+/// An index as the cluster has it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct IndexState {
+    /// Its unique id, which a new index of the same name does not share.
+    pub uuid: String,
+    /// Its mapping: `dynamic`, `properties`, `_meta`.
+    pub mapping: Value,
+    /// Its aliases by name.
+    pub aliases: BTreeMap<String, AliasState>,
+    /// Whether it takes no writes.
+    pub write_blocked: bool,
+}
+
+/// An alias of an index.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct AliasState {
+    /// Whether `*` leaves it out.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_hidden: bool,
+}
+
+/// An index to be created, hidden, with one shard.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CreateIndex {
+    /// Its name.
+    pub name: String,
+    /// Its mapping, `_meta` included.
+    pub mapping: Value,
+    /// Its aliases; all are hidden.
+    pub aliases: Vec<String>,
+}
+
+/// One step of an alias update; all steps happen together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AliasAction {
+    /// The hidden alias points to the index from now on.
+    Add {
+        /// The index.
+        index: String,
+        /// The alias.
+        alias: String,
+    },
+    /// The alias no longer points to the index, which it must have done.
+    Remove {
+        /// The index.
+        index: String,
+        /// The alias.
+        alias: String,
+    },
+}
+
+/// The health of an index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Health {
+    /// A primary shard is missing: not everything can be read or written.
+    Red,
+    /// All primary shards are there, some replicas are not.
+    Yellow,
+    /// All shards are there.
+    Green,
+}
+
+/// How many documents of an index have a type and a stored model version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TypeCount {
+    /// The document's `type`, if it has one.
+    pub type_name: Option<String>,
+    /// Its `typeMigrationVersion`, if it has one.
+    pub version: Option<String>,
+    /// How many there are.
+    pub documents: u64,
+}

@@ -1,0 +1,113 @@
+//! The few Elasticsearch calls the engine needs, as the trait [`Cluster`]. Only core APIs: no scripts, no by-query, no
+//! reindex (design decision 1), so that every build of Elasticsearch can answer them.
+//!
+//! Requests and answers are typed; errors are told apart by [`ClusterErrorKind`]. A write whose answer was lost is settled
+//! by the implementation (design decision 3), so callers meet [`ClusterErrorKind::OutcomeUnknown`] only when nothing could
+//! tell whether it happened.
+
+mod bulk;
+pub mod elastic;
+mod error;
+mod index;
+mod search;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::Value;
+
+pub use bulk::{BulkAction, BulkOperation, BulkRequest, ItemError, ItemErrorKind, ItemOutcome, Refresh};
+pub use elastic::Elastic;
+pub use error::{ClusterError, ClusterErrorKind};
+pub use index::{AliasAction, AliasState, CreateIndex, Health, IndexState, TypeCount};
+pub use search::{Direction, Hit, Page, PointInTime, Query, Search, SearchIn, SequenceNumber, Slice, Sort};
+
+/// A `Result` whose error is [`ClusterError`].
+pub type ClusterResult<T> = Result<T, ClusterError>;
+
+/// How many requests a cluster was sent, repeats included.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RequestCounts {
+    /// Requests that change nothing.
+    pub reads: u64,
+    /// Requests that may change documents, indices or aliases.
+    pub writes: u64,
+}
+
+impl RequestCounts {
+    /// All requests.
+    pub fn total(self) -> u64 {
+        self.reads + self.writes
+    }
+}
+
+/// An Elasticsearch cluster, as far as the engine needs it.
+#[async_trait]
+pub trait Cluster: Send + Sync + fmt::Debug {
+    /// The server's version, such as `9.2.2`. Source: `GET _nodes/_local`.
+    async fn version(&self) -> ClusterResult<String>;
+
+    /// The indices behind `names` (indices or aliases) by index name, with mapping, settings and aliases; names that do
+    /// not exist are left out. One request. Source: get index API.
+    async fn indices(&self, names: &[&str]) -> ClusterResult<BTreeMap<String, IndexState>>;
+
+    /// Creates an index with its mapping, settings and aliases, and waits for its primaries. An index that is already
+    /// there with the same `_meta` digest counts as created: a lost answer is settled that way.
+    ///
+    /// # Errors
+    /// [`IndexExists`](ClusterErrorKind::IndexExists) if another index has the name,
+    /// [`ShardLimit`](ClusterErrorKind::ShardLimit), [`MappingRefused`](ClusterErrorKind::MappingRefused).
+    async fn create_index(&self, request: &CreateIndex) -> ClusterResult<()>;
+
+    /// Adds to an index's mapping. Properties are merged by the server, `_meta` is replaced whole.
+    ///
+    /// # Errors
+    /// [`MappingRefused`](ClusterErrorKind::MappingRefused) if the mapping cannot be changed so in place.
+    async fn put_mapping(&self, index: &str, mapping: &Value) -> ClusterResult<()>;
+
+    /// Deletes an index; one that is not there is no error.
+    async fn delete_index(&self, index: &str) -> ClusterResult<()>;
+
+    /// Applies all actions at once, or none of them.
+    ///
+    /// # Errors
+    /// [`AliasNotFound`](ClusterErrorKind::AliasNotFound) if one that must exist does not,
+    /// [`IndexNotFound`](ClusterErrorKind::IndexNotFound).
+    async fn update_aliases(&self, actions: &[AliasAction]) -> ClusterResult<()>;
+
+    /// Waits up to `timeout` until the index is at least `wanted`, and gives the health it then has.
+    async fn wait_for_health(&self, index: &str, wanted: Health, timeout: Duration) -> ClusterResult<Health>;
+
+    /// Makes every write so far visible to searches.
+    async fn refresh(&self, index: &str) -> ClusterResult<()>;
+
+    /// One document in real time: writes are seen without a refresh. None if it is not there.
+    ///
+    /// # Errors
+    /// [`IndexNotFound`](ClusterErrorKind::IndexNotFound) if index or alias `index` is not there.
+    async fn get(&self, index: &str, id: &str) -> ClusterResult<Option<Hit>>;
+
+    /// Several documents in real time, in the order asked for.
+    async fn get_many(&self, index: &str, ids: &[&str]) -> ClusterResult<Vec<Option<Hit>>>;
+
+    /// One page of a search. Documents written since the last refresh are not seen.
+    async fn search(&self, request: &Search) -> ClusterResult<Page>;
+
+    /// How many documents of `index` there are by type and model version, unrefreshed ones left out.
+    async fn count_by_type(&self, index: &str) -> ClusterResult<Vec<TypeCount>>;
+
+    /// Opens a point in time: searches on it see the index as it is now.
+    async fn open_point_in_time(&self, index: &str, keep_alive: Duration) -> ClusterResult<PointInTime>;
+
+    /// Closes a point in time; one that expired is no error.
+    async fn close_point_in_time(&self, point_in_time: &PointInTime) -> ClusterResult<()>;
+
+    /// Writes documents through an alias, never creating an index (`require_alias`), and answers for each operation in
+    /// order; one that fails does not keep the others from being done.
+    async fn bulk(&self, request: &BulkRequest<'_>) -> ClusterResult<Vec<ItemOutcome>>;
+
+    /// How many requests were sent so far.
+    fn requests(&self) -> RequestCounts;
+}

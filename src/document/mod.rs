@@ -1,0 +1,14 @@
+//! What a stored object is: its id and namespaces, its version token, its references, and the form in which Elasticsearch
+//! holds it. Nothing here does I/O.
+
+mod id;
+mod namespace;
+mod reference;
+mod stored;
+mod version_token;
+
+pub use id::{MAX_RAW_ID_BYTES, RawId, check_object_id};
+pub use namespace::{Namespace, NamespaceKind};
+pub use reference::Reference;
+pub use stored::{Attributes, Corruption, ROOT_FIELDS, RootFields, StoredDocument};
+pub use version_token::VersionToken;

@@ -1,0 +1,211 @@
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use thiserror::Error;
+
+use super::{NamespaceKind, RawId, Reference};
+
+/// The attributes of an object, by name.
+pub type Attributes = Map<String, Value>;
+
+/// The fields of a stored document beside its attributes. No type may be named like one of them.
+pub const ROOT_FIELDS: &[&str] = &[
+    "type",
+    "namespace",
+    "namespaces",
+    "originId",
+    "references",
+    "managed",
+    "created_at",
+    "created_by",
+    "updated_at",
+    "updated_by",
+    "typeMigrationVersion",
+    "coreMigrationVersion",
+    "migrationVersion",
+    "accessControl",
+];
+
+/// Why a stored document is not a well-formed object (design decision 12). Its text names no content of the document.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Corruption {
+    /// The source is not a JSON object of the shape that documents have.
+    #[error("the source is not a saved object: {0}")]
+    Shape(String),
+    /// There is no `type`, or it is empty.
+    #[error("the document has no type")]
+    NoType,
+    /// The `_id` does not begin as the type and namespace demand.
+    #[error("the _id does not have the form `{expected}`")]
+    WrongId {
+        /// The form that it should have.
+        expected: String,
+    },
+    /// The attributes are missing or not an object.
+    #[error("the document has no attributes object `{type_name}`")]
+    NoAttributes {
+        /// The type, which is the attributes' field name.
+        type_name: String,
+    },
+}
+
+/// A document as Elasticsearch holds it: `_source`, with the attributes under the type's name. Fields that this library
+/// does not know are kept.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredDocument {
+    /// The type's name.
+    pub type_name: String,
+    /// The attributes; encrypted ones as envelopes.
+    pub attributes: Attributes,
+    /// All other fields of the source.
+    pub root: RootFields,
+}
+
+/// The fields of a stored document beside `type` and the attributes.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RootFields {
+    /// Where a single-namespace object lives; absent in the default namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// Where a multi-namespace object is seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespaces: Option<Vec<String>>,
+    /// The id the object had where it came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin_id: Option<String>,
+    /// References to other objects.
+    #[serde(default)]
+    pub references: Vec<Reference>,
+    /// Whether the platform manages the object and people should not edit it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub managed: Option<bool>,
+    /// The model version of the attributes, in its stored form `10.<n>.0`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub type_migration_version: Option<String>,
+    /// Written by the engine that this library takes after; kept as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub core_migration_version: Option<String>,
+    /// When the object was created, ISO 8601.
+    #[serde(rename = "created_at", default, skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<String>,
+    /// The profile id of who created it.
+    #[serde(rename = "created_by", default, skip_serializing_if = "Option::is_none")]
+    pub created_by: Option<String>,
+    /// When the object was last changed by a caller, ISO 8601. A migration does not touch it.
+    #[serde(rename = "updated_at", default, skip_serializing_if = "Option::is_none")]
+    pub updated_at: Option<String>,
+    /// The profile id of who changed it.
+    #[serde(rename = "updated_by", default, skip_serializing_if = "Option::is_none")]
+    pub updated_by: Option<String>,
+    /// Fields this library does not know.
+    #[serde(flatten)]
+    pub others: Map<String, Value>,
+}
+
+impl StoredDocument {
+    /// Reads a document's `_source`.
+    ///
+    /// # Errors
+    /// [`Corruption`] if it has no type or no attributes, or if a root field has the wrong JSON type.
+    pub fn from_source(source: &[u8]) -> Result<Self, Corruption> {
+        // serde's messages can quote values, and a value may be a secret: only the place is passed on.
+        let mut fields: Map<String, Value> = serde_json::from_slice(source)
+            .map_err(|error| Corruption::Shape(format!("not a JSON object, at column {}", error.column())))?;
+        let type_name = match fields.remove("type") {
+            Some(Value::String(name)) if !name.is_empty() => name,
+            _ => return Err(Corruption::NoType),
+        };
+        let attributes = match fields.remove(&type_name) {
+            Some(Value::Object(attributes)) => attributes,
+            _ => return Err(Corruption::NoAttributes { type_name }),
+        };
+        // `references: null` and an absent one are the same.
+        if fields.get("references").is_some_and(Value::is_null) {
+            fields.remove("references");
+        }
+        let root = RootFields::deserialize(Value::Object(fields))
+            .map_err(|_| Corruption::Shape("a root field has the wrong JSON type".to_owned()))?;
+        Ok(Self { type_name, attributes, root })
+    }
+
+    /// The document's `_source`.
+    pub fn to_source(&self) -> Vec<u8> {
+        #[derive(Serialize)]
+        struct Head<'a> {
+            #[serde(rename = "type")]
+            type_name: &'a str,
+            #[serde(flatten)]
+            root: &'a RootFields,
+        }
+        let mut bytes = Vec::with_capacity(1024);
+        let head = Head { type_name: &self.type_name, root: &self.root };
+        // Maps with text keys and JSON values always serialize into memory; the writer cannot fail.
+        let _ = serde_json::to_writer(&mut bytes, &head);
+        bytes.pop();
+        bytes.push(b',');
+        let _ = serde_json::to_writer(&mut bytes, &self.type_name);
+        bytes.push(b':');
+        let _ = serde_json::to_writer(&mut bytes, &self.attributes);
+        bytes.push(b'}');
+        bytes
+    }
+
+    /// The object's id within `raw_id`, its `_id`.
+    ///
+    /// # Errors
+    /// [`Corruption::WrongId`] if the `_id` does not have the form that the type and the document's namespace demand.
+    pub fn object_id<'a>(&self, raw_id: &'a str, kind: NamespaceKind) -> Result<&'a str, Corruption> {
+        RawId::object_id(raw_id, &self.type_name, kind, self.root.namespace.as_deref()).ok_or_else(|| {
+            let prefix = match &self.root.namespace {
+                Some(name) if kind == NamespaceKind::Single => format!("{name}:"),
+                _ => String::new(),
+            };
+            Corruption::WrongId { expected: format!("{prefix}{}:<id>", self.type_name) }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn round_trip_keeps_what_it_does_not_know() {
+        let source = br#"{"type":"note","note":{"title":"t"},"references":[{"name":"n","type":"board","id":"1"}],
+            "managed":false,"typeMigrationVersion":"10.1.0","created_at":"2026-03-01T10:00:00.000Z","later":{"x":[1,2]}}"#;
+        let document = StoredDocument::from_source(source).expect("well-formed");
+        assert_eq!(document.root.others["later"]["x"][1], 2);
+        let again = StoredDocument::from_source(&document.to_source()).expect("well-formed");
+        assert_eq!(again, document);
+        let value: Value = serde_json::from_slice(&document.to_source()).expect("JSON");
+        assert_eq!(value["note"]["title"], "t");
+        assert_eq!(value.get("namespace"), None);
+    }
+
+    #[test]
+    fn corrupt_documents_are_told_apart() {
+        let table: [(&[u8], fn(&Corruption) -> bool); 6] = [
+            (b"[]", |c| matches!(c, Corruption::Shape(_))),
+            (b"{", |c| matches!(c, Corruption::Shape(_))),
+            (br#"{"note":{}}"#, |c| *c == Corruption::NoType),
+            (br#"{"type":"","":{}}"#, |c| *c == Corruption::NoType),
+            (br#"{"type":"note"}"#, |c| matches!(c, Corruption::NoAttributes { .. })),
+            (br#"{"type":"note","note":{},"managed":"SECRET"}"#, |c| {
+                matches!(c, Corruption::Shape(_)) && !c.to_string().contains("SECRET")
+            }),
+        ];
+        for (source, is_expected) in table {
+            let corruption = StoredDocument::from_source(source).expect_err("corrupt");
+            assert!(is_expected(&corruption), "{corruption:?}");
+        }
+    }
+
+    #[test]
+    fn the_id_must_fit_type_and_namespace() {
+        let document =
+            StoredDocument::from_source(br#"{"type":"note","note":{},"namespace":"ops"}"#).expect("well-formed");
+        assert_eq!(document.object_id("ops:note:1", NamespaceKind::Single), Ok("1"));
+        let wrong = document.object_id("note:1", NamespaceKind::Single).expect_err("wrong");
+        assert_eq!(wrong, Corruption::WrongId { expected: "ops:note:<id>".to_owned() });
+    }
+}

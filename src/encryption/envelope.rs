@@ -1,0 +1,129 @@
+//! The layout of an envelope, and how it is made and opened. The module's documentation has it as a table.
+
+use aes_siv::KeyInit;
+use aes_siv::siv::Aes256Siv;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use zeroize::{Zeroize, Zeroizing};
+
+use super::associated_data::AssociatedData;
+use super::error::DecryptionCause;
+use super::key::{KeyId, TypeKey};
+use crate::{Error, ErrorKind, Result};
+
+pub(super) type Header = [u8; 12];
+pub(super) type Nonce = [u8; 16];
+type Tag = [u8; 16];
+
+const MAGIC: [u8; 3] = *b"SOE";
+const VERSION: u8 = 1;
+const FIXED_BYTES: usize = size_of::<Header>() + size_of::<Nonce>() + size_of::<Tag>();
+
+/// A decoded envelope.
+pub(super) struct Envelope {
+    key_id: KeyId,
+    nonce: Nonce,
+    tag: Tag,
+    ciphertext: Vec<u8>,
+}
+
+impl Envelope {
+    /// Encrypts `plaintext` under `type_key`, which belongs to the key `key_id`.
+    ///
+    /// # Errors
+    /// [`Internal`](ErrorKind::Internal) if the associated data has too many components, which its maker prevents.
+    pub(super) fn seal(
+        key_id: KeyId,
+        type_key: &TypeKey,
+        nonce: Nonce,
+        associated_data: &AssociatedData<'_>,
+        attribute: &str,
+        plaintext: &str,
+    ) -> Result<Self> {
+        let header = header(key_id);
+        let components = associated_data.components(&header, attribute, &nonce);
+        let mut buffer = plaintext.as_bytes().to_vec();
+        let sealed = cipher(type_key).encrypt_inout_detached(components, buffer.as_mut_slice().into());
+        match sealed {
+            Ok(tag) => Ok(Self { key_id, nonce, tag: tag.into(), ciphertext: buffer }),
+            Err(_) => {
+                buffer.zeroize();
+                Err(Error::new(ErrorKind::Internal, "the cipher refused the associated data"))
+            }
+        }
+    }
+
+    /// Decrypts to the JSON text that was sealed. `type_key` belongs to the key of [`Envelope::key_id`].
+    pub(super) fn open(
+        self,
+        type_key: &TypeKey,
+        associated_data: &AssociatedData<'_>,
+        attribute: &str,
+    ) -> Result<Zeroizing<String>, DecryptionCause> {
+        let header = header(self.key_id);
+        let components = associated_data.components(&header, attribute, &self.nonce);
+        // What does not authenticate is encrypted again by the cipher, so it needs no wiping.
+        let mut buffer = self.ciphertext;
+        cipher(type_key)
+            .decrypt_inout_detached(components, buffer.as_mut_slice().into(), &self.tag.into())
+            .map_err(|_| DecryptionCause::Authentication)?;
+        match String::from_utf8(buffer) {
+            Ok(text) => Ok(Zeroizing::new(text)),
+            Err(error) => {
+                error.into_bytes().zeroize();
+                Err(DecryptionCause::PlaintextNotJson)
+            }
+        }
+    }
+
+    /// The key that the envelope was made with.
+    pub(super) fn key_id(&self) -> KeyId {
+        self.key_id
+    }
+
+    /// The text that is stored.
+    pub(super) fn encode(&self) -> String {
+        let mut bytes = Vec::with_capacity(FIXED_BYTES + self.ciphertext.len());
+        bytes.extend_from_slice(&header(self.key_id));
+        bytes.extend_from_slice(&self.nonce);
+        bytes.extend_from_slice(&self.tag);
+        bytes.extend_from_slice(&self.ciphertext);
+        STANDARD.encode(bytes)
+    }
+
+    /// Reads the text that is stored. Only the very text that [`Envelope::encode`] makes is accepted.
+    pub(super) fn decode(text: &str) -> Result<Self, DecryptionCause> {
+        let mut bytes = STANDARD.decode(text).map_err(|_| DecryptionCause::Malformed)?;
+        let fixed = bytes.first_chunk::<FIXED_BYTES>().ok_or(DecryptionCause::Malformed)?;
+        let (magic, rest) = split(fixed)?;
+        let ([version], rest) = split(rest)?;
+        let (key_id, rest) = split(rest)?;
+        let (nonce, rest) = split(rest)?;
+        let (tag, _) = split(rest)?;
+        if magic != MAGIC || bytes.len() == FIXED_BYTES {
+            return Err(DecryptionCause::Malformed);
+        }
+        if version != VERSION {
+            return Err(DecryptionCause::UnsupportedVersion(version));
+        }
+        bytes.drain(..FIXED_BYTES);
+        Ok(Self { key_id: KeyId::new(key_id), nonce, tag, ciphertext: bytes })
+    }
+}
+
+fn split<const N: usize>(bytes: &[u8]) -> Result<([u8; N], &[u8]), DecryptionCause> {
+    let (first, rest) = bytes.split_first_chunk::<N>().ok_or(DecryptionCause::Malformed)?;
+    Ok((*first, rest))
+}
+
+fn header(key_id: KeyId) -> Header {
+    let mut header = [0; size_of::<Header>()];
+    let parts = MAGIC.into_iter().chain([VERSION]).chain(key_id.to_bytes());
+    header.iter_mut().zip(parts).for_each(|(byte, part)| *byte = part);
+    header
+}
+
+fn cipher(type_key: &TypeKey) -> Aes256Siv {
+    let key: &[u8; 64] = type_key;
+    Aes256Siv::new(key.into())
+}

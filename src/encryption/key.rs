@@ -1,0 +1,92 @@
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use hkdf::Hkdf;
+use secrecy::{ExposeSecret, SecretString};
+use sha2::Sha512;
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::{Error, ErrorKind, Result};
+
+const SALT: &[u8] = b"saved-objects/attribute-encryption/v1";
+const KEY_ID_LABEL: &[u8] = b"key-id";
+const TYPE_KEY_LABEL: &[u8] = b"aes-256-siv\0";
+
+/// Names a key: derived from its secret, which it does not reveal. It stands in every envelope, and in logs.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyId([u8; 8]);
+
+impl KeyId {
+    /// The id of these bytes, as envelopes hold it.
+    pub(super) fn new(bytes: [u8; 8]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes, as envelopes hold them.
+    pub(super) fn to_bytes(self) -> [u8; 8] {
+        self.0
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyId({self})")
+    }
+}
+
+/// The AES-256-SIV key of one type: 32 bytes for the MAC, 32 for the cipher.
+pub(super) type TypeKey = Zeroizing<[u8; 64]>;
+
+/// One secret of the key ring, ready for use.
+pub(super) struct Key {
+    id: KeyId,
+    derivation: Hkdf<Sha512>,
+    /// Deriving takes longer than encrypting a small value. There are as many entries as encrypted types.
+    type_keys: RwLock<HashMap<String, Arc<TypeKey>>>,
+}
+
+impl Key {
+    /// The key of `secret`, whose strength the caller has checked.
+    pub(super) fn derive(secret: &SecretString) -> Result<Self> {
+        let (mut prk, derivation) = Hkdf::<Sha512>::extract(Some(SALT), secret.expose_secret().as_bytes());
+        prk.as_mut_slice().zeroize();
+        let mut id = [0; 8];
+        derivation.expand(KEY_ID_LABEL, &mut id).map_err(derivation_failed)?;
+        Ok(Self { id: KeyId(id), derivation, type_keys: RwLock::default() })
+    }
+
+    pub(super) fn id(&self) -> KeyId {
+        self.id
+    }
+
+    /// The key for envelopes of the type `type_name`.
+    pub(super) fn type_key(&self, type_name: &str) -> Result<Arc<TypeKey>> {
+        if let Some(key) = self.type_keys.read().unwrap_or_else(PoisonError::into_inner).get(type_name) {
+            return Ok(Arc::clone(key));
+        }
+        let mut key = Zeroizing::new([0; 64]);
+        self.derivation
+            .expand_multi_info(&[TYPE_KEY_LABEL, type_name.as_bytes()], key.as_mut_slice())
+            .map_err(derivation_failed)?;
+        let key = Arc::new(key);
+        self.type_keys.write().unwrap_or_else(PoisonError::into_inner).insert(type_name.to_owned(), Arc::clone(&key));
+        Ok(key)
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Key").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+fn derivation_failed(error: hkdf::InvalidLength) -> Error {
+    Error::new(ErrorKind::Internal, "the key derivation refused the length of a key").with_source(error)
+}

@@ -1,0 +1,318 @@
+//! Where a key ring comes from: a file, or variables of the process. Never a command line, which others can list.
+
+use std::ffi::OsString;
+use std::fs::{File, Metadata};
+use std::io::Read;
+use std::path::Path;
+
+use secrecy::SecretString;
+use serde::{Deserialize, Deserializer};
+use zeroize::Zeroizing;
+
+use super::KeyRing;
+use crate::{Error, Result};
+
+/// The environment variable that holds the path of the key file.
+pub const KEY_FILE_VARIABLE: &str = "SAVED_OBJECTS_ENCRYPTION_KEY_FILE";
+/// The environment variable that holds the primary key.
+pub const KEY_VARIABLE: &str = "SAVED_OBJECTS_ENCRYPTION_KEY";
+/// The environment variable that holds the decryption-only keys beside [`KEY_VARIABLE`], separated by commas. A key that
+/// has a comma or begins or ends with white space needs the key file.
+pub const DECRYPTION_ONLY_KEYS_VARIABLE: &str = "SAVED_OBJECTS_DECRYPTION_ONLY_KEYS";
+
+/// The cure for a missing key.
+pub(super) const KEY_SOURCES: &str = "set SAVED_OBJECTS_ENCRYPTION_KEY_FILE to the path of a key file, or \
+                                      SAVED_OBJECTS_ENCRYPTION_KEY to a key, which `openssl rand -base64 48` makes";
+
+const MAX_KEY_FILE_BYTES: usize = 64 * 1024;
+
+impl KeyRing {
+    /// The ring that the process's environment names: [`KEY_FILE_VARIABLE`], or [`KEY_VARIABLE`] with
+    /// [`DECRYPTION_ONLY_KEYS_VARIABLE`].
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::ErrorKind::Invalid) if none of them is set, and as [`KeyRing::from_env_opt`].
+    pub fn from_env() -> Result<Self> {
+        required(from_variables(|name| std::env::var_os(name))?)
+    }
+
+    /// As [`KeyRing::from_env`], but none if no variable is set.
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::ErrorKind::Invalid) if the variables contradict each other or are not UTF-8, and as
+    /// [`KeyRing::from_file`] and [`KeyRing::new`].
+    pub fn from_env_opt() -> Result<Option<Self>> {
+        from_variables(|name| std::env::var_os(name))
+    }
+
+    /// The ring in the file at `path`: either the primary key as plain text, or the JSON
+    /// `{"primary": "…", "decryption_only": ["…"]}`. Newlines at the end are no part of it.
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::ErrorKind::Invalid) if the file cannot be read, is larger than 64 KiB, has another form, or is
+    /// open to every user of the machine, and as [`KeyRing::new`]. No content of the file is in the error.
+    pub fn from_file(path: &Path) -> Result<Self> {
+        read_key_file(path)
+            .and_then(|text| parse_key_file(&text))
+            .map_err(|error| error.context(format_args!("the key file {}", path.display())))
+    }
+}
+
+fn required(ring: Option<KeyRing>) -> Result<KeyRing> {
+    ring.ok_or_else(|| Error::invalid("no encryption key is configured", KEY_SOURCES))
+}
+
+/// The ring that the variables name, which `lookup` finds.
+fn from_variables(lookup: impl Fn(&str) -> Option<OsString>) -> Result<Option<KeyRing>> {
+    let primary = text_variable(&lookup, KEY_VARIABLE)?;
+    let decryption_only = text_variable(&lookup, DECRYPTION_ONLY_KEYS_VARIABLE)?;
+    match (lookup(KEY_FILE_VARIABLE), primary, decryption_only) {
+        (None, None, None) => Ok(None),
+        (Some(path), None, None) => KeyRing::from_file(Path::new(&path)).map(Some),
+        (Some(_), Some(_), _) => {
+            Err(Error::invalid(format!("both {KEY_FILE_VARIABLE} and {KEY_VARIABLE} are set"), "unset one of them"))
+        }
+        (Some(_), None, Some(_)) => Err(Error::invalid(
+            format!("both {KEY_FILE_VARIABLE} and {DECRYPTION_ONLY_KEYS_VARIABLE} are set"),
+            "put the decryption-only keys into the file: {\"primary\": \"…\", \"decryption_only\": [\"…\"]}",
+        )),
+        (None, None, Some(_)) => Err(Error::invalid(
+            format!("{DECRYPTION_ONLY_KEYS_VARIABLE} is set, but there is no primary key"),
+            format!("set {KEY_VARIABLE} too"),
+        )),
+        (None, Some(primary), decryption_only) => {
+            let decryption_only = decryption_only.map(|list| split_list(&list)).unwrap_or_default();
+            KeyRing::new(key_text(&primary), decryption_only)
+                .map_err(|error| error.context("the keys in the environment"))
+                .map(Some)
+        }
+    }
+}
+
+fn text_variable(lookup: impl Fn(&str) -> Option<OsString>, name: &str) -> Result<Option<Zeroizing<String>>> {
+    let Some(value) = lookup(name) else { return Ok(None) };
+    let text = value.into_string().map_err(|_| Error::invalid(format!("{name} is not UTF-8"), "set it to a text"))?;
+    Ok(Some(Zeroizing::new(text)))
+}
+
+fn split_list(list: &str) -> Vec<SecretString> {
+    if list.trim().is_empty() {
+        return Vec::new();
+    }
+    list.split(',').map(|key| SecretString::from(key.trim())).collect()
+}
+
+/// The key in `text`. Editors, `echo` and mounted secrets put a newline behind it.
+fn key_text(text: &str) -> SecretString {
+    SecretString::from(text.trim_end_matches(['\n', '\r']))
+}
+
+fn read_key_file(path: &Path) -> Result<Zeroizing<String>> {
+    let unreadable =
+        |error| Error::invalid("it cannot be read", "check the path and who may read it").with_source(error);
+    let file = File::open(path).map_err(unreadable)?;
+    check_permissions(path, &file.metadata().map_err(unreadable)?)?;
+
+    // One allocation for all of it: growing would leave a copy behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_KEY_FILE_BYTES + 2));
+    file.take(MAX_KEY_FILE_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() > MAX_KEY_FILE_BYTES {
+        return Err(Error::invalid(
+            format!("it has more than {MAX_KEY_FILE_BYTES} bytes"),
+            "name the file that holds the keys only",
+        ));
+    }
+    let text = std::str::from_utf8(&bytes).map_err(|_| Error::invalid("it is not UTF-8", "store the key as text"))?;
+    Ok(Zeroizing::new(text.to_owned()))
+}
+
+#[cfg(unix)]
+fn check_permissions(path: &Path, metadata: &Metadata) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+
+    const OTHERS: u32 = 0o006;
+    const GROUP: u32 = 0o060;
+    let mode = metadata.permissions().mode();
+    if mode & OTHERS != 0 {
+        return Err(Error::invalid(
+            format!("every user of this machine can read or write it (mode {:03o})", mode & 0o777),
+            format!("chmod 600 {}", path.display()),
+        ));
+    }
+    if mode & GROUP != 0 {
+        tracing::warn!(path = %path.display(), "the group of the key file can read or write it; chmod 600 is safer");
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn check_permissions(_: &Path, _: &Metadata) -> Result<()> {
+    Ok(())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeyFile {
+    primary: KeyText,
+    #[serde(default)]
+    decryption_only: Vec<KeyText>,
+}
+
+struct KeyText(SecretString);
+
+impl<'de> Deserialize<'de> for KeyText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|text| Self(text.into()))
+    }
+}
+
+fn parse_key_file(text: &str) -> Result<KeyRing> {
+    if !text.trim_start().starts_with('{') {
+        return KeyRing::new(key_text(text), Vec::new());
+    }
+    // serde's own error quotes what it does not like, which may be a key.
+    let file: KeyFile = serde_json::from_str(text).map_err(|error| {
+        Error::invalid(
+            format!("it is not JSON of the known form, see line {}, column {}", error.line(), error.column()),
+            "write {\"primary\": \"…\", \"decryption_only\": [\"…\"]}, or the key alone",
+        )
+    })?;
+    KeyRing::new(file.primary.0, file.decryption_only.into_iter().map(|key| key.0).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use tempfile::NamedTempFile;
+
+    use super::*;
+    use crate::ErrorKind;
+
+    const A: &str = "kat-secret-A-0123456789abcdefghijklmnopqrstuv";
+    const B: &str = "kat-secret-B-0123456789abcdefghijklmnopqrstuv";
+    const A_ID: &str = "af83c69011e1a904";
+    const B_ID: &str = "0f3e50a016419b34";
+
+    fn key_file(content: impl AsRef<[u8]>) -> NamedTempFile {
+        let mut file = NamedTempFile::new().expect("a temporary file");
+        file.write_all(content.as_ref()).expect("written");
+        file
+    }
+
+    fn ids(ring: &KeyRing) -> Vec<String> {
+        ring.key_ids().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn reads_both_forms_of_key_file() {
+        let cases: [(String, &[&str]); 6] = [
+            (A.to_owned(), &[A_ID]),
+            (format!("{A}\n"), &[A_ID]),
+            (format!("{A}\r\n\n"), &[A_ID]),
+            (format!(r#"{{"primary": "{A}"}}"#), &[A_ID]),
+            (format!("\n{{\"primary\": \"{A}\", \"decryption_only\": []}}\n"), &[A_ID]),
+            (format!(r#"{{"decryption_only": ["{B}"], "primary": "{A}"}}"#), &[A_ID, B_ID]),
+        ];
+        for (content, expected) in cases {
+            assert_eq!(ids(&KeyRing::from_file(key_file(&content).path()).expect(&content)), expected, "{content}");
+        }
+    }
+
+    #[test]
+    fn refuses_other_files_without_quoting_them() {
+        let form = "it is not JSON of the known form";
+        let cases: [(Vec<u8>, &str); 9] = [
+            (Vec::new(), "the primary key has 0 bytes"),
+            (b"hunter2".to_vec(), "the primary key has 7 bytes"),
+            (vec![b'x'; MAX_KEY_FILE_BYTES + 1], "more than 65536 bytes"),
+            (vec![0xff; 64], "not UTF-8"),
+            (format!(r#"{{"primary": "{A}", "hunter2": 1}}"#).into(), form),
+            (format!(r#"{{"primary": "{A}", "decryption_only": "hunter2"}}"#).into(), form),
+            (br#"{"primary": 5}"#.to_vec(), form),
+            (br#"{"decryption_only": []}"#.to_vec(), form),
+            (format!(r#"{{"primary": "{A}"}} hunter2"#).into(), form),
+        ];
+        for (content, expected) in cases {
+            let file = key_file(&content);
+            let error = KeyRing::from_file(file.path()).expect_err(expected);
+            let text = format!("{error} {error:?}");
+            assert_eq!(error.kind(), ErrorKind::Invalid);
+            assert!(error.message().starts_with(&format!("the key file {}: ", file.path().display())), "{text}");
+            assert!(text.contains(expected), "{text}");
+            assert!(!text.contains("hunter2") && !text.contains("kat-secret"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let error = KeyRing::from_file(Path::new("no/such/file")).expect_err("no file");
+        assert_eq!(
+            error.to_string(),
+            "the key file no/such/file: it cannot be read; check the path and who may read it"
+        );
+        assert!(error.find_source::<std::io::Error>().is_some());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn refuses_files_that_everyone_can_read() {
+        use std::fs::{Permissions, set_permissions};
+        use std::os::unix::fs::PermissionsExt;
+
+        let file = key_file(A);
+        for (mode, accepted) in
+            [(0o400, true), (0o600, true), (0o640, true), (0o644, false), (0o604, false), (0o602, false)]
+        {
+            set_permissions(file.path(), Permissions::from_mode(mode)).expect("permissions set");
+            let result = KeyRing::from_file(file.path());
+            assert_eq!(result.is_ok(), accepted, "{mode:o}");
+            let Err(error) = result else { continue };
+            assert_eq!(error.cure(), Some(format!("chmod 600 {}", file.path().display()).as_str()));
+        }
+    }
+
+    #[test]
+    fn variables_name_the_keys() {
+        let file = key_file(A);
+        let path = file.path().to_str().expect("a UTF-8 path");
+        let padded = format!(" {B} ");
+        let cases: [(&[(&str, &str)], Result<&[&str], &str>); 12] = [
+            (&[], Ok(&[])),
+            (&[(KEY_FILE_VARIABLE, path)], Ok(&[A_ID])),
+            (&[(KEY_VARIABLE, A)], Ok(&[A_ID])),
+            (&[(KEY_VARIABLE, A), (DECRYPTION_ONLY_KEYS_VARIABLE, "")], Ok(&[A_ID])),
+            (&[(KEY_VARIABLE, A), (DECRYPTION_ONLY_KEYS_VARIABLE, &padded)], Ok(&[A_ID, B_ID])),
+            (&[(KEY_VARIABLE, "")], Err("the keys in the environment: the primary key has 0 bytes")),
+            (&[(KEY_VARIABLE, A), (DECRYPTION_ONLY_KEYS_VARIABLE, "x,")], Err("decryption-only key 1 has 1 bytes")),
+            (&[(KEY_VARIABLE, A), (DECRYPTION_ONLY_KEYS_VARIABLE, A)], Err("is also listed as decryption-only")),
+            (&[(KEY_FILE_VARIABLE, path), (KEY_VARIABLE, B)], Err("; unset one of them")),
+            (
+                &[(KEY_FILE_VARIABLE, path), (DECRYPTION_ONLY_KEYS_VARIABLE, B)],
+                Err("; put the decryption-only keys into the file"),
+            ),
+            (&[(DECRYPTION_ONLY_KEYS_VARIABLE, B)], Err("; set SAVED_OBJECTS_ENCRYPTION_KEY too")),
+            (&[(KEY_FILE_VARIABLE, "")], Err("it cannot be read")),
+        ];
+        for (variables, expected) in cases {
+            let lookup = |name: &str| {
+                variables.iter().find(|(variable, _)| *variable == name).map(|(_, value)| OsString::from(value))
+            };
+            match (from_variables(lookup), expected) {
+                (Ok(ring), Ok(expected)) => assert_eq!(ring.as_ref().map(ids).unwrap_or_default(), expected),
+                (Err(error), Err(expected)) => assert!(error.to_string().contains(expected), "{error}"),
+                (result, _) => panic!("{variables:?} gave {result:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_required_key_that_is_missing_has_a_cure() {
+        let error = required(None).expect_err("no key");
+        assert_eq!(
+            error.to_string(),
+            "no encryption key is configured; set SAVED_OBJECTS_ENCRYPTION_KEY_FILE to the path of a key file, or \
+             SAVED_OBJECTS_ENCRYPTION_KEY to a key, which `openssl rand -base64 48` makes"
+        );
+    }
+}

@@ -1,0 +1,57 @@
+//! Encrypted attributes: every secret of an object is stored as one envelope, and only this module sees keys or decrypted
+//! values. Nothing here does I/O, except for reading the key file.
+//!
+//! # The scheme
+//!
+//! An envelope is a JSON string: standard base64, padded, one text for each value of its bytes.
+//!
+//! | offset | bytes | content |
+//! | --- | --- | --- |
+//! | 0 | 3 | `SOE` |
+//! | 3 | 1 | version, `01` |
+//! | 4 | 8 | key id |
+//! | 12 | 16 | nonce, random |
+//! | 28 | 16 | AES-SIV tag |
+//! | 44 | n ≥ 1 | ciphertext, as long as the plaintext: the UTF-8 JSON text of the value |
+//!
+//! The cipher is AES-256-SIV (RFC 5297) with a key for each type, derived from the configured secret by HKDF-SHA-512.
+//! Should the random source ever repeat a nonce, only the equality of two identical values in the same place shows.
+//!
+//! The associated data is a vector, each component its own, so that nothing can be moved from one place to another:
+//!
+//! | # | component | what it prevents |
+//! | --- | --- | --- |
+//! | 0 | the first 12 bytes of the envelope | another version or key |
+//! | 1 | type | moving a secret to another type |
+//! | 2 | namespace, empty if none | … to another namespace |
+//! | 3 | id | … to another object |
+//! | 4 | name of the attribute | … to another attribute of the same object |
+//! | 5, 6, … | for each bound attribute that is present, by name: its name, its canonical JSON | changing a bound attribute |
+//! | last | nonce | |
+//!
+//! What it does not prevent: putting back a whole old document, deleting a secret, seeing a secret's length.
+
+mod associated_data;
+mod canonical_json;
+mod descriptor;
+mod envelope;
+mod error;
+mod key;
+mod key_ring;
+mod key_source;
+mod secret;
+mod service;
+
+#[cfg(test)]
+mod tests;
+
+pub use associated_data::MAX_BOUND_ATTRIBUTES;
+pub use descriptor::Descriptor;
+pub use error::{AttributeError, DecryptionCause, Operation};
+pub use key::KeyId;
+pub use key_ring::KeyRing;
+pub use key_source::{DECRYPTION_ONLY_KEYS_VARIABLE, KEY_FILE_VARIABLE, KEY_VARIABLE};
+pub use secrecy::SecretString;
+pub use secret::{Secret, Secrets};
+pub use service::EncryptionService;
+pub use zeroize::Zeroizing;

@@ -1,0 +1,136 @@
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::associated_data::AssociatedData;
+use super::envelope::{Envelope, Nonce};
+use super::error::{AttributeError, DecryptionCause};
+use super::{Descriptor, KeyRing, Secret, Secrets};
+use crate::document::Attributes;
+use crate::environment::Environment;
+use crate::model::EncryptionSets;
+use crate::{Error, ErrorKind, Result};
+
+/// Encrypts and decrypts the attributes of objects. Cloning shares the keys.
+#[derive(Debug, Clone)]
+pub struct EncryptionService {
+    ring: Option<Arc<KeyRing>>,
+    environment: Environment,
+}
+
+impl EncryptionService {
+    /// A service with the keys of `ring`. Without one, everything works that needs no encryption and no decryption.
+    pub fn new(ring: Option<KeyRing>, environment: Environment) -> Self {
+        Self { ring: ring.map(Arc::new), environment }
+    }
+
+    /// Whether there is a key to encrypt with.
+    pub fn can_encrypt(&self) -> bool {
+        self.ring.is_some()
+    }
+
+    /// Puts an envelope into `attributes` for each of `secrets`, which are of the attributes that `sets` encrypts.
+    ///
+    /// The envelopes are bound to the other attributes as they are now, so those must already be as they will be stored.
+    /// If it fails, `attributes` are unchanged.
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) with an [`AttributeError`] if there is something to encrypt but no key;
+    /// [`Internal`](ErrorKind::Internal) if `sets` does not encrypt one of them.
+    pub fn seal(
+        &self,
+        descriptor: &Descriptor<'_>,
+        sets: &EncryptionSets,
+        attributes: &mut Attributes,
+        secrets: &Secrets,
+    ) -> Result<()> {
+        let Some(first) = secrets.keys().next() else { return Ok(()) };
+        secrets.keys().try_for_each(|name| check_encrypted(descriptor, sets, name))?;
+        let Some(ring) = &self.ring else {
+            return Err(AttributeError::encrypt(descriptor, first, DecryptionCause::NoKeys));
+        };
+
+        let associated_data = AssociatedData::new(descriptor, sets, attributes)?;
+        let key = ring.primary();
+        let type_key = key.type_key(descriptor.type_name)?;
+        let mut sealed = Vec::with_capacity(secrets.len());
+        for (name, secret) in secrets {
+            let mut nonce = Nonce::default();
+            self.environment.rng().fill(&mut nonce)?;
+            let envelope =
+                Envelope::seal(key.id(), &type_key, nonce, &associated_data, name, secret.expose_json())?.encode();
+            sealed.push((name.clone(), Value::String(envelope)));
+        }
+        attributes.extend(sealed);
+        Ok(())
+    }
+
+    /// Decrypts every attribute that `sets` encrypts and that is there. Those that are absent or null have no secret.
+    ///
+    /// # Errors
+    /// [`Decrypt`](ErrorKind::Decrypt) with an [`AttributeError`] for the first attribute that does not open.
+    pub fn open(&self, descriptor: &Descriptor<'_>, sets: &EncryptionSets, attributes: &Attributes) -> Result<Secrets> {
+        let mut present = sets
+            .encrypted
+            .iter()
+            .filter_map(|encrypted| Some((encrypted.name.as_str(), present(attributes, &encrypted.name)?)))
+            .peekable();
+        if present.peek().is_none() {
+            return Ok(Secrets::new());
+        }
+        let associated_data = AssociatedData::new(descriptor, sets, attributes)?;
+        present
+            .map(|(name, stored)| Ok((name.to_owned(), self.open_value(descriptor, &associated_data, name, stored)?)))
+            .collect()
+    }
+
+    /// Decrypts the attribute `name`: none if it is absent or null.
+    ///
+    /// # Errors
+    /// [`Decrypt`](ErrorKind::Decrypt) with an [`AttributeError`] if it does not open;
+    /// [`Internal`](ErrorKind::Internal) if `sets` does not encrypt it.
+    pub fn open_attribute(
+        &self,
+        descriptor: &Descriptor<'_>,
+        sets: &EncryptionSets,
+        attributes: &Attributes,
+        name: &str,
+    ) -> Result<Option<Secret>> {
+        check_encrypted(descriptor, sets, name)?;
+        let Some(stored) = present(attributes, name) else { return Ok(None) };
+        let associated_data = AssociatedData::new(descriptor, sets, attributes)?;
+        self.open_value(descriptor, &associated_data, name, stored).map(Some)
+    }
+
+    fn open_value(
+        &self,
+        descriptor: &Descriptor<'_>,
+        associated_data: &AssociatedData<'_>,
+        name: &str,
+        stored: &Value,
+    ) -> Result<Secret> {
+        let fail = |cause| AttributeError::decrypt(descriptor, name, cause);
+        let text = stored.as_str().ok_or_else(|| fail(DecryptionCause::NotAString))?;
+        let ring = self.ring.as_ref().ok_or_else(|| fail(DecryptionCause::NoKeys))?;
+        let envelope = Envelope::decode(text).map_err(fail)?;
+        let key_id = envelope.key_id();
+        let key = ring.key(key_id).ok_or_else(|| fail(DecryptionCause::UnknownKeyId(key_id)))?;
+        let type_key = key.type_key(descriptor.type_name)?;
+        let plaintext = envelope.open(&type_key, associated_data, name).map_err(fail)?;
+        Secret::from_plaintext(plaintext).ok_or_else(|| fail(DecryptionCause::PlaintextNotJson))
+    }
+}
+
+fn present<'a>(attributes: &'a Attributes, name: &str) -> Option<&'a Value> {
+    attributes.get(name).filter(|value| !value.is_null())
+}
+
+fn check_encrypted(descriptor: &Descriptor<'_>, sets: &EncryptionSets, name: &str) -> Result<()> {
+    if sets.encrypts(name) {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Internal,
+        format!("the attribute {name:?} of the type {:?} is not an encrypted one", descriptor.type_name),
+    ))
+}

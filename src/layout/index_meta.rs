@@ -1,0 +1,114 @@
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::model::EncryptionSets;
+use crate::{Error, ErrorKind, Result};
+
+/// The key of an index's `_meta` that belongs to this library. Other keys are kept as they are.
+const META_KEY: &str = "saved_objects";
+
+/// What an index's `_meta` says of the types in it: only facts that grow, so that two nodes that record at once can be
+/// merged by maximum (design decision 6).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IndexMeta {
+    /// By type.
+    #[serde(default)]
+    pub types: BTreeMap<String, TypeMeta>,
+}
+
+/// What an index's `_meta` says of one type.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TypeMeta {
+    /// The model version whose mapping the index has.
+    #[serde(default)]
+    pub mapping_version: u32,
+    /// The model version that all documents have been brought to. Older nodes may have written behind it.
+    #[serde(default)]
+    pub document_version: u32,
+    /// The digest of the definition at `document_version`.
+    #[serde(default)]
+    pub digest: String,
+    /// What each model version seen encrypts and binds, for nodes that do not know the version.
+    #[serde(default)]
+    pub sets: BTreeMap<u32, EncryptionSets>,
+}
+
+impl IndexMeta {
+    /// Reads it from an index's mapping; an index that has none was not made by this library, and has no types yet.
+    ///
+    /// # Errors
+    /// [`Incompatible`](ErrorKind::Incompatible) if it has a form that this version does not know.
+    pub fn from_mapping(mapping: &Value) -> Result<Self> {
+        match mapping.get("_meta").and_then(|meta| meta.get(META_KEY)) {
+            None => Ok(Self::default()),
+            Some(meta) => Self::deserialize(meta).map_err(|error| {
+                Error::new(ErrorKind::Incompatible, "an index's _meta.saved_objects has an unknown form")
+                    .with_cure("run the version of this software that wrote it, or a newer one")
+                    .with_source(error)
+            }),
+        }
+    }
+
+    /// The whole `_meta` for an index whose mapping is `mapping`: its other keys are kept.
+    pub fn into_meta(self, mapping: Option<&Value>) -> Value {
+        let mut meta = match mapping.and_then(|mapping| mapping.get("_meta")) {
+            Some(Value::Object(meta)) => meta.clone(),
+            _ => Map::new(),
+        };
+        meta.insert(META_KEY.to_owned(), json!(self));
+        Value::Object(meta)
+    }
+
+    /// Both merged: the higher version of each fact wins, and no recorded set is lost.
+    #[must_use]
+    pub fn merged(mut self, other: &Self) -> Self {
+        for (name, theirs) in &other.types {
+            let ours = self.types.entry(name.clone()).or_default();
+            ours.mapping_version = ours.mapping_version.max(theirs.mapping_version);
+            if theirs.document_version > ours.document_version || ours.digest.is_empty() {
+                ours.digest.clone_from(&theirs.digest);
+            }
+            ours.document_version = ours.document_version.max(theirs.document_version);
+            for (version, sets) in &theirs.sets {
+                ours.sets.entry(*version).or_insert_with(|| sets.clone());
+            }
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meta(mapping_version: u32, document_version: u32, digest: &str) -> IndexMeta {
+        let type_meta =
+            TypeMeta { mapping_version, document_version, digest: digest.to_owned(), ..TypeMeta::default() };
+        IndexMeta { types: [("note".to_owned(), type_meta)].into() }
+    }
+
+    #[test]
+    fn merging_takes_the_maximum_of_each_fact() {
+        let merged = meta(3, 1, "one").merged(&meta(2, 2, "two"));
+        assert_eq!(merged, meta(3, 2, "two"));
+        assert_eq!(meta(2, 2, "two").merged(&meta(3, 1, "one")), merged);
+        assert_eq!(merged.clone().merged(&merged), merged);
+    }
+
+    #[test]
+    fn foreign_keys_are_kept() {
+        let mapping = json!({"_meta": {"theirs": 1, "saved_objects": {"types": {}}}});
+        let value = meta(1, 1, "d").into_meta(Some(&mapping));
+        assert_eq!(value["theirs"], 1);
+        assert_eq!(IndexMeta::from_mapping(&json!({ "_meta": value })).expect("readable"), meta(1, 1, "d"));
+    }
+
+    #[test]
+    fn an_unknown_form_is_incompatible() {
+        let mapping = json!({"_meta": {"saved_objects": {"types": 7}}});
+        assert_eq!(IndexMeta::from_mapping(&mapping).expect_err("unknown").kind(), ErrorKind::Incompatible);
+        assert_eq!(IndexMeta::from_mapping(&json!({})).expect("none"), IndexMeta::default());
+    }
+}

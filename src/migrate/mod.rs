@@ -1,0 +1,28 @@
+//! Brings every index to the registered model versions.
+//!
+//! ```text
+//! metadata (one GET an index) ─→ plan (pure) ─→ state machine (pure) ─→ actions on the cluster
+//!                                                 └─ Convert: read ─→ transform ─→ write, overlapped
+//! ```
+//!
+//! A migration can stop at any point, by a crash or otherwise, and be started again by any node: each state says what it
+//! guarantees and what repeating it does ([`State`]). Nothing is locked; writes are conditional, so a document that
+//! somebody changed meanwhile is left to them and looked at again in the next pass.
+
+mod convert;
+mod migrator;
+mod plan;
+mod progress;
+mod record;
+mod report;
+mod state;
+mod status;
+
+pub use migrator::Migrator;
+pub use plan::{Blocker, GroupMetadata, GroupPlan, Plan, TypePlan, Way, plan};
+pub use progress::Progress;
+pub use report::{
+    BadDocument, DocumentCounts, Fate, IndexReport, Outcome, Report, ReportedError, TypeReport, Unregistered,
+};
+pub use state::{Brought, Ended, State};
+pub use status::{IndexStatus, Status};

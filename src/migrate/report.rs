@@ -1,0 +1,175 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::{Blocker, Way};
+use crate::{Error, ErrorKind};
+
+/// How many bad documents a report names; [`Report::bad_total`] counts all.
+pub(super) const MAX_BAD_NAMED: usize = 1_000;
+
+/// How a migration ended. The names are part of the command line's contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Every index is at the registered versions, and something had to be done for it.
+    Migrated,
+    /// Every index was at the registered versions.
+    NothingToDo,
+    /// Only the plan was made.
+    Planned,
+    /// Nothing was written: see the blockers.
+    Blocked,
+    /// It stopped: see the error.
+    Failed,
+}
+
+/// What a migration did, or would do. Its JSON form is part of the command line's contract.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// How long it took, in milliseconds.
+    pub elapsed_ms: u64,
+    /// How many requests it sent.
+    pub requests: u64,
+    /// Why it failed.
+    pub error: Option<ReportedError>,
+    /// What was done for each index.
+    pub indices: Vec<IndexReport>,
+    /// The bad documents, a thousand at most.
+    pub bad: Vec<BadDocument>,
+    /// How many bad documents there are.
+    pub bad_total: u64,
+    /// Documents of types that nobody registered. They are left as they are.
+    pub unregistered: Vec<Unregistered>,
+    /// What must be put right first.
+    pub blockers: Vec<Blocker>,
+}
+
+/// An error as reports show it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ReportedError {
+    /// What a caller can do about it.
+    pub kind: ErrorKind,
+    /// What was wrong.
+    pub message: String,
+    /// What the reader can do about it; empty if that is not known.
+    pub cure: String,
+}
+
+impl From<&Error> for ReportedError {
+    fn from(error: &Error) -> Self {
+        Self {
+            kind: error.kind(),
+            message: error.message().to_owned(),
+            cure: error.cure().unwrap_or_default().to_owned(),
+        }
+    }
+}
+
+impl From<&ReportedError> for Error {
+    fn from(reported: &ReportedError) -> Self {
+        Self::new(reported.kind, &*reported.message).with_cure(&*reported.cure)
+    }
+}
+
+/// What was done for one index.
+#[derive(Debug, Clone, Serialize)]
+pub struct IndexReport {
+    /// Its alias.
+    pub alias: String,
+    /// Its name.
+    pub index: String,
+    /// How it got to the registered versions.
+    pub way: Way,
+    /// What happened to its documents.
+    pub documents: DocumentCounts,
+    /// Documents written per second while converting; 0 if none were.
+    pub docs_per_s: u64,
+    /// Its types, registered and not.
+    pub types: Vec<TypeReport>,
+}
+
+/// What happened to documents, counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct DocumentCounts {
+    /// Read because they were outdated.
+    pub read: u64,
+    /// Written at the registered version.
+    pub written: u64,
+    /// Not written, because somebody else had written them meanwhile.
+    pub conflicts: u64,
+    /// Bad ones.
+    pub bad: u64,
+    /// Deleted.
+    pub deleted: u64,
+    /// Put into quarantine.
+    pub quarantined: u64,
+}
+
+impl DocumentCounts {
+    pub(super) fn add(&mut self, other: Self) {
+        self.read += other.read;
+        self.written += other.written;
+        self.conflicts += other.conflicts;
+        self.bad += other.bad;
+        self.deleted += other.deleted;
+        self.quarantined += other.quarantined;
+    }
+}
+
+/// Documents per second, as whole ones; 0 for no time.
+pub(super) fn per_second(documents: u64, elapsed: Duration) -> u64 {
+    let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+    (documents * 1000).checked_div(millis).unwrap_or_default()
+}
+
+/// A type in an index, before the migration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TypeReport {
+    /// The type.
+    #[serde(rename = "type")]
+    pub type_name: String,
+    /// The registered model version, or none if nobody registered the type.
+    pub to: Option<u32>,
+    /// How many documents there were at each model version.
+    pub by_version: BTreeMap<String, u64>,
+    /// Whether somebody registered the type.
+    pub registered: bool,
+}
+
+/// A document that cannot be converted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BadDocument {
+    /// The alias of its index.
+    pub alias: String,
+    /// Its `_id`.
+    pub id: String,
+    /// Its type, if it has one.
+    #[serde(rename = "type")]
+    pub type_name: Option<String>,
+    /// Why.
+    pub reason: String,
+    /// What became of it.
+    pub fate: Fate,
+}
+
+/// What became of a bad document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fate {
+    /// It is where and as it was.
+    Kept,
+}
+
+/// Documents of a type that nobody registered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Unregistered {
+    /// The type, or none for documents without one.
+    #[serde(rename = "type")]
+    pub type_name: Option<String>,
+    /// How many there are.
+    pub documents: u64,
+}

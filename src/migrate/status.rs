@@ -1,0 +1,135 @@
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::{Blocker, DocumentCounts, GroupPlan, IndexReport, Plan, TypeReport, Unregistered, Way};
+use crate::cluster::TypeCount;
+use crate::model::VirtualVersion;
+
+/// What is stored under a prefix, and what a migration would do. Its JSON form is part of the command line's contract.
+#[derive(Debug, Clone, Serialize)]
+pub struct Status {
+    /// The indices.
+    pub indices: Vec<IndexStatus>,
+    /// Documents of types that nobody registered.
+    pub unregistered: Vec<Unregistered>,
+    /// What would keep a migration from beginning.
+    pub blockers: Vec<Blocker>,
+}
+
+/// What is stored in one index.
+#[derive(Debug, Clone, Serialize)]
+pub struct IndexStatus {
+    /// Its alias.
+    pub alias: String,
+    /// Its name.
+    pub index: String,
+    /// Whether it exists.
+    pub exists: bool,
+    /// What a migration would do.
+    pub way: Way,
+    /// Documents that are older than the registered versions; they are converted when they are read.
+    pub outdated: u64,
+    /// Its types.
+    pub types: Vec<TypeReport>,
+}
+
+pub(super) fn status(plan: &Plan, survey: &Survey) -> Status {
+    let indices = plan
+        .groups
+        .iter()
+        .map(|group| IndexStatus {
+            alias: group.names.alias().to_owned(),
+            index: group.index.clone(),
+            exists: group.way != Way::Create,
+            way: group.way,
+            outdated: survey.outdated(group),
+            types: survey.types(group),
+        })
+        .collect();
+    Status { indices, unregistered: survey.unregistered(), blockers: plan.blockers.clone() }
+}
+
+/// How many documents there are, counted by index, type and version.
+#[derive(Debug, Default)]
+pub(super) struct Survey {
+    counts: BTreeMap<String, Vec<TypeCount>>,
+    unregistered: BTreeMap<Option<String>, u64>,
+}
+
+impl Survey {
+    pub(super) fn add(&mut self, group: &GroupPlan, counts: Vec<TypeCount>) {
+        for count in &counts {
+            let registered = count.type_name.as_deref().is_some_and(|name| group.definition(name).is_some());
+            if !registered {
+                *self.unregistered.entry(count.type_name.clone()).or_default() += count.documents;
+            }
+        }
+        self.counts.insert(group.index.clone(), counts);
+    }
+
+    fn counts(&self, group: &GroupPlan) -> &[TypeCount] {
+        self.counts.get(&group.index).map_or(&[], Vec::as_slice)
+    }
+
+    /// Documents of registered types that are at an older version than the registered one.
+    pub(super) fn outdated(&self, group: &GroupPlan) -> u64 {
+        self.counts(group)
+            .iter()
+            .filter(|count| {
+                let latest =
+                    count.type_name.as_deref().and_then(|name| group.definition(name)).map(|d| d.latest().number);
+                let version = VirtualVersion::of_document(count.version.as_deref());
+                latest.is_some_and(|latest| version.map_or(true, |version| version.number() < latest))
+            })
+            .map(|count| count.documents)
+            .sum()
+    }
+
+    /// The registered types and those of stored documents, with the versions of the documents.
+    pub(super) fn types(&self, group: &GroupPlan) -> Vec<TypeReport> {
+        let registered = |plan: &super::TypePlan| {
+            let name = plan.definition.name().to_owned();
+            let to = Some(plan.definition.latest().number);
+            (name.clone(), TypeReport { type_name: name, to, by_version: BTreeMap::new(), registered: true })
+        };
+        let mut types: BTreeMap<String, TypeReport> = group.types.iter().map(registered).collect();
+        for count in self.counts(group) {
+            // Documents without a type are reported as unregistered.
+            let Some(name) = &count.type_name else { continue };
+            let report = types.entry(name.clone()).or_insert_with(|| TypeReport {
+                type_name: name.clone(),
+                to: None,
+                by_version: BTreeMap::new(),
+                registered: false,
+            });
+            // The model version's number; the stored text where it is not one.
+            let version = match VirtualVersion::of_document(count.version.as_deref()) {
+                Ok(version) => version.number().to_string(),
+                Err(_) => count.version.clone().unwrap_or_default(),
+            };
+            *report.by_version.entry(version).or_default() += count.documents;
+        }
+        types.into_values().collect()
+    }
+
+    /// The group's report before anything was done.
+    pub(super) fn report(&self, group: &GroupPlan) -> IndexReport {
+        IndexReport {
+            alias: group.names.alias().to_owned(),
+            index: group.index.clone(),
+            way: group.way,
+            documents: DocumentCounts::default(),
+            docs_per_s: 0,
+            types: self.types(group),
+        }
+    }
+
+    pub(super) fn unregistered(&self) -> Vec<Unregistered> {
+        let entry = |(type_name, documents): (&Option<String>, &u64)| Unregistered {
+            type_name: type_name.clone(),
+            documents: *documents,
+        };
+        self.unregistered.iter().map(entry).collect()
+    }
+}

@@ -1,0 +1,193 @@
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::{definition_file, digest, mapping, problem::DefinitionProblems, rules};
+use crate::document::{Attributes, NamespaceKind};
+use crate::model::{self, Change, ModelVersion, Transforms, UpgradeError};
+use crate::{Error, Result};
+
+/// A type: where its objects live, how they are found, and every version their documents have had. Once made it is
+/// consistent and never changes.
+#[derive(Debug, Clone)]
+pub struct TypeDefinition {
+    pub(super) name: String,
+    pub(super) group: String,
+    pub(super) namespace_kind: NamespaceKind,
+    pub(super) hidden: bool,
+    pub(super) exportable: bool,
+    pub(super) random_id: bool,
+    pub(super) identity: Option<Vec<String>>,
+    pub(super) removed: bool,
+    pub(super) mapping: Value,
+    pub(super) versions: Vec<Arc<ModelVersion>>,
+    pub(super) latest: Arc<ModelVersion>,
+}
+
+impl TypeDefinition {
+    /// Reads a definition from the text of its files: `mapping_file` is `mappings/<type>.json`, whose name for errors is
+    /// `source_name`; `versions` are the name and text of each `model_versions/<type>/<n>.json`, in any order.
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::ErrorKind::Invalid), naming file, place and cure; the source is
+    /// [`DefinitionProblems`], which lists everything that is wrong.
+    pub fn from_json(source_name: &str, mapping_file: &str, versions: &[(String, String)]) -> Result<Self> {
+        Self::read(source_name, mapping_file, versions).map_err(Error::from)
+    }
+
+    pub(super) fn read(
+        source_name: &str,
+        mapping_file: &str,
+        versions: &[(String, String)],
+    ) -> Result<Self, DefinitionProblems> {
+        let mut problems = DefinitionProblems::default();
+        let file = definition_file::parse(mapping_file, &mut problems.of(source_name));
+        let versions = rules::read_versions(source_name, versions, &mut problems);
+        let (Some(file), Some(latest), true) = (file, versions.last(), problems.is_empty()) else {
+            return Err(problems);
+        };
+        let latest = Arc::clone(&latest.version);
+        rules::check_type(source_name, &file, &versions, &mut problems);
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        Ok(Self {
+            name: file.name,
+            group: file.group,
+            namespace_kind: file.namespace_kind,
+            hidden: file.hidden,
+            exportable: file.exportable,
+            random_id: file.random_id,
+            identity: file.identity,
+            removed: file.removed,
+            mapping: mapping::as_returned(&file.mapping),
+            versions: versions.into_iter().map(|read| read.version).collect(),
+            latest,
+        })
+    }
+
+    /// The type's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The group of types whose documents share an index with this type's.
+    pub fn group(&self) -> &str {
+        &self.group
+    }
+
+    /// How objects relate to namespaces.
+    pub fn namespace_kind(&self) -> NamespaceKind {
+        self.namespace_kind
+    }
+
+    /// Whether only clients that ask for the type by name may use it.
+    pub fn hidden(&self) -> bool {
+        self.hidden
+    }
+
+    /// Whether objects may be exported and imported.
+    pub fn exportable(&self) -> bool {
+        self.exportable
+    }
+
+    /// Whether a caller may choose the id of a new object only if it is a UUID.
+    pub fn random_id(&self) -> bool {
+        self.random_id
+    }
+
+    /// The attributes that name an object, in order, if ids are derived from attributes (design decision 22).
+    pub fn identity(&self) -> Option<&[String]> {
+        self.identity.as_deref()
+    }
+
+    /// Whether the type is no longer used: its name stays reserved, and its documents stay until they are deleted.
+    pub fn removed(&self) -> bool {
+        self.removed
+    }
+
+    /// The type's mapping, in the form in which the server gives it back.
+    pub fn mapping(&self) -> &Value {
+        &self.mapping
+    }
+
+    /// All model versions, from 1 upwards without a gap.
+    pub fn versions(&self) -> &[Arc<ModelVersion>] {
+        &self.versions
+    }
+
+    /// The newest model version.
+    pub fn latest(&self) -> &ModelVersion {
+        &self.latest
+    }
+
+    /// The model version `number`.
+    pub fn version(&self, number: u32) -> Option<&ModelVersion> {
+        let index = usize::try_from(number.checked_sub(1)?).ok()?;
+        self.versions.get(index).map(Arc::as_ref)
+    }
+
+    /// The type as software knows it whose newest model version is `number`: later versions and what they added to the
+    /// mapping are left out. None if there is no such version.
+    pub fn as_of(&self, number: u32) -> Option<Self> {
+        let latest = self.versions.iter().find(|version| version.number == number)?.clone();
+        let (versions, later): (Vec<_>, Vec<_>) =
+            self.versions.iter().cloned().partition(|version| version.number <= number);
+        let mut mapping = self.mapping.clone();
+        for change in later.iter().flat_map(|version| &version.changes) {
+            if let Change::MappingsAddition { properties } = change {
+                mapping::remove_properties(&mut mapping, properties);
+            }
+        }
+        Some(Self { mapping, versions, latest, ..self.clone() })
+    }
+
+    /// Whether the newest version encrypts anything.
+    pub fn encrypts(&self) -> bool {
+        !self.latest.sets.is_empty()
+    }
+
+    /// The newest version that changed the mapping; 1 if none did.
+    pub fn mapping_version(&self) -> u32 {
+        let changes_mapping = |version: &&Arc<ModelVersion>| version.changes.iter().any(Change::changes_mapping);
+        self.versions.iter().rev().find(changes_mapping).map_or(1, |version| version.number)
+    }
+
+    /// Whether an index whose documents are at version `from` can only be brought to the newest version by a copy.
+    pub fn requires_copy_from(&self, from: u32) -> bool {
+        let is_mappings_change = |change: &Change| matches!(change, Change::MappingsChange { .. });
+        self.versions.iter().any(|version| version.number > from && version.changes.iter().any(is_mappings_change))
+    }
+
+    /// Brings attributes from version `from` to the newest: see [`model::upgrade`].
+    ///
+    /// # Errors
+    /// [`UpgradeError`]; the attributes are then half-way and must not be stored.
+    pub fn upgrade(&self, transforms: &Transforms, from: u32, attributes: &mut Attributes) -> Result<(), UpgradeError> {
+        model::upgrade(&self.versions, transforms, from, attributes)
+    }
+
+    /// SHA-256 over type, encrypted and bound attributes and the random-id rule, joined by `|`: what Kibana's registry of
+    /// encrypted types is pinned by (facts/tokens.md 1.6).
+    pub fn registration_digest(&self, version: &ModelVersion) -> String {
+        let mut parts = vec![self.name.as_str()];
+        parts.extend(version.sets.encrypted.iter().map(|attribute| attribute.name.as_str()));
+        parts.extend(version.sets.bound.iter().map(String::as_str));
+        parts.push(if self.random_id { "true" } else { "false" });
+        digest::text(&parts.join("|"))
+    }
+
+    /// SHA-256 over everything that decides what is stored at `version`: the type's mapping, group, namespace kind and
+    /// identity, and the version's content.
+    pub fn digest(&self, version: &ModelVersion) -> String {
+        digest::json(&json!({
+            "type": self.name,
+            "group": self.group,
+            "namespace_kind": self.namespace_kind,
+            "identity": self.identity,
+            "mapping": self.mapping,
+            "number": version.number,
+            "content": version.content_digest,
+        }))
+    }
+}

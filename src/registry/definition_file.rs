@@ -1,0 +1,76 @@
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::problem::FileProblems;
+use crate::document::NamespaceKind;
+use crate::model::{Change, EncryptedAttribute, Waiver};
+
+/// `mappings/<type>.json` as it is written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TypeFile {
+    #[serde(rename = "type")]
+    pub(super) name: String,
+    pub(super) group: String,
+    pub(super) namespace_kind: NamespaceKind,
+    #[serde(default)]
+    pub(super) hidden: bool,
+    #[serde(default)]
+    pub(super) exportable: bool,
+    #[serde(default = "random_id_by_default")]
+    pub(super) random_id: bool,
+    #[serde(default)]
+    pub(super) identity: Option<Vec<String>>,
+    #[serde(default)]
+    pub(super) removed: bool,
+    pub(super) mapping: Value,
+}
+
+/// The safe choice: an id that a caller chooses can be guessed, or used again for another object.
+fn random_id_by_default() -> bool {
+    true
+}
+
+/// `model_versions/<type>/<n>.json` as it is written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct VersionFile {
+    #[serde(default)]
+    pub(super) changes: Vec<Change>,
+    pub(super) create: Value,
+    #[serde(default)]
+    pub(super) forward: Option<Value>,
+    #[serde(default)]
+    pub(super) encrypted: Vec<EncryptedAttribute>,
+    #[serde(default)]
+    pub(super) bound: Vec<String>,
+    #[serde(default)]
+    pub(super) waivers: Vec<Waiver>,
+}
+
+/// Reads the text of a definition file; what does not fit its form becomes a problem.
+pub(super) fn parse<T: DeserializeOwned>(text: &str, problems: &mut FileProblems<'_>) -> Option<T> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let parsed = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let path = error.path().to_string();
+        (if path == "." { String::new() } else { path }, error.into_inner())
+    });
+    let ended = parsed.and_then(|file| match deserializer.end() {
+        Ok(()) => Ok(file),
+        Err(error) => Err((String::new(), error)),
+    });
+    ended
+        .map_err(|(path, error)| {
+            problems.add(path, error.to_string(), "correct it as docs/definitions.md describes the file");
+        })
+        .ok()
+}
+
+/// The number of the model version in a file called `name`, if it is called `<n>.json`.
+pub(super) fn version_number(name: &str) -> Option<u32> {
+    let stem = name.rsplit('/').next()?.strip_suffix(".json")?;
+    let number: u32 = stem.parse().ok()?;
+    // `01.json` and `+1.json` would be second names of version 1.
+    (number > 0 && number.to_string() == stem).then_some(number)
+}

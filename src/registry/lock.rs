@@ -1,0 +1,134 @@
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{TypeDefinition, mapping};
+use crate::document::NamespaceKind;
+use crate::model::{Change, ModelVersion};
+use crate::{Error, ErrorKind, Result};
+
+/// What has been released: `model_versions/released.lock.json`. Documents and running software rely on it, so
+/// [`check`](super::check()) holds the definitions to it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lock {
+    /// The released types by name.
+    pub types: BTreeMap<String, LockedType>,
+}
+
+/// A released type.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockedType {
+    /// Whether it is removed, and its name reserved.
+    pub removed: bool,
+    /// What about a type cannot change once it has documents.
+    #[serde(flatten)]
+    pub fixed: FixedProperties,
+    /// The released model versions.
+    pub versions: BTreeMap<u32, LockedVersion>,
+}
+
+/// What about a type cannot change once it has documents: where they are, and how ids are made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FixedProperties {
+    /// The group.
+    pub group: String,
+    /// How objects relate to namespaces.
+    pub namespace_kind: NamespaceKind,
+    /// Whether ids are random.
+    pub random_id: bool,
+    /// The attributes of which ids are made.
+    pub identity: Option<Vec<String>>,
+}
+
+/// A released model version.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockedVersion {
+    /// SHA-256 of the content of its file, white space and the order of keys aside.
+    pub digest: String,
+    /// The type's mapping at this version, an entry a leaf.
+    pub mapping: BTreeMap<String, Value>,
+    /// The paths of the fields that its create schema declares, sorted.
+    pub fields: Vec<String>,
+}
+
+impl Lock {
+    /// Reads the text of a lock file.
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) if it is not one.
+    pub fn from_json(source_name: &str, text: &str) -> Result<Self> {
+        serde_json::from_str(text).map_err(|error| {
+            Error::new(ErrorKind::Invalid, format!("{source_name}: {error}"))
+                .with_cure("restore the file from version control; only `saved-objects check --release` writes it")
+                .with_source(error)
+        })
+    }
+
+    /// The text of the lock file.
+    ///
+    /// # Errors
+    /// [`Internal`](ErrorKind::Internal) if it cannot be written as JSON, which does not happen.
+    pub fn to_json(&self) -> Result<String> {
+        let text = serde_json::to_string_pretty(self).map_err(|error| {
+            Error::new(ErrorKind::Internal, "the lock could not be written as JSON").with_source(error)
+        })?;
+        Ok(text + "\n")
+    }
+
+    /// The lock after a release of `definitions`: what is new is added, and of what is there only `removed` is raised.
+    #[must_use]
+    pub fn released(&self, definitions: &[TypeDefinition]) -> Self {
+        let mut lock = self.clone();
+        for definition in definitions {
+            let locked = lock.types.entry(definition.name().to_owned()).or_insert_with(|| LockedType {
+                removed: false,
+                fixed: FixedProperties::of(definition),
+                versions: BTreeMap::new(),
+            });
+            locked.removed |= definition.removed();
+            for version in definition.versions() {
+                locked.versions.entry(version.number).or_insert_with(|| LockedVersion::of(definition, version));
+            }
+        }
+        lock
+    }
+}
+
+impl FixedProperties {
+    pub(super) fn of(definition: &TypeDefinition) -> Self {
+        Self {
+            group: definition.group().to_owned(),
+            namespace_kind: definition.namespace_kind(),
+            random_id: definition.random_id(),
+            identity: definition.identity().map(<[String]>::to_vec),
+        }
+    }
+}
+
+impl LockedVersion {
+    pub(super) fn of(definition: &TypeDefinition, version: &ModelVersion) -> Self {
+        Self {
+            digest: version.content_digest.clone(),
+            mapping: mapping_at(definition, version.number),
+            fields: version.create.fields().into_iter().collect(),
+        }
+    }
+}
+
+/// The mapping as it was at a version: without what later versions added. What a later version changed is given as it is
+/// now; only a release of several versions at once records it so, and no index was ever made by the earlier ones.
+fn mapping_at(definition: &TypeDefinition, number: u32) -> BTreeMap<String, Value> {
+    let mut flat = mapping::flatten(definition.mapping());
+    for version in definition.versions().iter().filter(|version| version.number > number) {
+        for change in &version.changes {
+            if let Change::MappingsAddition { properties } = change {
+                flat.retain(|entry, _| !mapping::flatten_properties(properties).contains_key(entry));
+            }
+        }
+    }
+    flat
+}

@@ -1,0 +1,176 @@
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use crate::model::AttributePath;
+
+/// A mapping in the form in which `GET _mapping` gives it back: `dynamic` as text, no empty `properties`, and
+/// `"type": "object"` only where there are no properties. Anything else would look changed at every start.
+pub(super) fn as_returned(mapping: &Value) -> Value {
+    let Value::Object(mapping) = mapping else {
+        return mapping.clone();
+    };
+    let mut returned = Map::new();
+    for (keyword, value) in mapping {
+        match (keyword.as_str(), value) {
+            ("dynamic", Value::Bool(dynamic)) => {
+                returned.insert(keyword.clone(), Value::String(dynamic.to_string()));
+            }
+            ("properties" | "fields", Value::Object(properties)) => {
+                if !properties.is_empty() {
+                    let properties = properties.iter().map(|(name, field)| (name.clone(), as_returned(field)));
+                    returned.insert(keyword.clone(), Value::Object(properties.collect()));
+                }
+            }
+            _ => {
+                returned.insert(keyword.clone(), value.clone());
+            }
+        }
+    }
+    let is_object = returned.get("type").is_none_or(|kind| kind == "object");
+    if is_object && returned.contains_key("properties") {
+        returned.remove("type");
+    } else if is_object {
+        returned.insert("type".to_owned(), Value::from("object"));
+    }
+    Value::Object(returned)
+}
+
+/// A mapping as one entry a leaf: `properties.connectorId.type` → `keyword`.
+pub(super) type FlatMapping = BTreeMap<String, Value>;
+
+/// The entries of `mapping`.
+pub(super) fn flatten(mapping: &Value) -> FlatMapping {
+    let mut flat = FlatMapping::new();
+    if let Value::Object(mapping) = as_returned(mapping) {
+        flatten_field(&mapping, "", &mut flat);
+    }
+    // The mapping of a type is always an object.
+    flat.remove("type");
+    flat
+}
+
+/// The entries that `properties` make within a mapping.
+pub(super) fn flatten_properties(properties: &Map<String, Value>) -> FlatMapping {
+    flatten(&json!({ "properties": properties }))
+}
+
+fn flatten_field(field: &Map<String, Value>, path: &str, flat: &mut FlatMapping) {
+    let join = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+    // Said of every object, so that one which gets its first property does not lose an entry.
+    if !field.contains_key("type") {
+        flat.insert(join("type"), Value::from("object"));
+    }
+    for (keyword, value) in field {
+        match (keyword.as_str(), value) {
+            ("properties" | "fields", Value::Object(fields)) => {
+                for (name, field) in fields {
+                    if let Value::Object(field) = field {
+                        flatten_field(field, &format!("{}.{name}", join(keyword)), flat);
+                    }
+                }
+            }
+            _ => drop(flat.insert(join(keyword), value.clone())),
+        }
+    }
+}
+
+/// Takes `properties` out of `mapping`; an object goes when its last property does.
+pub(super) fn remove_properties(mapping: &mut Value, properties: &Map<String, Value>) {
+    let Some(fields) = mapping.get_mut("properties").and_then(Value::as_object_mut) else { return };
+    for (name, removed) in properties {
+        let Some(field) = fields.get_mut(name) else { continue };
+        if let Some(inner) = removed.get("properties").and_then(Value::as_object) {
+            remove_properties(field, inner);
+        }
+        if field.get("properties").and_then(Value::as_object).is_none_or(Map::is_empty) {
+            fields.remove(name);
+        }
+    }
+}
+
+/// Whether the entry `entry` of a flat mapping belongs to the field at `path`.
+pub(super) fn is_of_field(entry: &str, path: &AttributePath) -> bool {
+    let field = format!("properties.{}", path.to_string().replace('.', ".properties."));
+    entry.strip_prefix(&field).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+/// The mapping of an index: the root fields of every document, and beside them each type's own mapping. A field nobody
+/// declared is refused by the server.
+pub(super) fn of_index<'a>(types: impl IntoIterator<Item = (&'a str, &'a Value)>) -> Value {
+    let keyword = || json!({ "type": "keyword" });
+    let date = || json!({ "type": "date" });
+    let mut properties = Map::new();
+    let mut add = |name: &str, field: Value| drop(properties.insert(name.to_owned(), field));
+    add("type", keyword());
+    add("namespace", keyword());
+    add("namespaces", keyword());
+    add("originId", keyword());
+    add("created_at", date());
+    add("created_by", keyword());
+    add("updated_at", date());
+    add("updated_by", keyword());
+    add("managed", json!({ "type": "boolean" }));
+    add("coreMigrationVersion", keyword());
+    // Not of the type `version`, which a plain server lacks; only `term` and `terms` are ever asked of it.
+    add("typeMigrationVersion", keyword());
+    add(
+        "references",
+        json!({ "type": "nested", "properties": { "id": keyword(), "name": keyword(), "type": keyword() } }),
+    );
+    add("accessControl", json!({ "dynamic": "false", "properties": { "owner": keyword() } }));
+    for (name, mapping) in types {
+        add(name, as_returned(mapping));
+    }
+    json!({ "dynamic": "strict", "properties": properties })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mappings_take_the_form_in_which_the_server_returns_them() {
+        let table = [
+            (json!({ "dynamic": false, "properties": {} }), json!({ "type": "object", "dynamic": "false" })),
+            (
+                json!({ "dynamic": "strict", "properties": { "a": { "type": "object", "properties": { "b": { "type": "long" } } } } }),
+                json!({ "dynamic": "strict", "properties": { "a": { "properties": { "b": { "type": "long" } } } } }),
+            ),
+            (
+                json!({ "properties": { "type": { "type": "nested", "dynamic": false, "properties": { "dynamic": { "type": "ip" } } } } }),
+                json!({ "properties": { "type": { "type": "nested", "dynamic": "false", "properties": { "dynamic": { "type": "ip" } } } } }),
+            ),
+        ];
+        for (given, returned) in table {
+            assert_eq!(as_returned(&given), returned);
+            assert_eq!(as_returned(&returned), returned, "once more changes nothing");
+        }
+    }
+
+    #[test]
+    fn an_object_that_gets_its_first_field_loses_no_entry() {
+        let before = flatten(&json!({ "dynamic": false, "properties": { "a": { "type": "object" } } }));
+        let after =
+            flatten(&json!({ "dynamic": false, "properties": { "a": { "properties": { "b": { "type": "ip" } } } } }));
+        assert!(before.iter().all(|(entry, value)| after.get(entry) == Some(value)), "{before:?} {after:?}");
+        assert_eq!(after.get("properties.a.properties.b.type"), Some(&json!("ip")));
+    }
+
+    #[test]
+    fn removing_properties_leaves_the_others() {
+        let mut mapping =
+            json!({ "properties": { "a": { "type": "ip" }, "o": { "properties": { "b": {}, "c": {} } } } });
+        let added = json!({ "a": { "type": "ip" }, "o": { "properties": { "b": {} } }, "unknown": {} });
+        remove_properties(&mut mapping, added.as_object().expect("an object"));
+        assert_eq!(mapping, json!({ "properties": { "o": { "properties": { "c": {} } } } }));
+    }
+
+    #[test]
+    fn entries_belong_to_fields_by_whole_names() {
+        let path: AttributePath = "a.b".parse().expect("a path");
+        assert!(is_of_field("properties.a.properties.b.type", &path));
+        assert!(!is_of_field("properties.a.properties.bc.type", &path));
+        assert!(!is_of_field("properties.a.type", &path));
+    }
+}

@@ -1,0 +1,95 @@
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::problem::DefinitionProblems;
+use super::{TypeDefinition, definition_file};
+use crate::{Error, ErrorKind, Result};
+
+/// Reads every definition of a folder, sorted by type: `dir/mappings/<type>.json` with `dir/model_versions/<type>/<n>.json`.
+///
+/// # Errors
+/// [`NotFound`](ErrorKind::NotFound) if there is no folder `dir/mappings`, [`Unavailable`](ErrorKind::Unavailable) if
+/// something cannot be read, [`Invalid`](ErrorKind::Invalid) if a definition is wrong: its source, [`DefinitionProblems`],
+/// then lists everything that is wrong with all of them.
+pub fn read_definitions(dir: &Path) -> Result<Vec<TypeDefinition>> {
+    let mut definitions = Vec::new();
+    let mut problems = DefinitionProblems::default();
+    for (stem, path) in json_files(&dir.join("mappings"))? {
+        let versions_dir = dir.join("model_versions").join(&stem);
+        let mut versions = Vec::new();
+        if versions_dir.is_dir() {
+            for (_, path) in json_files(&versions_dir)? {
+                versions.push((name_of(&path), read_text(&path)?));
+            }
+        }
+        let name = name_of(&path);
+        match TypeDefinition::read(&name, &read_text(&path)?, &versions) {
+            Ok(definition) if definition.name() != stem => problems.of(&name).add(
+                "type",
+                format!("the file of the type `{}` is called `{stem}.json`", definition.name()),
+                "let file and type have one name",
+            ),
+            Ok(definition) => definitions.push(definition),
+            Err(found) => problems.append(found),
+        }
+    }
+    for (name, path) in orphaned_versions(dir)? {
+        problems.of(&name_of(&path)).add(
+            "",
+            format!("there are model versions of `{name}`, but no mappings/{name}.json"),
+            "keep the definition of a type that is gone, with `removed` set, so that its name stays reserved",
+        );
+    }
+    if problems.is_empty() { Ok(definitions) } else { Err(problems.into()) }
+}
+
+/// The folders under `model_versions` that have no definition beside them.
+fn orphaned_versions(dir: &Path) -> Result<Vec<(String, PathBuf)>> {
+    let versions = dir.join("model_versions");
+    if !versions.is_dir() {
+        return Ok(Vec::new());
+    }
+    let mut orphans = Vec::new();
+    for path in entries(&versions)? {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        if path.is_dir() && !dir.join("mappings").join(format!("{name}.json")).is_file() {
+            orphans.push((name, path));
+        }
+    }
+    Ok(orphans)
+}
+
+/// The `*.json` files of a folder with their names without ending, sorted; versions by number.
+fn json_files(dir: &Path) -> Result<Vec<(String, PathBuf)>> {
+    let mut files: Vec<(String, PathBuf)> = entries(dir)?
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|ending| ending == "json") && path.is_file())
+        .filter_map(|path| Some((path.file_stem()?.to_string_lossy().into_owned(), path)))
+        .collect();
+    files.sort_by_cached_key(|(stem, path)| (definition_file::version_number(&name_of(path)), stem.clone()));
+    Ok(files)
+}
+
+fn entries(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut paths: Vec<PathBuf> = fs::read_dir(dir)
+        .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect())
+        .map_err(|error| unreadable(dir, error))?;
+    paths.sort();
+    Ok(paths)
+}
+
+fn read_text(path: &Path) -> Result<String> {
+    fs::read_to_string(path).map_err(|error| unreadable(path, error))
+}
+
+fn unreadable(path: &Path, error: io::Error) -> Error {
+    let kind = if error.kind() == io::ErrorKind::NotFound { ErrorKind::NotFound } else { ErrorKind::Unavailable };
+    Error::new(kind, format!("cannot read {}: {error}", path.display()))
+        .with_cure("give a folder that holds mappings/<type>.json and model_versions/<type>/<n>.json")
+        .with_source(error)
+}
+
+fn name_of(path: &Path) -> String {
+    path.display().to_string()
+}

@@ -1,0 +1,186 @@
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::{Either, select};
+
+use crate::cluster::{Cluster, Elastic};
+use crate::encryption::{EncryptionService, KeyRing};
+use crate::environment::Environment;
+use crate::layout::Prefix;
+use crate::migrate::{Migrator, Outcome, Report};
+use crate::objects::{Object, Objects};
+use crate::registry::Registry;
+use crate::repository::Repository;
+use crate::{Error, ErrorKind, Result};
+
+/// How long a start may take unless said otherwise.
+const DEFAULT_DEADLINE: Duration = Duration::from_secs(30 * 60);
+
+/// What a start does about migrations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Start {
+    /// Brings every index to the registered versions first.
+    #[default]
+    Migrate,
+    /// Leaves the indices as they are. Older documents are converted when they are read.
+    Skip,
+}
+
+/// The objects of one platform, in one Elasticsearch cluster under one prefix. Cloning shares everything.
+#[derive(Debug, Clone)]
+pub struct SavedObjects {
+    repository: Repository,
+    report: Option<Arc<Report>>,
+}
+
+impl SavedObjects {
+    /// A builder for a store of the types of `registry`.
+    pub fn builder(registry: Registry) -> SavedObjectsBuilder {
+        SavedObjectsBuilder {
+            registry,
+            cluster: Place::Url("http://127.0.0.1:9200".to_owned()),
+            prefix: Prefix::default(),
+            key_ring: None,
+            environment: Environment::system(),
+            deadline: DEFAULT_DEADLINE,
+        }
+    }
+
+    /// The typed client of `T`'s type.
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) if the type is not registered, or is hidden: hidden types are reached by
+    /// [`Repository::including`] and [`Objects::over`].
+    pub fn objects<T: Object>(&self) -> Result<Objects<T>> {
+        Objects::over(&self.repository)
+    }
+
+    /// The untyped client of all types that are not hidden.
+    pub fn repository(&self) -> &Repository {
+        &self.repository
+    }
+
+    /// What the start did; none if it skipped the migration.
+    pub fn start_report(&self) -> Option<&Report> {
+        self.report.as_deref()
+    }
+}
+
+/// Where the cluster is.
+#[derive(Debug)]
+enum Place {
+    Url(String),
+    Given(Arc<dyn Cluster>),
+}
+
+/// What a store needs; [`start`](SavedObjectsBuilder::start) makes it.
+#[derive(Debug)]
+pub struct SavedObjectsBuilder {
+    registry: Registry,
+    cluster: Place,
+    prefix: Prefix,
+    key_ring: Option<KeyRing>,
+    environment: Environment,
+    deadline: Duration,
+}
+
+impl SavedObjectsBuilder {
+    /// Where Elasticsearch is: `http://127.0.0.1:9200` unless said otherwise, several nodes separated by commas.
+    #[must_use]
+    pub fn elasticsearch(mut self, url: impl Into<String>) -> Self {
+        self.cluster = Place::Url(url.into());
+        self
+    }
+
+    /// A cluster made by hand: [`Elastic::builder`] takes credentials, headers, time-outs and retries.
+    #[must_use]
+    pub fn cluster(mut self, cluster: Arc<dyn Cluster>) -> Self {
+        self.cluster = Place::Given(cluster);
+        self
+    }
+
+    /// What the names of all indices begin with. Default: `saved-objects`.
+    #[must_use]
+    pub fn prefix(mut self, prefix: Prefix) -> Self {
+        self.prefix = prefix;
+        self
+    }
+
+    /// The keys. Without them, whatever must encrypt or decrypt fails.
+    #[must_use]
+    pub fn key_ring(mut self, key_ring: KeyRing) -> Self {
+        self.key_ring = Some(key_ring);
+        self
+    }
+
+    /// The time and randomness to use. Default: the system's.
+    #[must_use]
+    pub fn environment(mut self, environment: Environment) -> Self {
+        self.environment = environment;
+        self
+    }
+
+    /// How long the start may take. Default: 30 minutes.
+    #[must_use]
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Makes the store, after what `start` says was done.
+    ///
+    /// # Errors
+    /// [`Unavailable`](ErrorKind::Unavailable) if the cluster cannot be reached or the deadline passed,
+    /// [`Incompatible`](ErrorKind::Incompatible) if the migration is blocked, naming what must be put right,
+    /// [`Corrupt`](ErrorKind::Corrupt) if documents could not be converted.
+    pub async fn start(self, start: Start) -> Result<SavedObjects> {
+        let cluster = match self.cluster {
+            Place::Url(url) => Arc::new(Elastic::builder(&url).environment(self.environment.clone()).build()?),
+            Place::Given(cluster) => cluster,
+        };
+        let registry = Arc::new(self.registry);
+        let encryption = EncryptionService::new(self.key_ring, self.environment.clone());
+        let report = match start {
+            Start::Skip => None,
+            Start::Migrate => {
+                let migrator = Migrator::new(
+                    cluster.clone(),
+                    registry.clone(),
+                    self.prefix.clone(),
+                    encryption.clone(),
+                    self.environment.clone(),
+                );
+                Some(Arc::new(migrate(&migrator, &self.environment, self.deadline).await?))
+            }
+        };
+        let repository = Repository::new(cluster, registry, self.prefix, encryption, self.environment);
+        Ok(SavedObjects { repository, report })
+    }
+}
+
+async fn migrate(migrator: &Migrator, environment: &Environment, deadline: Duration) -> Result<Report> {
+    let report = match select(pin!(migrator.migrate()), environment.clock().sleep(deadline)).await {
+        Either::Left((report, _)) => report,
+        Either::Right(((), _)) => {
+            return Err(Error::new(
+                ErrorKind::Unavailable,
+                format!("the migration was not done after {} s", deadline.as_secs()),
+            )
+            .with_cure("start again: it goes on where it stopped; or give the start a longer deadline"));
+        }
+    };
+    match (&report.error, report.outcome) {
+        (Some(error), _) => Err(error.into()),
+        (None, Outcome::Blocked) => Err(blocked(&report)),
+        (None, _) => Ok(report),
+    }
+}
+
+fn blocked(report: &Report) -> Error {
+    let list = |words: fn(&crate::migrate::Blocker) -> &str| {
+        report.blockers.iter().map(words).collect::<Vec<_>>().join("; ")
+    };
+    Error::new(ErrorKind::Incompatible, format!("the migration is blocked: {}", list(|blocker| &blocker.what)))
+        .with_cure(list(|blocker| &blocker.cure))
+}
