@@ -277,3 +277,46 @@ fn other_settings(state: &State, differences: &[String]) -> Error {
     Error::new(ErrorKind::Conflict, message)
         .with_cure("stop it with `saved-objects dev down`, or ask for the same settings")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::environment::SystemClock;
+
+    const QUIET: bool = true;
+
+    #[tokio::test]
+    async fn where_nothing_was_started_nothing_runs_and_nothing_is_left() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let dir = folder.path().join("elasticsearch");
+        let clock = SystemClock::start();
+        let server = DevServer::new(&dir, &clock, Output::new(QUIET)).expect("a path");
+        let nothing = Status { running: false, url: None, version: None, nodes: Vec::new(), dir: dir.clone() };
+        assert_eq!(server.status().await.expect("a status"), nothing);
+        assert_eq!(server.down(true).await.expect("stopped"), nothing);
+        assert!(!dir.exists());
+    }
+
+    #[tokio::test]
+    async fn a_damaged_state_is_told_and_cleared_by_down() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let clock = SystemClock::start();
+        let server = DevServer::new(folder.path(), &clock, Output::new(QUIET)).expect("a path");
+        std::fs::write(folder.path().join("state.json"), "garbage").expect("written");
+        assert_eq!(server.status().await.expect_err("damaged").kind(), ErrorKind::Corrupt);
+        assert_eq!(server.usable_state(), None);
+        assert!(!server.down(false).await.expect("cleared").running);
+        assert!(server.status().await.expect("a status").nodes.is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_owner_that_does_not_run_is_refused_before_anything_is_done() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let dir = folder.path().join("elasticsearch");
+        let clock = SystemClock::start();
+        let server = DevServer::new(&dir, &clock, Output::new(QUIET)).expect("a path");
+        let options = UpOptions { owner_pid: Some(u32::MAX), ..UpOptions::default() };
+        assert_eq!(server.up(&options).await.expect_err("no such process").kind(), ErrorKind::Invalid);
+        assert!(!dir.exists());
+    }
+}
