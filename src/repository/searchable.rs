@@ -99,7 +99,7 @@ fn is_usable(field: &Value, purpose: Use) -> bool {
         return false;
     }
     match purpose {
-        Use::Exists => !matches!(kind, "binary" | "nested") && !(is_off("index") && is_off("doc_values")),
+        Use::Exists => !(matches!(kind, "binary" | "nested") || is_off("index") && is_off("doc_values")),
         Use::Compare => COMPARABLE.contains(&kind) && !is_off("index"),
         Use::Sort => COMPARABLE.contains(&kind) && !is_off("doc_values"),
     }
