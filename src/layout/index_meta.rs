@@ -16,6 +16,29 @@ pub struct IndexMeta {
     /// By type.
     #[serde(default)]
     pub types: BTreeMap<String, TypeMeta>,
+    /// The highest generation that the group ever had, so that no number, and with it no version token, is used twice.
+    #[serde(default)]
+    pub highest_generation: u32,
+    /// What the index was copied from; none for one that was created.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy: Option<CopyRecord>,
+}
+
+/// What an index was copied from, and up to where: a copy that is found half-made is gone on with only if this is still
+/// true of the source (design decision 9).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopyRecord {
+    /// The source's name.
+    pub source: String,
+    /// The source's unique id.
+    pub source_uuid: String,
+    /// The highest sequence number of the source under its write block.
+    pub source_max_seq_no: i64,
+    /// What the copy was made to: [`TypeMeta::digest`] of all its types.
+    pub digest: String,
+    /// The highest sequence number of the copy when it became the current generation; none before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_seq_no: Option<i64>,
 }
 
 /// What an index's `_meta` says of one type.
@@ -75,6 +98,14 @@ impl IndexMeta {
                 ours.sets.entry(*version).or_insert_with(|| sets.clone());
             }
         }
+        self.highest_generation = self.highest_generation.max(other.highest_generation);
+        self.copy = match (self.copy.take(), &other.copy) {
+            (Some(mut ours), Some(theirs)) if ours.max_seq_no.is_none() => {
+                ours.max_seq_no = theirs.max_seq_no;
+                Some(ours)
+            }
+            (ours, theirs) => ours.or_else(|| theirs.clone()),
+        };
         self
     }
 }
@@ -86,7 +117,7 @@ mod tests {
     fn meta(mapping_version: u32, document_version: u32, digest: &str) -> IndexMeta {
         let type_meta =
             TypeMeta { mapping_version, document_version, digest: digest.to_owned(), ..TypeMeta::default() };
-        IndexMeta { types: [("note".to_owned(), type_meta)].into() }
+        IndexMeta { types: [("note".to_owned(), type_meta)].into(), ..IndexMeta::default() }
     }
 
     #[test]

@@ -4,5 +4,5 @@
 mod index_meta;
 mod names;
 
-pub use index_meta::{IndexMeta, TypeMeta};
+pub use index_meta::{CopyRecord, IndexMeta, TypeMeta};
 pub use names::{IndexNames, Prefix};

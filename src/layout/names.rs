@@ -74,6 +74,16 @@ impl IndexNames {
         format!("{}-{generation:06}-write", self.alias)
     }
 
+    /// The index that a copy to the definitions of `digest` is filled in before it becomes a generation.
+    pub fn fill(&self, digest: &str) -> String {
+        format!("{}-fill-{digest}", self.alias)
+    }
+
+    /// The alias that writes to a fill go through.
+    pub fn fill_alias(&self, digest: &str) -> String {
+        format!("{}-fill-{digest}-write", self.alias)
+    }
+
     /// The generation of the index `index`; none if it is not one of this group's.
     pub fn generation(&self, index: &str) -> Option<u32> {
         let digits = index.strip_prefix(&self.alias)?.strip_prefix('-')?;
