@@ -32,7 +32,8 @@ pub struct BulkOperation {
     pub action: BulkAction,
 }
 
-/// What a bulk does to one document. Every action is conditional: repeating it can never overwrite somebody's work.
+/// What a bulk does to one document. All but [`Put`](Self::Put) are conditional: repeating them can never overwrite somebody's
+/// work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BulkAction {
     /// Writes the document if no document has the id.
@@ -47,6 +48,11 @@ pub enum BulkAction {
         /// The sequence number of the document read.
         read: SequenceNumber,
     },
+    /// Writes the document whatever was there: for filling an index that nobody else writes anything else to.
+    Put {
+        /// The document's JSON.
+        source: Bytes,
+    },
     /// Deletes the document if it still is the one read.
     Delete {
         /// The sequence number of the document read.
@@ -58,7 +64,7 @@ impl BulkAction {
     /// The document that is sent, if one is.
     pub fn source(&self) -> Option<&Bytes> {
         match self {
-            Self::Create { source } | Self::Replace { source, .. } => Some(source),
+            Self::Create { source } | Self::Replace { source, .. } | Self::Put { source } => Some(source),
             Self::Delete { .. } => None,
         }
     }

@@ -24,6 +24,8 @@ pub enum ClusterErrorKind {
     MappingRefused,
     /// The index has a write block.
     WriteBlocked,
+    /// The index that was to be cloned takes writes.
+    NotWriteBlocked,
     /// The cluster has as many shards as its limit allows.
     ShardLimit,
     /// The request or its answer is larger than the server takes.
@@ -96,6 +98,7 @@ impl ClusterError {
             ClusterErrorKind::WriteBlocked => {
                 "find out who set the write block; lift it with the setting index.blocks.write=false if it was left behind"
             }
+            ClusterErrorKind::NotWriteBlocked => "find out who lifted the write block, and start the migration again",
             ClusterErrorKind::ShardLimit => "raise cluster.max_shards_per_node or delete indices that nobody needs",
             ClusterErrorKind::TooLarge => "send less at once, or raise http.max_content_length",
             ClusterErrorKind::PointInTimeMissing => "start the reading again",
@@ -118,6 +121,7 @@ impl fmt::Display for ClusterError {
             ClusterErrorKind::AliasNotFound => "an alias is missing",
             ClusterErrorKind::MappingRefused => "the mapping was refused",
             ClusterErrorKind::WriteBlocked => "the index is write-blocked",
+            ClusterErrorKind::NotWriteBlocked => "an index to be cloned is not write-blocked",
             ClusterErrorKind::ShardLimit => "the cluster's shard limit is reached",
             ClusterErrorKind::TooLarge => "a request or its answer is too large",
             ClusterErrorKind::PointInTimeMissing => "a point in time is not open",
@@ -164,7 +168,7 @@ impl From<ClusterError> for Error {
             }
             ClusterErrorKind::OutcomeUnknown => ErrorKind::OutcomeUnknown,
             ClusterErrorKind::IndexNotFound | ClusterErrorKind::AliasNotFound => ErrorKind::NotFound,
-            ClusterErrorKind::IndexExists => ErrorKind::Conflict,
+            ClusterErrorKind::IndexExists | ClusterErrorKind::NotWriteBlocked => ErrorKind::Conflict,
             ClusterErrorKind::MappingRefused | ClusterErrorKind::TooLarge => ErrorKind::Invalid,
             ClusterErrorKind::WriteBlocked | ClusterErrorKind::Forbidden => ErrorKind::Forbidden,
             ClusterErrorKind::PointInTimeMissing => ErrorKind::Conflict,

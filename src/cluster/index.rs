@@ -33,6 +33,29 @@ pub struct CreateIndex {
     pub mapping: Value,
     /// Its aliases; all are hidden.
     pub aliases: Vec<String>,
+    /// What it is for.
+    pub purpose: IndexPurpose,
+}
+
+/// What an index is for, which decides its replicas and its refreshes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum IndexPurpose {
+    /// To be read and written: a replica as soon as there is a second node, a refresh every second.
+    #[default]
+    Serving,
+    /// To be filled and then cloned: no replica, no refresh unless one is asked for.
+    Filling,
+}
+
+/// A copy of a write-blocked index, made by the server: hidden, for [serving](IndexPurpose::Serving), and without the block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CloneIndex {
+    /// The index to be copied. It must have a write block.
+    pub source: String,
+    /// The new index. It has the source's mapping and documents, and starts with the source's sequence numbers.
+    pub target: String,
+    /// The new index's aliases; all are hidden. The source's are not taken over.
+    pub aliases: Vec<String>,
 }
 
 /// One step of an alias update; all steps happen together.

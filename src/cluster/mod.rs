@@ -21,7 +21,7 @@ use serde_json::Value;
 pub use bulk::{BulkAction, BulkOperation, BulkRequest, ItemError, ItemErrorKind, ItemOutcome, Refresh};
 pub use elastic::Elastic;
 pub use error::{ClusterError, ClusterErrorKind};
-pub use index::{AliasAction, AliasState, CreateIndex, Health, IndexState, TypeCount};
+pub use index::{AliasAction, AliasState, CloneIndex, CreateIndex, Health, IndexPurpose, IndexState, TypeCount};
 pub use search::{Direction, Hit, Page, PointInTime, Query, Search, SearchIn, SequenceNumber, Slice, Sort};
 
 /// A `Result` whose error is [`ClusterError`].
@@ -50,7 +50,7 @@ pub trait Cluster: Send + Sync + fmt::Debug {
     async fn version(&self) -> ClusterResult<String>;
 
     /// The indices behind `names` (indices or aliases) by index name, with mapping, settings and aliases; names that do
-    /// not exist are left out. One request. Source: get index API.
+    /// not exist are left out. A name may end in `*`, which finds hidden ones too. One request. Source: get index API.
     async fn indices(&self, names: &[&str]) -> ClusterResult<BTreeMap<String, IndexState>>;
 
     /// Creates an index with its mapping, settings and aliases, and waits for its primaries. An index that is already
@@ -76,6 +76,36 @@ pub trait Cluster: Send + Sync + fmt::Debug {
     /// [`AliasNotFound`](ClusterErrorKind::AliasNotFound) if one that must exist does not,
     /// [`IndexNotFound`](ClusterErrorKind::IndexNotFound).
     async fn update_aliases(&self, actions: &[AliasAction]) -> ClusterResult<()>;
+
+    /// Gives an index a write block, and waits until the writes under way have ended: no document changes after this. A block
+    /// that is there already is no error.
+    ///
+    /// # Errors
+    /// [`IndexNotFound`](ClusterErrorKind::IndexNotFound).
+    async fn add_write_block(&self, index: &str) -> ClusterResult<()>;
+
+    /// Takes an index's write block away; none that is there is no error.
+    ///
+    /// # Errors
+    /// [`IndexNotFound`](ClusterErrorKind::IndexNotFound).
+    async fn remove_write_block(&self, index: &str) -> ClusterResult<()>;
+
+    /// Clones an index and waits for the clone's primaries. A target that is already there with the `_meta` of the source
+    /// counts as cloned: a lost answer is settled that way.
+    ///
+    /// # Errors
+    /// [`NotWriteBlocked`](ClusterErrorKind::NotWriteBlocked) if the source takes writes,
+    /// [`IndexNotFound`](ClusterErrorKind::IndexNotFound), [`IndexExists`](ClusterErrorKind::IndexExists) if another index has
+    /// the target's name, [`ShardLimit`](ClusterErrorKind::ShardLimit).
+    async fn clone_index(&self, request: &CloneIndex) -> ClusterResult<()>;
+
+    /// How many writes an index has taken, deletes included: the sum over its shards of one more than the highest sequence
+    /// number. It never shrinks; if it is the same as before, no document has changed. Source: index stats API.
+    ///
+    /// # Errors
+    /// [`IndexNotFound`](ClusterErrorKind::IndexNotFound), [`Unavailable`](ClusterErrorKind::Unavailable) if a primary shard
+    /// is missing.
+    async fn write_count(&self, index: &str) -> ClusterResult<u64>;
 
     /// Waits up to `timeout` until the index is at least `wanted`, and gives the health it then has.
     async fn wait_for_health(&self, index: &str, wanted: Health, timeout: Duration) -> ClusterResult<Health>;

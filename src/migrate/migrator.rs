@@ -13,7 +13,7 @@ use super::{
     Brought, DocumentCounts, Ended, GroupMetadata, GroupPlan, IndexReport, Outcome, Plan, Progress, Report,
     ReportedError, State, Way, plan,
 };
-use crate::cluster::{Cluster, CreateIndex, Health};
+use crate::cluster::{Cluster, CreateIndex, Health, IndexPurpose};
 use crate::conversion::Conversion;
 use crate::encryption::EncryptionService;
 use crate::environment::Environment;
@@ -197,7 +197,9 @@ impl Migrator {
         let mut mapping = group.mapping.clone();
         mapping["_meta"] = group.meta_after().into_meta(None);
         let aliases = vec![group.names.alias().to_owned(), group.names.write_alias(group.generation)];
-        self.cluster.create_index(&CreateIndex { name: group.index.clone(), mapping, aliases }).await?;
+        self.cluster
+            .create_index(&CreateIndex { name: group.index.clone(), mapping, aliases, purpose: IndexPurpose::Serving })
+            .await?;
         let health = self.cluster.wait_for_health(&group.index, Health::Yellow, INDEX_TIMEOUT).await?;
         if health == Health::Red {
             return Err(Error::new(

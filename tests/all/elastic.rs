@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use libtest_mimic::Trial;
 use saved_objects::cluster::{
-    AliasAction, BulkAction, BulkOperation, BulkRequest, Cluster, ClusterErrorKind, CreateIndex, Elastic,
-    ItemErrorKind, ItemOutcome, Refresh, SequenceNumber,
+    AliasAction, BulkAction, BulkOperation, BulkRequest, CloneIndex, Cluster, ClusterErrorKind, CreateIndex, Elastic,
+    IndexPurpose, ItemErrorKind, ItemOutcome, Refresh, SequenceNumber,
 };
 use saved_objects::environment::{Environment, SystemRng};
 use saved_objects::{Error, ErrorKind};
@@ -29,6 +29,7 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         a_bulk_whose_request_was_lost_is_repeated,
         a_change_by_others_after_a_lost_answer_leaves_the_outcome_unknown,
         lost_answers_of_index_changes_are_settled,
+        a_copy_whose_answers_were_lost_is_settled,
         every_item_of_a_bulk_is_answered,
         a_missing_alias_creates_no_index,
     )
@@ -44,7 +45,7 @@ async fn create(cluster: &dyn Cluster, context: &Context) -> String {
     let name = format!("{}-index", context.prefix);
     let alias = format!("{name}-write");
     let mapping = json!({"dynamic": "strict", "properties": {"n": {"type": "long"}}});
-    let request = CreateIndex { name, mapping, aliases: vec![alias.clone()] };
+    let request = CreateIndex { name, mapping, aliases: vec![alias.clone()], purpose: IndexPurpose::Serving };
     cluster.create_index(&request).await.expect("the index is created");
     alias
 }
@@ -188,9 +189,40 @@ async fn lost_answers_of_index_changes_are_settled(context: Context) {
     let aliases = cluster.indices(&[&index]).await.expect("answered").remove(&index).expect("there").aliases;
     assert_eq!(aliases.into_keys().collect::<Vec<_>>(), [format!("{alias}-2")]);
 
-    let other = CreateIndex { name: index, mapping: json!({"_meta": {"other": 1}}), aliases: vec![] };
+    let other = CreateIndex {
+        name: index,
+        mapping: json!({"_meta": {"other": 1}}),
+        aliases: vec![],
+        purpose: IndexPurpose::Serving,
+    };
     let error = cluster.create_index(&other).await.expect_err("another index has the name");
     assert_eq!(error.kind, ClusterErrorKind::IndexExists);
+}
+
+async fn a_copy_whose_answers_were_lost_is_settled(context: Context) {
+    let proxy = Proxy::start(&context.url, |seen, before| {
+        let is_lost = ["_block", "_clone", "_settings", "_bulk"].iter().any(|api| seen.path.contains(api));
+        if is_lost && before == 0 { Fault::LoseAnswer } else { Fault::None }
+    })
+    .await;
+    let (_, cluster) = impatient(proxy.url());
+    let alias = create(&cluster, &context).await;
+    let put = |n| operation("1", BulkAction::Put { source: source(n) });
+    for n in [1, 2] {
+        write(&cluster, &alias, &[put(n)]).await[0].clone().expect("a lost answer is read back, a document replaced");
+    }
+    let (index, target) = (format!("{}-index", context.prefix), format!("{}-clone", context.prefix));
+    let clone = CloneIndex { source: index.clone(), target: target.clone(), aliases: vec![format!("{target}-write")] };
+    let error = cluster.clone_index(&clone).await.expect_err("the source takes writes");
+    assert_eq!(error.kind, ClusterErrorKind::NotWriteBlocked);
+    cluster.add_write_block(&index).await.expect("blocked");
+    cluster.clone_index(&clone).await.expect("the second attempt finds the clone");
+    assert_eq!(cluster.write_count(&target).await.expect("counted"), 2);
+    let refused = write(&cluster, &alias, &[put(3)]).await;
+    assert_eq!(refused[0].as_ref().expect_err("blocked").kind, ItemErrorKind::WriteBlocked);
+    cluster.remove_write_block(&index).await.expect("unblocked");
+    write(&cluster, &alias, &[put(3)]).await[0].clone().expect("the block is gone");
+    write(&cluster, &format!("{target}-write"), &[put(4)]).await[0].clone().expect("the clone has no block");
 }
 
 async fn every_item_of_a_bulk_is_answered(context: Context) {

@@ -54,6 +54,9 @@ impl ErrorAnswer {
             (_, "search_context_missing_exception") => ClusterErrorKind::PointInTimeMissing,
             (_, "search_phase_execution_exception") if status == 404 => ClusterErrorKind::PointInTimeMissing,
             (_, "cluster_block_exception") if is_write_block(reason) => ClusterErrorKind::WriteBlocked,
+            (_, "illegal_state_exception") if reason.contains("must be read-only to resize index") => {
+                ClusterErrorKind::NotWriteBlocked
+            }
             (_, "validation_exception") if is_shard_limit(reason) => ClusterErrorKind::ShardLimit,
             (400, "strict_dynamic_mapping_exception" | "mapper_parsing_exception" | "document_parsing_exception") => {
                 ClusterErrorKind::MappingRefused
@@ -248,6 +251,12 @@ mod tests {
                 json!({"error": {"type": "validation_exception", "reason": "Validation Failed: 1: this action would add [2] \
                 shards, but this cluster currently has [1000]/[1000] maximum normal shards open;"}}),
                 Kind::ShardLimit,
+            ),
+            (
+                500,
+                json!({"error": {"type": "illegal_state_exception",
+                "reason": "index x must be read-only to resize index. use \"index.blocks.write=true\""}}),
+                Kind::NotWriteBlocked,
             ),
             (413, json!({}), Kind::TooLarge),
             (400, json!({"error": "odd"}), Kind::Rejected),

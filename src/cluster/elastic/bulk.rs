@@ -202,12 +202,11 @@ fn settled(action: &BulkAction, stored: Option<&VersionedHit>) -> State {
     let done = |sequence: SequenceNumber| State::Ended(Ok(sequence));
     let still_to_be_done = State::Open { maybe_done: true };
     match (action, stored) {
-        (BulkAction::Create { .. }, None) => still_to_be_done,
-        (BulkAction::Create { source } | BulkAction::Replace { source, .. }, Some(stored))
-            if is_same_document(source, stored.hit.source.get().as_bytes()) =>
-        {
-            done(stored.hit.sequence)
-        }
+        (BulkAction::Create { .. } | BulkAction::Put { .. }, None) => still_to_be_done,
+        (
+            BulkAction::Create { source } | BulkAction::Replace { source, .. } | BulkAction::Put { source },
+            Some(stored),
+        ) if is_same_document(source, stored.hit.source.get().as_bytes()) => done(stored.hit.sequence),
         // It is still the document's first write, and not ours.
         (BulkAction::Create { .. }, Some(stored)) if stored.version == Some(1) => State::Ended(Err(ItemError {
             kind: ItemErrorKind::Conflict,
@@ -218,6 +217,7 @@ fn settled(action: &BulkAction, stored: Option<&VersionedHit>) -> State {
         {
             still_to_be_done
         }
+        (BulkAction::Put { .. }, Some(_)) => still_to_be_done,
         (BulkAction::Delete { read }, None) => done(*read),
         _ => State::Ended(Err(unknown("the answer was lost, and the document was changed since"))),
     }
@@ -235,6 +235,7 @@ fn body<'a>(operations: impl Iterator<Item = &'a BulkOperation> + Clone, path: &
         let (name, condition) = match &operation.action {
             BulkAction::Create { .. } => ("create", None),
             BulkAction::Replace { read, .. } => ("index", Some(read)),
+            BulkAction::Put { .. } => ("index", None),
             BulkAction::Delete { read } => ("delete", Some(read)),
         };
         let id = Value::from(operation.id.as_str()).to_string();

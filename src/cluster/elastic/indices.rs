@@ -6,11 +6,12 @@ use serde_json::{Map, Value, json};
 
 use super::connection::{Connection, Repeat, Request, Verb};
 use crate::cluster::{
-    AliasAction, AliasState, ClusterError, ClusterErrorKind, ClusterResult, CreateIndex, Health, IndexState,
+    AliasAction, AliasState, ClusterError, ClusterErrorKind, ClusterResult, CreateIndex, Health, IndexPurpose,
+    IndexState,
 };
 
 /// How long the server may take to publish a change of indices or aliases, and we wait a little longer for its answer.
-const PUBLISH_TIMEOUT: Duration = Duration::from_secs(60);
+pub(super) const PUBLISH_TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(super) async fn version(connection: &Connection) -> ClusterResult<String> {
     #[derive(Deserialize)]
@@ -65,7 +66,11 @@ struct BlocksAnswer {
 }
 
 pub(super) async fn indices(connection: &Connection, names: &[&str]) -> ClusterResult<BTreeMap<String, IndexState>> {
-    let request = Request::read(Verb::Get, names.join(",")).query("ignore_unavailable", "true");
+    if names.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let request =
+        Request::read(Verb::Get, names.join(",")).query("ignore_unavailable", "true").query("expand_wildcards", "all");
     let found: BTreeMap<String, IndexAnswer> = connection.send(&request).await?.parse()?;
     let state = |answer: IndexAnswer| IndexState {
         uuid: answer.settings.index.uuid,
@@ -81,19 +86,13 @@ pub(super) async fn indices(connection: &Connection, names: &[&str]) -> ClusterR
 }
 
 pub(super) async fn create_index(connection: &Connection, create: &CreateIndex) -> ClusterResult<()> {
-    let aliases: Map<String, Value> =
-        create.aliases.iter().map(|alias| (alias.clone(), json!({ "is_hidden": true }))).collect();
+    let mut settings = purpose_settings(create.purpose);
+    settings["number_of_shards"] = 1.into();
+    settings["mapping"] = json!({ "total_fields": { "limit": 1500 } });
     let body = json!({
         "mappings": create.mapping,
-        "aliases": aliases,
-        "settings": { "index": {
-            "hidden": true,
-            "number_of_shards": 1,
-            "auto_expand_replicas": "0-1",
-            // Said explicitly, so that no index template changes it.
-            "refresh_interval": "1s",
-            "mapping": { "total_fields": { "limit": 1500 } },
-        } },
+        "aliases": hidden_aliases(&create.aliases),
+        "settings": { "index": settings },
     });
     let request = publishing(Verb::Put, &create.name).query("wait_for_active_shards", "1").json(&body);
     match connection.send(&request).await {
@@ -107,6 +106,20 @@ pub(super) async fn create_index(connection: &Connection, create: &CreateIndex) 
         }
         Err(error) => Err(error),
     }
+}
+
+/// All said explicitly, so that neither an index template nor the source of a clone decides.
+pub(super) fn purpose_settings(purpose: IndexPurpose) -> Value {
+    match purpose {
+        IndexPurpose::Serving => json!({ "hidden": true, "auto_expand_replicas": "0-1", "refresh_interval": "1s" }),
+        IndexPurpose::Filling => {
+            json!({ "hidden": true, "auto_expand_replicas": false, "number_of_replicas": 0, "refresh_interval": "-1" })
+        }
+    }
+}
+
+pub(super) fn hidden_aliases(names: &[String]) -> Map<String, Value> {
+    names.iter().map(|alias| (alias.clone(), json!({ "is_hidden": true }))).collect()
 }
 
 pub(super) async fn put_mapping(connection: &Connection, index: &str, mapping: &Value) -> ClusterResult<()> {
@@ -195,7 +208,7 @@ pub(super) async fn refresh(connection: &Connection, index: &str) -> ClusterResu
 }
 
 /// A change of the cluster's state; doing it twice is the same as once, or is settled here.
-fn publishing<'a>(method: Verb, path: impl Into<String>) -> Request<'a> {
+pub(super) fn publishing<'a>(method: Verb, path: impl Into<String>) -> Request<'a> {
     Request::write(method, path, Repeat::Always)
         .query("timeout", format!("{}s", PUBLISH_TIMEOUT.as_secs()))
         .query("master_timeout", format!("{}s", PUBLISH_TIMEOUT.as_secs()))

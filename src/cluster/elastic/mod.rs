@@ -4,6 +4,7 @@
 mod answers;
 mod bulk;
 mod connection;
+mod copying;
 mod documents;
 mod indices;
 mod retry;
@@ -16,8 +17,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use super::{
-    AliasAction, BulkRequest, Cluster, ClusterResult, CreateIndex, Health, Hit, IndexState, ItemOutcome, Page,
-    PointInTime, RequestCounts, Search, TypeCount,
+    AliasAction, BulkRequest, CloneIndex, Cluster, ClusterResult, CreateIndex, Health, Hit, IndexState, ItemOutcome,
+    Page, PointInTime, RequestCounts, Search, TypeCount,
 };
 use crate::environment::Environment;
 use crate::{Error, Result};
@@ -144,6 +145,22 @@ impl Cluster for Elastic {
 
     async fn update_aliases(&self, actions: &[AliasAction]) -> ClusterResult<()> {
         indices::update_aliases(&self.connection, actions).await
+    }
+
+    async fn add_write_block(&self, index: &str) -> ClusterResult<()> {
+        copying::add_write_block(&self.connection, index).await
+    }
+
+    async fn remove_write_block(&self, index: &str) -> ClusterResult<()> {
+        copying::remove_write_block(&self.connection, index).await
+    }
+
+    async fn clone_index(&self, request: &CloneIndex) -> ClusterResult<()> {
+        copying::clone_index(&self.connection, request).await
+    }
+
+    async fn write_count(&self, index: &str) -> ClusterResult<u64> {
+        copying::write_count(&self.connection, index).await
     }
 
     async fn wait_for_health(&self, index: &str, wanted: Health, timeout: Duration) -> ClusterResult<Health> {
