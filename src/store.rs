@@ -178,9 +178,8 @@ async fn migrate(migrator: &Migrator, environment: &Environment, deadline: Durat
 }
 
 fn blocked(report: &Report) -> Error {
-    let list = |words: fn(&crate::migrate::Blocker) -> &str| {
-        report.blockers.iter().map(words).collect::<Vec<_>>().join("; ")
-    };
+    let list =
+        |words: fn(&crate::migrate::Blocker) -> &str| report.blockers.iter().map(words).collect::<Vec<_>>().join("; ");
     Error::new(ErrorKind::Incompatible, format!("the migration is blocked: {}", list(|blocker| &blocker.what)))
         .with_cure(list(|blocker| &blocker.cure))
 }

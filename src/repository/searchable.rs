@@ -99,6 +99,8 @@ fn is_usable(field: &Value, purpose: Use) -> bool {
         return false;
     }
     match purpose {
+        // An object exists where one of its mapped fields does.
+        Use::Exists if kind == "object" => field.get("properties").is_some(),
         Use::Exists => !matches!(kind, "binary" | "nested") && !(is_off("index") && is_off("doc_values")),
         Use::Compare => COMPARABLE.contains(&kind) && !is_off("index"),
         Use::Sort => COMPARABLE.contains(&kind) && !is_off("doc_values"),
@@ -123,5 +125,69 @@ fn collect(field: &Value, parent: &str, purpose: Use, paths: &mut Vec<String>) {
         if is_usable(field, purpose) {
             paths.push(path);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::registry::testing::{note, read, version};
+
+    fn definition() -> TypeDefinition {
+        let mapping = json!({ "dynamic": false, "properties": {
+            "title": { "type": "text", "fields": { "raw": { "type": "keyword" } } },
+            "state": { "type": "keyword", "index": false },
+            "size": { "type": "long", "doc_values": false },
+            "labels": { "type": "flattened" },
+            "owner": { "properties": { "name": { "type": "keyword" } } },
+            "steps": { "type": "nested", "properties": { "name": { "type": "keyword" } } },
+        }});
+        let names = ["title", "body", "state", "size", "labels", "owner", "steps"];
+        let create = crate::registry::testing::create(&names);
+        read(&note(json!({ "mapping": mapping })), &[version(json!({ "create": create }))]).expect("fine")
+    }
+
+    #[test]
+    fn only_what_the_server_can_search_is_let_pass() {
+        use Use::{Compare, Exists, Sort};
+        let table = [
+            ("title", Compare, false),
+            ("title", Exists, true),
+            ("title", Sort, false),
+            ("title.raw", Compare, true),
+            ("title.raw", Sort, true),
+            ("title.other", Compare, false),
+            ("state", Compare, false),
+            ("state", Sort, true),
+            ("size", Compare, true),
+            ("size", Sort, false),
+            ("labels.any.key", Compare, true),
+            ("owner", Compare, false),
+            ("owner", Exists, true),
+            ("owner.name", Compare, true),
+            ("owner.age", Exists, false),
+            ("steps.name", Compare, false),
+            ("body", Exists, false),
+            ("", Compare, false),
+            ("title.", Compare, false),
+        ];
+        for (path, purpose, expected) in table {
+            assert_eq!(check(&definition(), path, purpose).is_ok(), expected, "{path} {purpose:?}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_names_what_can_be_used() {
+        let error = check(&definition(), "state", Use::Compare).expect_err("not indexed");
+        assert_eq!(
+            error.cure(),
+            Some(
+                "use one of labels, owner.name, size, title.raw, or add it to the type's mapping with a new model version"
+            )
+        );
+        assert!(check(&definition(), "body", Use::Exists).expect_err("encrypted").message().contains("encrypted"));
+        assert!(check(&definition(), "steps.name", Use::Sort).expect_err("nested").message().contains("nested"));
     }
 }
