@@ -89,9 +89,9 @@ impl<T: Object> Objects<T> {
     ///
     /// # Errors
     /// [`Invalid`](crate::ErrorKind::Invalid) if the repository does not reach the type.
-    pub fn over(repository: &Repository) -> Result<Self> {
+    pub fn new(repository: Repository) -> Result<Self> {
         repository.check_type(T::TYPE)?;
-        Ok(Self { repository: repository.clone(), namespace: Namespace::DEFAULT, object: PhantomData })
+        Ok(Self { repository, namespace: Namespace::DEFAULT, object: PhantomData })
     }
 
     /// The client of `T` in another namespace.

@@ -92,18 +92,15 @@ fn kind(field: &Value) -> &str {
     field.get("type").and_then(Value::as_str).unwrap_or("object")
 }
 
+/// Whether a field of the mapping can be used so. That it is indexed is a rule of definitions.
 fn is_usable(field: &Value, purpose: Use) -> bool {
-    let is_off = |keyword: &str| field.get(keyword) == Some(&Value::Bool(false));
     let kind = kind(field);
-    if is_off("enabled") {
-        return false;
-    }
     match purpose {
         // An object exists where one of its mapped fields does.
         Use::Exists if kind == "object" => field.get("properties").is_some(),
-        Use::Exists => !matches!(kind, "binary" | "nested") && !(is_off("index") && is_off("doc_values")),
-        Use::Compare => COMPARABLE.contains(&kind) && !is_off("index"),
-        Use::Sort => COMPARABLE.contains(&kind) && !is_off("doc_values"),
+        Use::Exists => !matches!(kind, "binary" | "nested"),
+        Use::Compare => COMPARABLE.contains(&kind),
+        Use::Sort => COMPARABLE.contains(&kind) && field.get("doc_values") != Some(&Value::Bool(false)),
     }
 }
 
@@ -138,13 +135,12 @@ mod tests {
     fn definition() -> TypeDefinition {
         let mapping = json!({ "dynamic": false, "properties": {
             "title": { "type": "text", "fields": { "raw": { "type": "keyword" } } },
-            "state": { "type": "keyword", "index": false },
             "size": { "type": "long", "doc_values": false },
             "labels": { "type": "flattened" },
             "owner": { "properties": { "name": { "type": "keyword" } } },
             "steps": { "type": "nested", "properties": { "name": { "type": "keyword" } } },
         }});
-        let names = ["title", "body", "state", "size", "labels", "owner", "steps"];
+        let names = ["title", "body", "size", "labels", "owner", "steps"];
         let create = crate::registry::testing::create(&names);
         read(&note(json!({ "mapping": mapping })), &[version(json!({ "create": create }))]).expect("fine")
     }
@@ -159,8 +155,6 @@ mod tests {
             ("title.raw", Compare, true),
             ("title.raw", Sort, true),
             ("title.other", Compare, false),
-            ("state", Compare, false),
-            ("state", Sort, true),
             ("size", Compare, true),
             ("size", Sort, false),
             ("labels.any.key", Compare, true),
@@ -180,7 +174,7 @@ mod tests {
 
     #[test]
     fn a_refusal_names_what_can_be_used() {
-        let error = check(&definition(), "state", Use::Compare).expect_err("not indexed");
+        let error = check(&definition(), "title", Use::Compare).expect_err("compared by word");
         assert_eq!(
             error.cure(),
             Some(
