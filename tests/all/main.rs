@@ -9,6 +9,7 @@ mod context;
 mod elastic;
 mod migration;
 mod proxy;
+mod repository;
 mod server;
 
 use std::process::ExitCode;
@@ -42,7 +43,10 @@ fn main() -> ExitCode {
 }
 
 fn trials(url: &str) -> Vec<Trial> {
-    [cli::trials(url), elastic::trials(url), migration::trials(url)].into_iter().flatten().collect()
+    [cli::trials(url), elastic::trials(url), migration::trials(url), repository::trials(url)]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// A trial for each named test function, called `<module>::<function>`.
