@@ -4,7 +4,7 @@ use crate::cli::exit::Exit;
 use crate::cli::output::Output;
 use crate::cli::{progress, report};
 use crate::environment::Environment;
-use crate::migrate::Outcome;
+use crate::migrate::{MigrateOptions, Outcome};
 
 /// Bring every index to the registered model versions
 #[derive(Debug, clap::Args)]
@@ -12,6 +12,9 @@ pub(super) struct Arguments {
     /// Only say what would be done
     #[arg(long)]
     plan: bool,
+    /// Delete the documents of types that are marked as removed
+    #[arg(long, conflicts_with = "plan")]
+    delete_removed: bool,
 }
 
 pub(super) async fn run(
@@ -24,7 +27,8 @@ pub(super) async fn run(
     let report = if arguments.plan {
         migrator.describe().await
     } else {
-        progress::watch(output, migrator.progress(), migrator.migrate()).await
+        let options = MigrateOptions { delete_removed: arguments.delete_removed };
+        progress::watch(output, migrator.progress(), migrator.migrate(options)).await
     };
     report::describe(&report, output);
     output.document(&report)?;

@@ -45,9 +45,10 @@ fn describe_index(index: &IndexReport, outcome: Outcome) -> String {
         (Outcome::Planned | Outcome::Blocked, way) => would(way).to_owned(),
         (_, Way::None) => "nothing to do".to_owned(),
         (_, Way::Create) => "created".to_owned(),
-        (_, Way::InPlace) => {
+        (_, way @ (Way::InPlace | Way::Copy)) => {
             let documents = index.documents;
-            let mut words = format!("{} documents converted in place", documents.written);
+            let how = if way == Way::Copy { "copied into a new generation" } else { "converted in place" };
+            let mut words = format!("{} documents {how}", documents.written);
             if index.docs_per_s > 0 {
                 words += &format!(", {} a second", index.docs_per_s);
             }
@@ -67,6 +68,7 @@ pub(super) fn would(way: Way) -> &'static str {
         Way::None => "do nothing",
         Way::Create => "create the index",
         Way::InPlace => "convert documents in place",
+        Way::Copy => "copy all documents into a new generation; older software cannot go on beside it",
     }
 }
 

@@ -75,6 +75,11 @@ pub enum AliasAction {
         /// The alias.
         alias: String,
     },
+    /// The index is deleted.
+    RemoveIndex {
+        /// The index.
+        index: String,
+    },
 }
 
 /// The health of an index.

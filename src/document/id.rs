@@ -1,6 +1,6 @@
 use std::fmt;
 
-use super::{Namespace, NamespaceKind};
+use super::{Corruption, Namespace, NamespaceKind};
 use crate::{Error, Result};
 
 /// The longest `_id` that Elasticsearch stores, in bytes of UTF-8.
@@ -69,6 +69,25 @@ impl RawId {
         };
         let id = rest.strip_prefix(type_name)?.strip_prefix(':')?;
         (!id.is_empty()).then_some(id)
+    }
+
+    /// As [`object_id`](Self::object_id), with an error that says which form the `_id` should have.
+    ///
+    /// # Errors
+    /// [`Corruption::WrongId`].
+    pub fn check_form<'a>(
+        raw_id: &'a str,
+        type_name: &str,
+        kind: NamespaceKind,
+        namespace: Option<&str>,
+    ) -> Result<&'a str, Corruption> {
+        Self::object_id(raw_id, type_name, kind, namespace).ok_or_else(|| {
+            let prefix = match namespace {
+                Some(name) if kind == NamespaceKind::Single => format!("{name}:"),
+                _ => String::new(),
+            };
+            Corruption::WrongId { expected: format!("{prefix}{type_name}:<id>") }
+        })
     }
 }
 

@@ -1,12 +1,14 @@
 //! What a stored object is: its id and namespaces, its version token, its references, and the form in which Elasticsearch
 //! holds it. Nothing here does I/O.
 
+mod header;
 mod id;
 mod namespace;
 mod reference;
 mod stored;
 mod version_token;
 
+pub use header::DocumentHeader;
 pub use id::{MAX_RAW_ID_BYTES, RawId, check_object_id};
 pub use namespace::{Namespace, NamespaceKind};
 pub use reference::Reference;

@@ -155,13 +155,7 @@ impl StoredDocument {
     /// # Errors
     /// [`Corruption::WrongId`] if the `_id` does not have the form that the type and the document's namespace demand.
     pub fn object_id<'a>(&self, raw_id: &'a str, kind: NamespaceKind) -> Result<&'a str, Corruption> {
-        RawId::object_id(raw_id, &self.type_name, kind, self.root.namespace.as_deref()).ok_or_else(|| {
-            let prefix = match &self.root.namespace {
-                Some(name) if kind == NamespaceKind::Single => format!("{name}:"),
-                _ => String::new(),
-            };
-            Corruption::WrongId { expected: format!("{prefix}{}:<id>", self.type_name) }
-        })
+        RawId::check_form(raw_id, &self.type_name, kind, self.root.namespace.as_deref())
     }
 }
 

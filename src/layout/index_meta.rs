@@ -32,13 +32,13 @@ pub struct CopyRecord {
     pub source: String,
     /// The source's unique id.
     pub source_uuid: String,
-    /// The highest sequence number of the source under its write block.
-    pub source_max_seq_no: i64,
+    /// How many writes the source had taken under its write block.
+    pub source_writes: u64,
     /// What the copy was made to: [`TypeMeta::digest`] of all its types.
     pub digest: String,
-    /// The highest sequence number of the copy when it became the current generation; none before.
+    /// How many writes the copy had taken when it became the current generation; none before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_seq_no: Option<i64>,
+    pub writes: Option<u64>,
 }
 
 /// What an index's `_meta` says of one type.
@@ -100,8 +100,8 @@ impl IndexMeta {
         }
         self.highest_generation = self.highest_generation.max(other.highest_generation);
         self.copy = match (self.copy.take(), &other.copy) {
-            (Some(mut ours), Some(theirs)) if ours.max_seq_no.is_none() => {
-                ours.max_seq_no = theirs.max_seq_no;
+            (Some(mut ours), Some(theirs)) if ours.writes.is_none() => {
+                ours.writes = theirs.writes;
                 Some(ours)
             }
             (ours, theirs) => ours.or_else(|| theirs.clone()),

@@ -1,4 +1,5 @@
-//! The pass over outdated documents: reading, transforming and writing overlap in bounded memory.
+//! The pass over documents: reading, transforming and writing overlap in bounded memory. It rewrites outdated ones where they
+//! are, or copies all of them into a fill.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -11,11 +12,12 @@ use super::progress::ProgressSender;
 use super::report::MAX_BAD_NAMED;
 use super::{BadDocument, DocumentCounts, Fate, GroupPlan};
 use crate::cluster::{
-    BulkAction, BulkOperation, BulkRequest, Cluster, Hit, ItemErrorKind, ItemOutcome, PointInTime, Refresh, Search,
-    SearchIn,
+    BulkAction, BulkOperation, BulkRequest, Cluster, Hit, ItemErrorKind, ItemOutcome, PointInTime, Query, Refresh,
+    Search, SearchIn,
 };
-use crate::conversion::{Conversion, Standing};
-use crate::document::StoredDocument;
+use crate::conversion::Conversion;
+use crate::document::{DocumentHeader, StoredDocument};
+use crate::model::VirtualVersion;
 use crate::{Error, ErrorKind, Result};
 
 /// Documents read at once. At 1 KB each a page is 1 MB; larger pages are hardly faster.
@@ -50,6 +52,18 @@ pub(super) struct Converter<'a> {
     pub(super) conversion: &'a Conversion,
     pub(super) plan: &'a GroupPlan,
     pub(super) progress: &'a ProgressSender,
+    /// The alias that is written through.
+    pub(super) write_alias: &'a str,
+    pub(super) target: Target,
+}
+
+/// Where converted documents go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Target {
+    /// Back to where they were read, unless somebody changed them meanwhile. Only outdated ones are read.
+    SameIndex,
+    /// Into a fill, which gets every document.
+    Fill,
 }
 
 impl Converter<'_> {
@@ -112,12 +126,13 @@ impl Converter<'_> {
     async fn convert_page(self, page: Vec<Hit>) -> Result<Pass> {
         let conversion = self.conversion.clone();
         let plan = self.plan.clone();
-        let mut converted = tokio::task::spawn_blocking(move || convert_page(&conversion, &plan, page))
-            .await
-            .map_err(|error| Error::new(ErrorKind::Internal, "converting documents was aborted").with_source(error))?;
+        let target = self.target;
+        let mut converted =
+            tokio::task::spawn_blocking(move || convert_page(&conversion, &plan, target, page)).await.map_err(
+                |error| Error::new(ErrorKind::Internal, "converting documents was aborted").with_source(error),
+            )?;
         let operations = std::mem::take(&mut converted.operations);
-        let alias = self.plan.names.write_alias(self.plan.generation);
-        let request = BulkRequest { alias: &alias, operations: &operations, refresh: Refresh::Later };
+        let request = BulkRequest { alias: self.write_alias, operations: &operations, refresh: Refresh::Later };
         let outcomes = if operations.is_empty() { Vec::new() } else { self.cluster.bulk(&request).await? };
         let mut pass = converted.pass;
         for (operation, outcome) in operations.iter().zip(outcomes) {
@@ -133,8 +148,13 @@ impl Converter<'_> {
             return Ok(());
         };
         match error.kind {
-            // Whoever changed or deleted it meanwhile has the last word; the next pass looks again.
-            ItemErrorKind::Conflict | ItemErrorKind::NotFound | ItemErrorKind::OutcomeUnknown => {
+            // In place, whoever changed or deleted it meanwhile has the last word, and the next pass looks again. In a fill the
+            // document is there already: another node, or an earlier start, filled it from the same source.
+            ItemErrorKind::Conflict | ItemErrorKind::NotFound => {
+                pass.counts.conflicts += 1;
+                Ok(())
+            }
+            ItemErrorKind::OutcomeUnknown if self.target == Target::SameIndex => {
                 pass.counts.conflicts += 1;
                 Ok(())
             }
@@ -145,9 +165,10 @@ impl Converter<'_> {
             }
             kind => {
                 let kind = match kind {
-                    ItemErrorKind::AliasMissing => ErrorKind::Conflict,
-                    ItemErrorKind::WriteBlocked => ErrorKind::Forbidden,
+                    // Another node is further on.
+                    ItemErrorKind::AliasMissing | ItemErrorKind::WriteBlocked => ErrorKind::Conflict,
                     ItemErrorKind::Unavailable => ErrorKind::Unavailable,
+                    ItemErrorKind::OutcomeUnknown => ErrorKind::OutcomeUnknown,
                     _ => ErrorKind::Internal,
                 };
                 let index = &self.plan.index;
@@ -165,16 +186,20 @@ struct ConvertedPage {
     pass: Pass,
 }
 
-fn convert_page(conversion: &Conversion, plan: &GroupPlan, page: Vec<Hit>) -> ConvertedPage {
+fn convert_page(conversion: &Conversion, plan: &GroupPlan, target: Target, page: Vec<Hit>) -> ConvertedPage {
     let mut converted = ConvertedPage { operations: Vec::with_capacity(page.len()), ..ConvertedPage::default() };
     for hit in page {
         converted.pass.counts.read += 1;
         match convert_document(conversion, plan, &hit) {
-            Ok(Some(source)) => {
+            Ok(Some(source)) if target == Target::SameIndex => {
                 let action = BulkAction::Replace { source, read: hit.sequence };
                 converted.operations.push(BulkOperation { id: hit.id, action });
             }
-            Ok(None) => {}
+            Ok(None) if target == Target::SameIndex => {}
+            Ok(source) => {
+                let source = source.unwrap_or_else(|| one_line(hit.source.get()));
+                converted.operations.push(BulkOperation { id: hit.id, action: BulkAction::Create { source } });
+            }
             Err((type_name, reason)) => {
                 converted.pass.counts.bad += 1;
                 converted.pass.bad.push(bad(plan, &hit.id, type_name, reason));
@@ -190,24 +215,38 @@ fn convert_document(
     plan: &GroupPlan,
     hit: &Hit,
 ) -> Result<Option<Bytes>, (Option<String>, String)> {
-    let mut document = StoredDocument::from_source(hit.source.get().as_bytes())
-        .map_err(|corruption| (None, corruption.to_string()))?;
-    let convert = |document: &mut StoredDocument| -> Result<Option<Bytes>, String> {
-        let Some(definition) = plan.definition(&document.type_name) else { return Ok(None) };
+    let source = hit.source.get();
+    let header = DocumentHeader::from_source(source).map_err(|corruption| (None, corruption.to_string()))?;
+    let convert = || -> Result<Option<Bytes>, String> {
+        let Some(definition) = plan.definition(header.type_name()) else { return Ok(None) };
+        header.check(&hit.id, definition.namespace_kind()).map_err(|corruption| corruption.to_string())?;
+        let latest = definition.latest();
+        // Most documents of a copy need no change, and are not parsed any further.
+        if VirtualVersion::of_document(header.version()).is_ok_and(|version| version.number() >= latest.number) {
+            return Ok(None);
+        }
+        let mut document =
+            StoredDocument::from_source(source.as_bytes()).map_err(|corruption| corruption.to_string())?;
         let id =
             document.object_id(&hit.id, definition.namespace_kind()).map_err(|corruption| corruption.to_string())?;
-        match conversion.upgrade(definition, id, document).map_err(|error| error.message().to_owned())? {
-            Standing::Current | Standing::Newer(_) => return Ok(None),
-            Standing::Older => {}
-        }
-        definition.latest().create.validate(&document.attributes).map_err(|violations| {
+        conversion.upgrade(definition, id, &mut document).map_err(|error| error.message().to_owned())?;
+        latest.create.validate(&document.attributes).map_err(|violations| {
             let violations: Vec<String> =
                 violations.iter().map(|violation| format!("{}: {}", violation.path, violation.message)).collect();
             format!("the converted document breaks the create schema: {}", violations.join("; "))
         })?;
         Ok(Some(Bytes::from(document.to_source())))
     };
-    convert(&mut document).map_err(|reason| (Some(document.type_name.clone()), reason))
+    convert().map_err(|reason| (Some(header.type_name().to_owned()), reason))
+}
+
+/// A document as it was stored, without the line breaks that a bulk cannot carry.
+fn one_line(source: &str) -> Bytes {
+    let compact = || serde_json::from_str::<serde_json::Value>(source).map(|value| value.to_string());
+    match source.contains('\n').then(compact) {
+        Some(Ok(compact)) => Bytes::from(compact),
+        _ => Bytes::copy_from_slice(source.as_bytes()),
+    }
 }
 
 fn bad(plan: &GroupPlan, id: &str, type_name: Option<String>, reason: String) -> BadDocument {

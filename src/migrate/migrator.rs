@@ -1,28 +1,26 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::convert::{Converter, Pass};
+use super::decide::{GroupMetadata, new_plans, plan};
 use super::progress::ProgressSender;
-use super::record::record;
-use super::report::{BadDocument, per_second};
+use super::report::BadDocuments;
 use super::status::{self, Status, Survey};
-use super::{
-    Brought, DocumentCounts, Ended, GroupMetadata, GroupPlan, IndexReport, Outcome, Plan, Progress, Report,
-    ReportedError, State, Way, plan,
-};
-use crate::cluster::{Cluster, CreateIndex, Health, IndexPurpose};
+use super::walk::Walk;
+use super::{Blocker, GroupPlan, IndexReport, Outcome, Plan, Progress, Report, ReportedError, Unregistered, Way};
+use crate::cluster::{Cluster, ClusterError, ClusterErrorKind};
 use crate::conversion::Conversion;
 use crate::encryption::EncryptionService;
 use crate::environment::Environment;
 use crate::layout::Prefix;
-use crate::registry::Registry;
+use crate::registry::{Registry, TypeDefinition};
 use crate::{Error, ErrorKind, Result};
 
-/// How long a new index may take until its primary shard is there.
-const INDEX_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often it is planned anew because other nodes are at work, and how long they are given each time.
+const MAX_REPLANS: u32 = 120;
+const REPLAN_PAUSE: Duration = Duration::from_millis(500);
 
 /// Migrates the indices of one prefix to the types of a registry.
 #[derive(Debug)]
@@ -35,12 +33,50 @@ pub struct Migrator {
     progress: ProgressSender,
 }
 
-/// What was done for the groups so far.
+/// What a migration is to do beside bringing documents to the registered versions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct MigrateOptions {
+    /// Delete the documents of types that are marked as removed.
+    pub delete_removed: bool,
+}
+
+/// How an attempt at all groups ended.
+enum Attempt {
+    Done,
+    Blocked,
+    /// The index of this group does not take the registered mapping.
+    MappingRefused(String),
+}
+
+/// What was done so far, over all attempts.
 #[derive(Debug, Default)]
 struct Work {
-    indices: Vec<IndexReport>,
-    bad: Vec<BadDocument>,
-    bad_total: u64,
+    /// By alias.
+    indices: BTreeMap<String, IndexReport>,
+    bad: BadDocuments,
+    unregistered: Vec<Unregistered>,
+    blockers: Vec<Blocker>,
+}
+
+impl Work {
+    /// Adds a group as it is planned now. What an earlier attempt did for it stays in the report.
+    fn add(&mut self, survey: &Survey, group: &GroupPlan) {
+        let planned = survey.report(group);
+        match self.indices.get_mut(group.names.alias()) {
+            None => drop(self.indices.insert(planned.alias.clone(), planned)),
+            Some(report) => {
+                report.index = planned.index;
+                if planned.way != Way::None {
+                    report.way = planned.way;
+                }
+            }
+        }
+    }
+
+    fn outcome(&self) -> Outcome {
+        let is_untouched = |report: &IndexReport| report.way == Way::None && report.documents.deleted == 0;
+        if self.indices.values().all(is_untouched) { Outcome::NothingToDo } else { Outcome::Migrated }
+    }
 }
 
 impl Migrator {
@@ -67,10 +103,16 @@ impl Migrator {
     /// [`Unavailable`](ErrorKind::Unavailable) if the cluster cannot be reached, [`Incompatible`](ErrorKind::Incompatible) if an
     /// index says of itself what this version does not understand.
     pub async fn plan(&self) -> Result<Plan> {
-        let mut metadata: BTreeMap<String, GroupMetadata> = BTreeMap::new();
-        for group in self.registry.groups().into_keys() {
-            let names = self.prefix.group(group);
-            metadata.insert(group.to_owned(), self.cluster.indices(&[names.alias()]).await?);
+        self.plan_with(&BTreeSet::new()).await
+    }
+
+    /// As [`plan`](Self::plan), knowing which groups' indices refused the registered mapping.
+    async fn plan_with(&self, refused: &BTreeSet<String>) -> Result<Plan> {
+        let mut metadata = BTreeMap::new();
+        for group in new_plans(&self.registry, &self.prefix) {
+            let indices = self.cluster.indices(&[group.names.alias(), &group.fill()]).await?;
+            let mapping_refused = refused.contains(&group.group);
+            metadata.insert(group.group, GroupMetadata { indices, mapping_refused });
         }
         plan(&self.registry, &self.prefix, &metadata)
     }
@@ -79,58 +121,99 @@ impl Migrator {
     /// report.
     pub async fn describe(&self) -> Report {
         let run = Run::begin(self);
+        let mut work = Work::default();
         let described = async {
             let plan = self.plan().await?;
             let survey = self.survey(&plan).await?;
             Ok((plan, survey))
         };
-        match described.await {
-            Ok((plan, survey)) => {
-                let indices = plan.groups.iter().map(|group| survey.report(group)).collect();
-                let work = Work { indices, ..Work::default() };
-                let outcome = match (plan.blockers.is_empty(), plan.is_nothing_to_do()) {
-                    (false, _) => Outcome::Blocked,
-                    (true, true) => Outcome::NothingToDo,
-                    (true, false) => Outcome::Planned,
-                };
-                run.report(outcome, work, &survey, plan, None)
-            }
-            Err(error) => run.failed(&error),
+        let (plan, survey) = match described.await {
+            Ok(described) => described,
+            Err(error) => return run.report(Outcome::Failed, work, Some(&error)),
+        };
+        plan.groups.iter().for_each(|group| work.add(&survey, group));
+        work.unregistered = survey.unregistered();
+        let outcome = match (plan.blockers.is_empty(), plan.is_nothing_to_do()) {
+            (false, _) => Outcome::Blocked,
+            (true, true) => Outcome::NothingToDo,
+            (true, false) => Outcome::Planned,
+        };
+        work.blockers = plan.blockers;
+        run.report(outcome, work, None)
+    }
+
+    /// Brings every index to the registered versions. All groups are checked for blockers before the first write. If other
+    /// nodes change what was planned with, it is planned anew. Errors are in the report; what was done stays done, and the
+    /// next start goes on from there.
+    pub async fn migrate(&self, options: MigrateOptions) -> Report {
+        let run = Run::begin(self);
+        let mut work = Work::default();
+        let mut refused = BTreeSet::new();
+        let mut replans = 0;
+        loop {
+            let error = match self.attempt(options, &refused, &mut work).await {
+                Ok(Attempt::Done) => return run.report(work.outcome(), work, None),
+                Ok(Attempt::Blocked) if replans == 0 => return run.report(Outcome::Blocked, work, None),
+                // Whoever moved the indices under this node may be the one who blocks them, and be done soon.
+                Ok(Attempt::Blocked) if replans >= MAX_REPLANS => return run.report(Outcome::Blocked, work, None),
+                Ok(Attempt::Blocked) => None,
+                Ok(Attempt::MappingRefused(group)) => {
+                    tracing::info!(group, "the index refuses the mapping, so it is copied");
+                    refused.insert(group);
+                    continue;
+                }
+                Err(error) if is_moved(&error) && replans < MAX_REPLANS => Some(error),
+                Err(error) => return run.report(Outcome::Failed, work, Some(&error)),
+            };
+            tracing::info!(
+                error = error.map(tracing::field::display),
+                "planning anew, because other nodes are at work"
+            );
+            replans += 1;
+            self.environment.clock().sleep(REPLAN_PAUSE).await;
         }
     }
 
-    /// Brings every index to the registered versions. All groups are checked for blockers before the first write. Errors
-    /// are in the report; what was done stays done, and the next start goes on from there.
-    pub async fn migrate(&self) -> Report {
-        let run = Run::begin(self);
-        let plan = match self.plan().await {
-            Ok(plan) => plan,
-            Err(error) => return run.failed(&error),
-        };
-        let mut work = Work::default();
-        if plan.is_nothing_to_do() {
-            work.indices = plan.groups.iter().map(|group| Survey::default().report(group)).collect();
-            return run.report(Outcome::NothingToDo, work, &Survey::default(), plan, None);
+    /// Plans, and does what is planned.
+    async fn attempt(&self, options: MigrateOptions, refused: &BTreeSet<String>, work: &mut Work) -> Result<Attempt> {
+        let plan = self.plan_with(refused).await?;
+        work.blockers.clone_from(&plan.blockers);
+        if plan.is_nothing_to_do() && !options.delete_removed {
+            plan.groups.iter().for_each(|group| work.add(&Survey::default(), group));
+            return Ok(Attempt::Done);
         }
-        let survey = match self.survey(&plan).await {
-            Ok(survey) => survey,
-            Err(error) => return run.failed(&error),
-        };
+        let survey = self.survey(&plan).await?;
+        work.unregistered = survey.unregistered();
+        plan.groups.iter().for_each(|group| work.add(&survey, group));
         if !plan.blockers.is_empty() {
-            work.indices = plan.groups.iter().map(|group| survey.report(group)).collect();
-            return run.report(Outcome::Blocked, work, &survey, plan, None);
+            return Ok(Attempt::Blocked);
         }
-        let mut ended = Ok(());
         for group in &plan.groups {
-            let mut report = survey.report(group);
-            if ended.is_ok() {
-                ended = self.migrate_group(group, &survey, &mut report, &mut work).await;
+            self.progress.begin(group.names.alias(), survey.outdated(group));
+            let Some(report) = work.indices.get_mut(group.names.alias()) else { continue };
+            let walk = Walk {
+                cluster: self.cluster.as_ref(),
+                conversion: &self.conversion,
+                clock: self.environment.clock(),
+                progress: &self.progress,
+                removed: &self.removed_types(group, options),
+                group,
+            };
+            let walked = walk.run(report, &mut work.bad).await;
+            if walked.as_ref().is_err_and(is_refused_mapping) {
+                return Ok(Attempt::MappingRefused(group.group.clone()));
             }
-            work.indices.push(report);
+            walked?;
         }
-        match ended {
-            Ok(()) => run.report(Outcome::Migrated, work, &survey, plan, None),
-            Err(error) => run.report(Outcome::Failed, work, &survey, plan, Some(&error)),
+        Ok(Attempt::Done)
+    }
+
+    /// The removed types whose documents are to be deleted from a group's index.
+    fn removed_types(&self, group: &GroupPlan, options: MigrateOptions) -> Vec<String> {
+        let of_group = |definition: &&Arc<TypeDefinition>| definition.group() == group.group;
+        match options.delete_removed {
+            true => self.registry.removed_types().filter(of_group).map(|removed| removed.name().to_owned()).collect(),
+            false => Vec::new(),
         }
     }
 
@@ -151,80 +234,15 @@ impl Migrator {
         }
         Ok(survey)
     }
-
-    /// Walks one group through its states.
-    async fn migrate_group(
-        &self,
-        group: &GroupPlan,
-        survey: &Survey,
-        report: &mut IndexReport,
-        work: &mut Work,
-    ) -> Result<()> {
-        self.progress.begin(group.names.alias(), survey.outdated(group));
-        let mut converting = Duration::ZERO;
-        let mut state = State::first(group.way);
-        loop {
-            let started = self.environment.clock().monotonic();
-            let mut brought = Brought::default();
-            match state {
-                State::Create => self.create(group).await?,
-                State::AddMapping => {
-                    record(self.cluster.as_ref(), &group.index, &group.mapping, &group.meta_before()).await?;
-                }
-                State::Refresh { .. } => self.cluster.refresh(&group.index).await?,
-                State::Convert { .. } => {
-                    let pass = self.convert(group).await?;
-                    brought = Brought { read: pass.counts.read, bad: pass.counts.bad };
-                    converting += self.environment.clock().monotonic().saturating_sub(started);
-                    report.documents.add(pass.counts);
-                    report.docs_per_s = per_second(report.documents.written, converting);
-                    work.bad_total += pass.counts.bad;
-                    work.bad.extend(pass.bad);
-                }
-                State::RecordDocuments => {
-                    record(self.cluster.as_ref(), &group.index, &group.mapping, &group.meta_after()).await?;
-                }
-                State::Ended(Ended::BadDocuments) => return Err(bad_documents(group, report.documents)),
-                State::Ended(Ended::NothingToDo | Ended::Migrated) => return Ok(()),
-            }
-            let took = self.environment.clock().monotonic().saturating_sub(started);
-            tracing::info!(alias = group.names.alias(), ?state, took_ms = took.as_millis(), "migration step done");
-            state = state.next(brought);
-        }
-    }
-
-    async fn create(&self, group: &GroupPlan) -> Result<()> {
-        let mut mapping = group.mapping.clone();
-        mapping["_meta"] = group.meta_after().into_meta(None);
-        let aliases = vec![group.names.alias().to_owned(), group.names.write_alias(group.generation)];
-        self.cluster
-            .create_index(&CreateIndex { name: group.index.clone(), mapping, aliases, purpose: IndexPurpose::Serving })
-            .await?;
-        let health = self.cluster.wait_for_health(&group.index, Health::Yellow, INDEX_TIMEOUT).await?;
-        if health == Health::Red {
-            return Err(Error::new(
-                ErrorKind::Unavailable,
-                format!("the new index {} has no primary shard", group.index),
-            )
-            .with_cure(
-                "see GET _cluster/allocation/explain for why the cluster does not allocate it, and start again",
-            ));
-        }
-        Ok(())
-    }
-
-    async fn convert(&self, plan: &GroupPlan) -> Result<Pass> {
-        let cluster = self.cluster.as_ref();
-        Converter { cluster, conversion: &self.conversion, plan, progress: &self.progress }.run().await
-    }
 }
 
-fn bad_documents(group: &GroupPlan, counts: DocumentCounts) -> Error {
-    Error::new(
-        ErrorKind::Corrupt,
-        format!("{} documents of {} cannot be converted; the good ones are", counts.bad, group.names.alias()),
-    )
-    .with_cure("correct or delete the documents that the report names, and start again")
+/// Whether other nodes changed what this one planned with.
+fn is_moved(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound)
+}
+
+fn is_refused_mapping(error: &Error) -> bool {
+    error.find_source::<ClusterError>().is_some_and(|cause| cause.kind == ClusterErrorKind::MappingRefused)
 }
 
 /// One run: when it began, and what it had cost by then.
@@ -240,23 +258,18 @@ impl<'a> Run<'a> {
         Self { migrator, started, requests_before: migrator.cluster.requests().total() }
     }
 
-    fn report(&self, outcome: Outcome, work: Work, survey: &Survey, plan: Plan, error: Option<&Error>) -> Report {
+    fn report(&self, outcome: Outcome, work: Work, error: Option<&Error>) -> Report {
         let elapsed = self.migrator.environment.clock().monotonic().saturating_sub(self.started);
         Report {
             outcome,
             elapsed_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
             requests: self.migrator.cluster.requests().total() - self.requests_before,
             error: error.map(ReportedError::from),
-            indices: work.indices,
-            bad: work.bad,
-            bad_total: work.bad_total,
-            unregistered: survey.unregistered(),
-            blockers: plan.blockers,
+            indices: work.indices.into_values().collect(),
+            bad_total: work.bad.total,
+            bad: work.bad.named,
+            unregistered: work.unregistered,
+            blockers: work.blockers,
         }
-    }
-
-    fn failed(&self, error: &Error) -> Report {
-        let plan = Plan { groups: Vec::new(), blockers: Vec::new() };
-        self.report(Outcome::Failed, Work::default(), &Survey::default(), plan, Some(error))
     }
 }

@@ -10,16 +10,21 @@
 //! somebody changed meanwhile is left to them and looked at again in the next pass.
 
 mod convert;
+mod copy;
+mod decide;
 mod migrator;
 mod plan;
 mod progress;
 mod record;
+mod removal;
 mod report;
 mod state;
 mod status;
+mod walk;
 
-pub use migrator::Migrator;
-pub use plan::{Blocker, GroupMetadata, GroupPlan, Plan, TypePlan, Way, plan};
+pub use decide::{GroupMetadata, plan};
+pub use migrator::{MigrateOptions, Migrator};
+pub use plan::{Blocker, CurrentIndex, GroupPlan, Plan, TypePlan, Way};
 pub use progress::Progress;
 pub use report::{
     BadDocument, DocumentCounts, Fate, IndexReport, Outcome, Report, ReportedError, TypeReport, Unregistered,

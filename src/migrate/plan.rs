@@ -1,16 +1,13 @@
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
-use crate::cluster::{IndexState, Query};
-use crate::layout::{IndexMeta, IndexNames, Prefix, TypeMeta};
+use crate::cluster::Query;
+use crate::layout::{CopyRecord, IndexMeta, IndexNames, TypeMeta};
 use crate::model::VirtualVersion;
-use crate::registry::{Registry, TypeDefinition};
-
-/// What one GET told of an index group: the indices behind its alias, by name.
-pub type GroupMetadata = BTreeMap<String, IndexState>;
+use crate::registry::TypeDefinition;
 
 /// How an index group gets to the registered versions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -22,6 +19,9 @@ pub enum Way {
     Create,
     /// The mapping is added to and outdated documents are rewritten where they are.
     InPlace,
+    /// The documents are copied into a new generation, because the index cannot take the mapping. This is a breaking
+    /// change: older software cannot go on beside it.
+    Copy,
 }
 
 /// What is to be done for all index groups.
@@ -36,7 +36,8 @@ pub struct Plan {
 impl Plan {
     /// Whether every group is where it should be.
     pub fn is_nothing_to_do(&self) -> bool {
-        self.blockers.is_empty() && self.groups.iter().all(|group| group.way == Way::None)
+        let is_reached = |group: &GroupPlan| group.way == Way::None && !group.has_leftover_fill;
+        self.blockers.is_empty() && self.groups.iter().all(is_reached)
     }
 }
 
@@ -56,7 +57,7 @@ pub struct GroupPlan {
     pub group: String,
     /// Its names.
     pub names: IndexNames,
-    /// The index that is written to.
+    /// The current index, or the one to be created.
     pub index: String,
     /// The generation of that index.
     pub generation: u32,
@@ -66,6 +67,21 @@ pub struct GroupPlan {
     pub types: Vec<TypePlan>,
     /// The mapping that the registered types need, without `_meta`.
     pub mapping: Value,
+    /// What a copy of the index takes over; none if there is no index yet.
+    pub current: Option<CurrentIndex>,
+    /// Whether a fill of these definitions is left that nobody needs any more.
+    pub has_leftover_fill: bool,
+}
+
+/// The current index as the metadata shows it.
+#[derive(Debug, Clone)]
+pub struct CurrentIndex {
+    /// Its unique id.
+    pub uuid: String,
+    /// Its mapping.
+    pub mapping: Value,
+    /// What its `_meta` says.
+    pub meta: IndexMeta,
 }
 
 /// What is to be done for one type.
@@ -78,11 +94,11 @@ pub struct TypePlan {
 }
 
 impl TypePlan {
-    fn latest(&self) -> u32 {
+    pub(super) fn latest(&self) -> u32 {
         self.definition.latest().number
     }
 
-    fn is_reached(&self) -> bool {
+    pub(super) fn is_reached(&self) -> bool {
         self.recorded.as_ref().is_some_and(|recorded| {
             recorded.document_version >= self.latest() && recorded.mapping_version >= self.definition.mapping_version()
         })
@@ -134,129 +150,63 @@ impl GroupPlan {
 
     fn meta(&self, of_type: impl Fn(&TypePlan) -> TypeMeta) -> IndexMeta {
         let types = self.types.iter().map(|plan| (plan.definition.name().to_owned(), of_type(plan))).collect();
-        IndexMeta { types }
+        IndexMeta { types, highest_generation: self.generation, copy: None }
+    }
+
+    /// The generation that a copy becomes: no number is used twice.
+    pub fn next_generation(&self) -> u32 {
+        let highest = self.current.as_ref().map_or(0, |current| current.meta.highest_generation);
+        self.generation.max(highest) + 1
+    }
+
+    /// The mapping of a copy: the registered types' as they are now, and beside it what the index has for others, so that
+    /// their documents can come along.
+    pub fn copy_mapping(&self) -> Value {
+        let mut mapping = self.mapping.clone();
+        let theirs = self.current.as_ref().and_then(|current| current.mapping.get("properties")?.as_object());
+        if let Some(properties) = mapping.get_mut("properties").and_then(Value::as_object_mut) {
+            for (name, field) in theirs.into_iter().flatten() {
+                properties.entry(name.clone()).or_insert_with(|| field.clone());
+            }
+        }
+        mapping
+    }
+
+    /// What the definitions of the group are, in 16 hexadecimal digits: two registries that would copy to the same have the
+    /// same.
+    pub fn digest(&self) -> String {
+        let mut hash = Sha256::new();
+        for plan in &self.types {
+            hash.update(plan.definition.digest(plan.definition.latest()));
+        }
+        hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// The index that a copy is filled in.
+    pub fn fill(&self) -> String {
+        self.names.fill(&self.digest())
+    }
+
+    /// The alias that writes to the fill go through.
+    pub fn fill_alias(&self) -> String {
+        self.names.fill_alias(&self.digest())
+    }
+
+    /// What a copy of the current index is made from, once its source takes no more writes. None if there is no index.
+    pub fn copy_record(&self, source_writes: u64) -> Option<CopyRecord> {
+        let source_uuid = self.current.as_ref()?.uuid.clone();
+        Some(CopyRecord { source: self.index.clone(), source_uuid, source_writes, digest: self.digest(), writes: None })
+    }
+
+    /// What the `_meta` of a copy says: what the index says, what is registered, and what the copy is made from.
+    pub fn meta_of_copy(&self, record: CopyRecord) -> IndexMeta {
+        let recorded = self.current.as_ref().map(|current| current.meta.clone()).unwrap_or_default();
+        let facts = IndexMeta { highest_generation: self.next_generation(), ..self.meta_after() };
+        IndexMeta { copy: Some(record), ..recorded.merged(&facts) }
     }
 
     /// The definition of a registered type of this group.
     pub fn definition(&self, type_name: &str) -> Option<&Arc<TypeDefinition>> {
         self.types.iter().map(|plan| &plan.definition).find(|definition| definition.name() == type_name)
     }
-}
-
-/// Decides what is to be done, from the registered types and what each group's index says. Pure: it asks nobody.
-///
-/// # Errors
-/// [`Incompatible`](crate::ErrorKind::Incompatible) if an index's `_meta` has a form that this version does not know.
-pub fn plan(registry: &Registry, prefix: &Prefix, metadata: &BTreeMap<String, GroupMetadata>) -> crate::Result<Plan> {
-    let mut blockers: Vec<Blocker> = registry
-        .missing_transforms()
-        .into_iter()
-        .map(|name| Blocker {
-            what: format!("a model version needs the transform `{name}`, which this software does not have"),
-            cure: "register the transform with the registry, or migrate with the software that has it".to_owned(),
-        })
-        .collect();
-    let mut groups = Vec::new();
-    for (group, types) in registry.groups() {
-        let found = metadata.get(group);
-        let empty = GroupMetadata::new();
-        let mapping = registry.index_mapping(group);
-        let planned = plan_group(group, prefix.group(group), &types, mapping, found.unwrap_or(&empty), &mut blockers)?;
-        groups.extend(planned);
-    }
-    Ok(Plan { groups, blockers })
-}
-
-/// None if the blockers leave nothing to say about the group.
-fn plan_group(
-    group: &str,
-    names: IndexNames,
-    types: &[&Arc<TypeDefinition>],
-    mapping: Value,
-    found: &GroupMetadata,
-    blockers: &mut Vec<Blocker>,
-) -> crate::Result<Option<GroupPlan>> {
-    let mut indices = found.iter();
-    let (index, state) = match (indices.next(), indices.next()) {
-        (None, _) => {
-            let types = types.iter().map(|&definition| TypePlan { definition: definition.clone(), recorded: None });
-            let index = names.index(1);
-            let group = group.to_owned();
-            let types = types.collect();
-            return Ok(Some(GroupPlan { group, names, index, generation: 1, way: Way::Create, types, mapping }));
-        }
-        (Some(index), None) => index,
-        (Some(_), Some(_)) => {
-            let indices = found.keys().cloned().collect::<Vec<_>>().join(", ");
-            blockers.push(Blocker {
-                what: format!("the alias {} points to several indices: {indices}", names.alias()),
-                cure: "find out which one holds the objects, and remove the alias from the others".to_owned(),
-            });
-            return Ok(None);
-        }
-    };
-    let Some(generation) = names.generation(index) else {
-        blockers.push(Blocker {
-            what: format!("the name {} leads to the index {index}, which this library did not make", names.alias()),
-            cure: "use another prefix, or move that index out of the way".to_owned(),
-        });
-        return Ok(None);
-    };
-    let meta = IndexMeta::from_mapping(&state.mapping).map_err(|error| error.context(index))?;
-    let types: Vec<TypePlan> = types
-        .iter()
-        .map(|&definition| TypePlan {
-            definition: definition.clone(),
-            recorded: meta.types.get(definition.name()).cloned(),
-        })
-        .collect();
-    blockers.extend(types.iter().filter_map(|plan| type_blocker(index, plan)));
-    let has_write_alias = state.aliases.contains_key(&names.write_alias(generation));
-    let is_reached = has_write_alias && types.iter().all(TypePlan::is_reached);
-    let way = if is_reached { Way::None } else { Way::InPlace };
-    if way != Way::None && state.write_blocked {
-        blockers.push(Blocker {
-            what: format!("the index {index} has a write block"),
-            cure: format!("find out who set it; if it was left behind, set index.blocks.write of {index} to false"),
-        });
-    }
-    if !has_write_alias {
-        blockers.push(Blocker {
-            what: format!("the index {index} lacks its alias {}", names.write_alias(generation)),
-            cure: format!("add the hidden alias {} to {index}", names.write_alias(generation)),
-        });
-    }
-    Ok(Some(GroupPlan { group: group.to_owned(), names, index: index.clone(), generation, way, types, mapping }))
-}
-
-fn type_blocker(index: &str, plan: &TypePlan) -> Option<Blocker> {
-    let recorded = plan.recorded.as_ref()?;
-    let (name, latest) = (plan.definition.name(), plan.latest());
-    if recorded.document_version > latest && plan.definition.latest().forward.is_none() {
-        return Some(Blocker {
-            what: format!(
-                "the index {index} has documents of type {name} at model version {}, and version {latest} of this software \
-                 has no forward schema to read them with",
-                recorded.document_version
-            ),
-            cure: "run software that knows the newer version".to_owned(),
-        });
-    }
-    if recorded.document_version == latest && recorded.digest != plan.definition.digest(plan.definition.latest()) {
-        return Some(Blocker {
-            what: format!("model version {latest} of type {name} is not the one that {index} was migrated to"),
-            cure: format!(
-                "restore the released definition and put the change into model version {}; while developing, another prefix \
-                 starts anew",
-                latest + 1
-            ),
-        });
-    }
-    if recorded.mapping_version > 0 && plan.definition.requires_copy_from(recorded.mapping_version) {
-        return Some(Blocker {
-            what: format!("type {name} has a mappings_change, which needs a copy of {index}"),
-            cure: "keep the field's mapping and add a new field, which is possible in place".to_owned(),
-        });
-    }
-    None
 }

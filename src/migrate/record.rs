@@ -40,6 +40,14 @@ pub(super) async fn record(cluster: &dyn Cluster, index: &str, mapping: &Value, 
         .with_cure("start again when they are done"))
 }
 
+/// Merges `facts` into the `_meta` of the index, and leaves its mapping as it is.
+///
+/// # Errors
+/// As [`record`].
+pub(super) async fn record_facts(cluster: &dyn Cluster, index: &str, facts: &IndexMeta) -> Result<()> {
+    record(cluster, index, &json!({}), facts).await
+}
+
 async fn read(cluster: &dyn Cluster, index: &str) -> Result<Value> {
     let found = cluster.indices(&[index]).await?.remove(index);
     found.map(|state| state.mapping).ok_or_else(|| {

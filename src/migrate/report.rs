@@ -156,6 +156,21 @@ pub struct BadDocument {
     pub fate: Fate,
 }
 
+/// The bad documents found so far: the first of them by name, all of them counted.
+#[derive(Debug, Default)]
+pub(super) struct BadDocuments {
+    pub(super) named: Vec<BadDocument>,
+    pub(super) total: u64,
+}
+
+impl BadDocuments {
+    pub(super) fn add(&mut self, named: Vec<BadDocument>, total: u64) {
+        let room = MAX_BAD_NAMED.saturating_sub(self.named.len());
+        self.named.extend(named.into_iter().take(room));
+        self.total += total;
+    }
+}
+
 /// What became of a bad document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -38,6 +38,67 @@ pub enum State {
     /// Guarantees: the next start has nothing to do. Assumes: a pass found nothing outdated, or the passes are used up and
     /// the rest is converted on read. Repeating: merges the same facts.
     RecordDocuments,
+    /// Sets a write block on the source, and waits until the writes under way have ended.
+    ///
+    /// Guarantees: the source does not change any more; what is read from it afterwards is all there is. Assumes: nobody
+    /// lifts the block. Repeating: a block that is there stays.
+    BlockSource,
+    /// Creates the fill, an index that nobody reads, with the mapping and `_meta` of the next generation, and records in it
+    /// what it is made from.
+    ///
+    /// Guarantees: an empty fill, or one that was begun for the same definitions from the same state of the source; one
+    /// begun for another state was deleted. Assumes: `BlockSource`. Repeating: finds the fill.
+    PrepareFill {
+        /// How many writes the source has taken.
+        source_writes: u64,
+    },
+    /// Copies every document, converted, into the fill through the fill's own alias.
+    ///
+    /// Guarantees: the fill has every document of the source. Assumes: `PrepareFill`. Repeating: documents that are there
+    /// already are left alone; several nodes may fill at once.
+    Fill {
+        /// How many writes the source has taken.
+        source_writes: u64,
+    },
+    /// Sets a write block on the fill, which cloning needs.
+    ///
+    /// Guarantees: nothing is written to the fill any more, so neither is it to the clone: a late write cannot revive what
+    /// users delete later. Assumes: `Fill`. Repeating: harmless.
+    BlockFill {
+        /// How many writes the source has taken.
+        source_writes: u64,
+    },
+    /// Clones the fill to the next generation, and waits until it can be searched and, where there are nodes for it, has
+    /// its replicas.
+    ///
+    /// Guarantees: the next generation is complete, and nobody sees it yet. Assumes: `BlockFill`. Repeating: a generation
+    /// cloned from the same fill is reused; another one that nobody made current is removed.
+    Clone {
+        /// How many writes the source has taken.
+        source_writes: u64,
+    },
+    /// Counts the source's writes again.
+    ///
+    /// Guarantees: if it goes on, the copy is of what the source holds now. If the source was written to, the copy starts
+    /// over. Repeating: harmless.
+    CheckSource {
+        /// How many writes the source had taken.
+        source_writes: u64,
+    },
+    /// Moves both aliases from the source to the next generation, in one request that fails if they are not on the source.
+    ///
+    /// Guarantees: from one moment to the next everybody reads and writes the new generation; a write meant for the old
+    /// one fails. Assumes: `CheckSource`. Repeating: fails, and planning anew finds it done.
+    Swap,
+    /// Deletes the fill. The old generation stays, write-blocked, for a rollback.
+    ///
+    /// Repeating: harmless.
+    DeleteFill,
+    /// Undoes a copy that cannot be finished: deletes the fill first, then lifts the source's block.
+    ///
+    /// Guarantees: the source takes writes again, and no fill is left that a later write could make incomplete. Repeating:
+    /// harmless.
+    AbortCopy,
     /// The end.
     Ended(Ended),
 }
@@ -60,6 +121,10 @@ pub struct Brought {
     pub read: u64,
     /// Documents of them that are bad.
     pub bad: u64,
+    /// How many writes the source of a copy has taken.
+    pub source_writes: u64,
+    /// Whether the fill was found complete, with its write block.
+    pub fill_is_complete: bool,
 }
 
 impl State {
@@ -69,6 +134,7 @@ impl State {
             Way::None => Self::Ended(Ended::NothingToDo),
             Way::Create => Self::Create,
             Way::InPlace => Self::AddMapping,
+            Way::Copy => Self::BlockSource,
         }
     }
 
@@ -82,7 +148,18 @@ impl State {
             Self::Convert { .. } if brought.bad > 0 => Self::Ended(Ended::BadDocuments),
             Self::Convert { pass } if brought.read > 0 && pass < MAX_PASSES => Self::Refresh { pass: pass + 1 },
             Self::Convert { .. } => Self::RecordDocuments,
-            Self::RecordDocuments => Self::Ended(Ended::Migrated),
+            Self::BlockSource => Self::PrepareFill { source_writes: brought.source_writes },
+            Self::PrepareFill { source_writes } if brought.fill_is_complete => Self::Clone { source_writes },
+            Self::PrepareFill { source_writes } => Self::Fill { source_writes },
+            Self::Fill { .. } if brought.bad > 0 => Self::AbortCopy,
+            Self::Fill { source_writes } => Self::BlockFill { source_writes },
+            Self::BlockFill { source_writes } => Self::Clone { source_writes },
+            Self::Clone { source_writes } => Self::CheckSource { source_writes },
+            Self::CheckSource { source_writes } if brought.source_writes != source_writes => Self::BlockSource,
+            Self::CheckSource { .. } => Self::Swap,
+            Self::Swap => Self::DeleteFill,
+            Self::AbortCopy => Self::Ended(Ended::BadDocuments),
+            Self::RecordDocuments | Self::DeleteFill => Self::Ended(Ended::Migrated),
             Self::Ended(ended) => Self::Ended(ended),
         }
     }
@@ -91,6 +168,47 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The states of a copy whose source has taken 7 writes, or after the first count `then`.
+    fn copy(fill_is_complete: bool, bad: u64, then: u64) -> Vec<State> {
+        let mut states = vec![State::first(Way::Copy)];
+        let mut writes = 7;
+        while let Some(&state) = states.last()
+            && !matches!(state, State::Ended(_))
+            && states.len() < 12
+        {
+            if matches!(state, State::CheckSource { .. }) {
+                writes = then;
+            }
+            let in_fill = if matches!(state, State::Fill { .. }) { bad } else { 0 };
+            let brought = Brought { read: 1, bad: in_fill, source_writes: writes, fill_is_complete };
+            states.push(state.next(brought));
+        }
+        states
+    }
+
+    #[test]
+    fn a_copy_goes_through_its_states() {
+        use State::{AbortCopy, BlockFill, BlockSource, CheckSource, Clone, DeleteFill, Fill, PrepareFill, Swap};
+        let (source_writes, migrated) = (7, State::Ended(Ended::Migrated));
+        let (begin, end) =
+            ([BlockSource, PrepareFill { source_writes }], [CheckSource { source_writes }, Swap, DeleteFill, migrated]);
+        let fill = [Fill { source_writes }, BlockFill { source_writes }, Clone { source_writes }];
+        assert_eq!(copy(false, 0, 7), [&begin[..], &fill, &end].concat());
+        assert_eq!(
+            copy(true, 0, 7),
+            [&begin[..], &[Clone { source_writes }], &end].concat(),
+            "it goes on with what it finds"
+        );
+        let aborted = [&begin[..], &[Fill { source_writes }, AbortCopy, State::Ended(Ended::BadDocuments)]].concat();
+        assert_eq!(copy(false, 1, 7), aborted);
+        let moved = copy(false, 0, 8);
+        assert_eq!(
+            moved[6..8],
+            [BlockSource, PrepareFill { source_writes: 8 }],
+            "a source that was written to is copied anew"
+        );
+    }
 
     fn walk(way: Way, reads: &[(u64, u64)]) -> Vec<State> {
         let mut reads = reads.iter().copied();
@@ -102,7 +220,7 @@ mod tests {
                 State::Convert { .. } => reads.next().unwrap_or_default(),
                 _ => (0, 0),
             };
-            states.push(state.next(Brought { read, bad }));
+            states.push(state.next(Brought { read, bad, ..Brought::default() }));
         }
         states
     }

@@ -146,6 +146,7 @@ pub(super) async fn update_aliases(connection: &Connection, actions: &[AliasActi
             AliasAction::Remove { index, alias } => {
                 json!({ "remove": { "index": index, "alias": alias, "must_exist": true } })
             }
+            AliasAction::RemoveIndex { index } => json!({ "remove_index": { "index": index } }),
         })
         .collect();
     match connection.send(&publishing(Verb::Post, "_aliases").json(&json!({ "actions": steps }))).await {
@@ -160,7 +161,9 @@ async fn are_done(connection: &Connection, actions: &[AliasAction]) -> ClusterRe
     let names: Vec<&str> = actions
         .iter()
         .map(|action| match action {
-            AliasAction::Add { index, .. } | AliasAction::Remove { index, .. } => index.as_str(),
+            AliasAction::Add { index, .. } | AliasAction::Remove { index, .. } | AliasAction::RemoveIndex { index } => {
+                index.as_str()
+            }
         })
         .collect();
     let found = indices(connection, &names).await?;
@@ -168,6 +171,7 @@ async fn are_done(connection: &Connection, actions: &[AliasAction]) -> ClusterRe
     Ok(actions.iter().all(|action| match action {
         AliasAction::Add { index, alias } => has(index, alias),
         AliasAction::Remove { index, alias } => !has(index, alias),
+        AliasAction::RemoveIndex { index } => !found.contains_key(index),
     }))
 }
 

@@ -1,0 +1,182 @@
+//! The actions of a copy into a new generation (design decision 9).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{Brought, GroupPlan};
+use crate::cluster::{AliasAction, CloneIndex, Cluster, ClusterErrorKind, CreateIndex, Health, IndexPurpose};
+use crate::layout::{CopyRecord, IndexMeta};
+use crate::{Error, ErrorKind, Result};
+
+/// How long a new index may take until its shards are there.
+const INDEX_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A copy of one group's index.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Copy<'a> {
+    pub(super) cluster: &'a dyn Cluster,
+    pub(super) plan: &'a GroupPlan,
+}
+
+impl Copy<'_> {
+    /// Blocks the source, and counts what it holds.
+    pub(super) async fn block_source(self) -> Result<Brought> {
+        self.cluster.add_write_block(&self.plan.index).await?;
+        // A point in time shows only what was refreshed.
+        self.cluster.refresh(&self.plan.index).await?;
+        self.count_source_writes().await
+    }
+
+    pub(super) async fn count_source_writes(self) -> Result<Brought> {
+        let source_writes = self.cluster.write_count(&self.plan.index).await?;
+        Ok(Brought { source_writes, ..Brought::default() })
+    }
+
+    /// Creates the fill, or finds the one that was begun from the same state of the source.
+    pub(super) async fn prepare_fill(self, source_writes: u64) -> Result<Brought> {
+        let (fill, record) = (self.plan.fill(), self.record(source_writes)?);
+        if let Some(found) = self.cluster.indices(&[&fill]).await?.get(&fill) {
+            if is_made_from(&found.mapping, &record)? {
+                return Ok(Brought { fill_is_complete: found.write_blocked, ..Brought::default() });
+            }
+            self.cluster.delete_index(&fill).await?;
+        }
+        let mut mapping = self.plan.copy_mapping();
+        mapping["_meta"] = self.plan.meta_of_copy(record).into_meta(self.source_mapping());
+        let aliases = vec![self.plan.fill_alias()];
+        self.cluster
+            .create_index(&CreateIndex { name: fill, mapping, aliases, purpose: IndexPurpose::Filling })
+            .await?;
+        Ok(Brought::default())
+    }
+
+    pub(super) async fn block_fill(self) -> Result<()> {
+        Ok(self.cluster.add_write_block(&self.plan.fill()).await?)
+    }
+
+    /// Clones the fill to the next generation and waits for it. A generation that another copy left there is removed, as
+    /// long as nobody made it current.
+    pub(super) async fn clone_fill(self, source_writes: u64) -> Result<()> {
+        let (source, target) = (self.plan.fill(), self.target());
+        let request = CloneIndex { source, target: target.clone(), aliases: Vec::new() };
+        match self.cluster.clone_index(&request).await {
+            Ok(()) => {}
+            Err(error) if error.kind == ClusterErrorKind::IndexExists => {
+                let found = self.cluster.indices(&[&target]).await?;
+                let record = self.record(source_writes)?;
+                let is_mine = found.get(&target).map(|found| is_made_from(&found.mapping, &record)).transpose()?;
+                if is_mine != Some(true) {
+                    self.remove_abandoned(&target).await?;
+                    return Err(moved(format!("another copy had made {target}")).with_source(error));
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+        let health = self.cluster.wait_for_health(&target, Health::Green, INDEX_TIMEOUT).await?;
+        if health == Health::Red {
+            return Err(Error::new(ErrorKind::Unavailable, format!("the new index {target} has no primary shard"))
+                .with_cure(
+                    "see GET _cluster/allocation/explain for why the cluster does not allocate it, and start again",
+                ));
+        }
+        self.check_complete(&target).await
+    }
+
+    /// Deletes a generation that is not current, in one request that fails if the source is no longer the current one: a
+    /// generation is current only after its source has lost the alias.
+    async fn remove_abandoned(self, target: &str) -> Result<()> {
+        let (index, alias) = (self.plan.index.clone(), self.plan.names.alias().to_owned());
+        let removal = [
+            AliasAction::Remove { index: index.clone(), alias: alias.clone() },
+            AliasAction::Add { index, alias },
+            AliasAction::RemoveIndex { index: target.to_owned() },
+        ];
+        match self.cluster.update_aliases(&removal).await {
+            Ok(()) => Ok(()),
+            Err(error) if is_moved(error.kind) => Err(moved("another node was faster").with_source(error)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The last look before the swap: no type may have lost a document on the way.
+    async fn check_complete(self, target: &str) -> Result<()> {
+        self.cluster.refresh(target).await?;
+        let (source, copy) = (self.count(&self.plan.index).await?, self.count(target).await?);
+        if source == copy {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Internal,
+            format!("the copy of {} is not complete: {source:?} documents became {copy:?}", self.plan.index),
+        )
+        .with_cure("nothing was swapped; report this, and start again"))
+    }
+
+    /// Documents by type.
+    async fn count(self, index: &str) -> Result<BTreeMap<Option<String>, u64>> {
+        let mut by_type = BTreeMap::new();
+        for count in self.cluster.count_by_type(index).await? {
+            *by_type.entry(count.type_name).or_default() += count.documents;
+        }
+        Ok(by_type)
+    }
+
+    /// Makes the next generation current, from one moment to the next.
+    pub(super) async fn swap(self) -> Result<()> {
+        let (names, source, target) = (&self.plan.names, &self.plan.index, self.target());
+        let writes = self.cluster.write_count(&target).await?;
+        let record = self.plan.copy_record(0).map(|record| CopyRecord { writes: Some(writes), ..record });
+        let facts = IndexMeta { copy: record, ..IndexMeta::default() };
+        super::record::record_facts(self.cluster, &target, &facts).await?;
+        let swap = [
+            AliasAction::Remove { index: source.clone(), alias: names.alias().to_owned() },
+            AliasAction::Remove { index: source.clone(), alias: names.write_alias(self.plan.generation) },
+            AliasAction::Add { index: target.clone(), alias: names.alias().to_owned() },
+            AliasAction::Add { index: target, alias: names.write_alias(self.plan.next_generation()) },
+        ];
+        match self.cluster.update_aliases(&swap).await {
+            Ok(()) => Ok(()),
+            Err(error) if is_moved(error.kind) => Err(moved("another node was faster").with_source(error)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub(super) async fn delete_fill(self) -> Result<()> {
+        Ok(self.cluster.delete_index(&self.plan.fill()).await?)
+    }
+
+    /// Deletes the fill first: with the block gone first, a start in between could take it for complete.
+    pub(super) async fn abort(self) -> Result<()> {
+        self.delete_fill().await?;
+        Ok(self.cluster.remove_write_block(&self.plan.index).await?)
+    }
+
+    fn target(self) -> String {
+        self.plan.names.index(self.plan.next_generation())
+    }
+
+    fn source_mapping(&self) -> Option<&serde_json::Value> {
+        self.plan.current.as_ref().map(|current| &current.mapping)
+    }
+
+    fn record(self, source_writes: u64) -> Result<CopyRecord> {
+        self.plan
+            .copy_record(source_writes)
+            .ok_or_else(|| Error::new(ErrorKind::Internal, format!("there is no index {} to copy", self.plan.index)))
+    }
+}
+
+/// Whether an index was made by a copy from the same state of the same source to the same definitions.
+fn is_made_from(mapping: &serde_json::Value, record: &CopyRecord) -> Result<bool> {
+    let found = IndexMeta::from_mapping(mapping)?.copy;
+    Ok(found.is_some_and(|found| CopyRecord { writes: None, ..found } == *record))
+}
+
+fn is_moved(kind: ClusterErrorKind) -> bool {
+    matches!(kind, ClusterErrorKind::AliasNotFound | ClusterErrorKind::IndexNotFound)
+}
+
+/// Another node changed what this one planned with: a new plan is to be made.
+fn moved(what: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Conflict, what).with_cure("start again; if it stays so, see `saved-objects status`")
+}

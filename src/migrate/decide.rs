@@ -1,0 +1,167 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::plan::CurrentIndex;
+use super::{Blocker, GroupPlan, Plan, TypePlan, Way};
+use crate::Result;
+use crate::cluster::IndexState;
+use crate::layout::{IndexMeta, Prefix};
+use crate::registry::{Registry, TypeDefinition};
+
+/// What is known of an index group before it is planned.
+#[derive(Debug, Clone, Default)]
+pub struct GroupMetadata {
+    /// The indices behind the group's alias, and a fill of these definitions if there is one, by name.
+    pub indices: BTreeMap<String, IndexState>,
+    /// Whether the index has already refused the registered mapping.
+    pub mapping_refused: bool,
+}
+
+/// A plan for every group of the registry, as if there were no index yet.
+pub(super) fn new_plans(registry: &Registry, prefix: &Prefix) -> Vec<GroupPlan> {
+    let new_plan = |(group, types): (&str, Vec<&Arc<TypeDefinition>>)| {
+        let names = prefix.group(group);
+        let plan_of = |&definition: &&Arc<TypeDefinition>| TypePlan { definition: definition.clone(), recorded: None };
+        GroupPlan {
+            group: group.to_owned(),
+            index: names.index(1),
+            names,
+            generation: 1,
+            way: Way::Create,
+            types: types.iter().map(plan_of).collect(),
+            mapping: registry.index_mapping(group),
+            current: None,
+            has_leftover_fill: false,
+        }
+    };
+    registry.groups().into_iter().map(new_plan).collect()
+}
+
+/// Decides what is to be done, from the registered types and what each group's index says. Pure: it asks nobody.
+///
+/// # Errors
+/// [`Incompatible`](crate::ErrorKind::Incompatible) if an index's `_meta` has a form that this version does not know.
+pub fn plan(registry: &Registry, prefix: &Prefix, metadata: &BTreeMap<String, GroupMetadata>) -> Result<Plan> {
+    let missing_transform = |name: &str| Blocker {
+        what: format!("a model version needs the transform `{name}`, which this software does not have"),
+        cure: "register the transform with the registry, or migrate with the software that has it".to_owned(),
+    };
+    let mut blockers: Vec<Blocker> = registry.missing_transforms().into_iter().map(missing_transform).collect();
+    let mut groups = new_plans(registry, prefix);
+    for group in &mut groups {
+        if let Some(found) = metadata.get(&group.group) {
+            look_at(group, found, &mut blockers)?;
+        }
+    }
+    Ok(Plan { groups, blockers })
+}
+
+/// Turns the plan of a group without an index into that of one with these indices.
+fn look_at(group: &mut GroupPlan, found: &GroupMetadata, blockers: &mut Vec<Blocker>) -> Result<()> {
+    let fill = group.names.fill(&group.digest());
+    let mut indices = found.indices.iter().filter(|(name, _)| **name != fill);
+    let (index, state) = match (indices.next(), indices.next()) {
+        (None, _) => return Ok(()),
+        (Some(index), None) => index,
+        (Some((one, _)), Some((other, _))) => {
+            blockers.push(Blocker {
+                what: format!("the alias {} points to several indices: {one}, {other}", group.names.alias()),
+                cure: "find out which one holds the objects, and remove the alias from the others".to_owned(),
+            });
+            return Ok(());
+        }
+    };
+    let Some(generation) = group.names.generation(index) else {
+        blockers.push(Blocker {
+            what: format!(
+                "the name {} leads to the index {index}, which this library did not make",
+                group.names.alias()
+            ),
+            cure: "use another prefix, or move that index out of the way".to_owned(),
+        });
+        return Ok(());
+    };
+    let meta = IndexMeta::from_mapping(&state.mapping).map_err(|error| error.context(index))?;
+    for plan in &mut group.types {
+        plan.recorded = meta.types.get(plan.definition.name()).cloned();
+    }
+    group.index.clone_from(index);
+    group.generation = generation;
+    group.current = Some(CurrentIndex { uuid: state.uuid.clone(), mapping: state.mapping.clone(), meta });
+    group.way = way(group, state, found.mapping_refused);
+    group.has_leftover_fill = group.way != Way::Copy && found.indices.contains_key(&fill);
+    blockers.extend(group.types.iter().filter_map(|plan| type_blocker(index, plan)));
+    blockers.extend(index_blocker(group, state));
+    Ok(())
+}
+
+fn way(group: &GroupPlan, state: &IndexState, mapping_refused: bool) -> Way {
+    let changes_mapping = |plan: &TypePlan| {
+        let recorded = plan.recorded.as_ref().map_or(0, |recorded| recorded.mapping_version);
+        recorded > 0 && plan.definition.requires_copy_from(recorded)
+    };
+    if group.types.iter().all(TypePlan::is_reached) {
+        Way::None
+    } else if mapping_refused
+        || group.types.iter().any(changes_mapping)
+        || has_other_field_type(&state.mapping, &group.mapping)
+    {
+        Way::Copy
+    } else {
+        Way::InPlace
+    }
+}
+
+/// Whether a field that both mappings have is of another type in each: no index takes such a change.
+fn has_other_field_type(current: &Value, wanted: &Value) -> bool {
+    let fields = |mapping: &Value| mapping.get("properties").and_then(Value::as_object).cloned().unwrap_or_default();
+    let current_fields = fields(current);
+    fields(wanted).iter().any(|(name, wanted)| {
+        let Some(current) = current_fields.get(name) else { return false };
+        let type_of = |field: &Value| field.get("type").and_then(Value::as_str).unwrap_or("object").to_owned();
+        type_of(current) != type_of(wanted) || has_other_field_type(current, wanted)
+    })
+}
+
+fn index_blocker(group: &GroupPlan, state: &IndexState) -> Option<Blocker> {
+    let (index, write_alias) = (&group.index, group.names.write_alias(group.generation));
+    if !state.aliases.contains_key(&write_alias) {
+        return Some(Blocker {
+            what: format!("the index {index} lacks its alias {write_alias}"),
+            cure: format!("add the hidden alias {write_alias} to {index}"),
+        });
+    }
+    // A copy sets a write block itself, and goes on with one that it finds.
+    (group.way == Way::InPlace && state.write_blocked).then(|| Blocker {
+        what: format!("the index {index} has a write block"),
+        cure: format!("find out who set it; if it was left behind, set index.blocks.write of {index} to false"),
+    })
+}
+
+fn type_blocker(index: &str, plan: &TypePlan) -> Option<Blocker> {
+    let recorded = plan.recorded.as_ref()?;
+    let (name, latest) = (plan.definition.name(), plan.latest());
+    if recorded.document_version > latest && plan.definition.latest().forward.is_none() {
+        return Some(Blocker {
+            what: format!(
+                "the index {index} has documents of type {name} at model version {}, and version {latest} of this software \
+                 has no forward schema to read them with",
+                recorded.document_version
+            ),
+            cure: "run software that knows the newer version".to_owned(),
+        });
+    }
+    if recorded.document_version == latest && recorded.digest != plan.definition.digest(plan.definition.latest()) {
+        return Some(Blocker {
+            what: format!("model version {latest} of type {name} is not the one that {index} was migrated to"),
+            cure: format!(
+                "restore the released definition and put the change into model version {}; while developing, another prefix \
+                 starts anew",
+                latest + 1
+            ),
+        });
+    }
+    None
+}

@@ -1,0 +1,156 @@
+use std::time::Duration;
+
+use super::convert::{Converter, Pass, Target};
+use super::copy::Copy;
+use super::progress::ProgressSender;
+use super::record::record;
+use super::report::{BadDocuments, per_second};
+use super::{Brought, DocumentCounts, Ended, GroupPlan, IndexReport, State, Way};
+use crate::cluster::{Cluster, CreateIndex, Health, IndexPurpose};
+use crate::conversion::Conversion;
+use crate::environment::Clock;
+use crate::{Error, ErrorKind, Result};
+
+/// How long a new index may take until its primary shard is there.
+const INDEX_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Walks one index group through its states.
+pub(super) struct Walk<'a> {
+    pub(super) cluster: &'a dyn Cluster,
+    pub(super) conversion: &'a Conversion,
+    pub(super) clock: &'a dyn Clock,
+    pub(super) progress: &'a ProgressSender,
+    /// Types whose documents are to be deleted.
+    pub(super) removed: &'a [String],
+    pub(super) group: &'a GroupPlan,
+}
+
+impl Walk<'_> {
+    /// Goes from the first state of the planned way to the end.
+    ///
+    /// # Errors
+    /// [`Conflict`](ErrorKind::Conflict) or [`NotFound`](ErrorKind::NotFound) if other nodes changed what was planned with,
+    /// [`Corrupt`](ErrorKind::Corrupt) if documents cannot be converted, and whatever the cluster answers.
+    pub(super) async fn run(&self, report: &mut IndexReport, bad: &mut BadDocuments) -> Result<()> {
+        let mut converting = Duration::ZERO;
+        let mut state = State::first(self.group.way);
+        loop {
+            let started = self.clock.monotonic();
+            let brought = self.act(state, report, bad).await?;
+            let took = self.clock.monotonic().saturating_sub(started);
+            if matches!(state, State::Convert { .. } | State::Fill { .. }) {
+                converting += took;
+                report.docs_per_s = per_second(report.documents.written, converting);
+            }
+            let State::Ended(ended) = state else {
+                tracing::info!(
+                    alias = self.group.names.alias(),
+                    ?state,
+                    took_ms = took.as_millis(),
+                    "migration step done"
+                );
+                state = state.next(brought);
+                continue;
+            };
+            self.clean_up(report).await?;
+            return match ended {
+                Ended::NothingToDo | Ended::Migrated => Ok(()),
+                Ended::BadDocuments => Err(bad_documents(self.group, report.documents)),
+            };
+        }
+    }
+
+    /// Does the action of a state.
+    async fn act(&self, state: State, report: &mut IndexReport, bad: &mut BadDocuments) -> Result<Brought> {
+        let (cluster, group) = (self.cluster, self.group);
+        let copy = Copy { cluster, plan: group };
+        let done = |()| Brought::default();
+        match state {
+            State::Create => self.create().await.map(done),
+            State::AddMapping => record(cluster, &group.index, &group.mapping, &group.meta_before()).await.map(done),
+            State::Refresh { .. } => Ok(cluster.refresh(&group.index).await.map(done)?),
+            State::Convert { .. } => {
+                let alias = group.names.write_alias(group.generation);
+                Ok(add(self.pass(&alias, Target::SameIndex).await?, report, bad))
+            }
+            State::RecordDocuments => {
+                record(cluster, &group.index, &group.mapping, &group.meta_after()).await.map(done)
+            }
+            State::BlockSource => copy.block_source().await,
+            State::PrepareFill { source_writes } => copy.prepare_fill(source_writes).await,
+            State::Fill { .. } => Ok(add(self.pass(&group.fill_alias(), Target::Fill).await?, report, bad)),
+            State::BlockFill { .. } => copy.block_fill().await.map(done),
+            State::Clone { source_writes } => copy.clone_fill(source_writes).await.map(done),
+            State::CheckSource { .. } => copy.count_source_writes().await,
+            State::Swap => {
+                copy.swap().await?;
+                report.index = group.names.index(group.next_generation());
+                Ok(Brought::default())
+            }
+            State::DeleteFill => copy.delete_fill().await.map(done),
+            State::AbortCopy => copy.abort().await.map(done),
+            State::Ended(_) => Ok(Brought::default()),
+        }
+    }
+
+    async fn pass(&self, write_alias: &str, target: Target) -> Result<Pass> {
+        let (cluster, conversion, plan, progress) = (self.cluster, self.conversion, self.group, self.progress);
+        Converter { cluster, conversion, plan, progress, write_alias, target }.run().await
+    }
+
+    async fn create(&self) -> Result<()> {
+        let group = self.group;
+        let mut mapping = group.mapping.clone();
+        mapping["_meta"] = group.meta_after().into_meta(None);
+        let aliases = vec![group.names.alias().to_owned(), group.names.write_alias(group.generation)];
+        let request = CreateIndex { name: group.index.clone(), mapping, aliases, purpose: IndexPurpose::Serving };
+        self.cluster.create_index(&request).await?;
+        let health = self.cluster.wait_for_health(&group.index, Health::Yellow, INDEX_TIMEOUT).await?;
+        if health == Health::Red {
+            return Err(Error::new(
+                ErrorKind::Unavailable,
+                format!("the new index {} has no primary shard", group.index),
+            )
+            .with_cure(
+                "see GET _cluster/allocation/explain for why the cluster does not allocate it, and start again",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Removes what no way leads over: a fill that a copy left behind, and documents of removed types.
+    async fn clean_up(&self, report: &mut IndexReport) -> Result<()> {
+        if self.group.has_leftover_fill {
+            self.cluster.delete_index(&self.group.fill()).await?;
+        }
+        if !self.removed.is_empty() && self.group.way != Way::Create {
+            let generation = match self.group.way {
+                Way::Copy => self.group.next_generation(),
+                Way::None | Way::Create | Way::InPlace => self.group.generation,
+            };
+            let (index, alias) = (self.group.names.index(generation), self.group.names.write_alias(generation));
+            report.documents.deleted +=
+                super::removal::delete_types(self.cluster, &index, &alias, self.removed).await?;
+        }
+        Ok(())
+    }
+}
+
+fn add(pass: Pass, report: &mut IndexReport, bad: &mut BadDocuments) -> Brought {
+    let brought = Brought { read: pass.counts.read, bad: pass.counts.bad, ..Brought::default() };
+    report.documents.add(pass.counts);
+    bad.add(pass.bad, pass.counts.bad);
+    brought
+}
+
+fn bad_documents(group: &GroupPlan, counts: DocumentCounts) -> Error {
+    let rest = match group.way {
+        Way::Copy => "nothing was swapped",
+        Way::None | Way::Create | Way::InPlace => "the good ones are",
+    };
+    Error::new(
+        ErrorKind::Corrupt,
+        format!("{} documents of {} cannot be converted; {rest}", counts.bad, group.names.alias()),
+    )
+    .with_cure("correct or delete the documents that the report names, and start again")
+}
