@@ -12,6 +12,7 @@ pub mod model;
 mod objects;
 pub mod registry;
 pub mod repository;
+mod store;
 pub mod tokens;
 
 #[cfg(feature = "cli")]
@@ -20,3 +21,4 @@ pub mod cli;
 pub use error::{Error, ErrorKind, Result};
 pub use objects::{Change, Object, Objects, SecretAttributes};
 pub use repository::{Repository, SavedObject};
+pub use store::{SavedObjects, SavedObjectsBuilder, Start};

@@ -51,9 +51,9 @@ impl SavedObjects {
     ///
     /// # Errors
     /// [`Invalid`](ErrorKind::Invalid) if the type is not registered, or is hidden: hidden types are reached by
-    /// [`Repository::including`] and [`Objects::over`].
+    /// [`Repository::including`] and [`Objects::new`].
     pub fn objects<T: Object>(&self) -> Result<Objects<T>> {
-        Objects::over(&self.repository)
+        Objects::new(self.repository.clone())
     }
 
     /// The untyped client of all types that are not hidden.
@@ -154,9 +154,23 @@ impl SavedObjectsBuilder {
                 Some(Arc::new(migrate(&migrator, &self.environment, self.deadline).await?))
             }
         };
+        let generations = report.as_deref().map(|report| generations(report, &registry, &self.prefix));
         let repository = Repository::new(cluster, registry, self.prefix, encryption, self.environment);
+        for (group, generation) in generations.into_iter().flatten() {
+            repository.remember_generation(&group, generation);
+        }
         Ok(SavedObjects { repository, report })
     }
+}
+
+/// The generation of each index group after a migration, so that the first write need not ask.
+fn generations(report: &Report, registry: &Registry, prefix: &Prefix) -> Vec<(String, u32)> {
+    let generation = |group: &str| {
+        let names = prefix.group(group);
+        let index = report.indices.iter().find(|index| index.alias == names.alias())?;
+        Some((group.to_owned(), names.generation(&index.index)?))
+    };
+    registry.groups().into_keys().filter_map(generation).collect()
 }
 
 async fn migrate(migrator: &Migrator, environment: &Environment, deadline: Duration) -> Result<Report> {
@@ -178,9 +192,8 @@ async fn migrate(migrator: &Migrator, environment: &Environment, deadline: Durat
 }
 
 fn blocked(report: &Report) -> Error {
-    let list = |words: fn(&crate::migrate::Blocker) -> &str| {
-        report.blockers.iter().map(words).collect::<Vec<_>>().join("; ")
-    };
+    let list =
+        |words: fn(&crate::migrate::Blocker) -> &str| report.blockers.iter().map(words).collect::<Vec<_>>().join("; ");
     Error::new(ErrorKind::Incompatible, format!("the migration is blocked: {}", list(|blocker| &blocker.what)))
         .with_cure(list(|blocker| &blocker.cure))
 }

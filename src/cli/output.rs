@@ -2,19 +2,13 @@ use std::io::{IsTerminal, Write};
 
 use serde::Serialize;
 
+use crate::migrate::ReportedError;
 use crate::{Error, ErrorKind};
 
 /// The document of a command that failed before it had anything else to report.
 #[derive(Serialize)]
-struct Failure<'a> {
-    error: Cause<'a>,
-}
-
-#[derive(Serialize)]
-struct Cause<'a> {
-    kind: ErrorKind,
-    message: &'a str,
-    cure: Option<&'a str>,
+struct Failure {
+    error: ReportedError,
 }
 
 /// Where a command's words go: for a person on standard output, or with `--json` one document there and the rest on
@@ -27,10 +21,6 @@ pub(crate) struct Output {
 impl Output {
     pub(crate) fn new(json: bool) -> Self {
         Self { json }
-    }
-
-    pub(crate) fn is_json(self) -> bool {
-        self.json
     }
 
     /// Whether a person watches: progress bars and colours are for them only.
@@ -51,7 +41,7 @@ impl Output {
     /// Why the command failed: for a person on standard error, and with `--json` as the one document.
     pub(crate) fn failure(self, error: &Error) {
         let _ = writeln!(std::io::stderr().lock(), "error: {error}");
-        let report = Failure { error: Cause { kind: error.kind(), message: error.message(), cure: error.cure() } };
+        let report = Failure { error: error.into() };
         // A report of plain strings can always be written.
         let _ = self.document(&report);
     }

@@ -3,8 +3,11 @@
 //! `SAVED_OBJECTS_TEST_URL` puts them on a server that runs already, `SAVED_OBJECTS_TEST_VERSION` on another version.
 #![allow(missing_docs, clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod clock;
 mod context;
+mod elastic;
 mod migration;
+mod proxy;
 mod server;
 
 use std::process::ExitCode;
@@ -38,7 +41,7 @@ fn main() -> ExitCode {
 }
 
 fn trials(url: &str) -> Vec<Trial> {
-    [migration::trials(url)].into_iter().flatten().collect()
+    [elastic::trials(url), migration::trials(url)].into_iter().flatten().collect()
 }
 
 /// A trial for each named test function, called `<module>::<function>`.

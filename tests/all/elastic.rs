@@ -1,0 +1,233 @@
+//! The client of the real server: repeats, lost answers, errors in full.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use libtest_mimic::Trial;
+use saved_objects::cluster::{
+    AliasAction, BulkAction, BulkOperation, BulkRequest, Cluster, ClusterErrorKind, CreateIndex, Elastic,
+    ItemErrorKind, ItemOutcome, Refresh, SequenceNumber,
+};
+use saved_objects::environment::{Environment, SystemRng};
+use saved_objects::{Error, ErrorKind};
+use serde_json::json;
+
+use crate::clock::ImpatientClock;
+use crate::context::Context;
+use crate::named_trials;
+use crate::proxy::{Fault, Proxy};
+
+pub(crate) fn trials(url: &str) -> Vec<Trial> {
+    named_trials!(
+        url,
+        a_server_that_is_not_there_is_named_with_its_cure,
+        a_server_that_answers_503_for_20_seconds_is_given_up,
+        a_passing_503_is_outlived,
+        an_answer_that_is_not_from_elasticsearch_says_nothing_of_documents,
+        a_bulk_whose_answer_was_lost_is_settled,
+        a_bulk_whose_request_was_lost_is_repeated,
+        a_change_by_others_after_a_lost_answer_leaves_the_outcome_unknown,
+        lost_answers_of_index_changes_are_settled,
+        every_item_of_a_bulk_is_answered,
+        a_missing_alias_creates_no_index,
+    )
+}
+
+fn impatient(url: &str) -> (Arc<ImpatientClock>, Elastic) {
+    let clock = Arc::new(ImpatientClock::default());
+    let environment = Environment::new(clock.clone(), Arc::new(SystemRng));
+    (clock, Elastic::builder(url).environment(environment).build().expect("a good URL"))
+}
+
+async fn create(cluster: &dyn Cluster, context: &Context) -> String {
+    let name = format!("{}-index", context.prefix);
+    let alias = format!("{name}-write");
+    let mapping = json!({"dynamic": "strict", "properties": {"n": {"type": "long"}}});
+    let request = CreateIndex { name, mapping, aliases: vec![alias.clone()] };
+    cluster.create_index(&request).await.expect("the index is created");
+    alias
+}
+
+fn operation(id: &str, action: BulkAction) -> BulkOperation {
+    BulkOperation { id: id.to_owned(), action }
+}
+
+fn source(n: i64) -> Bytes {
+    Bytes::from(json!({ "n": n }).to_string())
+}
+
+async fn write(cluster: &dyn Cluster, alias: &str, operations: &[BulkOperation]) -> Vec<ItemOutcome> {
+    let request = BulkRequest { alias, operations, refresh: Refresh::Later };
+    cluster.bulk(&request).await.expect("the bulk is answered")
+}
+
+async fn a_server_that_is_not_there_is_named_with_its_cure(_: Context) {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("an address");
+    let (clock, cluster) = impatient(&format!("http://{free}"));
+    let error = Error::from(cluster.indices(&["any"]).await.expect_err("nobody listens"));
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    let text = error.to_string();
+    assert!(text.contains("GET any") && text.contains("attempts=") && text.contains("refused"), "{text}");
+    assert!(text.contains("check that Elasticsearch runs"), "{text}");
+    assert!(clock.slept() > Duration::from_secs(5), "it tried for a while: {:?}", clock.slept());
+}
+
+async fn a_server_that_answers_503_for_20_seconds_is_given_up(context: Context) {
+    let proxy = Proxy::start(&context.url, |_, _| Fault::Status(503)).await;
+    let (clock, cluster) = impatient(proxy.url());
+    let error = Error::from(cluster.indices(&["any"]).await.expect_err("503"));
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.to_string().contains("status=503"), "{error}");
+    assert!(clock.slept() <= Duration::from_secs(15), "{:?}", clock.slept());
+    assert!(proxy.seen().len() > 3, "{:?}", proxy.seen());
+}
+
+async fn a_passing_503_is_outlived(context: Context) {
+    let proxy = Proxy::start(&context.url, |_, before| if before < 2 { Fault::Status(503) } else { Fault::None }).await;
+    let (_, cluster) = impatient(proxy.url());
+    assert_eq!(cluster.version().await.expect("the third attempt is answered").split('.').count(), 3);
+    assert_eq!(proxy.seen().len(), 3);
+}
+
+async fn an_answer_that_is_not_from_elasticsearch_says_nothing_of_documents(_: Context) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let answering = tokio::spawn(async move {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let (mut stream, _) = listener.accept().await.expect("a connection");
+        let mut request = [0; 4096];
+        let _ = stream.read(&mut request).await.expect("a request");
+        let answer = "HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}";
+        stream.write_all(answer.as_bytes()).await.expect("the client reads");
+    });
+    let (_, cluster) = impatient(&url);
+    let error = cluster.get("any", "1").await.expect_err("a 404 of a proxy is not a missing document");
+    assert_eq!(error.kind, ClusterErrorKind::Unexpected);
+    assert!(error.to_string().contains("does not come from Elasticsearch"), "{error}");
+    answering.await.expect("it answered");
+}
+
+async fn a_bulk_whose_answer_was_lost_is_settled(context: Context) {
+    let alias = create(context.cluster().as_ref(), &context).await;
+    let proxy = Proxy::start(&context.url, |seen, before| {
+        if seen.path.contains("/_bulk?") && before % 2 == 0 { Fault::LoseAnswer } else { Fault::None }
+    })
+    .await;
+    let (_, cluster) = impatient(proxy.url());
+    let created = write(&cluster, &alias, &[operation("1", BulkAction::Create { source: source(1) })]).await;
+    let read = created[0].clone().expect("it was done, and reading back tells");
+    let stored = cluster.get(&alias, "1").await.expect("answered").expect("stored");
+    assert_eq!(stored.sequence, read);
+
+    let bulks = |proxy: &Proxy| proxy.seen().iter().filter(|seen| seen.contains("/_bulk?")).count();
+    assert_eq!(bulks(&proxy), 1, "nothing is sent twice that was done: {:?}", proxy.seen());
+    let deleted = {
+        // The second bulk goes through, the third loses its answer.
+        let replaced =
+            write(&cluster, &alias, &[operation("1", BulkAction::Replace { source: source(2), read })]).await;
+        let read = replaced[0].clone().expect("answered");
+        write(&cluster, &alias, &[operation("1", BulkAction::Delete { read })]).await
+    };
+    assert!(deleted[0].is_ok(), "{deleted:?}");
+    assert!(cluster.get(&alias, "1").await.expect("answered").is_none());
+}
+
+async fn a_bulk_whose_request_was_lost_is_repeated(context: Context) {
+    let alias = create(context.cluster().as_ref(), &context).await;
+    let proxy = Proxy::start(&context.url, |seen, before| {
+        if seen.path.contains("/_bulk?") && before == 0 { Fault::LoseRequest } else { Fault::None }
+    })
+    .await;
+    let (_, cluster) = impatient(proxy.url());
+    let outcomes = write(&cluster, &alias, &[operation("1", BulkAction::Create { source: source(1) })]).await;
+    assert_eq!(outcomes, [Ok(SequenceNumber { seq_no: 0, primary_term: 1 })]);
+}
+
+async fn a_change_by_others_after_a_lost_answer_leaves_the_outcome_unknown(context: Context) {
+    let direct = context.cluster();
+    let alias = create(direct.as_ref(), &context).await;
+    let first = write(direct.as_ref(), &alias, &[operation("1", BulkAction::Create { source: source(1) })]).await;
+    let read = first[0].clone().expect("created");
+    // The replacement never arrives, and somebody else replaces the document before it is read back: the proxy does that
+    // in the moment in which it loses the request.
+    let url = context.url.clone();
+    let path = format!("/{alias}/_doc/1");
+    let proxy = Proxy::start(&context.url, move |seen, _| {
+        if !seen.path.contains("/_bulk?") {
+            return Fault::None;
+        }
+        let (url, path) = (url.clone(), path.clone());
+        let other = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            let body = Some(json!({ "n": 99 }));
+            runtime.block_on(crate::server::send(&url, crate::server::Request { method: "PUT", path: &path, body }))
+        });
+        other.join().expect("the other one writes");
+        Fault::LoseRequest
+    })
+    .await;
+    let (_, cluster) = impatient(proxy.url());
+    let replaced = write(&cluster, &alias, &[operation("1", BulkAction::Replace { source: source(2), read })]).await;
+    assert_eq!(replaced[0].as_ref().expect_err("nobody can tell").kind, ItemErrorKind::OutcomeUnknown);
+}
+
+async fn lost_answers_of_index_changes_are_settled(context: Context) {
+    let proxy = Proxy::start(&context.url, |seen, before| {
+        if matches!(seen.method.as_str(), "PUT" | "POST") && before == 0 { Fault::LoseAnswer } else { Fault::None }
+    })
+    .await;
+    let (_, cluster) = impatient(proxy.url());
+    let alias = create(&cluster, &context).await;
+    let index = format!("{}-index", context.prefix);
+    let swapped = [
+        AliasAction::Remove { index: index.clone(), alias: alias.clone() },
+        AliasAction::Add { index: index.clone(), alias: format!("{alias}-2") },
+    ];
+    cluster.update_aliases(&swapped).await.expect("the second attempt finds it done");
+    let aliases = cluster.indices(&[&index]).await.expect("answered").remove(&index).expect("there").aliases;
+    assert_eq!(aliases.into_keys().collect::<Vec<_>>(), [format!("{alias}-2")]);
+
+    let other = CreateIndex { name: index, mapping: json!({"_meta": {"other": 1}}), aliases: vec![] };
+    let error = cluster.create_index(&other).await.expect_err("another index has the name");
+    assert_eq!(error.kind, ClusterErrorKind::IndexExists);
+}
+
+async fn every_item_of_a_bulk_is_answered(context: Context) {
+    let cluster = context.cluster();
+    let alias = create(cluster.as_ref(), &context).await;
+    let nowhere = SequenceNumber { seq_no: 77, primary_term: 1 };
+    let refused = Bytes::from(json!({ "unknown": "SECRET" }).to_string());
+    let mistyped = Bytes::from(json!({ "n": "SECRET" }).to_string());
+    let outcomes = write(
+        cluster.as_ref(),
+        &alias,
+        &[
+            operation("1", BulkAction::Create { source: source(1) }),
+            operation("2", BulkAction::Create { source: refused }),
+            operation("3", BulkAction::Create { source: mistyped }),
+            operation("1", BulkAction::Create { source: source(2) }),
+            operation("1", BulkAction::Replace { source: source(2), read: nowhere }),
+            operation("4", BulkAction::Delete { read: nowhere }),
+        ],
+    )
+    .await;
+    let kinds: Vec<_> = outcomes.iter().map(|outcome| outcome.as_ref().err().map(|error| error.kind)).collect();
+    use ItemErrorKind::{Conflict, MappingRefused};
+    assert_eq!(
+        kinds,
+        [None, Some(MappingRefused), Some(MappingRefused), Some(Conflict), Some(Conflict), Some(Conflict)],
+        "{outcomes:?}"
+    );
+    assert!(!format!("{outcomes:?}").contains("SECRET"), "{outcomes:?}");
+}
+
+async fn a_missing_alias_creates_no_index(context: Context) {
+    let cluster = context.cluster();
+    let name = format!("{}-nowhere", context.prefix);
+    let outcomes = write(cluster.as_ref(), &name, &[operation("1", BulkAction::Create { source: source(1) })]).await;
+    assert_eq!(outcomes[0].as_ref().expect_err("refused").kind, ItemErrorKind::AliasMissing);
+    assert!(cluster.indices(&[&name]).await.expect("answered").is_empty());
+    let error = cluster.get(&name, "1").await.expect_err("no index is not no document");
+    assert_eq!(error.kind, ClusterErrorKind::IndexNotFound);
+}
