@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use serde::{Deserialize, Serialize};
 
-use super::identity::{Identity, SharedIdentity, UserIdentity};
+use super::identity::Identity;
 use super::{Credentials, CredentialsChange, TokenUpdate, credentials};
 use crate::document::Attributes;
 use crate::encryption::{Secret, Secrets};
@@ -14,25 +14,13 @@ use crate::repository::SecretChange;
 use crate::{Error, ErrorKind, Result};
 
 /// The objects of the stored type that `I` names.
+#[derive(Debug)]
 pub(super) struct TokenObject<I>(PhantomData<fn() -> I>);
 
-impl<I: StoredIdentity> Object for TokenObject<I> {
+impl<I: Identity> Object for TokenObject<I> {
     const TYPE: &'static str = I::TYPE;
     type Attributes = TokenAttributes<I>;
     type Secrets = I::Secrets;
-}
-
-/// An identity, and which secrets its tokens have.
-pub(super) trait StoredIdentity: Identity {
-    type Secrets: TokenSecrets;
-}
-
-impl StoredIdentity for SharedIdentity {
-    type Secrets = SharedSecrets;
-}
-
-impl StoredIdentity for UserIdentity {
-    type Secrets = UserSecrets;
 }
 
 /// A token's attributes as they are stored, without its secrets.
@@ -210,8 +198,8 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::tokens::ConnectorId;
-    use crate::tokens::TokenType;
+    use crate::tokens::identity::{SharedIdentity, UserIdentity};
+    use crate::tokens::{ConnectorId, ProfileUid, TokenType};
 
     #[test]
     fn attributes_keep_what_they_do_not_know_and_omit_what_is_absent() {
@@ -232,7 +220,7 @@ mod tests {
             created_at: "2026-03-01T10:00:00.000Z".to_owned(),
             updated_at: "2026-03-01T10:00:00.000Z".to_owned(),
         };
-        fn check<I: StoredIdentity>(identity: I, times: &Times) {
+        fn check<I: Identity>(identity: I, times: &Times) {
             let attributes = TokenAttributes::new(identity, times.clone());
             let mut stored = serde_json::to_value(&attributes).expect("JSON").as_object().cloned().expect("an object");
             stored.extend(I::Secrets::ATTRIBUTES.iter().map(|name| ((*name).to_owned(), Value::from("envelope"))));
@@ -244,7 +232,7 @@ mod tests {
         }
         let connector_id = ConnectorId::new("c1").expect("a name");
         check(SharedIdentity { connector_id: connector_id.clone(), token_type: TokenType::access_token() }, &times);
-        let profile_uid = crate::tokens::ProfileUid::new("u1").expect("a name");
+        let profile_uid = ProfileUid::new("u1").expect("a name");
         check(UserIdentity { profile_uid, connector_id, token_type: TokenType::oauth() }, &times);
     }
 
@@ -252,13 +240,19 @@ mod tests {
     fn a_shared_token_takes_no_object() {
         let object = Secret::json(&json!({"user": "kim"})).expect("not null");
         assert!(SharedSecrets::new(Credentials::Object(object.clone())).is_err());
-        assert_eq!(SharedSecrets::check(&CredentialsChange::Object(object)).expect_err("an object").kind(), ErrorKind::Invalid);
+        assert_eq!(
+            SharedSecrets::check(&CredentialsChange::Object(object)).expect_err("an object").kind(),
+            ErrorKind::Invalid
+        );
     }
 
     #[test]
     fn a_stripped_token_is_corrupt() {
         let refresh_token_only = Secrets::from([(REFRESH_TOKEN.to_owned(), Secret::text("r"))]);
-        assert_eq!(SharedSecrets::from_secrets(refresh_token_only).err().map(|error| error.kind()), Some(ErrorKind::Corrupt));
+        assert_eq!(
+            SharedSecrets::from_secrets(refresh_token_only).err().map(|error| error.kind()),
+            Some(ErrorKind::Corrupt)
+        );
         assert_eq!(UserSecrets::from_secrets(Secrets::new()).err().map(|error| error.kind()), Some(ErrorKind::Corrupt));
     }
 

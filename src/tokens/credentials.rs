@@ -231,10 +231,7 @@ mod tests {
     fn another_token_keeps_everything_else_unless_told() {
         let stored = json!({"accessToken": "a", "refreshToken": "r", "scope\n": ["x", 1.50]});
         let table = [
-            (
-                change("b", SecretChange::Keep),
-                json!({"accessToken": "b", "refreshToken": "r", "scope\n": ["x", 1.50]}),
-            ),
+            (change("b", SecretChange::Keep), json!({"accessToken": "b", "refreshToken": "r", "scope\n": ["x", 1.50]})),
             (
                 change("b", SecretChange::Set(Secret::text("s"))),
                 json!({"accessToken": "b", "refreshToken": "s", "scope\n": ["x", 1.50]}),

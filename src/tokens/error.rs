@@ -9,7 +9,9 @@ use crate::{Error, ErrorKind};
 pub enum TokenError {
     /// There is a token, but its secrets do not open, were stripped, or its record is malformed. This is never reported as
     /// "no token", and never for a server that does not answer: to store a new token in its place is safe.
-    #[error("the token {id} is there but cannot be read; store it anew, or put right what the source of this error names")]
+    #[error(
+        "the token {id} is there but cannot be read; store it anew, or put right what the source of this error names"
+    )]
     Unreadable {
         /// The token.
         id: TokenId,

@@ -6,23 +6,24 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{Error, Result};
 
-/// The moment `lifetime` after `start`.
-///
-/// No lifetime means that nobody said one: there is no such moment. A lifetime of zero means that it is over at once; it
-/// does not mean for ever.
+/// The moment `lifetime` after `start`. After a lifetime of zero a token has expired; it is not good for ever.
 ///
 /// # Errors
 /// [`Invalid`](crate::ErrorKind::Invalid) if that lies beyond the year 9999.
-pub(super) fn after(start: Timestamp, lifetime: Option<Duration>) -> Result<Option<Timestamp>> {
-    let Some(lifetime) = lifetime else { return Ok(None) };
+pub(super) fn after(start: Timestamp, lifetime: Duration) -> Result<Timestamp> {
     let end = SignedDuration::try_from(lifetime).and_then(|lifetime| start.checked_add(lifetime));
-    end.map(Some).map_err(|error| {
+    end.map_err(|error| {
         Error::invalid(
             format!("a lifetime of {} s ends beyond the year 9999", lifetime.as_secs()),
             "give the lifetime in seconds, or none for a token that does not expire",
         )
         .with_source(error)
     })
+}
+
+/// As [`after`]. No lifetime means that nobody said one: then there is no such moment.
+pub(super) fn after_if_known(start: Timestamp, lifetime: Option<Duration>) -> Result<Option<Timestamp>> {
+    lifetime.map(|lifetime| after(start, lifetime)).transpose()
 }
 
 /// The stored text of a moment; none if it is no moment in UTC or with an offset.
@@ -52,7 +53,7 @@ mod tests {
             (Some(15_724_800), Some("2026-08-30T10:00:00.250Z")),
         ];
         for (seconds, expected) in table {
-            let end = after(now, seconds.map(Duration::from_secs)).expect("in time");
+            let end = after_if_known(now, seconds.map(Duration::from_secs)).expect("in time");
             assert_eq!(end.map(iso_millis).as_deref(), expected);
         }
     }
@@ -70,8 +71,11 @@ mod tests {
         #[test]
         fn any_lifetime_ends_or_is_refused(seconds in any::<u64>()) {
             let now = moment("2026-03-01T10:00:00Z");
-            match after(now, Some(Duration::from_secs(seconds))) {
-                Ok(end) => prop_assert_eq!(end.expect("a moment").as_second() - now.as_second(), i64::try_from(seconds).expect("in range")),
+            match after(now, Duration::from_secs(seconds)) {
+                Ok(end) => {
+                    let lasted = end.as_second() - now.as_second();
+                    prop_assert_eq!(lasted, i64::try_from(seconds).expect("in range"));
+                }
                 Err(error) => prop_assert_eq!(error.kind(), crate::ErrorKind::Invalid),
             }
         }

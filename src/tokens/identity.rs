@@ -1,10 +1,13 @@
 //! What names a token, and the id that follows from it (design decision 22): one token a name, found by one request.
 
+use std::fmt;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::attributes::{SharedSecrets, TokenSecrets, UserSecrets};
 use super::{ConnectorId, ProfileUid, Scope, ScopeKind, TokenType};
 use crate::repository::Filter;
 
@@ -12,7 +15,9 @@ use crate::repository::Filter;
 const DERIVATION: &str = "saved-objects/derived-id/v1";
 
 /// What names a token among all of its stored type.
-pub(super) trait Identity: Clone + Send + Sync + Serialize + DeserializeOwned + 'static {
+pub(super) trait Identity: fmt::Debug + Clone + Send + Sync + Serialize + DeserializeOwned + 'static {
+    /// The secrets that a token of the type has.
+    type Secrets: TokenSecrets;
     /// The stored type.
     const TYPE: &'static str;
     /// The scope that tokens of the type are in.
@@ -55,6 +60,7 @@ pub(super) struct UserIdentity {
 }
 
 impl Identity for SharedIdentity {
+    type Secrets = SharedSecrets;
     const TYPE: &'static str = "connector_token";
     const KIND: ScopeKind = ScopeKind::Shared;
 
@@ -76,6 +82,7 @@ impl Identity for SharedIdentity {
 }
 
 impl Identity for UserIdentity {
+    type Secrets = UserSecrets;
     const TYPE: &'static str = "user_connector_token";
     const KIND: ScopeKind = ScopeKind::PerUser;
 

@@ -95,7 +95,10 @@ fn check(what: &str, text: &str) -> Result<()> {
         ));
     }
     if text.contains(char::is_control) {
-        return Err(Error::invalid(format!("the {what} has a control character"), format!("give a {what} without one")));
+        return Err(Error::invalid(
+            format!("the {what} has a control character"),
+            format!("give a {what} without one"),
+        ));
     }
     Ok(())
 }
@@ -111,7 +114,10 @@ mod tests {
     fn what_names_nothing_is_refused_with_a_cure() {
         let table = [
             (String::new(), "the connector id is empty; give a connector id"),
-            ("x".repeat(600), "the connector id is too long: it has 600 bytes; give a connector id of at most 512 bytes"),
+            (
+                "x".repeat(600),
+                "the connector id is too long: it has 600 bytes; give a connector id of at most 512 bytes",
+            ),
             ("a\nb".to_owned(), "the connector id has a control character; give a connector id without one"),
         ];
         for (text, message) in table {

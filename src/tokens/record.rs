@@ -1,6 +1,7 @@
 use jiff::Timestamp;
 
-use super::attributes::{StoredIdentity, TokenAttributes};
+use super::attributes::TokenAttributes;
+use super::identity::Identity;
 use super::{ConnectorId, Credentials, OAuthCredentials, Scope, TokenError, TokenId, TokenType, expiry};
 use crate::document::VersionToken;
 use crate::{Error, ErrorKind, Result};
@@ -56,7 +57,7 @@ impl TokenMetadata {
     ///
     /// # Errors
     /// [`Unreadable`](TokenError::Unreadable) if one of its times is not a time.
-    pub(super) fn new<I: StoredIdentity>(
+    pub(super) fn new<I: Identity>(
         id: TokenId,
         attributes: &TokenAttributes<I>,
         version: VersionToken,
@@ -65,7 +66,8 @@ impl TokenMetadata {
         let moment = |name: &str, stored: &str| {
             expiry::parse(stored).ok_or_else(|| TokenError::of_reading(id.clone(), not_a_time(name)))
         };
-        let opt_moment = |name: &str, stored: &Option<String>| stored.as_deref().map(|text| moment(name, text)).transpose();
+        let opt_moment =
+            |name: &str, stored: &Option<String>| stored.as_deref().map(|text| moment(name, text)).transpose();
         Ok(Self {
             scope: identity.scope(),
             connector_id: identity.connector_id().clone(),

@@ -129,8 +129,8 @@ impl Grant {
     pub fn into_new_token(self, now: Timestamp) -> Result<NewToken> {
         Ok(NewToken {
             token_type: None,
-            expires_at: expiry::after(now, self.expires_in)?,
-            refresh_token_expires_at: expiry::after(now, self.refresh_token_expires_in)?,
+            expires_at: expiry::after_if_known(now, self.expires_in)?,
+            refresh_token_expires_at: expiry::after_if_known(now, self.refresh_token_expires_in)?,
             credentials: Credentials::Token { token: self.access_token, refresh_token: self.refresh_token },
         })
     }
@@ -141,8 +141,8 @@ impl Grant {
     /// [`Invalid`](crate::ErrorKind::Invalid) if a lifetime ends beyond the year 9999.
     pub fn into_update(self, now: Timestamp) -> Result<TokenUpdate> {
         Ok(TokenUpdate {
-            expires_at: expiry::after(now, self.expires_in)?,
-            refresh_token_expires_at: expiry::after(now, self.refresh_token_expires_in)?,
+            expires_at: expiry::after_if_known(now, self.expires_in)?,
+            refresh_token_expires_at: expiry::after_if_known(now, self.refresh_token_expires_in)?,
             credentials: CredentialsChange::Token {
                 token: self.access_token,
                 refresh_token: self.refresh_token.map_or(SecretChange::Keep, SecretChange::Set),
@@ -170,8 +170,8 @@ impl Replacement {
     }
 
     /// When the token expires, if it is `now`.
-    pub(super) fn expires_at(&self, now: Timestamp) -> Result<Option<Timestamp>> {
-        expiry::after(self.requested_at.unwrap_or(now), Some(self.expires_in.unwrap_or(DEFAULT_LIFETIME)))
+    pub(super) fn expires_at(&self, now: Timestamp) -> Result<Timestamp> {
+        expiry::after(self.requested_at.unwrap_or(now), self.expires_in.unwrap_or(DEFAULT_LIFETIME))
     }
 }
 
@@ -196,16 +196,15 @@ mod tests {
         for (seconds, requested_at, expected) in table {
             let expires_in = seconds.map(Duration::from_secs);
             let replacement = Replacement { expires_in, requested_at, ..Replacement::new(Secret::text("a")) };
-            assert_eq!(replacement.expires_at(now).expect("in time"), Some(moment(expected)));
+            assert_eq!(replacement.expires_at(now).expect("in time"), moment(expected));
         }
     }
 
     #[test]
     fn the_expiry_of_a_refresh_token_goes_where_the_refresh_token_goes() {
         let (stored, given) = ("2026-04-01T00:00:00.000Z", "2026-05-01T00:00:00.000Z");
-        let update = |refresh_token| {
-            TokenUpdate::new(CredentialsChange::Token { token: Secret::text("a"), refresh_token })
-        };
+        let update =
+            |refresh_token| TokenUpdate::new(CredentialsChange::Token { token: Secret::text("a"), refresh_token });
         let set = || SecretChange::Set(Secret::text("r"));
         let object = || TokenUpdate::new(CredentialsChange::Object(Secret::text("o")));
         let table = [

@@ -75,7 +75,8 @@ impl FromStr for TokenId {
     /// # Errors
     /// [`Invalid`](crate::ErrorKind::Invalid) if the text has none of the forms above.
     fn from_str(text: &str) -> Result<Self> {
-        let stripped = [SHARED, PER_USER, PERSONAL].into_iter().find_map(|prefix| Some((prefix, text.strip_prefix(prefix)?)));
+        let stripped =
+            [SHARED, PER_USER, PERSONAL].into_iter().find_map(|prefix| Some((prefix, text.strip_prefix(prefix)?)));
         let (prefix, uuid) = stripped.unwrap_or(("", text));
         // Other forms of the same UUID would be other ids to the server.
         let is_uuid = Uuid::try_parse(uuid).is_ok_and(|parsed| parsed.hyphenated().to_string() == uuid);
