@@ -1,15 +1,20 @@
 import java.io.IOException;
+import java.io.PrintStream;
 import java.io.UncheckedIOException;
+import java.net.BindException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.attribute.BasicFileAttributes;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Set;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.Executors;
 import java.util.concurrent.TimeUnit;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 
 import org.elasticsearch.common.logging.LogConfigurator;
 import org.elasticsearch.common.settings.Settings;
@@ -34,8 +39,12 @@ import org.elasticsearch.plugins.PluginsLoader;
  * </ul>
  */
 public final class DevNode {
+    /** The exit status when another process has a port of this node. */
+    private static final int PORT_TAKEN = 98;
     private static final long WATCH_SECONDS = 1;
     private static final long CLOSE_SECONDS = 20;
+    /** Standard output as it was before the server sent it through its own log. */
+    private static final PrintStream OUT = System.out;
 
     private DevNode() {}
 
@@ -50,7 +59,11 @@ public final class DevNode {
             stopWithOwner(Long.parseLong(arguments[2]));
         }
         stopWithLicence(config.resolve("elasticsearch.yml"), licence);
-        start(home, config);
+        try {
+            start(home, config);
+        } catch (Throwable failure) {
+            fail(failure);
+        }
         new CountDownLatch(1).await(); // the server's own threads are daemons
     }
 
@@ -120,7 +133,19 @@ public final class DevNode {
     }
 
     private static void stop(String reason) {
-        System.out.println("stopping: " + reason);
+        say("stopping: " + reason);
         System.exit(0);
+    }
+
+    private static void fail(Throwable failure) {
+        failure.printStackTrace(OUT);
+        List<Throwable> causes = Stream.iterate(failure, Objects::nonNull, Throwable::getCause).toList();
+        say(causes.stream().map(Throwable::toString).collect(Collectors.joining(": ")));
+        System.exit(causes.stream().anyMatch(BindException.class::isInstance) ? PORT_TAKEN : 1);
+    }
+
+    /** A line that the launcher shows to its user. */
+    private static void say(String line) {
+        OUT.println("DevNode: " + line);
     }
 }

@@ -12,7 +12,7 @@ use crate::{Error, ErrorKind, Result, tokens};
 /// Hold definitions to the rules for changing types and to what is released; exit 2 if one is broken
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// If all is well, add what is new to model_versions/released.lock.json of each folder; what is there stays as it is
+    /// If all is well, add what is new to model_versions/released.lock.json of each folder; nothing in it is altered
     #[arg(long, requires = "types")]
     release: bool,
 }
@@ -164,4 +164,74 @@ fn print(report: &Report, output: Output) {
         count => format!("{count} rules are broken"),
     };
     output.say(format!("{} types checked: {verdict}", report.types));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::Prefix;
+    use crate::registry::testing::{note, version};
+
+    /// A folder with the type `note` and one model version.
+    fn folder() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        fs::create_dir_all(dir.path().join("mappings")).expect("writable");
+        fs::create_dir_all(dir.path().join("model_versions/note")).expect("writable");
+        write(dir.path(), "mappings/note.json", &note(serde_json::json!({})).to_string());
+        write(dir.path(), "model_versions/note/1.json", &version(serde_json::json!({})).to_string());
+        dir
+    }
+
+    fn write(dir: &Path, name: &str, text: &str) {
+        fs::write(dir.join(name), text).expect("writable");
+    }
+
+    fn connection(dir: &Path, only_types: bool) -> Connection {
+        let types = vec![dir.to_owned()];
+        Connection { elasticsearch_url: String::new(), prefix: Prefix::default(), types, only_types }
+    }
+
+    fn check(dir: &Path, release: bool) -> Result<Exit> {
+        run(&Arguments { release }, &connection(dir, false), Output::new(false))
+    }
+
+    #[test]
+    fn the_built_in_types_are_in_step_with_their_lock() {
+        let mut found = CheckReport::default();
+        let definitions = tokens::types().expect("valid");
+        add(&mut found, &Source { dir: None, definitions, lock: tokens::released().expect("a lock") });
+        assert_eq!(found.violations, []);
+        assert_eq!(found.unreleased, []);
+        assert_eq!(found.waivers.len(), 2);
+    }
+
+    #[test]
+    fn a_release_locks_what_is_there() {
+        let dir = folder();
+        assert_eq!(check(dir.path(), false).expect("checked"), Exit::Done);
+        assert!(!lock_path(dir.path()).exists());
+        assert_eq!(check(dir.path(), true).expect("checked"), Exit::Done);
+        let lock = fs::read_to_string(lock_path(dir.path())).expect("written");
+
+        let edited = version(serde_json::json!({ "forward": null }));
+        write(dir.path(), "model_versions/note/1.json", &edited.to_string());
+        assert_eq!(check(dir.path(), true).expect("checked"), Exit::Blocked);
+        assert_eq!(fs::read_to_string(lock_path(dir.path())).expect("there"), lock, "nothing is released");
+    }
+
+    #[test]
+    fn wrong_definitions_block_and_a_missing_folder_fails() {
+        let dir = folder();
+        write(dir.path(), "model_versions/note/1.json", "{");
+        assert_eq!(check(dir.path(), false).expect("checked"), Exit::Blocked);
+        assert_eq!(check(&dir.path().join("none"), false).expect_err("no folder").kind(), ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_type_cannot_be_built_in_and_in_a_folder() {
+        let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+        assert_eq!(check(project, false).expect("checked"), Exit::Blocked);
+        let alone = run(&Arguments { release: false }, &connection(project, true), Output::new(false));
+        assert_eq!(alone.expect("checked"), Exit::Done);
+    }
 }

@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 
 use crate::{Error, Result};
 
-/// Where a value is within attributes: names joined by dots, as `config.retries`. A path goes through arrays: it means the
-/// named value in each object of the array. A name that itself contains a dot cannot be addressed.
+/// Where a value is within attributes: names joined by dots, as `config.retries`. A path goes through arrays: it means
+/// the named value in each object of the array. A name that itself contains a dot cannot be addressed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AttributePath {
     first: String,

@@ -3,8 +3,8 @@ use serde_json::{Map, Value};
 
 use super::AttributePath;
 
-/// What a model version changes. The changes of one version run in the order of their list, each on what the one before it
-/// left.
+/// What a model version changes. The changes of one version run in the order of their list, each on what the one before
+/// it left.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Change {
@@ -13,8 +13,8 @@ pub enum Change {
         /// What is added under `properties` of the type's mapping, which holds the same.
         properties: Map<String, Value>,
     },
-    /// Attributes that nobody searches any more. Elasticsearch cannot take a field out of a mapping, so the mapping keeps
-    /// them; this says that it is on purpose.
+    /// Attributes that nobody searches any more. Elasticsearch cannot take a field out of a mapping, so the mapping
+    /// keeps them; this says that it is on purpose.
     MappingsDeprecation {
         /// Their paths.
         attributes: Vec<AttributePath>,

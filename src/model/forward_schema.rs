@@ -39,8 +39,8 @@ const WITHOUT_EFFECT: &[&str] = &[
     "writeOnly",
 ];
 
-/// What software of a version keeps of a newer document: the keys under `properties`, through objects and the `items` of
-/// arrays. Keys that it does not name are dropped; it refuses nothing.
+/// What software of a version keeps of a newer document: the keys under `properties`, through objects and the `items`
+/// of arrays. Keys that it does not name are dropped; it refuses nothing.
 #[derive(Debug, Clone)]
 pub struct ForwardSchema {
     schema: Value,
@@ -153,5 +153,131 @@ fn project_value(node: &Node, value: &Value) -> Value {
         }
         (Node::Array(inner), Value::Object(_)) => project_value(inner, value),
         _ => value.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn schema() -> ForwardSchema {
+        ForwardSchema::new(json!({
+            "type": "object", "required": ["a"], "additionalProperties": false,
+            "properties": {
+                "a": { "type": "string", "maxLength": 3 },
+                "b": { "type": "object", "properties": { "a": {}, "c": { "type": "object", "properties": { "d": true } } } },
+                "c": { "type": "array", "items": { "type": "object", "properties": { "a": {} } } },
+                "d": { "type": "object" }
+            }
+        }))
+        .expect("a schema")
+    }
+
+    fn project(attributes: Value) -> Value {
+        Value::Object(schema().project(attributes.as_object().expect("an object")))
+    }
+
+    #[test]
+    fn known_keys_are_kept_as_they_are() {
+        let table = [
+            (json!({}), json!({})),
+            // It refuses nothing: neither what is missing, nor what the keywords without effect forbid.
+            (json!({ "a": "too long", "x": 1 }), json!({ "a": "too long" })),
+            (
+                json!({ "a": null, "b": {}, "c": [], "d": { "x": [1] } }),
+                json!({ "a": null, "b": {}, "c": [], "d": { "x": [1] } }),
+            ),
+            (
+                json!({ "b": { "a": { "x": 1 }, "x": 1, "c": { "x": 1, "d": 2 } } }),
+                json!({ "b": { "a": { "x": 1 }, "c": { "d": 2 } } }),
+            ),
+            (json!({ "c": [{ "a": 1, "x": 2 }, 3, [{ "x": 1 }]] }), json!({ "c": [{ "a": 1 }, 3, [{}]] })),
+            // What a newer version made into an array, or out of one.
+            (
+                json!({ "b": [{ "a": 1, "x": 2 }], "c": { "a": 1, "x": 2 } }),
+                json!({ "b": [{ "a": 1 }], "c": { "a": 1 } }),
+            ),
+            (json!({ "b": "text", "c": 7 }), json!({ "b": "text", "c": 7 })),
+        ];
+        for (newer, known) in table {
+            assert_eq!(project(newer.clone()), known, "{newer}");
+        }
+    }
+
+    #[test]
+    fn schemas_whose_keys_depend_on_values_are_refused() {
+        let table = [
+            (json!({ "$ref": "#/$defs/a" }), "", "`$ref`"),
+            (json!({ "properties": {}, "oneOf": [] }), "", "`oneOf`"),
+            (json!({ "properties": { "a": { "anyOf": [] } } }), "properties.a", "`anyOf`"),
+            (json!({ "properties": { "a": { "items": { "allOf": [] } } } }), "properties.a.items", "`allOf`"),
+            (json!({ "properties": { "a": { "patternProperties": {} } } }), "properties.a", "`patternProperties`"),
+            (
+                json!({ "properties": { "a": { "additionalProperties": {} } } }),
+                "properties.a",
+                "`additionalProperties`",
+            ),
+            (json!({ "properties": { "a": { "prefixItems": [] } } }), "properties.a", "`prefixItems`"),
+            (json!({ "properties": { "a": false } }), "properties.a", "an object or `true`"),
+            (json!({ "properties": { "a": { "items": [{}] } } }), "properties.a.items", "an object or `true`"),
+            (json!({ "properties": { "a": { "items": {}, "properties": {} } } }), "properties.a", "exclude each other"),
+            (json!({ "properties": [] }), "properties", "not an object"),
+            (json!({ "type": "object" }), "", "no `properties`"),
+            (json!(true), "", "no `properties`"),
+        ];
+        for (schema, path, message) in table {
+            let error = ForwardSchema::new(schema.clone()).expect_err("refused");
+            assert_eq!(error.path, path, "{schema}");
+            assert!(error.message.contains(message), "{error:?}");
+        }
+    }
+
+    /// JSON of few names, so that they often match the schema's.
+    fn json_value() -> impl Strategy<Value = Value> {
+        let leaf =
+            prop_oneof![Just(Value::Null), any::<bool>().prop_map(Value::from), any::<i64>().prop_map(Value::from)];
+        leaf.prop_recursive(4, 32, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map("[abcdx]", inner, 0..4)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    fn attributes() -> impl Strategy<Value = Attributes> {
+        prop::collection::btree_map("[abcdx]", json_value(), 0..6).prop_map(|map| map.into_iter().collect())
+    }
+
+    /// Whether every object that the schema looks into has known keys only.
+    fn has_known_keys_only(node: &Node, value: &Value) -> bool {
+        match (node, value) {
+            (Node::Whole, _) => true,
+            (Node::Object(known), Value::Object(object)) => {
+                object.iter().all(|(name, value)| known.get(name).is_some_and(|node| has_known_keys_only(node, value)))
+            }
+            (Node::Array(inner), Value::Object(_)) => has_known_keys_only(inner, value),
+            (Node::Array(inner), Value::Array(elements)) => {
+                elements.iter().all(|value| has_known_keys_only(inner, value))
+            }
+            (Node::Object(_), Value::Array(elements)) => elements.iter().all(|value| has_known_keys_only(node, value)),
+            _ => true,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn projecting_keeps_known_keys_only_and_once_is_enough(attributes in attributes()) {
+            let schema = schema();
+            let projected = schema.project(&attributes);
+            prop_assert_eq!(&schema.project(&projected), &projected);
+            prop_assert!(has_known_keys_only(&Node::Object(schema.known.clone()), &Value::Object(projected.clone())));
+            for name in ["a", "d"] {
+                prop_assert_eq!(projected.get(name), attributes.get(name));
+            }
+        }
     }
 }

@@ -1,5 +1,5 @@
-//! Model versions: what each one changes, how a document of it looks, what it encrypts, and how one document is brought up
-//! to the newest version or down to what this software knows. Nothing here does I/O.
+//! Model versions: what each one changes, how a document of it looks, what it encrypts, and how one document is brought
+//! up to the newest version or down to what this software knows. Nothing here does I/O.
 
 mod attribute_path;
 mod change;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::document::Attributes;
 
-/// A function that upgrades attributes. An error refuses the document; its text ends up in reports, so it must not quote
-/// values.
+/// A function that upgrades attributes. An error refuses the document; its text ends up in reports, so it must not
+/// quote values.
 pub type Transform = dyn Fn(&mut Attributes) -> Result<(), String> + Send + Sync;
 
 /// The transforms that this software has, by the name that definitions use.

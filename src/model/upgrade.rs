@@ -44,8 +44,8 @@ impl From<UpgradeError> for Error {
     }
 }
 
-/// Brings `attributes` from model version `from` to the last of `versions`, which are in ascending order: the changes of
-/// each version above `from` run in order. From the last version or a newer one nothing happens.
+/// Brings `attributes` from model version `from` to the last of `versions`, which are in ascending order: the changes
+/// of each version above `from` run in order. From the last version or a newer one nothing happens.
 ///
 /// Encrypted attributes pass as they are given, as envelopes or opened: declared changes cannot look into them, and a
 /// transform sees what the caller hands over.
@@ -91,6 +91,114 @@ fn fill_absent(object: &mut Map<String, Value>, defaults: &Map<String, Value>) {
             (None, _) => drop(object.insert(name.clone(), default.clone())),
             (Some(Value::Object(inner)), Value::Object(defaults)) => fill_absent(inner, defaults),
             (Some(_), _) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::registry::TypeDefinition;
+    use crate::registry::testing::{create, note, read, version};
+
+    /// Version 2 fills `kind` and `options.size`, version 3 takes `old` and a part of `tags` out, version 4 transforms.
+    fn definition() -> TypeDefinition {
+        let names = ["title", "body", "kind", "options", "tags", "old"];
+        let mut schema = create(&names);
+        schema["properties"]["options"] = json!({ "type": "object" });
+        schema["properties"]["tags"] = json!({ "type": "array" });
+        let at = |changes: Value| version(json!({ "changes": changes, "create": schema }));
+        let mut newest = schema.clone();
+        newest["properties"].as_object_mut().expect("an object").remove("old");
+        let versions = [
+            at(json!([])),
+            at(json!([{ "type": "data_backfill", "defaults": { "kind": "plain", "options": { "size": 1 } } }])),
+            at(json!([{ "type": "data_removal", "paths": ["old", "tags.colour"] }])),
+            version(json!({ "changes": [{ "type": "transform", "name": "shout" }], "create": newest })),
+        ];
+        read(&note(json!({})), &versions).expect("valid")
+    }
+
+    fn transforms() -> Transforms {
+        let mut transforms = Transforms::default();
+        let shout = |attributes: &mut Attributes| match attributes.get_mut("title") {
+            Some(Value::String(title)) => {
+                *title = title.to_uppercase();
+                Ok(())
+            }
+            Some(_) => Err("the title is no text".to_owned()),
+            None => Ok(()),
+        };
+        transforms.insert("shout", Arc::new(shout));
+        transforms
+    }
+
+    fn upgraded(from: u32, attributes: Value) -> Result<Value, UpgradeError> {
+        let mut attributes: Attributes = serde_json::from_value(attributes).expect("an object");
+        definition().upgrade(&transforms(), from, &mut attributes).map(|()| Value::Object(attributes))
+    }
+
+    #[test]
+    fn each_version_above_runs_once_and_in_order() {
+        let table = [
+            (0, json!({ "title": "a" }), json!({ "title": "A", "kind": "plain", "options": { "size": 1 } })),
+            (
+                1,
+                json!({ "kind": null, "options": { "x": 2 } }),
+                json!({ "kind": null, "options": { "x": 2, "size": 1 } }),
+            ),
+            (1, json!({ "kind": "k", "options": 5 }), json!({ "kind": "k", "options": 5 })),
+            (1, json!({ "options": { "size": 9 } }), json!({ "kind": "plain", "options": { "size": 9 } })),
+            (2, json!({ "old": 1, "tags": [{ "colour": 1, "name": 2 }] }), json!({ "tags": [{ "name": 2 }] })),
+            (3, json!({ "title": "a", "old": 1 }), json!({ "title": "A", "old": 1 })),
+            (4, json!({ "title": "a", "old": 1 }), json!({ "title": "a", "old": 1 })),
+            (9, json!({ "title": "a" }), json!({ "title": "a" })),
+        ];
+        for (from, before, after) in table {
+            assert_eq!(upgraded(from, before.clone()), Ok(after), "from {from}: {before}");
+        }
+    }
+
+    #[test]
+    fn a_transform_that_refuses_or_is_missing_is_named() {
+        let refused = Error::from(upgraded(1, json!({ "title": 7 })).expect_err("refused"));
+        assert_eq!(refused.kind(), ErrorKind::Corrupt);
+        assert_eq!(
+            refused.message(),
+            "the transform `shout` of model version 4 refused the document: the title is no text"
+        );
+        let mut attributes = Attributes::new();
+        let missing = definition().upgrade(&Transforms::default(), 1, &mut attributes).expect_err("missing");
+        assert_eq!(missing, UpgradeError::MissingTransform { version: 4, name: "shout".to_owned() });
+        assert_eq!(Error::from(missing).kind(), ErrorKind::Incompatible);
+    }
+
+    proptest! {
+        #[test]
+        fn upgrades_end_valid_and_are_done_once(
+            from in 0_u32..5,
+            title in "[a-z]{0,4}",
+            old in any::<bool>(),
+            kind in any::<bool>(),
+        ) {
+            let mut attributes: Attributes = serde_json::from_value(json!({ "title": title })).expect("an object");
+            if kind {
+                attributes.insert("kind".to_owned(), json!("k"));
+            }
+            if old && from < 3 {
+                attributes.insert("old".to_owned(), json!("o"));
+            }
+            let definition = definition();
+            definition.upgrade(&transforms(), from, &mut attributes).expect("upgrades");
+            prop_assert_eq!(definition.latest().create.validate(&attributes), Ok(()));
+            for again in [from, definition.latest().number] {
+                let mut twice = attributes.clone();
+                definition.upgrade(&transforms(), again, &mut twice).expect("upgrades");
+                prop_assert_eq!(&twice, &attributes);
+            }
         }
     }
 }

@@ -23,8 +23,8 @@ impl VirtualVersion {
         self.0
     }
 
-    /// The model version of a stored document, from its `typeMigrationVersion`. Absent, empty, or a version below 10 (an
-    /// engine before model versions wrote it) counts as 0: every upgrade is still to be run.
+    /// The model version of a stored document, from its `typeMigrationVersion`. Absent, empty, or a version below 10
+    /// (an engine before model versions wrote it) counts as 0: every upgrade is still to be run.
     ///
     /// # Errors
     /// See [`VirtualVersion::from_str`].

@@ -36,11 +36,12 @@ impl RegistryBuilder {
         self
     }
 
-    /// The registry. A transform that a definition names and nobody registered is no error here, because reading newer or
-    /// current documents needs none: see [`Registry::missing_transforms`].
+    /// The registry. A transform that a definition names and nobody registered is no error here, because reading newer
+    /// or current documents needs none: see [`Registry::missing_transforms`].
     ///
     /// # Errors
-    /// [`Invalid`](crate::ErrorKind::Invalid) if two types, or a type and a removed one, or two transforms have one name.
+    /// [`Invalid`](crate::ErrorKind::Invalid) if two types, or a type and a removed one, or two transforms have one
+    /// name.
     pub fn build(self) -> Result<Registry> {
         if let Some(name) = self.transforms_given_twice.first() {
             return Err(Error::invalid(

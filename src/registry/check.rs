@@ -1,116 +1,8 @@
-use serde::Serialize;
 use serde_json::Value;
 
 use super::lock::{FixedProperties, Lock, LockedType, LockedVersion};
-use super::{DefinitionProblem, TypeDefinition, mapping};
+use super::{CheckReport, CheckViolation, Rule, TypeDefinition, UnreleasedVersion, UsedWaiver, mapping};
 use crate::model::{AttributePath, Change, ModelVersion, WaivableRule};
-
-/// What `check` found.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct CheckReport {
-    /// What must be corrected before a release.
-    pub violations: Vec<CheckViolation>,
-    /// The exemptions that were made use of.
-    pub waivers: Vec<UsedWaiver>,
-    /// The model versions that the lock does not have yet.
-    pub unreleased: Vec<UnreleasedVersion>,
-}
-
-/// A rule of `check`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Rule {
-    /// A definition file is well-formed and consistent.
-    Definition,
-    /// What is released is neither edited nor deleted.
-    Released,
-    /// A mapping only grows, except by a `mappings_change`.
-    AdditiveMapping,
-    /// What a mapping gains is said by a new model version.
-    MappingVersion,
-    /// An attribute becomes bound in one version and may be written from the next on.
-    TwoReleases,
-    /// A waiver exempts from something.
-    UnusedWaiver,
-    /// The name of a removed type is not used again.
-    RemovedName,
-}
-
-impl Rule {
-    /// The rule's name in reports.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Definition => "definition",
-            Self::Released => "released",
-            Self::AdditiveMapping => "additive_mapping",
-            Self::MappingVersion => "mapping_version",
-            Self::TwoReleases => "two_releases",
-            Self::UnusedWaiver => "unused_waiver",
-            Self::RemovedName => "removed_name",
-        }
-    }
-}
-
-/// Where a definition breaks a rule.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct CheckViolation {
-    /// The rule.
-    pub rule: Rule,
-    /// The file to correct.
-    pub file: String,
-    /// The type, if the file could be read.
-    #[serde(rename = "type")]
-    pub type_name: Option<String>,
-    /// The model version, if it is about one.
-    pub version: Option<u32>,
-    /// What is wrong.
-    pub message: String,
-    /// What to do.
-    pub cure: String,
-}
-
-/// An exemption that was made use of.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct UsedWaiver {
-    /// The rule that was waived.
-    pub rule: WaivableRule,
-    /// The type.
-    #[serde(rename = "type")]
-    pub type_name: String,
-    /// The model version.
-    pub version: u32,
-    /// The exempt attributes.
-    pub attributes: Vec<String>,
-    /// Why that does no harm.
-    pub reason: String,
-}
-
-/// A model version that is not released yet and may still be edited.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct UnreleasedVersion {
-    /// The type.
-    #[serde(rename = "type")]
-    pub type_name: String,
-    /// The model version.
-    pub version: u32,
-}
-
-impl From<&DefinitionProblem> for CheckViolation {
-    fn from(problem: &DefinitionProblem) -> Self {
-        let message = match problem.path.as_str() {
-            "" => problem.message.clone(),
-            path => format!("{path}: {}", problem.message),
-        };
-        Self {
-            rule: Rule::Definition,
-            file: problem.file.clone(),
-            type_name: None,
-            version: None,
-            message,
-            cure: problem.cure.clone(),
-        }
-    }
-}
 
 /// Holds definitions to the rules for changing types, and to what is released. File names in the report are relative to
 /// the folder of the definitions.
@@ -155,8 +47,8 @@ impl Findings<'_> {
         self.report.violations.push(CheckViolation { rule, file, type_name, version, message, cure: cure.into() });
     }
 
-    /// Two software versions run side by side during a rolling upgrade, and the older one may come back. It opens secrets
-    /// only if it knows every bound attribute that documents have. Where it encrypts nothing it opens nothing.
+    /// Two software versions run side by side during a rolling upgrade, and the older one may come back. It opens
+    /// secrets only if it knows every bound attribute that documents have. Where it encrypts nothing it opens nothing.
     fn check_two_releases(&mut self, version: &ModelVersion, before: Option<&ModelVersion>) {
         let mut too_early = Vec::new();
         if let Some(before) = before.filter(|before| !before.sets.is_empty()) {
@@ -309,4 +201,194 @@ fn is_added(changes: &[&Change], entry: &str, value: &Value) -> bool {
         Change::MappingsAddition { properties } => mapping::flatten_properties(properties).get(entry) == Some(value),
         _ => false,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::registry::testing::{create, note, read, version};
+
+    fn definition(keys: Value, versions: &[Value]) -> TypeDefinition {
+        read(&note(keys), versions).expect("a valid definition")
+    }
+
+    fn plain() -> Value {
+        version(json!({}))
+    }
+
+    /// The violations of `now` after a release of `released`, as rule, file and message.
+    fn violations<const R: usize, const N: usize>(
+        released: [&TypeDefinition; R],
+        now: [&TypeDefinition; N],
+    ) -> Vec<(Rule, String, String)> {
+        let lock = Lock::default().released(&released.map(TypeDefinition::clone));
+        let report = check(&now.map(TypeDefinition::clone), &lock);
+        report.violations.into_iter().map(|found| (found.rule, found.file, found.message)).collect()
+    }
+
+    #[track_caller]
+    fn assert_violation(now: TypeDefinition, rule: Rule, file: &str, message: &str) {
+        let found = violations([&definition(json!({}), &[plain()])], [&now]);
+        let [(found_rule, found_file, found_message)] = found.as_slice() else {
+            panic!("not one violation: {found:?}");
+        };
+        assert_eq!((*found_rule, found_file.as_str()), (rule, file), "{found_message}");
+        assert!(found_message.contains(message), "{found_message}");
+    }
+
+    fn mapped(properties: Value) -> Value {
+        json!({ "mapping": { "dynamic": false, "properties": properties } })
+    }
+
+    #[test]
+    fn what_is_released_as_it_is_breaks_nothing() {
+        let versions = [plain(), plain()];
+        let released = definition(json!({}), &versions);
+        assert_eq!(violations([&released], [&released]), []);
+        let lock = Lock::default().released(&[definition(json!({}), &versions[..1])]);
+        let report = check(std::slice::from_ref(&released), &lock);
+        assert_eq!(report.unreleased, [UnreleasedVersion { type_name: "note".to_owned(), version: 2 }]);
+        // How a type is used is no promise to its documents.
+        let used_otherwise = definition(json!({ "hidden": true, "exportable": true }), &versions);
+        assert_eq!(violations([&released], [&used_otherwise]), []);
+    }
+
+    #[test]
+    fn released_files_stay_as_they_are() {
+        let edited = version(json!({ "create": create(&["title", "body", "extra"]) }));
+        assert_violation(
+            definition(json!({}), &[edited]),
+            Rule::Released,
+            "model_versions/note/1.json",
+            "the released model version 1 was edited; fields new in the create schema: extra",
+        );
+        let table = [
+            (json!({ "group": "others" }), "`group` of a released type changed"),
+            (json!({ "namespace_kind": "single" }), "`namespace_kind` of a released type changed"),
+            (json!({ "random_id": false }), "`random_id` of a released type changed"),
+            (json!({ "identity": ["title"] }), "`identity` of a released type changed"),
+        ];
+        for (keys, message) in table {
+            assert_violation(definition(keys, &[plain()]), Rule::Released, "mappings/note.json", message);
+        }
+    }
+
+    #[test]
+    fn what_was_released_is_never_deleted() {
+        let two = definition(json!({}), &[plain(), plain()]);
+        let found = violations([&two], [&definition(json!({}), &[plain()])]);
+        let message = "the released model version 2 is gone".to_owned();
+        assert_eq!(found, [(Rule::Released, "model_versions/note/2.json".to_owned(), message)]);
+        let found = violations([&two], []);
+        let message = "the released type `note` has no definition".to_owned();
+        assert_eq!(found, [(Rule::Released, "mappings/note.json".to_owned(), message)]);
+    }
+
+    #[test]
+    fn the_name_of_a_removed_type_is_not_used_again() {
+        let removed = definition(json!({ "removed": true }), &[plain()]);
+        let found = violations([&removed], [&definition(json!({}), &[plain()])]);
+        assert_eq!(found[0].0, Rule::RemovedName, "{found:?}");
+        assert_eq!(violations([&removed], [&removed]), []);
+    }
+
+    #[test]
+    fn mappings_only_grow_and_say_so() {
+        let keyword = || json!({ "type": "keyword" });
+        let two = |change: Value| {
+            [plain(), version(json!({ "changes": [change], "create": create(&["title", "body", "at"]) }))]
+        };
+        assert_violation(
+            definition(mapped(json!({})), &[plain()]),
+            Rule::AdditiveMapping,
+            "mappings/note.json",
+            "mapping.properties.title.type was released as \"keyword\" and is gone now",
+        );
+        assert_violation(
+            definition(mapped(json!({ "title": { "type": "text" } })), &[plain()]),
+            Rule::AdditiveMapping,
+            "mappings/note.json",
+            "mapping.properties.title.type was released as \"keyword\" and is another now",
+        );
+        assert_violation(
+            definition(mapped(json!({ "title": { "type": "keyword", "ignore_above": 9 } })), &[plain()]),
+            Rule::MappingVersion,
+            "mappings/note.json",
+            "mapping.properties.title.ignore_above is in no released version",
+        );
+        let one = definition(json!({}), &[plain()]);
+        let added = json!({ "type": "mappings_addition", "properties": { "at": { "type": "date" } } });
+        let grown = definition(mapped(json!({ "title": keyword(), "at": { "type": "date" } })), &two(added));
+        assert_eq!(violations([&one], [&grown]), []);
+        // Both released at once: the first is recorded without what the second added.
+        let lock = Lock::default().released(&[grown]);
+        let at = |number| lock.types["note"].versions[&number].mapping.contains_key("properties.at.type");
+        assert_eq!((at(1), at(2)), (false, true));
+
+        let changed = json!({ "type": "mappings_change", "attributes": ["title"] });
+        let changed = definition(mapped(json!({ "title": { "type": "text" } })), &two(changed));
+        assert_eq!(violations([&one], [&changed]), []);
+    }
+
+    #[test]
+    fn an_attribute_becomes_bound_one_version_before_it_is_written() {
+        let binds = |keys: Value| {
+            let mut file =
+                version(json!({ "bound": ["title", "owner"], "create": create(&["title", "body", "owner"]) }));
+            file.as_object_mut().expect("an object").extend(keys.as_object().expect("an object").clone());
+            file
+        };
+        let found_with = |second: Value| violations([], [&definition(json!({}), &[plain(), second])]);
+
+        let found = found_with(binds(json!({})));
+        assert_eq!(found[0].0, Rule::TwoReleases);
+        assert_eq!(found[0].2, "the attribute `owner` becomes bound and may be written in one version");
+        // An open schema lets it be written without declaring it.
+        let mut open = create(&["title", "body"]);
+        open["additionalProperties"] = json!(true);
+        assert_eq!(found_with(binds(json!({ "create": open })))[0].0, Rule::TwoReleases);
+
+        let announced = binds(json!({ "create": create(&["title", "body"]) }));
+        assert_eq!(found_with(announced.clone()), []);
+        let written = definition(json!({}), &[plain(), announced, binds(json!({}))]);
+        assert_eq!(violations([], [&written]), []);
+        // Where nothing was encrypted, there is nothing that older software could fail to open.
+        let nothing = version(json!({ "encrypted": [], "bound": [], "create": create(&["title"]) }));
+        assert_eq!(violations([], [&definition(json!({}), &[nothing, binds(json!({}))])]), []);
+    }
+
+    #[test]
+    fn waivers_are_reported_and_must_be_needed() {
+        let waiver =
+            |attribute| json!([{ "rule": "two_releases", "attributes": [attribute], "reason": "never released" }]);
+        let second = |attribute| {
+            let names = ["title", "body", "owner"];
+            version(json!({ "bound": ["title", "owner"], "create": create(&names), "waivers": waiver(attribute) }))
+        };
+        let report = check(&[definition(json!({}), &[plain(), second("owner")])], &Lock::default());
+        assert_eq!(report.violations, []);
+        assert_eq!(report.waivers[0].attributes, ["owner"]);
+        assert_eq!((report.waivers[0].version, report.waivers[0].reason.as_str()), (2, "never released"));
+
+        let report = check(&[definition(json!({}), &[plain(), second("title")])], &Lock::default());
+        let rules: Vec<_> = report.violations.iter().map(|found| found.rule).collect();
+        assert_eq!(rules, [Rule::TwoReleases, Rule::UnusedWaiver]);
+        assert_eq!(report.waivers, []);
+    }
+
+    #[test]
+    fn a_release_adds_and_never_alters() {
+        let one = Lock::default().released(&[definition(json!({}), &[plain()])]);
+        let edited = version(json!({ "create": create(&["title", "body", "extra"]) }));
+        let two = one.released(&[definition(json!({ "group": "others" }), &[edited, plain()])]);
+        assert_eq!(two.types["note"].versions[&1], one.types["note"].versions[&1]);
+        assert_eq!(two.types["note"].fixed, one.types["note"].fixed);
+        assert!(two.types["note"].versions.contains_key(&2));
+        let text = two.to_json().expect("JSON");
+        assert_eq!(Lock::from_json("released.lock.json", &text).expect("a lock"), two);
+        let error = Lock::from_json("released.lock.json", "{\"tpyes\": {}}").expect_err("no lock");
+        assert!(error.message().starts_with("released.lock.json: unknown field `tpyes`"), "{error}");
+    }
 }

@@ -25,8 +25,8 @@ pub struct TypeDefinition {
 }
 
 impl TypeDefinition {
-    /// Reads a definition from the text of its files: `mapping_file` is `mappings/<type>.json`, whose name for errors is
-    /// `source_name`; `versions` are the name and text of each `model_versions/<type>/<n>.json`, in any order.
+    /// Reads a definition from the text of its files: `mapping_file` is `mappings/<type>.json`, whose name for errors
+    /// is `source_name`; `versions` are the name and text of each `model_versions/<type>/<n>.json`, in any order.
     ///
     /// # Errors
     /// [`Invalid`](crate::ErrorKind::Invalid), naming file, place and cure; the source is
@@ -167,8 +167,8 @@ impl TypeDefinition {
         model::upgrade(&self.versions, transforms, from, attributes)
     }
 
-    /// SHA-256 over type, encrypted and bound attributes and the random-id rule, joined by `|`: what Kibana's registry of
-    /// encrypted types is pinned by (facts/tokens.md 1.6).
+    /// SHA-256 over type, encrypted and bound attributes and the random-id rule, joined by `|`: what Kibana's registry
+    /// of encrypted types is pinned by (facts/tokens.md 1.6).
     pub fn registration_digest(&self, version: &ModelVersion) -> String {
         let mut parts = vec![self.name.as_str()];
         parts.extend(version.sets.encrypted.iter().map(|attribute| attribute.name.as_str()));

@@ -51,20 +51,29 @@ pub(super) struct VersionFile {
 
 /// Reads the text of a definition file; what does not fit its form becomes a problem.
 pub(super) fn parse<T: DeserializeOwned>(text: &str, problems: &mut FileProblems<'_>) -> Option<T> {
+    const CURE: &str = "correct it as docs/definitions.md describes the file";
+    // An array of the right length would pass for the fields of a struct.
+    if !text.trim_start().starts_with('{') {
+        problems.add("", "the file is not a JSON object", CURE);
+        return None;
+    }
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let parsed = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        let path = error.path().to_string();
-        (if path == "." { String::new() } else { path }, error.into_inner())
-    });
-    let ended = parsed.and_then(|file| match deserializer.end() {
-        Ok(()) => Ok(file),
-        Err(error) => Err((String::new(), error)),
-    });
-    ended
-        .map_err(|(path, error)| {
-            problems.add(path, error.to_string(), "correct it as docs/definitions.md describes the file");
-        })
-        .ok()
+    match serde_path_to_error::deserialize(&mut deserializer) {
+        Ok(file) => match deserializer.end() {
+            Ok(()) => Some(file),
+            Err(error) => {
+                problems.add("", error.to_string(), CURE);
+                None
+            }
+        },
+        Err(error) => {
+            let path = error.path().to_string();
+            // `.` is the file as a whole, `?` a place before the first key.
+            let path = if path == "." || path == "?" { String::new() } else { path };
+            problems.add(path, error.into_inner().to_string(), CURE);
+            None
+        }
+    }
 }
 
 /// The number of the model version in a file called `name`, if it is called `<n>.json`.

@@ -1,7 +1,8 @@
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-/// SHA-256 of a JSON value, in hexadecimal. Objects are taken in the order of their keys, whatever order they are kept in.
+/// SHA-256 of a JSON value, in hexadecimal. Objects are taken in the order of their keys, whatever order they are kept
+/// in.
 pub(super) fn json(value: &Value) -> String {
     let mut text = String::new();
     write(value, &mut text);

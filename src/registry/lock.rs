@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{TypeDefinition, mapping};
 use crate::document::NamespaceKind;
-use crate::model::{Change, ModelVersion};
+use crate::model::ModelVersion;
 use crate::{Error, ErrorKind, Result};
 
 /// What has been released: `model_versions/released.lock.json`. Documents and running software rely on it, so
@@ -110,25 +110,14 @@ impl FixedProperties {
 }
 
 impl LockedVersion {
+    /// What a later version changed of the mapping, other than by adding to it, is taken as it is now: only a release of
+    /// several versions at once records it so, and no index was ever made by the earlier ones.
     pub(super) fn of(definition: &TypeDefinition, version: &ModelVersion) -> Self {
+        let then = definition.as_of(version.number);
         Self {
             digest: version.content_digest.clone(),
-            mapping: mapping_at(definition, version.number),
+            mapping: then.map(|then| mapping::flatten(then.mapping())).unwrap_or_default(),
             fields: version.create.fields().into_iter().collect(),
         }
     }
-}
-
-/// The mapping as it was at a version: without what later versions added. What a later version changed is given as it is
-/// now; only a release of several versions at once records it so, and no index was ever made by the earlier ones.
-fn mapping_at(definition: &TypeDefinition, number: u32) -> BTreeMap<String, Value> {
-    let mut flat = mapping::flatten(definition.mapping());
-    for version in definition.versions().iter().filter(|version| version.number > number) {
-        for change in &version.changes {
-            if let Change::MappingsAddition { properties } = change {
-                flat.retain(|entry, _| !mapping::flatten_properties(properties).contains_key(entry));
-            }
-        }
-    }
-    flat
 }

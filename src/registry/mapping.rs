@@ -131,15 +131,18 @@ mod tests {
 
     #[test]
     fn mappings_take_the_form_in_which_the_server_returns_them() {
+        let inner = || json!({ "b": { "type": "long" } });
+        let ip = || json!({ "dynamic": { "type": "ip" } });
         let table = [
             (json!({ "dynamic": false, "properties": {} }), json!({ "type": "object", "dynamic": "false" })),
             (
-                json!({ "dynamic": "strict", "properties": { "a": { "type": "object", "properties": { "b": { "type": "long" } } } } }),
-                json!({ "dynamic": "strict", "properties": { "a": { "properties": { "b": { "type": "long" } } } } }),
+                json!({ "dynamic": "strict", "properties": { "a": { "type": "object", "properties": inner() } } }),
+                json!({ "dynamic": "strict", "properties": { "a": { "properties": inner() } } }),
             ),
+            // Attributes may be called as keywords are.
             (
-                json!({ "properties": { "type": { "type": "nested", "dynamic": false, "properties": { "dynamic": { "type": "ip" } } } } }),
-                json!({ "properties": { "type": { "type": "nested", "dynamic": "false", "properties": { "dynamic": { "type": "ip" } } } } }),
+                json!({ "properties": { "type": { "type": "nested", "dynamic": false, "properties": ip() } } }),
+                json!({ "properties": { "type": { "type": "nested", "dynamic": "false", "properties": ip() } } }),
             ),
         ];
         for (given, returned) in table {

@@ -1,8 +1,10 @@
-//! What types exist. Definitions are data (`docs/definitions.md`): they are read from JSON, validated with errors that name
-//! file, place and cure, and put together in a [`Registry`]. Apart from [`read_definitions`] nothing here does I/O.
+//! What types exist. Definitions are data (`docs/definitions.md`): they are read from JSON, validated with errors that
+//! name file, place and cure, and put together in a [`Registry`]. Apart from [`read_definitions`] nothing here does
+//! I/O.
 
 mod builder;
 mod check;
+mod check_report;
 mod definition;
 mod definition_file;
 mod digest;
@@ -22,7 +24,8 @@ use serde_json::Value;
 use crate::model::Transforms;
 
 pub use builder::RegistryBuilder;
-pub use check::{CheckReport, CheckViolation, Rule, UnreleasedVersion, UsedWaiver, check};
+pub use check::check;
+pub use check_report::{CheckReport, CheckViolation, Rule, UnreleasedVersion, UsedWaiver};
 pub use definition::TypeDefinition;
 pub use lock::{FixedProperties, Lock, LockedType, LockedVersion};
 pub use problem::{DefinitionProblem, DefinitionProblems};

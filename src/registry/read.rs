@@ -6,12 +6,13 @@ use super::problem::DefinitionProblems;
 use super::{TypeDefinition, definition_file};
 use crate::{Error, ErrorKind, Result};
 
-/// Reads every definition of a folder, sorted by type: `dir/mappings/<type>.json` with `dir/model_versions/<type>/<n>.json`.
+/// Reads every definition of a folder, sorted by type: `dir/mappings/<type>.json` with
+/// `dir/model_versions/<type>/<n>.json`.
 ///
 /// # Errors
 /// [`NotFound`](ErrorKind::NotFound) if there is no folder `dir/mappings`, [`Unavailable`](ErrorKind::Unavailable) if
-/// something cannot be read, [`Invalid`](ErrorKind::Invalid) if a definition is wrong: its source, [`DefinitionProblems`],
-/// then lists everything that is wrong with all of them.
+/// something cannot be read, [`Invalid`](ErrorKind::Invalid) if a definition is wrong: its source,
+/// [`DefinitionProblems`], then lists everything that is wrong with all of them.
 pub fn read_definitions(dir: &Path) -> Result<Vec<TypeDefinition>> {
     let mut definitions = Vec::new();
     let mut problems = DefinitionProblems::default();
@@ -92,4 +93,63 @@ fn unreadable(path: &Path, error: io::Error) -> Error {
 
 fn name_of(path: &Path) -> String {
     path.display().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::registry::DefinitionProblems;
+    use crate::registry::testing::{note, version};
+
+    fn write(dir: &Path, name: &str, text: &str) {
+        let path = dir.join(name);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("writable");
+        fs::write(path, text).expect("writable");
+    }
+
+    #[test]
+    fn a_folder_is_read_and_everything_wrong_in_it_listed() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        write(dir.path(), "mappings/note.json", &note(json!({})).to_string());
+        for number in 1..=11 {
+            write(dir.path(), &format!("model_versions/note/{number}.json"), &version(json!({})).to_string());
+        }
+        let definitions = read_definitions(dir.path()).expect("valid");
+        assert_eq!(definitions.iter().map(|definition| definition.latest().number).collect::<Vec<_>>(), [11]);
+
+        write(dir.path(), "mappings/memo.json", &note(json!({})).to_string());
+        write(dir.path(), "model_versions/memo/1.json", &version(json!({})).to_string());
+        write(dir.path(), "mappings/broken.json", "[]");
+        write(dir.path(), "model_versions/gone/1.json", "{}");
+        let error = read_definitions(dir.path()).expect_err("three are wrong");
+        let problems = error.find_source::<DefinitionProblems>().expect("the list is the source").to_string();
+        for expected in [
+            "mappings/broken.json: the file is not a JSON object",
+            "mappings/broken.json: the type has no model version",
+            "mappings/memo.json: type: the file of the type `note` is called `memo.json`",
+            "model_versions/gone: there are model versions of `gone`, but no mappings/gone.json",
+        ] {
+            assert!(problems.contains(expected), "{problems}\nlacks\n{expected}");
+        }
+    }
+
+    /// The files that docs/definitions.md shows: a line `path`: and then a block of JSON.
+    #[test]
+    fn the_documented_example_is_valid() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let page = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/definitions.md"));
+        let blocks: Vec<&str> = page.split("```").collect();
+        for words_and_block in blocks.windows(2) {
+            if let Some(text) = words_and_block[1].strip_prefix("json\n") {
+                let words = words_and_block[0].trim_end();
+                write(dir.path(), words.rsplit('`').nth(1).expect("the words end with the file's name"), text);
+            }
+        }
+        let definitions = read_definitions(dir.path()).expect("valid");
+        let [note] = definitions.as_slice() else { panic!("one type") };
+        assert_eq!((note.latest().number, note.mapping_version()), (3, 2));
+        assert_eq!(crate::registry::check(&definitions, &crate::registry::Lock::default()).violations, []);
+    }
 }

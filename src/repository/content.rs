@@ -41,10 +41,10 @@ pub(super) fn finish(
     Ok(StoredDocument { type_name: definition.name().to_owned(), attributes, root })
 }
 
-/// Refuses the id of a new object if the type demands random ids and it does not look like one: ids of encrypted objects
-/// must be neither guessed nor used twice on purpose.
+/// Refuses the id of a new object if the type demands random ids and it does not look like one: ids of objects with secrets
+/// must be neither guessed nor used twice on purpose. Those of others are free.
 pub(super) fn check_new_id(definition: &TypeDefinition, id: &str) -> Result<()> {
-    if !definition.random_id() || is_uuid(id) {
+    if !definition.encrypts() || !definition.random_id() || is_uuid(id) {
         return Ok(());
     }
     Err(Error::invalid(

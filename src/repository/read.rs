@@ -165,7 +165,7 @@ pub(super) fn descriptor<'a>(definition: &'a TypeDefinition, root: &'a RootField
 }
 
 /// Whether a document with the `_id` of `key` is the one that it means: ids of different types and namespaces can have one
-/// stored form (facts/repository.md 4.2).
+/// stored form.
 pub(super) fn is_asked_for(definition: &TypeDefinition, key: &ObjectKey, document: &StoredDocument) -> bool {
     document.type_name == definition.name() && is_seen_from(&document.root, definition.namespace_kind(), &key.namespace)
 }

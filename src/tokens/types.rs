@@ -48,7 +48,11 @@ pub fn released() -> Result<Lock> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+    use crate::document::StoredDocument;
+    use crate::model::{Transforms, VirtualVersion};
 
     #[test]
     fn registrations_are_those_that_kibana_pins() {
@@ -67,5 +71,41 @@ mod tests {
             .collect();
         let actual: Vec<_> = actual.iter().map(|(name, number, digest)| (*name, *number, digest.as_str())).collect();
         assert_eq!(actual, expected);
+    }
+
+    /// `tests/fixtures/model_versions/<type>/<version>.<which>.json`: a document as that version stored it, or what
+    /// becomes of it.
+    fn fixture(type_name: &str, version: u32, which: &str) -> StoredDocument {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/model_versions");
+        let path = format!("{folder}/{type_name}/{version}.{which}.json");
+        let source = fs::read(&path).unwrap_or_else(|error| panic!("every version has its fixtures: {path}: {error}"));
+        StoredDocument::from_source(&source).expect("a stored document")
+    }
+
+    #[test]
+    fn documents_of_every_version_become_what_their_fixture_says() {
+        let released = released().expect("a lock");
+        for definition in types().expect("the built-in definitions are valid") {
+            let versions = definition.versions().iter().map(|version| version.number);
+            assert!(released.types[definition.name()].versions.keys().copied().eq(versions.clone()));
+            for version in versions {
+                let mut document = fixture(definition.name(), version, "stored");
+                let from = VirtualVersion::of_document(document.root.type_migration_version.as_deref());
+                assert_eq!(from.expect("a model version").number(), version);
+                let stored_by = definition.version(version).expect("a version of the type");
+                assert_eq!(stored_by.create.validate(&document.attributes), Ok(()));
+
+                let latest = definition.latest();
+                definition.upgrade(&Transforms::default(), version, &mut document.attributes).expect("upgrades");
+                document.root.type_migration_version = Some(VirtualVersion::of(latest.number).to_string());
+                assert_eq!(document, fixture(definition.name(), version, "expected"));
+                assert_eq!(latest.create.validate(&document.attributes), Ok(()));
+
+                // Software of each version keeps all that a document of its own version has.
+                let own = fixture(definition.name(), version, "stored").attributes;
+                let forward = stored_by.forward.as_ref().expect("older software can read what newer wrote");
+                assert_eq!(forward.project(&own), own);
+            }
+        }
     }
 }

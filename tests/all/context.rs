@@ -6,6 +6,7 @@ use saved_objects::environment::Environment;
 use saved_objects::layout::Prefix;
 use saved_objects::migrate::Migrator;
 use saved_objects::registry::{Registry, TypeDefinition};
+use saved_objects::{SavedObjects, SavedObjectsBuilder, Start};
 use secrecy::SecretString;
 
 /// What a test works with: the server, and a prefix of its own.
@@ -34,6 +35,25 @@ impl Context {
         let registry = Registry::builder().with(types).build().expect("the test's types are fine");
         let cluster = self.cluster();
         Migrator::new(cluster, Arc::new(registry), self.prefix.clone(), self.encryption(), self.environment.clone())
+    }
+
+    /// A store of these types under the test's prefix.
+    pub(crate) async fn store(&self, types: Vec<TypeDefinition>) -> SavedObjects {
+        self.try_store(types).await.expect("the store starts")
+    }
+
+    pub(crate) async fn try_store(&self, types: Vec<TypeDefinition>) -> saved_objects::Result<SavedObjects> {
+        self.builder(types).start(Start::Migrate).await
+    }
+
+    pub(crate) fn builder(&self, types: Vec<TypeDefinition>) -> SavedObjectsBuilder {
+        let registry = Registry::builder().with(types).build().expect("the test's types are fine");
+        SavedObjects::builder(registry).elasticsearch(&self.url).prefix(self.prefix.clone()).key_ring(key_ring())
+    }
+
+    /// The name of the first generation of a group.
+    pub(crate) fn index(&self, group: &str) -> String {
+        self.prefix.group(group).index(1)
     }
 
     /// A request straight to the server, past the library.

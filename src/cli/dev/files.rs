@@ -39,13 +39,13 @@ pub(super) fn replace(path: &Path, content: &[u8]) -> Result<()> {
     std::fs::rename(&new, path).map_err(|error| failed("write", path, error))
 }
 
-/// The last `count` lines of a file that people read; empty if it is absent.
-pub(super) fn last_lines(path: &Path, count: usize) -> String {
-    let text = std::fs::read(path).unwrap_or_default();
-    last_lines_of(&String::from_utf8_lossy(&text), count)
+/// The text of a file for people to read; empty if it is absent.
+pub(super) fn read_lossy(path: &Path) -> String {
+    String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned()
 }
 
-pub(super) fn last_lines_of(text: &str, count: usize) -> String {
+/// The last `count` lines that are not blank.
+pub(super) fn last_lines(text: &str, count: usize) -> String {
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     let skipped = lines.len().saturating_sub(count);
     lines.into_iter().skip(skipped).collect::<Vec<_>>().join("\n")
@@ -57,8 +57,8 @@ mod tests {
 
     #[test]
     fn last_lines_skip_blank_ones() {
-        assert_eq!(last_lines_of("a\n\nb\n \nc\n", 2), "b\nc");
-        assert_eq!(last_lines_of("a", 2), "a");
-        assert_eq!(last_lines_of("", 2), "");
+        assert_eq!(last_lines("a\n\nb\n \nc\n", 2), "b\nc");
+        assert_eq!(last_lines("a", 2), "a");
+        assert_eq!(last_lines("", 2), "");
     }
 }

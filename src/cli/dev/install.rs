@@ -132,7 +132,7 @@ fn maven_reason(output: &str) -> String {
     let plain = output.replace("\u{1b}[0m", "");
     let errors = plain.lines().filter_map(|line| line.trim_start().strip_prefix("[ERROR]"));
     let paragraph: Vec<&str> = errors.map(str::trim).take_while(|line| !line.is_empty()).collect();
-    if paragraph.is_empty() { files::last_lines_of(&plain, 12) } else { paragraph.join("\n") }
+    if paragraph.is_empty() { files::last_lines(&plain, 12) } else { paragraph.join("\n") }
 }
 
 fn text_of(finished: &Finished) -> String {

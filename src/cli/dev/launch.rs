@@ -19,6 +19,8 @@ const RECOVERY_PATIENCE: Duration = Duration::from_secs(30);
 /// A node looks every second whether it should stop, and closes within seconds.
 const RELEASE_PATIENCE: Duration = Duration::from_secs(30);
 const LOG_LINES: usize = 15;
+/// The launcher's exit status when another process has a port of its node.
+const PORT_TAKEN: i32 = 98;
 
 /// Starts nodes and waits for them.
 #[derive(Debug, Clone, Copy)]
@@ -136,9 +138,30 @@ impl Launcher<'_> {
 }
 
 fn ended(node: &NodeRecord, folder: &NodeFolder, exit: ExitStatus) -> StartFailure {
-    let log = files::last_lines(&folder.log(), LOG_LINES);
-    let message = format!("{} ended while it started ({exit}); the last lines of its log:\n{log}", node.name);
+    let log = files::read_lossy(&folder.log());
+    let message = format!("{} ended while it started ({exit}): {}", node.name, reason_in(&log));
     let error =
         Error::new(ErrorKind::Unavailable, message).with_cure(format!("the whole log is {}", folder.log().display()));
-    if log.contains("Address already in use") { StartFailure::PortTaken(error) } else { StartFailure::Other(error) }
+    if exit.code() == Some(PORT_TAKEN) { StartFailure::PortTaken(error) } else { StartFailure::Other(error) }
+}
+
+/// The launcher's last word on why it ended; without one, as of a killed process, the end of the log.
+fn reason_in(log: &str) -> String {
+    match log.lines().rev().find_map(|line| line.strip_prefix("DevNode: ")) {
+        Some(reason) => reason.to_owned(),
+        None => format!("the last lines of its log are\n{}", files::last_lines(log, LOG_LINES)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_is_the_launchers_last_word_or_the_end_of_the_log() {
+        let log = "[INFO] starting\nDevNode: java.net.BindException: Address already in use\n[INFO] closed\n";
+        assert_eq!(reason_in(log), "java.net.BindException: Address already in use");
+        assert_eq!(reason_in("a\nb\n"), "the last lines of its log are\na\nb");
+        assert_eq!(reason_in(""), "the last lines of its log are\n");
+    }
 }

@@ -24,14 +24,17 @@ use crate::cli::exit::Exit;
 use crate::cli::output::Output;
 use crate::environment::Environment;
 
-use options::UpOptions;
-use server::{DevServer, NodeStatus, Status};
+pub(super) use options::UpOptions;
+pub(super) use server::{DevServer, Status};
+
+/// Where the server lives unless told otherwise, from the current folder.
+pub(super) const DEFAULT_DIR: &str = "target/elasticsearch";
 
 /// A real Elasticsearch for development and tests, without Docker
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// The folder for the server, its data and its logs
-    #[arg(long, global = true, hide = true, value_name = "DIR", default_value = "target/elasticsearch")]
+    #[arg(long, global = true, hide = true, value_name = "DIR", default_value = DEFAULT_DIR)]
     dir: PathBuf,
     #[command(subcommand)]
     command: Command,
@@ -83,9 +86,12 @@ fn describe(status: &Status, output: Output) {
             "Elasticsearch {version} at {url} is not running as it should (`saved-objects dev up` repairs it)"
         ));
     }
-    for NodeStatus { name, pid, http_port, healthy } in &status.nodes {
-        let process = pid.map_or("ended".to_owned(), |pid| format!("process {pid}"));
-        let health = if *healthy { "healthy" } else { "not answering" };
-        output.say(format!("  {name}: {process}, port {http_port}, {health}"));
+    for node in &status.nodes {
+        let condition = match (node.pid, node.healthy) {
+            (None, _) => "ended".to_owned(),
+            (Some(pid), true) => format!("process {pid}, healthy"),
+            (Some(pid), false) => format!("process {pid}, not answering"),
+        };
+        output.say(format!("  {}: port {}, {condition}", node.name, node.http_port));
     }
 }

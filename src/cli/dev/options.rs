@@ -58,7 +58,8 @@ impl UpOptions {
             .collect();
         // A server without an owner stays for whoever wants it. One with another owner may stop at any moment.
         if let Some(owner) = state.owner_pid.filter(|owner| self.owner_pid != Some(*owner)) {
-            differences.push(format!("it stops with process {owner}"));
+            let asked = self.owner_pid.map_or("none".to_owned(), |pid| pid.to_string());
+            differences.push(format!("owner process {owner} instead of {asked}"));
         }
         differences
     }
@@ -167,7 +168,7 @@ mod tests {
         assert_eq!(asked.differences(&state), expected);
 
         state.owner_pid = Some(8);
-        assert_eq!(open.differences(&state), ["it stops with process 8"]);
+        assert_eq!(open.differences(&state), ["owner process 8 instead of none"]);
         assert_eq!(UpOptions { owner_pid: Some(8), ..open }.differences(&state), Vec::<String>::new());
     }
 }

@@ -71,6 +71,12 @@ impl<'a> DevServer<'a> {
     /// `Conflict` if one with other settings runs, or a port that was asked for is taken; `Invalid` if a JDK or Maven is
     /// missing; `Unavailable` if the server cannot be fetched or does not start.
     pub(crate) async fn up(&self, options: &UpOptions) -> Result<Status> {
+        if let Some(owner) = options.owner_pid.filter(|owner| !process::exists(*owner)) {
+            return Err(Error::invalid(
+                format!("there is no process {owner}"),
+                "give a process that runs as --owner-pid",
+            ));
+        }
         let _lock = self.lock().await?;
         let begun = self.clock.monotonic();
         let started = match self.usable_state() {
@@ -269,5 +275,48 @@ fn other_settings(state: &State, differences: &[String]) -> Error {
     let url = state.url().unwrap_or_default();
     let message = format!("a server with other settings runs at {url}: {}", differences.join(", "));
     Error::new(ErrorKind::Conflict, message)
-        .with_cure("stop it first with `saved-objects dev down`, or leave those options out to use it as it is")
+        .with_cure("stop it with `saved-objects dev down`, or ask for the same settings")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::environment::SystemClock;
+
+    const QUIET: bool = true;
+
+    #[tokio::test]
+    async fn where_nothing_was_started_nothing_runs_and_nothing_is_left() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let dir = folder.path().join("elasticsearch");
+        let clock = SystemClock::start();
+        let server = DevServer::new(&dir, &clock, Output::new(QUIET)).expect("a path");
+        let nothing = Status { running: false, url: None, version: None, nodes: Vec::new(), dir: dir.clone() };
+        assert_eq!(server.status().await.expect("a status"), nothing);
+        assert_eq!(server.down(true).await.expect("stopped"), nothing);
+        assert!(!dir.exists());
+    }
+
+    #[tokio::test]
+    async fn a_damaged_state_is_told_and_cleared_by_down() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let clock = SystemClock::start();
+        let server = DevServer::new(folder.path(), &clock, Output::new(QUIET)).expect("a path");
+        std::fs::write(folder.path().join("state.json"), "garbage").expect("written");
+        assert_eq!(server.status().await.expect_err("damaged").kind(), ErrorKind::Corrupt);
+        assert_eq!(server.usable_state(), None);
+        assert!(!server.down(false).await.expect("cleared").running);
+        assert!(server.status().await.expect("a status").nodes.is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_owner_that_does_not_run_is_refused_before_anything_is_done() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let dir = folder.path().join("elasticsearch");
+        let clock = SystemClock::start();
+        let server = DevServer::new(&dir, &clock, Output::new(QUIET)).expect("a path");
+        let options = UpOptions { owner_pid: Some(u32::MAX), ..UpOptions::default() };
+        assert_eq!(server.up(&options).await.expect_err("no such process").kind(), ErrorKind::Invalid);
+        assert!(!dir.exists());
+    }
 }

@@ -105,8 +105,8 @@ fn check_retired(version: &ModelVersion, before: &ModelVersion, problems: &mut F
     }
 }
 
-/// A bound attribute that no schema declares is a typing error that would leave the attribute meant unprotected. Only what
-/// the newest of several versions begins to bind may wait for its declaration, which is the next version's.
+/// A bound attribute that no schema declares is a typing error that would leave the attribute meant unprotected. Only
+/// what the newest of several versions begins to bind may wait for its declaration, which is the next version's.
 pub(super) fn check_bound_are_declared(versions: &[ReadVersion<'_>], problems: &mut DefinitionProblems) {
     let Some((newest, earlier)) = versions.split_last() else {
         return;

@@ -4,6 +4,8 @@ mod encryption;
 mod history;
 mod mapping;
 mod naming;
+#[cfg(test)]
+mod tests;
 mod version;
 
 use std::sync::Arc;
