@@ -9,8 +9,10 @@ mod context;
 mod elastic;
 mod migration;
 mod proxy;
+mod real_input;
 mod repository;
 mod server;
+mod tokens;
 
 use std::process::ExitCode;
 
@@ -43,10 +45,17 @@ fn main() -> ExitCode {
 }
 
 fn trials(url: &str) -> Vec<Trial> {
-    [cli::trials(url), elastic::trials(url), migration::trials(url), repository::trials(url)]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        cli::trials(url),
+        elastic::trials(url),
+        migration::trials(url),
+        repository::trials(url),
+        tokens::trials(url),
+        real_input::trials(url),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// A trial for each named test function, called `<module>::<function>`.
