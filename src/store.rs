@@ -8,7 +8,7 @@ use crate::cluster::{Cluster, Elastic};
 use crate::encryption::{EncryptionService, KeyRing};
 use crate::environment::Environment;
 use crate::layout::Prefix;
-use crate::migrate::{MigrateOptions, Migrator, Outcome, Report};
+use crate::migrate::{Migrator, Outcome, Report};
 use crate::objects::{Object, Objects};
 use crate::registry::Registry;
 use crate::repository::Repository;
@@ -174,17 +174,16 @@ fn generations(report: &Report, registry: &Registry, prefix: &Prefix) -> Vec<(St
 }
 
 async fn migrate(migrator: &Migrator, environment: &Environment, deadline: Duration) -> Result<Report> {
-    let report =
-        match select(pin!(migrator.migrate(MigrateOptions::default())), environment.clock().sleep(deadline)).await {
-            Either::Left((report, _)) => report,
-            Either::Right(((), _)) => {
-                return Err(Error::new(
-                    ErrorKind::Unavailable,
-                    format!("the migration was not done after {} s", deadline.as_secs()),
-                )
-                .with_cure("start again: it goes on where it stopped; or give the start a longer deadline"));
-            }
-        };
+    let report = match select(pin!(migrator.migrate()), environment.clock().sleep(deadline)).await {
+        Either::Left((report, _)) => report,
+        Either::Right(((), _)) => {
+            return Err(Error::new(
+                ErrorKind::Unavailable,
+                format!("the migration was not done after {} s", deadline.as_secs()),
+            )
+            .with_cure("start again: it goes on where it stopped; or give the start a longer deadline"));
+        }
+    };
     match (&report.error, report.outcome) {
         (Some(error), _) => Err(error.into()),
         (None, Outcome::Blocked) => Err(blocked(&report)),

@@ -4,7 +4,7 @@ use crate::cli::exit::Exit;
 use crate::cli::output::Output;
 use crate::cli::{progress, report};
 use crate::environment::Environment;
-use crate::migrate::{MigrateOptions, Outcome};
+use crate::migrate::Outcome;
 
 /// Bring every index to the registered model versions
 #[derive(Debug, clap::Args)]
@@ -23,12 +23,14 @@ pub(super) async fn run(
     environment: &Environment,
     output: Output,
 ) -> Result<Exit> {
-    let migrator = connection.migrator(environment)?;
+    let mut migrator = connection.migrator(environment)?;
+    if arguments.delete_removed {
+        migrator = migrator.delete_removed();
+    }
     let report = if arguments.plan {
         migrator.describe().await
     } else {
-        let options = MigrateOptions { delete_removed: arguments.delete_removed };
-        progress::watch(output, migrator.progress(), migrator.migrate(options)).await
+        progress::watch(output, migrator.progress(), migrator.migrate()).await
     };
     report::describe(&report, output);
     output.document(&report)?;

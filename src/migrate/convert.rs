@@ -93,8 +93,11 @@ impl Converter<'_> {
         newest: &mut PointInTime,
         pages: mpsc::Sender<Vec<Hit>>,
     ) -> Result<()> {
-        let mut search =
-            Search { size: PAGE_SIZE, ..Search::new(SearchIn::PointInTime(point_in_time), self.plan.outdated()) };
+        let query = match self.target {
+            Target::SameIndex => self.plan.outdated(),
+            Target::Fill => Query::Everything,
+        };
+        let mut search = Search { size: PAGE_SIZE, ..Search::new(SearchIn::PointInTime(point_in_time), query) };
         loop {
             let page = self.cluster.search(&search).await?;
             if let Some(current) = page.point_in_time {

@@ -31,13 +31,7 @@ pub struct Migrator {
     conversion: Conversion,
     environment: Environment,
     progress: ProgressSender,
-}
-
-/// What a migration is to do beside bringing documents to the registered versions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct MigrateOptions {
-    /// Delete the documents of types that are marked as removed.
-    pub delete_removed: bool,
+    delete_removed: bool,
 }
 
 /// How an attempt at all groups ended.
@@ -89,7 +83,22 @@ impl Migrator {
         environment: Environment,
     ) -> Self {
         let conversion = Conversion::new(registry.clone(), encryption);
-        Self { cluster, registry, prefix, conversion, environment, progress: ProgressSender::new() }
+        Self {
+            cluster,
+            registry,
+            prefix,
+            conversion,
+            environment,
+            progress: ProgressSender::new(),
+            delete_removed: false,
+        }
+    }
+
+    /// Lets the migration delete the documents of types that are marked as removed.
+    #[must_use]
+    pub fn delete_removed(mut self) -> Self {
+        self.delete_removed = true;
+        self
     }
 
     /// How far a running migration is.
@@ -145,13 +154,13 @@ impl Migrator {
     /// Brings every index to the registered versions. All groups are checked for blockers before the first write. If other
     /// nodes change what was planned with, it is planned anew. Errors are in the report; what was done stays done, and the
     /// next start goes on from there.
-    pub async fn migrate(&self, options: MigrateOptions) -> Report {
+    pub async fn migrate(&self) -> Report {
         let run = Run::begin(self);
         let mut work = Work::default();
         let mut refused = BTreeSet::new();
         let mut replans = 0;
         loop {
-            let error = match self.attempt(options, &refused, &mut work).await {
+            let error = match self.attempt(&refused, &mut work).await {
                 Ok(Attempt::Done) => return run.report(work.outcome(), work, None),
                 Ok(Attempt::Blocked) if replans == 0 => return run.report(Outcome::Blocked, work, None),
                 // Whoever moved the indices under this node may be the one who blocks them, and be done soon.
@@ -175,10 +184,10 @@ impl Migrator {
     }
 
     /// Plans, and does what is planned.
-    async fn attempt(&self, options: MigrateOptions, refused: &BTreeSet<String>, work: &mut Work) -> Result<Attempt> {
+    async fn attempt(&self, refused: &BTreeSet<String>, work: &mut Work) -> Result<Attempt> {
         let plan = self.plan_with(refused).await?;
         work.blockers.clone_from(&plan.blockers);
-        if plan.is_nothing_to_do() && !options.delete_removed {
+        if plan.is_nothing_to_do() && !self.delete_removed {
             plan.groups.iter().for_each(|group| work.add(&Survey::default(), group));
             return Ok(Attempt::Done);
         }
@@ -196,7 +205,7 @@ impl Migrator {
                 conversion: &self.conversion,
                 clock: self.environment.clock(),
                 progress: &self.progress,
-                removed: &self.removed_types(group, options),
+                removed: &self.removed_types(group),
                 group,
             };
             let walked = walk.run(report, &mut work.bad).await;
@@ -209,9 +218,9 @@ impl Migrator {
     }
 
     /// The removed types whose documents are to be deleted from a group's index.
-    fn removed_types(&self, group: &GroupPlan, options: MigrateOptions) -> Vec<String> {
+    fn removed_types(&self, group: &GroupPlan) -> Vec<String> {
         let of_group = |definition: &&Arc<TypeDefinition>| definition.group() == group.group;
-        match options.delete_removed {
+        match self.delete_removed {
             true => self.registry.removed_types().filter(of_group).map(|removed| removed.name().to_owned()).collect(),
             false => Vec::new(),
         }

@@ -23,7 +23,7 @@ mod status;
 mod walk;
 
 pub use decide::{GroupMetadata, plan};
-pub use migrator::{MigrateOptions, Migrator};
+pub use migrator::Migrator;
 pub use plan::{Blocker, CurrentIndex, GroupPlan, Plan, TypePlan, Way};
 pub use progress::Progress;
 pub use report::{
