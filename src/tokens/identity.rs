@@ -109,7 +109,7 @@ impl Identity for UserIdentity {
 
 /// A UUID of version 8 from the type and the values: each is prefixed by its length, so that no two lists of values give
 /// the same bytes. There is no key in it: an id is a name, not a permission.
-fn derived_id(type_name: &str, values: &[&str]) -> Uuid {
+pub(crate) fn derived_id(type_name: &str, values: &[&str]) -> Uuid {
     let mut hash = Sha256::new();
     for text in [DERIVATION, type_name].iter().chain(values) {
         // Names have at most 512 bytes, so their length fits.

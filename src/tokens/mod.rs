@@ -22,6 +22,8 @@ pub use client::TokenClient;
 pub use credentials::{Credentials, CredentialsChange, OAuthCredentials};
 pub use error::TokenError;
 pub use facade::ConnectorTokens;
+#[cfg(feature = "cli")]
+pub(crate) use identity::derived_id;
 pub use name::{ConnectorId, ProfileUid, TokenType};
 pub use record::{ConnectorToken, TokenMetadata};
 pub use request::{Grant, NewToken, Replacement, TokenUpdate};

@@ -59,7 +59,7 @@ struct Demo<'a> {
     environment: &'a Environment,
     cluster: Arc<dyn Cluster>,
     prefix: Prefix,
-    key_ring: KeyRing,
+    encryption: EncryptionService,
 }
 
 /// Runs the demo on the cluster that was given, or on one that is started for it and stopped after it.
@@ -73,7 +73,8 @@ pub(super) async fn run(connection: &Connection, environment: &Environment, outp
         let version = cluster.version().await?;
         story.line(format!("Elasticsearch {version} at {}", place.url()));
         let prefix = PREFIX.parse()?;
-        let demo = Demo { story, output, environment, cluster, prefix, key_ring: KeyRing::demo()? };
+        let encryption = EncryptionService::new(Some(KeyRing::demo()?), environment.clone());
+        let demo = Demo { story, output, environment, cluster, prefix, encryption };
         demo.play(Server { url: place.url().to_owned(), version }).await
     };
     let document = played.await;
@@ -99,11 +100,11 @@ impl Demo<'_> {
         self.story.chapter("The plan");
         let migrator = self.migrator(tokens::types()?)?;
         let plan = migrator.describe().await;
-        report::describe(&plan, self.output);
+        report::describe(&plan, self.output.indented());
 
         self.story.chapter("The migration to model version 2");
         let migration = progress::watch(self.output, migrator.progress(), migrator.migrate()).await;
-        report::describe(&migration, self.output);
+        report::describe(&migration, self.output.indented());
         if let Some(error) = &migration.error {
             return Err(error.into());
         }
@@ -148,14 +149,12 @@ impl Demo<'_> {
         if let Some(error) = &created.error {
             return Err(error.into());
         }
-        let encryption = EncryptionService::new(Some(self.key_ring.clone()), self.environment.clone());
-        seeds::write(self.cluster.as_ref(), &encryption, self.environment, &self.prefix, version_1).await
+        seeds::write(self.cluster.as_ref(), &self.encryption, self.environment, &self.prefix, version_1).await
     }
 
     fn migrator(&self, types: Vec<TypeDefinition>) -> Result<Migrator> {
         let registry = Arc::new(Registry::builder().with(types).build()?);
-        let encryption = EncryptionService::new(Some(self.key_ring.clone()), self.environment.clone());
-        let (cluster, prefix) = (self.cluster.clone(), self.prefix.clone());
+        let (cluster, prefix, encryption) = (self.cluster.clone(), self.prefix.clone(), self.encryption.clone());
         Ok(Migrator::new(cluster, registry, prefix, encryption, self.environment.clone()))
     }
 
@@ -163,7 +162,7 @@ impl Demo<'_> {
         SavedObjects::builder(Registry::builder().with(types).build()?)
             .cluster(self.cluster.clone())
             .prefix(self.prefix.clone())
-            .key_ring(self.key_ring.clone())
+            .key_ring(KeyRing::demo()?)
             .environment(self.environment.clone())
             .start(Start::Migrate)
             .await

@@ -20,10 +20,10 @@ impl<'a> Place<'a> {
         if let Some(url) = url {
             return Ok(Self { url, started: None });
         }
-        let server = DevServer::new(Path::new(DEFAULT_DIR), environment.clock(), output)?;
+        let server = DevServer::new(Path::new(DEFAULT_DIR), environment.clock(), output.indented())?;
         let running = server.status().await?;
         if let (true, Some(url)) = (running.running, running.url) {
-            output.say(format!("   the development server runs already at {url}"));
+            output.indented().say(format!("the development server runs already at {url}"));
             return Ok(Self { url, started: None });
         }
         // With this owner it stops even if the demo is killed.
@@ -44,7 +44,8 @@ impl<'a> Place<'a> {
     pub(super) async fn leave(self, output: Output) -> Result<()> {
         if let Some(server) = self.started {
             server.down(false).await?;
-            output.say("\nThe server is stopped; `saved-objects dev up` starts it again, with the demo's objects in it.");
+            output
+                .say("\nThe server is stopped; `saved-objects dev up` starts it again, with the demo's objects in it.");
         }
         Ok(())
     }

@@ -26,7 +26,7 @@ impl Story {
     }
 
     pub(super) fn line(&self, line: impl AsRef<str>) {
-        self.output.say(format!("   {}", line.as_ref()));
+        self.output.indented().say(line);
     }
 
     pub(super) fn json(&self, value: &Value) {
