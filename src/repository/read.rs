@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::object::Header;
 use super::{ObjectKey, Repository, SavedObject, content, errors};
 use crate::cluster::{ClusterErrorKind, Hit};
-use crate::conversion::Standing;
+use crate::conversion::{self, Standing};
 use crate::document::{Attributes, Namespace, NamespaceKind, RawId, RootFields, StoredDocument, VersionToken};
 use crate::encryption::{AttributeError, Descriptor, Secrets};
 use crate::layout::IndexNames;
@@ -128,6 +128,16 @@ impl Repository {
             identity: content::identity_of(definition, &attributes),
         };
         Ok(SavedObject::new(header, root, attributes, failures))
+    }
+
+    /// Refuses to copy an object whose document is at a newer model version: what this software does not know of it would be
+    /// lost.
+    pub(crate) fn check_copyable<A>(&self, object: &SavedObject<A>) -> Result<()> {
+        let definition = self.definition(&object.type_name)?;
+        if object.model_version <= definition.latest().number {
+            return Ok(());
+        }
+        Err(conversion::newer(definition, object.model_version).context(format!("saved object {}", object.key())))
     }
 
     fn open_exposed(

@@ -14,6 +14,14 @@ use super::{
 /// There is at most one token for a connector, a scope and a type. A read by these is one real-time request, and sees every
 /// write that was answered before. Writes answer with metadata; secrets come from reads only.
 ///
+/// ```
+/// use saved_objects::tokens::{ConnectorId, Scope, TokenClient};
+///
+/// async fn is_connected(tokens: &dyn TokenClient, user: Scope, connector: &ConnectorId) -> saved_objects::Result<bool> {
+///     Ok(tokens.get(user, connector).await?.is_some())
+/// }
+/// ```
+///
 /// # Errors
 /// Of every method, beside those that it names:
 /// - [`Invalid`](crate::ErrorKind::Invalid) for what cannot be stored: nothing was sent to the server then.
@@ -89,6 +97,7 @@ pub trait TokenClient: Send + Sync + fmt::Debug {
     /// - [`NotFound`](crate::ErrorKind::NotFound) if there is no such token.
     /// - [`Unreadable`](TokenError::Unreadable) if what is stored cannot be read: [`create`](Self::create) replaces it.
     /// - [`Conflict`](crate::ErrorKind::Conflict) if others go on writing it.
+    /// - [`Incompatible`](crate::ErrorKind::Incompatible) if newer software wrote it in a form that this one does not know.
     async fn update(&self, id: &TokenId, update: TokenUpdate) -> Result<TokenMetadata, TokenError>;
 
     /// Changes the token called `id` to what a provider granted just now, as [`update`](Self::update) does.
@@ -136,7 +145,10 @@ pub trait TokenClient: Send + Sync + fmt::Debug {
         token_type: Option<&TokenType>,
     ) -> Result<(), TokenError>;
 
-    /// The connectors for which the user has a token, of whatever type, expired or not, readable or not. A search: it sees a
-    /// write after the index's next refresh, within a second usually.
+    /// The connectors for which the user has a token, of whatever type, expired or not; the secrets are not looked at. A
+    /// search: it sees a write after the index's next refresh, within a second usually.
+    ///
+    /// # Errors
+    /// [`Corrupt`](crate::ErrorKind::Corrupt) if one of the records is malformed: the answer would not be complete.
     async fn connectors_of_user(&self, profile_uid: &ProfileUid) -> Result<BTreeSet<ConnectorId>, TokenError>;
 }

@@ -17,7 +17,6 @@ pub struct ConnectorToken<C = Credentials> {
 
 /// What is known of a token beside its secrets; what writes answer with.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct TokenMetadata {
     /// What updates call it.
     pub id: TokenId,

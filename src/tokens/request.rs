@@ -22,10 +22,14 @@ const DEFAULT_LIFETIME: Duration = Duration::from_secs(3600);
 /// ```
 #[derive(Debug, Clone)]
 pub struct NewToken {
-    pub(super) token_type: Option<TokenType>,
-    pub(super) credentials: Credentials,
-    pub(super) expires_at: Option<Timestamp>,
-    pub(super) refresh_token_expires_at: Option<Timestamp>,
+    /// Its type; none for the one that is usual in the scope.
+    pub token_type: Option<TokenType>,
+    /// Its secrets.
+    pub credentials: Credentials,
+    /// Until when it is good; none if it does not expire.
+    pub expires_at: Option<Timestamp>,
+    /// Until when its refresh token is good; none if that does not expire.
+    pub refresh_token_expires_at: Option<Timestamp>,
 }
 
 impl NewToken {
@@ -68,9 +72,12 @@ impl NewToken {
 /// stored of the old one.
 #[derive(Debug, Clone)]
 pub struct TokenUpdate {
-    pub(super) credentials: CredentialsChange,
-    pub(super) expires_at: Option<Timestamp>,
-    refresh_token_expires_at: Option<Timestamp>,
+    /// What becomes of the secrets.
+    pub credentials: CredentialsChange,
+    /// Until when the new token is good; none if it does not expire.
+    pub expires_at: Option<Timestamp>,
+    /// Until when the refresh token is good; if none, see [`refresh_token_expires_at`](Self::refresh_token_expires_at()).
+    pub refresh_token_expires_at: Option<Timestamp>,
 }
 
 impl TokenUpdate {

@@ -24,6 +24,9 @@ impl<I: Identity> Records<I> {
                 .sort(CONNECTOR_ID, Direction::Ascending)
                 .per_page(PER_PAGE);
             let found = self.repository().find(&[I::TYPE], request).await?;
+            if let Some(unreadable) = found.unreadable.into_iter().next() {
+                return Err(unreadable.error.context(unreadable.raw_id).into());
+            }
             let names = found.objects.iter().filter_map(|object| object.attributes.get(CONNECTOR_ID)?.as_str());
             let page: Vec<_> = names.filter_map(|name| ConnectorId::new(name).ok()).collect();
             let Some(last) = page.last() else { return Ok(connectors) };

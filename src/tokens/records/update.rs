@@ -78,6 +78,7 @@ impl<I: Identity> Records<I> {
 
     /// Writes a record that was read at another id to the derived one, where none is.
     async fn write_derived(&self, changed: Changed<I>, derived_id: &str) -> Result<Record<I>> {
+        self.repository().check_copyable(&changed.read)?;
         self.objects.create_with(&changed.attributes, changed.secrets, |request| request.id(derived_id)).await
     }
 }

@@ -1,8 +1,11 @@
 use libtest_mimic::Trial;
-use saved_objects::ErrorKind;
 use saved_objects::encryption::Secret;
+use saved_objects::registry::TypeDefinition;
 use saved_objects::repository::Create;
-use saved_objects::tokens::{Credentials, NewToken, Scope, TokenClient, TokenError, TokenId, TokenUpdate};
+use saved_objects::tokens::{
+    Credentials, NewToken, Scope, SharedTokenClient, TokenClient, TokenError, TokenId, TokenUpdate,
+};
+use saved_objects::{ErrorKind, Start};
 use serde_json::{Value, json};
 
 use super::{SHARED_C1, Tokens, USER_U1_C1, change_stored, connector, documents, secrets, stored, tokens, user};
@@ -17,6 +20,7 @@ pub(super) fn trials(url: &str) -> Vec<Trial> {
         the_next_update_moves_it,
         an_update_by_the_old_id_of_a_token_that_moved_is_made_to_the_new_record,
         the_newest_record_that_can_be_read_counts,
+        older_software_does_not_move_what_newer_software_wrote,
     )
 }
 
@@ -146,4 +150,26 @@ async fn the_newest_record_that_can_be_read_counts(context: Context) {
         let newest = format!("{prefix}{newer}");
         assert!(matches!(&error, TokenError::Unreadable { id, .. } if id.to_string() == newest), "{error:?}");
     }
+}
+
+async fn older_software_does_not_move_what_newer_software_wrote(context: Context) {
+    let newer = tokens(&context).await;
+    let uuid = take_over(&newer, &Scope::Shared, "old").await;
+    documents(&context).await;
+    let before = stored(&context, &format!("connector_token:{uuid}")).await;
+
+    // Version 1 knows no refresh token: it would be lost.
+    let mapping = include_str!("../../../mappings/connector_token.json");
+    let version = include_str!("../../../model_versions/connector_token/1.json");
+    let version = ("1.json".to_owned(), version.to_owned());
+    let older_type = TypeDefinition::from_json("connector_token.json", mapping, &[version]).expect("a definition");
+    let store = context.builder(vec![older_type]).start(Start::Skip).await.expect("nothing is migrated");
+    let older = SharedTokenClient::new(&store).expect("the type is there");
+    let read = older.get(&connector("c1")).await.expect("readable").expect("there");
+    assert_eq!(secrets(read), ("old".to_owned(), None));
+    let id: TokenId = uuid.parse().expect("an id");
+    let error = older.update(&id, TokenUpdate::token(Secret::text("new"))).await.expect_err("newer");
+    assert_eq!(error.kind(), ErrorKind::Incompatible);
+    assert_eq!(stored(&context, &format!("connector_token:{uuid}")).await, before);
+    assert_eq!(documents(&context).await, 1);
 }
