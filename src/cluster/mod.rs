@@ -9,6 +9,8 @@ mod bulk;
 pub mod elastic;
 mod error;
 mod index;
+#[cfg(any(test, feature = "testing"))]
+pub mod memory;
 mod search;
 
 use std::collections::BTreeMap;
@@ -22,6 +24,8 @@ pub use bulk::{BulkAction, BulkOperation, BulkRequest, ItemError, ItemErrorKind,
 pub use elastic::Elastic;
 pub use error::{ClusterError, ClusterErrorKind};
 pub use index::{AliasAction, AliasState, CloneIndex, CreateIndex, Health, IndexPurpose, IndexState, TypeCount};
+#[cfg(any(test, feature = "testing"))]
+pub use memory::InMemory;
 pub use search::{Direction, Hit, Page, PointInTime, Query, Search, SearchIn, SequenceNumber, Slice, Sort};
 
 /// A `Result` whose error is [`ClusterError`].
