@@ -6,6 +6,8 @@
 //! tell whether it happened.
 
 mod bulk;
+#[cfg(any(test, feature = "testing"))]
+pub mod conformance;
 pub mod elastic;
 mod error;
 mod index;
@@ -74,7 +76,8 @@ pub trait Cluster: Send + Sync + fmt::Debug {
     /// Deletes an index; one that is not there is no error.
     async fn delete_index(&self, index: &str) -> ClusterResult<()>;
 
-    /// Applies all actions at once, or none of them.
+    /// Applies all actions at once, or none of them. If all is already as they want it, they count as applied: a lost answer
+    /// is settled that way.
     ///
     /// # Errors
     /// [`AliasNotFound`](ClusterErrorKind::AliasNotFound) if one that must exist does not,

@@ -9,7 +9,10 @@ pub(super) fn update(state: &mut State, actions: &[AliasAction]) -> ClusterResul
     if actions.is_empty() {
         return Err(rejected("POST", "_aliases", "no action specified"));
     }
-    actions.iter().try_for_each(|action| check(state, action))?;
+    match actions.iter().try_for_each(|action| check(state, action)) {
+        Err(error) if error.kind == ClusterErrorKind::AliasNotFound && are_done(state, actions) => return Ok(()),
+        checked => checked?,
+    }
     for action in actions {
         match action {
             AliasAction::Add { index, alias } => {
@@ -21,6 +24,15 @@ pub(super) fn update(state: &mut State, actions: &[AliasAction]) -> ClusterResul
         }
     }
     Ok(())
+}
+
+/// Whether all is as the actions want it, as for whoever repeats them.
+fn are_done(state: &State, actions: &[AliasAction]) -> bool {
+    let has = |index: &str, alias: &str| state.indices.get(index).is_some_and(|index| index.aliases.contains(alias));
+    actions.iter().all(|action| match action {
+        AliasAction::Add { index, alias } => has(index, alias),
+        AliasAction::Remove { index, alias } => !has(index, alias),
+    })
 }
 
 fn check(state: &State, action: &AliasAction) -> ClusterResult<()> {
