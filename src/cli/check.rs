@@ -188,7 +188,7 @@ mod tests {
 
     fn connection(dir: &Path, only_types: bool) -> Connection {
         let types = vec![dir.to_owned()];
-        Connection { elasticsearch_url: String::new(), prefix: Prefix::default(), types, only_types }
+        Connection { elasticsearch_url: None, prefix: Prefix::default(), types, only_types }
     }
 
     fn check(dir: &Path, release: bool) -> Result<Exit> {

@@ -9,19 +9,14 @@ use crate::migrate::Migrator;
 use crate::registry::{Registry, read_definitions};
 use crate::{Result, tokens};
 
+const DEFAULT_URL: &str = "http://127.0.0.1:9200";
+
 /// Where the objects are and which types there are: what every command that reaches them takes.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Connection {
-    /// Where Elasticsearch is; several nodes are separated by commas
-    #[arg(
-        long,
-        global = true,
-        value_name = "URL",
-        env = "SAVED_OBJECTS_ELASTICSEARCH_URL",
-        default_value = "http://127.0.0.1:9200",
-        hide_env_values = true
-    )]
-    pub(crate) elasticsearch_url: String,
+    /// Where Elasticsearch is; several nodes are separated by commas [default: http://127.0.0.1:9200]
+    #[arg(long, global = true, value_name = "URL", env = "SAVED_OBJECTS_ELASTICSEARCH_URL", hide_env_values = true)]
+    pub(crate) elasticsearch_url: Option<String>,
     /// What the names of all indices begin with
     #[arg(long, global = true, default_value_t)]
     pub(crate) prefix: Prefix,
@@ -46,7 +41,8 @@ impl Connection {
     }
 
     pub(crate) fn cluster(&self, environment: &Environment) -> Result<Arc<dyn Cluster>> {
-        Ok(Arc::new(Elastic::builder(&self.elasticsearch_url).environment(environment.clone()).build()?))
+        let url = self.elasticsearch_url.as_deref().unwrap_or(DEFAULT_URL);
+        Ok(Arc::new(Elastic::builder(url).environment(environment.clone()).build()?))
     }
 
     /// A migrator with the keys of the process's environment, if there are any: only documents that must be encrypted anew

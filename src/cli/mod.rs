@@ -2,6 +2,7 @@
 
 mod check;
 mod connection;
+mod demo;
 mod dev;
 mod exit;
 mod logging;
@@ -9,6 +10,7 @@ mod migrate;
 mod output;
 mod progress;
 mod report;
+mod seed;
 mod status;
 
 use std::process::ExitCode;
@@ -44,6 +46,8 @@ pub(crate) struct Global {
 #[derive(Debug, Subcommand)]
 enum Command {
     Check(check::Arguments),
+    /// The main job, start to end, on a real Elasticsearch
+    Demo,
     Dev(dev::Arguments),
     Migrate(migrate::Arguments),
     /// Say what is stored, and what a migration would do
@@ -82,6 +86,7 @@ fn run_command(command: &Command, connection: &connection::Connection, output: O
     runtime.block_on(async {
         match command {
             Command::Check(arguments) => check::run(arguments, connection, output),
+            Command::Demo => demo::run(connection, &environment, output).await,
             Command::Dev(arguments) => dev::run(arguments, &environment, output).await,
             Command::Migrate(arguments) => migrate::run(arguments, connection, &environment, output).await,
             Command::Status => status::run(connection, &environment, output).await,

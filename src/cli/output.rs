@@ -16,11 +16,17 @@ struct Failure {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Output {
     json: bool,
+    indent: usize,
 }
 
 impl Output {
     pub(crate) fn new(json: bool) -> Self {
-        Self { json }
+        Self { json, indent: 0 }
+    }
+
+    /// The same, with its lines moved to the right: what belongs to a chapter of a longer story.
+    pub(crate) fn indented(self) -> Self {
+        Self { indent: self.indent + 3, ..self }
     }
 
     /// Whether a person watches: progress bars and colours are for them only.
@@ -30,11 +36,12 @@ impl Output {
 
     /// A line for a person: standard output, or standard error when that is taken by the JSON document.
     pub(crate) fn say(self, line: impl AsRef<str>) {
+        let (line, indent) = (line.as_ref(), self.indent);
         // A reader that went away (`| head`) is no reason to fail.
         let _ = if self.json {
-            writeln!(std::io::stderr().lock(), "{}", line.as_ref())
+            writeln!(std::io::stderr().lock(), "{:indent$}{line}", "")
         } else {
-            writeln!(std::io::stdout().lock(), "{}", line.as_ref())
+            writeln!(std::io::stdout().lock(), "{:indent$}{line}", "")
         };
     }
 

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::marker::PhantomData;
 
 use super::{Object, SecretAttributes, convert, difference};
@@ -11,7 +12,6 @@ use crate::repository::{
 /// The typed client of the type `T`. Cloning is cheap and shares everything.
 ///
 /// Reads by id see every write at once; [`find`](Self::find) sees it after the index's next refresh.
-#[derive(Debug)]
 pub struct Objects<T> {
     repository: Repository,
     namespace: Namespace,
@@ -78,8 +78,14 @@ impl<T> Clone for Objects<T> {
     }
 }
 
+impl<T: Object> fmt::Debug for Objects<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Objects").field("type", &T::TYPE).field("namespace", &self.namespace).finish_non_exhaustive()
+    }
+}
+
 impl<T: Object> Objects<T> {
-    /// The client of `T` in the default namespace.
+    /// The client of `T` over a repository, in the default namespace.
     ///
     /// # Errors
     /// [`Invalid`](crate::ErrorKind::Invalid) if the repository does not reach the type.

@@ -9,7 +9,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// Counts attempts and waits between them.
-pub(super) struct Attempts<'a> {
+pub(crate) struct Attempts<'a> {
     environment: &'a Environment,
     made: u32,
     limit: u32,
@@ -17,7 +17,7 @@ pub(super) struct Attempts<'a> {
 
 impl<'a> Attempts<'a> {
     /// The first of several attempts is under way.
-    pub(super) fn several(environment: &'a Environment) -> Self {
+    pub(crate) fn several(environment: &'a Environment) -> Self {
         Self { environment, made: 1, limit: MAX_ATTEMPTS }
     }
 
@@ -28,7 +28,7 @@ impl<'a> Attempts<'a> {
 
     /// Waits, and tells whether there is to be another attempt. The wait is random, so that writers who met once do not
     /// meet again.
-    pub(super) async fn wait_for_next(&mut self) -> bool {
+    pub(crate) async fn wait_for_next(&mut self) -> bool {
         if self.made >= self.limit {
             return false;
         }

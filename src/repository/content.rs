@@ -41,10 +41,10 @@ pub(super) fn finish(
     Ok(StoredDocument { type_name: definition.name().to_owned(), attributes, root })
 }
 
-/// Refuses the id of a new object if the type demands random ids and it does not look like one: ids of encrypted objects
-/// must be neither guessed nor used twice on purpose.
+/// Refuses the id of a new object if the type demands random ids and it does not look like one: ids of objects with secrets
+/// must be neither guessed nor used twice on purpose. Those of others are free.
 pub(super) fn check_new_id(definition: &TypeDefinition, id: &str) -> Result<()> {
-    if !definition.random_id() || is_uuid(id) {
+    if !definition.encrypts() || !definition.random_id() || is_uuid(id) {
         return Ok(());
     }
     Err(Error::invalid(
@@ -138,4 +138,80 @@ fn check_schema(definition: &TypeDefinition, key: &ObjectKey, attributes: &Attri
 /// Whether a bound attribute is not as it was, so that no secret opens any more.
 pub(super) fn bound_changed(definition: &TypeDefinition, before: &Attributes, after: &Attributes) -> bool {
     definition.latest().sets.bound.iter().any(|name| before.get(name) != after.get(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::registry::testing::{note, read, version};
+
+    fn object(value: Value) -> Attributes {
+        value.as_object().cloned().expect("an object")
+    }
+
+    #[test]
+    fn random_ids_are_uuids() {
+        let table = [
+            ("a9106551-bfa7-872d-84d0-610d668914aa", true),
+            ("A9106551-BFA7-872D-84D0-610D668914AA", true),
+            ("00000000-0000-0000-0000-000000000000", true),
+            ("a9106551-bfa7-072d-84d0-610d668914aa", false),
+            ("a9106551-bfa7-972d-84d0-610d668914aa", false),
+            ("a9106551-bfa7-472d-c4d0-610d668914aa", false),
+            ("a9106551bfa7472d84d0610d668914aa", false),
+            ("{a9106551-bfa7-472d-84d0-610d668914aa}", false),
+            ("urn:uuid:a9106551-bfa7-472d-84d0-610d668914aa", false),
+            ("my-id", false),
+        ];
+        for (id, expected) in table {
+            assert_eq!(is_uuid(id), expected, "{id}");
+        }
+    }
+
+    #[test]
+    fn exposed_attributes_become_secrets_and_hidden_ones_are_refused() {
+        let encrypted = json!([{ "name": "body" }, { "name": "hint", "exposed": true }]);
+        let create = crate::registry::testing::create(&["title", "body", "hint"]);
+        let definition = read(&note(json!({})), &[version(json!({ "encrypted": encrypted, "create": create }))]);
+        let definition = definition.expect("fine");
+
+        let mut attributes = object(json!({"title": "t", "hint": "h"}));
+        let mut secrets = Secrets::new();
+        take_exposed(&definition, &mut attributes, &mut secrets).expect("fine");
+        assert_eq!(attributes, object(json!({"title": "t"})));
+        assert_eq!(secrets.get("hint"), Some(&Secret::text("h")));
+
+        let mut twice = object(json!({"hint": "h"}));
+        assert!(take_exposed(&definition, &mut twice, &mut secrets).is_err());
+        for hidden in [json!({"body": "b"}), json!({"body": null})] {
+            let error = check_attributes(&definition, &object(hidden)).expect_err("in the clear");
+            assert_eq!(error.cure(), Some("pass it as a secret"));
+        }
+        assert!(check_secret_names(&definition, ["body", "hint"].into_iter()).is_ok());
+        assert!(check_secret_names(&definition, ["title"].into_iter()).is_err());
+    }
+
+    #[test]
+    fn identity_cannot_change() {
+        let mapping = json!({ "dynamic": false, "properties": { "title": { "type": "keyword" } } });
+        let definition = read(&note(json!({ "identity": ["title"], "mapping": mapping })), &[version(json!({}))]);
+        let definition = definition.expect("fine");
+        let before = object(json!({"title": "t"}));
+        assert!(check_identity(&definition, &before, &object(json!({"title": "t", "x": 1}))).is_ok());
+        for after in [json!({}), json!({"title": null}), json!({"title": "u"})] {
+            let error = check_identity(&definition, &before, &object(after)).expect_err("changed");
+            assert!(error.message().ends_with("cannot be changed: title"), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_absent_bound_attribute_is_not_a_null_one() {
+        let definition = read(&note(json!({})), &[version(json!({}))]).expect("fine");
+        let changed = |before, after| bound_changed(&definition, &object(before), &object(after));
+        assert!(changed(json!({}), json!({"title": null})));
+        assert!(changed(json!({"title": "t"}), json!({"title": "u"})));
+        assert!(!changed(json!({"title": "t", "x": 1}), json!({"title": "t", "x": 2})));
+    }
 }

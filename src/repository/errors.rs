@@ -37,11 +37,6 @@ pub(super) fn exists_elsewhere(key: &ObjectKey) -> Error {
     .with_cure("use another id")
 }
 
-/// What an error is about.
-pub(super) fn of(key: &ObjectKey) -> String {
-    format!("saved object {key}")
-}
-
 pub(super) fn changed(key: &ObjectKey) -> Error {
     Error::new(ErrorKind::Conflict, format!("saved object {key} was changed or deleted since it was read"))
         .with_cure("read it again and repeat the change")

@@ -198,3 +198,55 @@ fn check_scalar(field: &Field, value: &Value) -> Result<()> {
     };
     Err(Error::invalid(format!("the filter on {field} compares with {what}"), cure))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::registry::testing::{note, read, version};
+
+    fn compile(filter: &Filter) -> Result<Value> {
+        let definition = read(&note(json!({})), &[version(json!({}))]).expect("fine");
+        filter.compile(&definition).map(|query| query.to_json())
+    }
+
+    #[test]
+    fn attributes_are_looked_for_under_their_type() {
+        let table = [
+            (Filter::equals("title", "t"), json!({"terms": {"note.title": ["t"]}})),
+            (Filter::any_of("title", ["a", "b"]), json!({"terms": {"note.title": ["a", "b"]}})),
+            (Filter::exists(RootField::UpdatedBy), json!({"exists": {"field": "updated_by"}})),
+            (Filter::range("title", "a".."c"), json!({"range": {"note.title": {"gte": "a", "lt": "c"}}})),
+            (
+                Filter::range(RootField::CreatedAt, (Bound::Excluded(2026), Bound::Included(2027))),
+                json!({"range": {"created_at": {"gt": 2026, "lte": 2027}}}),
+            ),
+            (
+                Filter::or([Filter::not(Filter::exists("title")), Filter::and([])]),
+                json!({"bool": {"minimum_should_match": 1, "should": [
+                    {"bool": {"must_not": [{"exists": {"field": "note.title"}}]}},
+                    {"bool": {"filter": []}},
+                ]}}),
+            ),
+        ];
+        for (filter, expected) in table {
+            assert_eq!(compile(&filter).expect("fine"), expected);
+        }
+    }
+
+    #[test]
+    fn what_would_find_nothing_is_refused() {
+        let table = [
+            (Filter::equals("titel", "t"), "is not searchable"),
+            (Filter::not(Filter::and([Filter::equals("body", "b")])), "is encrypted"),
+            (Filter::equals("title", Value::Null), "with null"),
+            (Filter::equals("title", json!(["a"])), "with a list"),
+            (Filter::range("title", json!({})..), "with an object"),
+        ];
+        for (filter, expected) in table {
+            let error = compile(&filter).expect_err("refused");
+            assert!(error.message().contains(expected) && error.cure().is_some(), "{error}");
+        }
+    }
+}

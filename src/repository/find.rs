@@ -258,3 +258,54 @@ fn refused(aliases: &[&str], error: ClusterError) -> Error {
         _ => error.into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn pages_reach_the_first_ten_thousand() {
+        let table = [
+            (1, 20, Some(0)),
+            (3, 20, Some(40)),
+            (1, 10_000, Some(0)),
+            (500, 20, Some(9_980)),
+            (501, 20, None),
+            (2, 10_000, None),
+            (1, 10_001, None),
+            (u32::MAX, u32::MAX, None),
+            (7, 0, Some(0)),
+            (0, 20, None),
+        ];
+        for (page, per_page, expected) in table {
+            let from = Find::new().page(page).per_page(per_page).from();
+            assert_eq!(from.as_ref().ok(), expected.as_ref(), "{page} {per_page}");
+            assert!(from.is_ok() || from.is_err_and(|error| error.cure().is_some()));
+        }
+    }
+
+    #[test]
+    fn namespaces_by_kind() {
+        let namespaces =
+            |names: &[&str]| -> Vec<_> { names.iter().map(|name| Namespace::new(name).expect("a name")).collect() };
+        let absent = json!({"bool": {"must_not": [{"exists": {"field": "namespace"}}]}});
+        let named = json!({"terms": {"namespace": ["ops"]}});
+        let table = [
+            (NamespaceKind::Single, &["default"][..], absent.clone()),
+            (NamespaceKind::Single, &["ops"], named.clone()),
+            (
+                NamespaceKind::Single,
+                &["ops", "default"],
+                json!({"bool": {"should": [absent, named], "minimum_should_match": 1}}),
+            ),
+            (NamespaceKind::Multiple, &["default"], json!({"terms": {"namespaces": ["default", "*"]}})),
+            (NamespaceKind::MultipleIsolated, &["ops"], json!({"terms": {"namespaces": ["ops", "*"]}})),
+        ];
+        for (kind, names, expected) in table {
+            assert_eq!(seen_from(kind, &namespaces(names)).map(|query| query.to_json()), Some(expected));
+        }
+        assert_eq!(seen_from(NamespaceKind::Agnostic, &namespaces(&["ops"])), None);
+    }
+}

@@ -26,7 +26,7 @@ impl Repository {
     pub async fn get_opt(&self, key: &ObjectKey) -> Result<Option<SavedObject>> {
         let definition = self.definition(&key.type_name)?;
         let Some(fetched) = self.fetch(definition, key).await? else { return Ok(None) };
-        let loaded = self.load(definition, &key.id, fetched).map_err(|error| error.context(errors::of(key)))?;
+        let loaded = self.load(definition, &key.id, fetched)?;
         self.view(definition, &key.id, loaded).map(Some)
     }
 
@@ -45,8 +45,8 @@ impl Repository {
     pub async fn get_with_secrets_opt(&self, key: &ObjectKey) -> Result<Option<(SavedObject, Secrets)>> {
         let definition = self.definition(&key.type_name)?;
         let Some(fetched) = self.fetch(definition, key).await? else { return Ok(None) };
-        let loaded = self.load(definition, &key.id, fetched).map_err(|error| error.context(errors::of(key)))?;
-        let secrets = self.open(definition, &key.id, &loaded)?;
+        let mut loaded = self.load(definition, &key.id, fetched)?;
+        let secrets = self.open(definition, &key.id, &mut loaded)?;
         Ok(Some((self.view(definition, &key.id, loaded)?, secrets)))
     }
 }

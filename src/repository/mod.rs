@@ -16,6 +16,7 @@ mod get;
 mod key;
 mod object;
 mod read;
+mod refresh;
 mod replace;
 mod searchable;
 mod update;
@@ -35,6 +36,7 @@ use crate::registry::{Registry, TypeDefinition};
 
 use generations::Generations;
 
+pub(crate) use attempts::Attempts;
 pub use create::Create;
 pub use delete::Delete;
 pub use filter::{Field, Filter, RootField};
@@ -112,6 +114,11 @@ impl Repository {
     pub(crate) fn raw_id(&self, key: &ObjectKey) -> Result<RawId> {
         let definition = self.definition(&key.type_name)?;
         RawId::new(definition.name(), definition.namespace_kind(), &key.namespace, &key.id)
+    }
+
+    /// The time and randomness that this repository works with.
+    pub(crate) fn environment(&self) -> &Environment {
+        &self.shared.environment
     }
 
     fn names(&self, definition: &TypeDefinition) -> IndexNames {

@@ -70,6 +70,11 @@ impl Repository {
 
     /// Brings a document to the newest model version. Secrets that do not open keep nobody from reading the rest.
     pub(super) fn load(&self, definition: &TypeDefinition, id: &str, fetched: Fetched) -> Result<Loaded> {
+        let about = |error: Error| error.context(format!("saved object {}/{id}", definition.name()));
+        self.convert(definition, id, fetched).map_err(about)
+    }
+
+    fn convert(&self, definition: &TypeDefinition, id: &str, fetched: Fetched) -> Result<Loaded> {
         let Fetched { mut document, version } = fetched;
         let model_version = VirtualVersion::of_document(document.root.type_migration_version.as_deref())?.number();
         let mut unopened = None;
@@ -92,10 +97,9 @@ impl Repository {
     }
 
     /// The decrypted values of a document.
-    pub(super) fn open(&self, definition: &TypeDefinition, id: &str, loaded: &Loaded) -> Result<Secrets> {
-        if let Some(unopened) = &loaded.unopened {
-            return Err(Error::new(ErrorKind::Decrypt, unopened.error.message())
-                .with_cure(unopened.error.cure().unwrap_or_default()));
+    pub(super) fn open(&self, definition: &TypeDefinition, id: &str, loaded: &mut Loaded) -> Result<Secrets> {
+        if let Some(unopened) = loaded.unopened.take() {
+            return Err(unopened.error);
         }
         let descriptor = descriptor(definition, &loaded.document.root, id);
         self.shared.encryption.open(&descriptor, &definition.latest().sets, &loaded.document.attributes)
@@ -161,7 +165,7 @@ pub(super) fn descriptor<'a>(definition: &'a TypeDefinition, root: &'a RootField
 }
 
 /// Whether a document with the `_id` of `key` is the one that it means: ids of different types and namespaces can have one
-/// stored form (facts/repository.md 4.2).
+/// stored form.
 pub(super) fn is_asked_for(definition: &TypeDefinition, key: &ObjectKey, document: &StoredDocument) -> bool {
     document.type_name == definition.name() && is_seen_from(&document.root, definition.namespace_kind(), &key.namespace)
 }

@@ -92,16 +92,15 @@ fn kind(field: &Value) -> &str {
     field.get("type").and_then(Value::as_str).unwrap_or("object")
 }
 
+/// Whether a field of the mapping can be used so. That it is indexed is a rule of definitions.
 fn is_usable(field: &Value, purpose: Use) -> bool {
-    let is_off = |keyword: &str| field.get(keyword) == Some(&Value::Bool(false));
     let kind = kind(field);
-    if is_off("enabled") {
-        return false;
-    }
     match purpose {
-        Use::Exists => !(matches!(kind, "binary" | "nested") || is_off("index") && is_off("doc_values")),
-        Use::Compare => COMPARABLE.contains(&kind) && !is_off("index"),
-        Use::Sort => COMPARABLE.contains(&kind) && !is_off("doc_values"),
+        // An object exists where one of its mapped fields does.
+        Use::Exists if kind == "object" => field.get("properties").is_some(),
+        Use::Exists => !matches!(kind, "binary" | "nested"),
+        Use::Compare => COMPARABLE.contains(&kind),
+        Use::Sort => COMPARABLE.contains(&kind) && field.get("doc_values") != Some(&Value::Bool(false)),
     }
 }
 
@@ -123,5 +122,66 @@ fn collect(field: &Value, parent: &str, purpose: Use, paths: &mut Vec<String>) {
         if is_usable(field, purpose) {
             paths.push(path);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::registry::testing::{note, read, version};
+
+    fn definition() -> TypeDefinition {
+        let mapping = json!({ "dynamic": false, "properties": {
+            "title": { "type": "text", "fields": { "raw": { "type": "keyword" } } },
+            "size": { "type": "long", "doc_values": false },
+            "labels": { "type": "flattened" },
+            "owner": { "properties": { "name": { "type": "keyword" } } },
+            "steps": { "type": "nested", "properties": { "name": { "type": "keyword" } } },
+        }});
+        let names = ["title", "body", "size", "labels", "owner", "steps"];
+        let create = crate::registry::testing::create(&names);
+        read(&note(json!({ "mapping": mapping })), &[version(json!({ "create": create }))]).expect("fine")
+    }
+
+    #[test]
+    fn only_what_the_server_can_search_is_let_pass() {
+        use Use::{Compare, Exists, Sort};
+        let table = [
+            ("title", Compare, false),
+            ("title", Exists, true),
+            ("title", Sort, false),
+            ("title.raw", Compare, true),
+            ("title.raw", Sort, true),
+            ("title.other", Compare, false),
+            ("size", Compare, true),
+            ("size", Sort, false),
+            ("labels.any.key", Compare, true),
+            ("owner", Compare, false),
+            ("owner", Exists, true),
+            ("owner.name", Compare, true),
+            ("owner.age", Exists, false),
+            ("steps.name", Compare, false),
+            ("body", Exists, false),
+            ("", Compare, false),
+            ("title.", Compare, false),
+        ];
+        for (path, purpose, expected) in table {
+            assert_eq!(check(&definition(), path, purpose).is_ok(), expected, "{path} {purpose:?}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_names_what_can_be_used() {
+        let error = check(&definition(), "title", Use::Compare).expect_err("compared by word");
+        assert_eq!(
+            error.cure(),
+            Some(
+                "use one of labels, owner.name, size, title.raw, or add it to the type's mapping with a new model version"
+            )
+        );
+        assert!(check(&definition(), "body", Use::Exists).expect_err("encrypted").message().contains("encrypted"));
+        assert!(check(&definition(), "steps.name", Use::Sort).expect_err("nested").message().contains("nested"));
     }
 }

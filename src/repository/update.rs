@@ -130,9 +130,9 @@ impl Repository {
             if expected.is_some_and(|expected| expected != read) {
                 return Err(errors::changed(&key));
             }
-            let loaded = self.load(definition, &key.id, fetched).map_err(|error| error.context(errors::of(&key)))?;
+            let loaded = self.load(definition, &key.id, fetched)?;
             if let Standing::Newer(newer) = loaded.standing {
-                return Err(conversion::newer(definition, newer).context(errors::of(&key)));
+                return Err(conversion::newer(definition, newer).context(format!("saved object {key}")));
             }
             let document = self.changed(definition, &key, loaded, &mut change)?;
             if let Some(version) = self.replace_document(definition, &key, &document, read, refresh).await? {

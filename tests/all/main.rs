@@ -3,12 +3,16 @@
 //! `SAVED_OBJECTS_TEST_URL` puts them on a server that runs already, `SAVED_OBJECTS_TEST_VERSION` on another version.
 #![allow(missing_docs, clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod cli;
 mod clock;
 mod context;
 mod elastic;
 mod migration;
 mod proxy;
+mod real_input;
+mod repository;
 mod server;
+mod tokens;
 
 use std::process::ExitCode;
 
@@ -41,7 +45,17 @@ fn main() -> ExitCode {
 }
 
 fn trials(url: &str) -> Vec<Trial> {
-    [elastic::trials(url), migration::trials(url)].into_iter().flatten().collect()
+    [
+        cli::trials(url),
+        elastic::trials(url),
+        migration::trials(url),
+        repository::trials(url),
+        tokens::trials(url),
+        real_input::trials(url),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// A trial for each named test function, called `<module>::<function>`.

@@ -1,0 +1,248 @@
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{Credentials, CredentialsChange, TokenType, expiry};
+use crate::Result;
+use crate::encryption::Secret;
+use crate::environment::iso_millis;
+use crate::repository::SecretChange;
+
+/// How long a token is good if a [`Replacement`] does not say it.
+const DEFAULT_LIFETIME: Duration = Duration::from_secs(3600);
+
+/// A token to be stored.
+///
+/// ```
+/// # use saved_objects::encryption::Secret;
+/// # use saved_objects::tokens::NewToken;
+/// # fn example(expires_at: jiff::Timestamp) {
+/// let token = NewToken::token(Secret::text("Bearer …")).expires_at(expires_at);
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct NewToken {
+    pub(super) token_type: Option<TokenType>,
+    pub(super) credentials: Credentials,
+    pub(super) expires_at: Option<Timestamp>,
+    pub(super) refresh_token_expires_at: Option<Timestamp>,
+}
+
+impl NewToken {
+    /// These credentials, which do not expire, under the type that is usual in their scope.
+    pub fn new(credentials: Credentials) -> Self {
+        Self { token_type: None, credentials, expires_at: None, refresh_token_expires_at: None }
+    }
+
+    /// A token without a refresh token.
+    pub fn token(token: Secret) -> Self {
+        Self::new(Credentials::Token { token, refresh_token: None })
+    }
+
+    /// Stores it under this type: beside tokens of other types, in the place of one of the same. Without this it is
+    /// `access_token` for shared tokens and `oauth` for users'.
+    #[must_use]
+    pub fn of_type(mut self, token_type: TokenType) -> Self {
+        self.token_type = Some(token_type);
+        self
+    }
+
+    /// Says until when the token is good. Stored to the millisecond.
+    #[must_use]
+    pub fn expires_at(mut self, moment: Timestamp) -> Self {
+        self.expires_at = Some(moment);
+        self
+    }
+
+    /// Says until when the refresh token is good. Stored to the millisecond.
+    #[must_use]
+    pub fn refresh_token_expires_at(mut self, moment: Timestamp) -> Self {
+        self.refresh_token_expires_at = Some(moment);
+        self
+    }
+}
+
+/// What is to be changed about a stored token.
+///
+/// The expiry belongs to the token: without [`expires_at`](Self::expires_at), the new one does not expire, whatever was
+/// stored of the old one.
+#[derive(Debug, Clone)]
+pub struct TokenUpdate {
+    pub(super) credentials: CredentialsChange,
+    pub(super) expires_at: Option<Timestamp>,
+    refresh_token_expires_at: Option<Timestamp>,
+}
+
+impl TokenUpdate {
+    /// This change of the credentials.
+    pub fn new(credentials: CredentialsChange) -> Self {
+        Self { credentials, expires_at: None, refresh_token_expires_at: None }
+    }
+
+    /// Another token. The refresh token and its expiry stay.
+    pub fn token(token: Secret) -> Self {
+        Self::new(CredentialsChange::Token { token, refresh_token: SecretChange::Keep })
+    }
+
+    /// Says until when the new token is good. Stored to the millisecond.
+    #[must_use]
+    pub fn expires_at(mut self, moment: Timestamp) -> Self {
+        self.expires_at = Some(moment);
+        self
+    }
+
+    /// Says until when the refresh token is good. Without this, that of a refresh token that stays is kept, and another
+    /// refresh token has no expiry. Stored to the millisecond.
+    #[must_use]
+    pub fn refresh_token_expires_at(mut self, moment: Timestamp) -> Self {
+        self.refresh_token_expires_at = Some(moment);
+        self
+    }
+
+    /// The expiry of the refresh token after the change, as it is stored.
+    pub(super) fn refresh_token_expiry(&self, stored: Option<String>) -> Option<String> {
+        match self.refresh_token_expires_at {
+            Some(moment) => Some(iso_millis(moment)),
+            None => stored.filter(|_| self.credentials.keeps_refresh_token()),
+        }
+    }
+}
+
+/// What the token endpoint of an OAuth provider granted.
+#[derive(Debug, Clone)]
+pub struct Grant {
+    /// The token to be stored: the whole value of the header, `Bearer …`, if that is where it goes.
+    pub access_token: Secret,
+    /// The refresh token, if the provider gave one.
+    pub refresh_token: Option<Secret>,
+    /// How long the token is good from now on; none if the provider did not say. Zero is over at once.
+    pub expires_in: Option<Duration>,
+    /// How long the refresh token is good from now on; none if the provider did not say. Zero is over at once.
+    pub refresh_token_expires_in: Option<Duration>,
+}
+
+impl Grant {
+    /// The grant as a new token, if it was made at `now`.
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::ErrorKind::Invalid) if a lifetime ends beyond the year 9999.
+    pub fn into_new_token(self, now: Timestamp) -> Result<NewToken> {
+        Ok(NewToken {
+            token_type: None,
+            expires_at: expiry::after_if_known(now, self.expires_in)?,
+            refresh_token_expires_at: expiry::after_if_known(now, self.refresh_token_expires_in)?,
+            credentials: Credentials::Token { token: self.access_token, refresh_token: self.refresh_token },
+        })
+    }
+
+    /// The grant as an update, if it was made at `now`: without a refresh token the stored one stays.
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::ErrorKind::Invalid) if a lifetime ends beyond the year 9999.
+    pub fn into_update(self, now: Timestamp) -> Result<TokenUpdate> {
+        Ok(TokenUpdate {
+            expires_at: expiry::after_if_known(now, self.expires_in)?,
+            refresh_token_expires_at: expiry::after_if_known(now, self.refresh_token_expires_in)?,
+            credentials: CredentialsChange::Token {
+                token: self.access_token,
+                refresh_token: self.refresh_token.map_or(SecretChange::Keep, SecretChange::Set),
+            },
+        })
+    }
+}
+
+/// A token in the place of another one.
+#[derive(Debug, Clone)]
+pub struct Replacement {
+    /// The new token.
+    pub token: Secret,
+    /// How long it is good from the request on; an hour if not given. Zero is over at once.
+    pub expires_in: Option<Duration>,
+    /// When the token was asked for; now if not given. A lifetime counts from there, so that the time which the provider
+    /// took is not added to it.
+    pub requested_at: Option<Timestamp>,
+}
+
+impl Replacement {
+    /// This token, good for an hour from now.
+    pub fn new(token: Secret) -> Self {
+        Self { token, expires_in: None, requested_at: None }
+    }
+
+    /// When the token expires, if it is `now`.
+    pub(super) fn expires_at(&self, now: Timestamp) -> Result<Timestamp> {
+        expiry::after(self.requested_at.unwrap_or(now), self.expires_in.unwrap_or(DEFAULT_LIFETIME))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn moment(text: &str) -> Timestamp {
+        text.parse().expect("a moment")
+    }
+
+    #[test]
+    fn a_replacement_is_good_for_an_hour_unless_said_otherwise() {
+        let (now, earlier) = (moment("2026-03-01T10:00:00Z"), moment("2026-03-01T09:59:58Z"));
+        let table = [
+            (None, None, "2026-03-01T11:00:00Z"),
+            (Some(60), None, "2026-03-01T10:01:00Z"),
+            (Some(0), None, "2026-03-01T10:00:00Z"),
+            (None, Some(earlier), "2026-03-01T10:59:58Z"),
+            (Some(0), Some(earlier), "2026-03-01T09:59:58Z"),
+        ];
+        for (seconds, requested_at, expected) in table {
+            let expires_in = seconds.map(Duration::from_secs);
+            let replacement = Replacement { expires_in, requested_at, ..Replacement::new(Secret::text("a")) };
+            assert_eq!(replacement.expires_at(now).expect("in time"), moment(expected));
+        }
+    }
+
+    #[test]
+    fn the_expiry_of_a_refresh_token_goes_where_the_refresh_token_goes() {
+        let (stored, given) = ("2026-04-01T00:00:00.000Z", "2026-05-01T00:00:00.000Z");
+        let update =
+            |refresh_token| TokenUpdate::new(CredentialsChange::Token { token: Secret::text("a"), refresh_token });
+        let set = || SecretChange::Set(Secret::text("r"));
+        let object = || TokenUpdate::new(CredentialsChange::Object(Secret::text("o")));
+        let table = [
+            (update(SecretChange::Keep), Some(stored)),
+            (update(SecretChange::Keep).refresh_token_expires_at(moment(given)), Some(given)),
+            (update(set()), None),
+            (update(set()).refresh_token_expires_at(moment(given)), Some(given)),
+            (update(SecretChange::Remove), None),
+            (object(), None),
+            (object().refresh_token_expires_at(moment(given)), Some(given)),
+        ];
+        for (update, expected) in table {
+            assert_eq!(update.refresh_token_expiry(Some(stored.to_owned())).as_deref(), expected, "{update:?}");
+        }
+    }
+
+    #[test]
+    fn a_grant_without_a_refresh_token_keeps_the_stored_one() {
+        let now = moment("2026-03-01T10:00:00Z");
+        let grant = |refresh_token: Option<&str>| Grant {
+            access_token: Secret::text("a"),
+            refresh_token: refresh_token.map(Secret::text),
+            expires_in: Some(Duration::from_secs(60)),
+            refresh_token_expires_in: None,
+        };
+        let update = grant(None).into_update(now).expect("in time");
+        assert!(update.credentials.keeps_refresh_token());
+        assert_eq!(update.expires_at, Some(moment("2026-03-01T10:01:00Z")));
+        assert!(!grant(Some("r")).into_update(now).expect("in time").credentials.keeps_refresh_token());
+        let endless = Grant { expires_in: Some(Duration::MAX), ..grant(None) };
+        assert!(endless.into_new_token(now).is_err());
+    }
+
+    #[test]
+    fn debug_output_is_redacted() {
+        let update = TokenUpdate::token(Secret::text("hunter2"));
+        let new = NewToken::token(Secret::text("hunter2"));
+        let replacement = Replacement::new(Secret::text("hunter2"));
+        assert!(!format!("{update:?} {new:?} {replacement:?}").contains("hunter2"));
+    }
+}

@@ -1,0 +1,91 @@
+//! Reading, writing and finding objects on the real server.
+
+mod find;
+mod namespaces;
+mod secrets;
+mod typed;
+mod types;
+mod versions;
+mod writes;
+
+use std::sync::Arc;
+
+use libtest_mimic::Trial;
+use saved_objects::cluster::Cluster;
+use saved_objects::document::Attributes;
+use saved_objects::registry::{Registry, TypeDefinition};
+use saved_objects::repository::{Create, ObjectKey, Repository};
+use saved_objects::{ErrorKind, Result, SavedObject, SavedObjects, Start};
+use serde_json::Value;
+
+use crate::context::{Context, key_ring};
+
+pub(crate) fn trials(url: &str) -> Vec<Trial> {
+    [
+        writes::trials(url),
+        secrets::trials(url),
+        namespaces::trials(url),
+        find::trials(url),
+        versions::trials(url),
+        typed::trials(url),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// A store of these types, whose indices are there, and the cluster that it works on.
+async fn store_of(context: &Context, types: Vec<TypeDefinition>, start: Start) -> (SavedObjects, Arc<dyn Cluster>) {
+    let cluster = context.cluster();
+    let store = SavedObjects::builder(Registry::builder().with(types).build().expect("the types are fine"))
+        .cluster(cluster.clone())
+        .prefix(context.prefix.clone())
+        .key_ring(key_ring())
+        .start(start)
+        .await
+        .expect("the store starts");
+    (store, cluster)
+}
+
+/// A repository of all test types.
+async fn repository(context: &Context) -> Repository {
+    store_of(context, types::all(), Start::Migrate).await.0.repository().clone()
+}
+
+fn object(value: Value) -> Attributes {
+    value.as_object().cloned().expect("an object")
+}
+
+fn note(id: &str, attributes: Value) -> Create {
+    Create::new("note", object(attributes)).id(id)
+}
+
+fn key(type_name: &str, id: &str) -> ObjectKey {
+    ObjectKey::new(type_name, id)
+}
+
+fn kind<T: std::fmt::Debug>(result: Result<T>) -> ErrorKind {
+    result.expect_err("refused").kind()
+}
+
+/// Lets searches see everything that was written.
+async fn refresh(context: &Context) {
+    context.cluster().refresh(&format!("{}-things", context.prefix)).await.expect("refreshed");
+}
+
+/// The `_source` that the server has.
+async fn stored(context: &Context, group: &str, raw_id: &str) -> Value {
+    let mut answer = context.raw("GET", &format!("/{}-{group}/_doc/{raw_id}", context.prefix), None).await;
+    answer["_source"].take()
+}
+
+/// Writes a document past the library.
+async fn put(context: &Context, group: &str, raw_id: &str, source: Value) {
+    let path = format!("/{}-{group}/_doc/{raw_id}?refresh=true", context.prefix);
+    let answer = context.raw("PUT", &path, Some(source)).await;
+    assert!(answer["_seq_no"].is_u64(), "{answer}");
+}
+
+fn ids(objects: &[SavedObject]) -> Vec<&str> {
+    objects.iter().map(|object| object.id.as_str()).collect()
+}

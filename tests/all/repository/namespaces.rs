@@ -1,0 +1,118 @@
+use libtest_mimic::Trial;
+use saved_objects::document::Namespace;
+use saved_objects::encryption::Secret;
+use saved_objects::repository::{Create, Delete, Find, ObjectKey, Replace, Repository};
+use saved_objects::{ErrorKind, SavedObject};
+use serde_json::json;
+
+use super::{ids, key, kind, object, put, repository, stored};
+use crate::context::Context;
+use crate::named_trials;
+
+pub(super) fn trials(url: &str) -> Vec<Trial> {
+    named_trials!(
+        url,
+        each_kind_is_seen_from_its_namespaces,
+        one_stored_id_of_two_objects_reaches_the_right_one_only,
+        finds_keep_to_the_namespaces,
+        shared_objects_are_deleted_only_on_purpose,
+    )
+}
+
+fn namespace(name: &str) -> Namespace {
+    Namespace::new(name).expect("a name")
+}
+
+async fn create(repository: &Repository, type_name: &str, id: &str, name: &str) -> SavedObject {
+    let request = Create::new(type_name, object(json!({"title": id}))).id(id).namespace(namespace(name));
+    let request = request.secret("secret", Secret::text(id));
+    repository.create(request).await.expect("created")
+}
+
+async fn each_kind_is_seen_from_its_namespaces(context: Context) {
+    let repository = repository(&context).await;
+    // Type, namespaces of the object, `_id`.
+    let table = [("page", &["ops"][..], "ops:page:a"), ("board", &["ops"], "board:a"), ("card", &["ops"], "card:a")];
+    for (type_name, namespaces, raw_id) in table {
+        let created = create(&repository, type_name, "a", "ops").await;
+        assert_eq!(created.namespaces, namespaces);
+        assert!(stored(&context, "things", raw_id).await.is_object(), "{raw_id}");
+
+        let (inside, outside) = (created.key(), key(type_name, "a"));
+        let (read, secrets) = repository.get_with_secrets(&inside).await.expect("seen");
+        assert_eq!((&read, secrets.get("secret")), (&created, Some(&Secret::text("a"))));
+        assert_eq!(repository.get_opt(&outside).await.expect("answered"), None, "{type_name}");
+        assert_eq!(kind(repository.update(&outside, |_| Ok(())).await), ErrorKind::NotFound);
+        assert_eq!(kind(repository.replace(Replace::new(&outside, object(json!({})))).await), ErrorKind::NotFound);
+        assert_eq!(kind(repository.delete(&outside).await), ErrorKind::NotFound);
+        let updated = repository.update(&inside, |_| Ok(())).await.expect("updated");
+        let replaced =
+            repository.replace(Replace::of(&updated, object(json!({"title": "b"})))).await.expect("replaced");
+        assert_eq!(replaced.namespaces, namespaces);
+        repository.delete(Delete::of(&replaced)).await.expect("deleted");
+    }
+    let everywhere = key("note", "a").in_namespace(namespace("ops"));
+    repository.create(super::note("a", json!({"title": "t"})).namespace(namespace("other"))).await.expect("created");
+    repository.get(&everywhere).await.expect("agnostic objects are seen from everywhere");
+
+    // Ids are unique in each namespace, or over all.
+    create(&repository, "page", "b", "ops").await;
+    create(&repository, "page", "b", "default").await;
+    create(&repository, "board", "b", "ops").await;
+    let taken = Create::new("board", object(json!({}))).id("b");
+    assert_eq!(kind(repository.create(taken.clone()).await), ErrorKind::Conflict);
+    assert_eq!(kind(repository.create(taken.overwrite()).await), ErrorKind::Conflict);
+}
+
+async fn one_stored_id_of_two_objects_reaches_the_right_one_only(context: Context) {
+    let repository = repository(&context).await;
+    // A namespace called like a type: `page:page:x` is page `x` there, and page `page:x` in the default namespace.
+    let created = create(&repository, "page", "x", "page").await;
+    let other = key("page", "page:x");
+    assert!(stored(&context, "things", "page:page:x").await.is_object());
+    assert_eq!(repository.get_opt(&other).await.expect("answered"), None);
+    assert_eq!(kind(repository.delete(&other).await), ErrorKind::NotFound);
+    assert_eq!(kind(repository.delete(Delete::new(&other).version(created.version)).await), ErrorKind::NotFound);
+    let overwrite = Create::new("page", object(json!({}))).id("page:x").overwrite();
+    assert_eq!(kind(repository.create(overwrite).await), ErrorKind::Conflict);
+    // And `note:page:y` is page `y` in the namespace `note`, and note `page:y`.
+    create(&repository, "page", "y", "note").await;
+    assert_eq!(repository.get_opt(&key("note", "page:y")).await.expect("answered"), None);
+    repository.get(&created.key()).await.expect("untouched");
+}
+
+async fn finds_keep_to_the_namespaces(context: Context) {
+    let repository = repository(&context).await;
+    for type_name in ["page", "board"] {
+        create(&repository, type_name, "here", "default").await;
+        create(&repository, type_name, "there", "ops").await;
+    }
+    let everywhere = json!({"type": "board", "board": {}, "references": [], "namespaces": ["*"]});
+    put(&context, "things", "board:every", everywhere).await;
+    let find = async |types: &[&str], names: &[&str]| {
+        let request = Find::new().namespaces(names.iter().map(|name| namespace(name)));
+        let found = repository.find(types, request).await.expect("found");
+        let mut ids: Vec<_> = ids(&found.objects).into_iter().map(str::to_owned).collect();
+        ids.sort();
+        ids.join(" ")
+    };
+    assert_eq!(find(&["page"], &[]).await, "here");
+    assert_eq!(find(&["page"], &["ops"]).await, "there");
+    assert_eq!(find(&["page"], &["ops", "default"]).await, "here there");
+    assert_eq!(find(&["board"], &["ops"]).await, "every there");
+    assert_eq!(find(&["board", "page"], &[]).await, "every here here");
+}
+
+async fn shared_objects_are_deleted_only_on_purpose(context: Context) {
+    let repository = repository(&context).await;
+    let source =
+        |namespaces: &[&str]| json!({"type": "board", "board": {}, "references": [], "namespaces": namespaces});
+    for (id, namespaces) in [("two", &["default", "ops"][..]), ("every", &["*"])] {
+        put(&context, "things", &format!("board:{id}"), source(namespaces)).await;
+        let key: ObjectKey = key("board", id);
+        let error = repository.delete(&key).await.expect_err("shared");
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(error.cure().is_some_and(|cure| cure.contains("force")), "{error}");
+        repository.delete(Delete::new(&key).force()).await.expect("deleted");
+    }
+}

@@ -1,0 +1,100 @@
+//! The connectors' tokens on the real server: facts/tokens.md sections 2 and 4, mended.
+
+mod deletes;
+mod reads;
+mod refusals;
+mod scopes;
+mod taken_over;
+mod updates;
+mod writes;
+
+use std::sync::Arc;
+
+use libtest_mimic::Trial;
+use saved_objects::SavedObjects;
+use saved_objects::cluster::Cluster;
+use saved_objects::encryption::Secret;
+use saved_objects::tokens::{self, ConnectorId, ConnectorToken, ConnectorTokens, Credentials, ProfileUid, Scope};
+use serde_json::{Value, json};
+
+use crate::context::Context;
+
+pub(crate) fn trials(url: &str) -> Vec<Trial> {
+    [
+        scopes::trials(url),
+        writes::trials(url),
+        updates::trials(url),
+        reads::trials(url),
+        refusals::trials(url),
+        taken_over::trials(url),
+        deletes::trials(url),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// The facade over a store whose requests can be counted.
+struct Tokens {
+    client: ConnectorTokens,
+    store: SavedObjects,
+    cluster: Arc<dyn Cluster>,
+}
+
+async fn tokens(context: &Context) -> Tokens {
+    let cluster = context.cluster();
+    let types = tokens::types().expect("built-in types");
+    let builder = context.builder(types).cluster(cluster.clone());
+    let store = builder.start(saved_objects::Start::Migrate).await.expect("the store starts");
+    Tokens { client: ConnectorTokens::new(&store).expect("the types are there"), store, cluster }
+}
+
+fn connector(id: &str) -> ConnectorId {
+    ConnectorId::new(id).expect("a connector id")
+}
+
+fn user(profile_uid: &str) -> Scope {
+    Scope::User(ProfileUid::new(profile_uid).expect("a profile uid"))
+}
+
+fn text(secret: &Secret) -> String {
+    secret.expose_text().expect("a text").to_string()
+}
+
+/// The token and the refresh token, of either scope.
+fn secrets(token: ConnectorToken) -> (String, Option<String>) {
+    let oauth = token.into_oauth().expect("OAuth credentials").credentials;
+    (text(&oauth.access_token), oauth.refresh_token.as_ref().map(text))
+}
+
+/// A user's credentials as JSON.
+fn object(token: &ConnectorToken) -> Value {
+    match &token.credentials {
+        Credentials::Object(object) => object.parse().expect("JSON"),
+        Credentials::Token { .. } => panic!("the credentials of a user are an object"),
+    }
+}
+
+/// How many documents the index has, unrefreshed ones included.
+async fn documents(context: &Context) -> u64 {
+    let index = format!("/{}-connectors", context.prefix);
+    context.raw("POST", &format!("{index}/_refresh"), None).await;
+    context.raw("GET", &format!("{index}/_count"), None).await["count"].as_u64().expect("a count")
+}
+
+/// The `_source` of a document.
+async fn stored(context: &Context, raw_id: &str) -> Value {
+    let mut answer = context.raw("GET", &format!("/{}-connectors/_doc/{raw_id}", context.prefix), None).await;
+    answer["_source"].take()
+}
+
+/// Changes a stored document past the library: `change` merged into its attributes.
+async fn change_stored(context: &Context, type_name: &str, uuid: &str, change: Value) {
+    let path = format!("/{}-connectors/_update/{type_name}:{uuid}?refresh=true", context.prefix);
+    let answer = context.raw("POST", &path, Some(json!({ "doc": { type_name: change } }))).await;
+    assert_eq!(answer["result"], "updated", "{answer}");
+}
+
+/// The UUID of the token that is called so, derived from nothing but the known answer's inputs.
+const SHARED_C1: &str = "a9106551-bfa7-872d-84d0-610d668914aa";
+const USER_U1_C1: &str = "e750b559-4f6f-8edb-841d-b5f632a0f039";
