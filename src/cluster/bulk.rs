@@ -68,6 +68,14 @@ impl BulkAction {
             Self::Delete { .. } => None,
         }
     }
+
+    pub(super) const LINE_BREAK_REFUSED: &'static str =
+        "a document to be written has a line break between its JSON values";
+
+    /// Whether the document has a line break, which would make the rest of it another operation of the bulk.
+    pub(super) fn has_line_break(&self) -> bool {
+        self.source().is_some_and(|source| source.contains(&b'\n'))
+    }
 }
 
 /// What became of one operation: the document's new sequence number, or why it was not done.

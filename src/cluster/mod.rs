@@ -6,9 +6,13 @@
 //! tell whether it happened.
 
 mod bulk;
+#[cfg(any(test, feature = "testing"))]
+pub mod conformance;
 pub mod elastic;
 mod error;
 mod index;
+#[cfg(any(test, feature = "testing"))]
+pub mod memory;
 mod search;
 
 use std::collections::BTreeMap;
@@ -22,6 +26,8 @@ pub use bulk::{BulkAction, BulkOperation, BulkRequest, ItemError, ItemErrorKind,
 pub use elastic::Elastic;
 pub use error::{ClusterError, ClusterErrorKind};
 pub use index::{AliasAction, AliasState, CloneIndex, CreateIndex, Health, IndexPurpose, IndexState, TypeCount};
+#[cfg(any(test, feature = "testing"))]
+pub use memory::InMemory;
 pub use search::{Direction, Hit, Page, PointInTime, Query, Search, SearchIn, SequenceNumber, Slice, Sort};
 
 /// A `Result` whose error is [`ClusterError`].
@@ -70,7 +76,8 @@ pub trait Cluster: Send + Sync + fmt::Debug {
     /// Deletes an index; one that is not there is no error.
     async fn delete_index(&self, index: &str) -> ClusterResult<()>;
 
-    /// Applies all actions at once, or none of them.
+    /// Applies all actions at once, or none of them. If all is already as they want it, they count as applied: a lost answer
+    /// is settled that way.
     ///
     /// # Errors
     /// [`AliasNotFound`](ClusterErrorKind::AliasNotFound) if one that must exist does not,

@@ -212,6 +212,8 @@ fn item_kind(status: u16, server_type: &str, reason: &str) -> ItemErrorKind {
         (400, "strict_dynamic_mapping_exception" | "mapper_parsing_exception" | "document_parsing_exception") => {
             ItemErrorKind::MappingRefused
         }
+        // What version 8 says, with status 500, of a document that is no object.
+        (_, "not_x_content_exception") => ItemErrorKind::MappingRefused,
         (429 | 502 | 503 | 504, _) => ItemErrorKind::Unavailable,
         (409, _) => ItemErrorKind::Conflict,
         (404, _) => ItemErrorKind::NotFound,

@@ -232,6 +232,10 @@ fn body<'a>(operations: impl Iterator<Item = &'a BulkOperation> + Clone, path: &
     let length = operations.clone().map(|op| op.id.len() + op.action.source().map_or(0, Bytes::len) + 96).sum();
     let mut body = BytesMut::with_capacity(length);
     for operation in operations {
+        if operation.action.has_line_break() {
+            let reason = BulkAction::LINE_BREAK_REFUSED;
+            return Err(ClusterError::new(ClusterErrorKind::Rejected, "POST", path, reason));
+        }
         let (name, condition) = match &operation.action {
             BulkAction::Create { .. } => ("create", None),
             BulkAction::Replace { read, .. } => ("index", Some(read)),
@@ -244,11 +248,6 @@ fn body<'a>(operations: impl Iterator<Item = &'a BulkOperation> + Clone, path: &
         });
         body.put_slice(format!("{{\"{name}\":{{\"_id\":{id}{condition}}}}}\n").as_bytes());
         if let Some(source) = operation.action.source() {
-            // A line break would turn the rest of the document into another operation.
-            if source.contains(&b'\n') {
-                let reason = "a document to be written has a line break between its JSON values";
-                return Err(ClusterError::new(ClusterErrorKind::Rejected, "POST", path, reason));
-            }
             body.put_slice(source);
             body.put_u8(b'\n');
         }

@@ -54,8 +54,11 @@ pub(super) async fn get_many(
         .map(|mut document| match document.error.take() {
             None => Ok(document.into_hit()),
             Some(error) => {
-                let is_missing = error.kind.as_deref() == Some("index_not_found_exception");
-                let kind = if is_missing { ClusterErrorKind::IndexNotFound } else { ClusterErrorKind::Unavailable };
+                let kind = match error.kind.as_deref() {
+                    Some("index_not_found_exception") => ClusterErrorKind::IndexNotFound,
+                    Some("illegal_argument_exception") => ClusterErrorKind::Rejected,
+                    _ => ClusterErrorKind::Unavailable,
+                };
                 let mut failed = ClusterError::new(kind, "POST", path.clone(), error.reason.unwrap_or_default());
                 failed.server_type = error.kind;
                 Err(failed)

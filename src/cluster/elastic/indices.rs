@@ -125,7 +125,8 @@ pub(super) fn hidden_aliases(names: &[String]) -> Map<String, Value> {
 pub(super) async fn put_mapping(connection: &Connection, index: &str, mapping: &Value) -> ClusterResult<()> {
     let request = publishing(Verb::Put, format!("{index}/_mapping")).json(mapping);
     connection.send(&request).await.map(drop).map_err(|mut error| {
-        if error.status == Some(400) {
+        // The server calls a change of `enabled` a mapper_exception, with status 500.
+        if error.status == Some(400) || error.server_type.as_deref() == Some("mapper_exception") {
             error.kind = ClusterErrorKind::MappingRefused;
         }
         error

@@ -1,0 +1,230 @@
+//! A document as it is stored: its source, and the fields that searches see.
+
+use std::collections::BTreeMap;
+
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use super::field_value::{FieldType, FieldValue};
+use super::mapping::{Dynamic, Field, LeafField, Mapping, ObjectField};
+use crate::cluster::{Hit, SequenceNumber};
+
+/// Names that the server keeps for itself.
+const METADATA_FIELDS: &[&str] =
+    &["_id", "_index", "_source", "_seq_no", "_version", "_routing", "_field_names", "_ignored", "_nested_path"];
+
+/// The searchable values of a document by path.
+pub(super) type Fields = BTreeMap<String, Vec<FieldValue>>;
+
+/// A stored document.
+#[derive(Debug)]
+pub(super) struct Document {
+    pub(super) id: String,
+    pub(super) sequence: SequenceNumber,
+    pub(super) source: Box<RawValue>,
+    pub(super) fields: Fields,
+}
+
+impl Document {
+    pub(super) fn to_hit(&self, index: &str) -> Hit {
+        Hit { index: index.to_owned(), id: self.id.clone(), sequence: self.sequence, source: self.source.clone() }
+    }
+
+    /// The values of the field at `path`; none if it is missing.
+    pub(super) fn values(&self, path: &str) -> &[FieldValue] {
+        self.fields.get(path).map_or(&[], Vec::as_slice)
+    }
+
+    /// The texts of a keyword field, or one None if it has none.
+    pub(super) fn texts(&self, path: &str) -> Vec<Option<String>> {
+        let text = |value: &FieldValue| match value {
+            FieldValue::Text(text) => Some(Some(text.clone())),
+            _ => None,
+        };
+        let texts: Vec<_> = self.values(path).iter().filter_map(text).collect();
+        if texts.is_empty() { vec![None] } else { texts }
+    }
+}
+
+/// Reads a document's source; an error if the mapping does not take it.
+pub(super) fn parse(source: &[u8], mapping: &Mapping) -> Result<(Box<RawValue>, Fields), String> {
+    let malformed = |error: serde_json::Error| format!("failed to parse: {error}");
+    let raw: Box<RawValue> = serde_json::from_slice(source).map_err(malformed)?;
+    let Value::Object(document) = serde_json::from_slice(source).map_err(malformed)? else {
+        return Err("malformed content, must be an object".to_owned());
+    };
+    if let Some(name) = document.keys().find(|name| METADATA_FIELDS.contains(&name.as_str())) {
+        return Err(format!("field [{name}] is a metadata field and cannot be added inside a document"));
+    }
+    let mut parser = Parser::default();
+    let dynamic = mapping.root.dynamic.unwrap_or(Dynamic::True);
+    parser.object(&document, &Place { object: &mapping.root, path: "", dynamic })?;
+    Ok((raw, parser.fields))
+}
+
+/// An object of the mapping, and how it was reached.
+struct Place<'a> {
+    object: &'a ObjectField,
+    path: &'a str,
+    /// What the objects around it say of unknown fields.
+    dynamic: Dynamic,
+}
+
+impl Place<'_> {
+    fn join(&self, name: &str) -> String {
+        if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
+    }
+}
+
+#[derive(Default)]
+struct Parser {
+    fields: Fields,
+}
+
+impl Parser {
+    fn object(&mut self, document: &Map<String, Value>, place: &Place<'_>) -> Result<(), String> {
+        for (name, value) in document {
+            // As the server splits them: empty names at the end do not count.
+            let names: Vec<&str> = name.trim_end_matches('.').split('.').collect();
+            if names.iter().any(|name| name.trim().is_empty()) {
+                return Err(format!("field name cannot be empty or contain only whitespace: {name:?}"));
+            }
+            self.named(&names, value, place)?;
+        }
+        Ok(())
+    }
+
+    /// The value at `names`, one within the other: a name with dots stands for objects.
+    fn named(&mut self, names: &[&str], value: &Value, place: &Place<'_>) -> Result<(), String> {
+        let Some((name, rest)) = names.split_first() else { return Ok(()) };
+        let path = place.join(name);
+        match place.object.properties.get(*name) {
+            Some(Field::Object(object)) if !object.enabled => Ok(()),
+            Some(Field::Object(object)) => {
+                let inner = Place { object, path: &path, dynamic: object.dynamic.unwrap_or(place.dynamic) };
+                // What is nested is checked too, but plain queries do not see it.
+                let mut apart = Self::default();
+                let parser = if object.nested { &mut apart } else { self };
+                if rest.is_empty() { parser.objects(value, &inner) } else { parser.named(rest, value, &inner) }
+            }
+            Some(Field::Leaf(leaf)) if rest.is_empty() => self.leaf(leaf, &path, value),
+            Some(Field::Leaf(_)) => Err(format!("field [{path}] is no object")),
+            None => match place.dynamic {
+                Dynamic::False => Ok(()),
+                Dynamic::Strict => {
+                    Err(format!("mapping set to strict, dynamic introduction of [{name}] within [{}]", place.path))
+                }
+                Dynamic::True => Err(format!("the memory cluster does not add fields to a mapping, as for [{path}]")),
+            },
+        }
+    }
+
+    fn objects(&mut self, value: &Value, place: &Place<'_>) -> Result<(), String> {
+        match value {
+            Value::Null => Ok(()),
+            Value::Object(object) => self.object(object, place),
+            Value::Array(values) => values.iter().try_for_each(|value| self.objects(value, place)),
+            _ => Err(format!("object mapping for [{}] found a concrete value", place.path)),
+        }
+    }
+
+    fn leaf(&mut self, leaf: &LeafField, path: &str, value: &Value) -> Result<(), String> {
+        match value {
+            Value::Null => return Ok(()),
+            Value::Array(values) => return values.iter().try_for_each(|value| self.leaf(leaf, path, value)),
+            Value::Object(keys) if leaf.field_type == FieldType::Flattened => {
+                return keys.iter().try_for_each(|(key, value)| self.key(leaf, path, &format!("{path}.{key}"), value));
+            }
+            _ if leaf.field_type == FieldType::Flattened => {
+                return Err(format!("failed to parse field [{path}] of type [flattened]"));
+            }
+            _ => {}
+        }
+        if !is_too_long(leaf, value) {
+            let parsed = leaf.field_type.of_document(value).map_err(|reason| format!("{reason} at [{path}]"))?;
+            self.add(leaf, path, parsed);
+        }
+        leaf.fields.iter().try_for_each(|(name, field)| self.leaf(field, &format!("{path}.{name}"), value))
+    }
+
+    /// A value in a flattened field: found at its key, and at the field itself.
+    fn key(&mut self, leaf: &LeafField, root: &str, path: &str, value: &Value) -> Result<(), String> {
+        match value {
+            Value::Null => Ok(()),
+            Value::Array(values) => values.iter().try_for_each(|value| self.key(leaf, root, path, value)),
+            Value::Object(keys) => {
+                keys.iter().try_for_each(|(key, value)| self.key(leaf, root, &format!("{path}.{key}"), value))
+            }
+            _ if is_too_long(leaf, value) => Ok(()),
+            _ => {
+                let parsed = leaf.field_type.of_document(value).map_err(|reason| format!("{reason} at [{path}]"))?;
+                self.add(leaf, root, parsed.clone());
+                self.add(leaf, path, parsed);
+                Ok(())
+            }
+        }
+    }
+
+    fn add(&mut self, leaf: &LeafField, path: &str, value: Option<FieldValue>) {
+        if let Some(value) = value.filter(|_| leaf.is_searchable()) {
+            self.fields.entry(path.to_owned()).or_default().push(value);
+        }
+    }
+}
+
+fn is_too_long(leaf: &LeafField, value: &Value) -> bool {
+    let length = || value.as_str().map_or(0, |text| text.encode_utf16().count() as u64);
+    leaf.ignore_above().is_some_and(|most| length() > most)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn fields(document: &Value) -> Result<Vec<String>, String> {
+        let mapping = json!({"dynamic": "strict", "properties": {
+            "k": {"type": "keyword", "ignore_above": 3}, "l": {"type": "keyword", "fields": {"t": {"type": "text"}}},
+            "n": {"type": "long"}, "f": {"type": "flattened"}, "off": {"type": "object", "enabled": false},
+            "o": {"dynamic": false, "properties": {"a": {"type": "keyword"}}},
+            "refs": {"type": "nested", "properties": {"id": {"type": "keyword"}}},
+        }});
+        let mapping = Mapping::from_json(&mapping).expect("a mapping");
+        let (source, fields) = parse(document.to_string().as_bytes(), &mapping)?;
+        assert_eq!(source.get(), document.to_string(), "it is stored as it was sent");
+        Ok(fields.into_keys().collect())
+    }
+
+    #[test]
+    fn searches_see_what_is_mapped() {
+        let table = [
+            (json!({"k": ["abc", "abcd"], "n": null, "off": [1, {"x": 2}]}), vec!["k"]),
+            (json!({"k": "abcd", "n": ""}), vec![]),
+            (json!({"l": "a"}), vec!["l", "l.t"]),
+            (json!({"o": [{"a": "x", "b": {"c.": 1, "": 2}}, [{"a": "y"}]]}), vec!["o.a"]),
+            (json!({"o.a": "x", "o.b": 5}), vec!["o.a"]),
+            (json!({"f": {"a": 1, "b": {"c": [true, null]}}}), vec!["f", "f.a", "f.b.c"]),
+            (json!({"refs": [{"id": "1"}]}), vec![]),
+        ];
+        for (document, seen) in table {
+            assert_eq!(fields(&document), Ok(seen.into_iter().map(str::to_owned).collect()), "{document}");
+        }
+        for refused in [
+            json!([]),
+            json!({"zz": null}),
+            json!({"_id": "1"}),
+            json!({"k": {}}),
+            json!({"n": "abc"}),
+            json!({"n": 9_223_372_036_854_775_808_u64}),
+            json!({"o": 1}),
+            json!({"o": {".a": 1}}),
+            json!({"o": {" ": 1}}),
+            json!({"o": {"a.b": 1}}),
+            json!({"f": 1}),
+            json!({"l": "a".repeat(32_767)}),
+            json!({"refs": {"zz": 1}}),
+        ] {
+            assert!(fields(&refused).is_err(), "{refused}");
+        }
+    }
+}

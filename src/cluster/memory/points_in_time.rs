@@ -1,0 +1,63 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::state::Searched;
+use crate::cluster::{ClusterError, ClusterErrorKind, ClusterResult, PointInTime};
+
+/// The points in time that are open.
+#[derive(Debug, Default)]
+pub(super) struct PointsInTime {
+    open: BTreeMap<u64, Open>,
+    opened: u64,
+}
+
+#[derive(Debug)]
+struct Open {
+    searched: Vec<Searched>,
+    expires: Duration,
+}
+
+const ID_START: &str = "point-in-time-";
+
+impl PointsInTime {
+    pub(super) fn open(&mut self, searched: Vec<Searched>, keep_alive: Duration, now: Duration) -> PointInTime {
+        self.forget_expired(now);
+        self.opened += 1;
+        self.open.insert(self.opened, Open { searched, expires: now + keep_alive });
+        PointInTime { id: format!("{ID_START}{}", self.opened), keep_alive }
+    }
+
+    /// What it looks at; it stays open for its time again.
+    pub(super) fn use_again(&mut self, point_in_time: &PointInTime, now: Duration) -> ClusterResult<Vec<Searched>> {
+        self.forget_expired(now);
+        let Some(open) = self.open.get_mut(&number(point_in_time)?) else {
+            let reason = "no search context found";
+            return Err(ClusterError::new(ClusterErrorKind::PointInTimeMissing, "POST", "_search", reason));
+        };
+        open.expires = now + point_in_time.keep_alive;
+        Ok(open.searched.clone())
+    }
+
+    pub(super) fn close(&mut self, point_in_time: &PointInTime) -> ClusterResult<()> {
+        self.open.remove(&number(point_in_time)?);
+        Ok(())
+    }
+
+    /// How many are open and have not expired.
+    pub(super) fn count(&mut self, now: Duration) -> usize {
+        self.forget_expired(now);
+        self.open.len()
+    }
+
+    fn forget_expired(&mut self, now: Duration) {
+        self.open.retain(|_, open| open.expires > now);
+    }
+}
+
+fn number(point_in_time: &PointInTime) -> ClusterResult<u64> {
+    let number = point_in_time.id.strip_prefix(ID_START).and_then(|digits| digits.parse().ok());
+    number.ok_or_else(|| {
+        let reason = "the id of the point in time is malformed";
+        ClusterError::new(ClusterErrorKind::Rejected, "POST", "_search", reason)
+    })
+}
