@@ -5,6 +5,7 @@
 
 mod cli;
 mod clock;
+mod conformance;
 mod context;
 mod elastic;
 mod migration;
@@ -26,7 +27,9 @@ fn main() -> ExitCode {
     if arguments.list {
         return libtest_mimic::run(&arguments, trials("")).exit_code();
     }
-    let server = match Server::start() {
+    let version = std::env::var("SAVED_OBJECTS_TEST_VERSION").ok();
+    let options: &[&str] = version.as_ref().map_or(&[], |version| &["--version", version]);
+    let server = match Server::start(options) {
         Ok(server) => server,
         Err(error) => {
             eprintln!("the server for the tests could not be started: {error}");
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
 
 fn trials(url: &str) -> Vec<Trial> {
     [
+        conformance::trials(url),
         cli::trials(url),
         elastic::trials(url),
         migration::trials(url),

@@ -12,17 +12,14 @@ pub(crate) struct Server {
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/elasticsearch-tests");
 
 impl Server {
-    pub(crate) fn start() -> Result<Self, String> {
+    /// A server with these options of `saved-objects dev up`, or the one that runs at `SAVED_OBJECTS_TEST_URL`.
+    pub(crate) fn start(options: &[&str]) -> Result<Self, String> {
         if let Ok(url) = std::env::var("SAVED_OBJECTS_TEST_URL") {
             return Ok(Self { url, is_ours: false });
         }
         dev(&["down", "--delete-data"])?;
         let owner = std::process::id().to_string();
-        let mut arguments = vec!["up", "--owner-pid", &owner];
-        let version = std::env::var("SAVED_OBJECTS_TEST_VERSION");
-        if let Ok(version) = &version {
-            arguments.extend(["--version", version]);
-        }
+        let arguments = [&["up", "--owner-pid", &owner], options].concat();
         let status: Value = serde_json::from_slice(&dev(&arguments)?.stdout).map_err(|error| error.to_string())?;
         let url = status["url"].as_str().ok_or("dev up named no URL")?.to_owned();
         Ok(Self { url, is_ours: true })

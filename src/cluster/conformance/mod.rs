@@ -75,13 +75,14 @@ impl Case {
         self.path.split_once("conformance::").map_or(self.path, |(_, name)| name)
     }
 
-    /// Runs it on `cluster`, in indices whose names begin with `prefix`; any that are there are deleted, before and after. Cases
-    /// can run at the same time under prefixes of which none begins with another.
+    /// Runs it on `cluster`, in indices whose names begin with `prefix` and the case's name; any that are there are deleted,
+    /// before and after. Different cases can run at the same time.
     ///
     /// # Errors
     /// What the cluster did otherwise.
     pub async fn run(&self, cluster: Arc<dyn Cluster>, prefix: &str) -> Verdict {
-        let room = Room::new(cluster, prefix);
+        // The end keeps a case from sweeping another one whose name only begins like its own.
+        let room = Room::new(cluster, &format!("{prefix}-{}-case", self.name().replace("::", "-")));
         room.sweep().await?;
         let verdict = (self.run)(room.clone()).await;
         room.sweep().await?;

@@ -1,0 +1,27 @@
+//! The conformance suite, on the cluster in memory and on the server of this test run.
+
+use std::sync::Arc;
+
+use libtest_mimic::Trial;
+use saved_objects::cluster::conformance::{self, Case};
+use saved_objects::cluster::{Cluster, Elastic, InMemory};
+use saved_objects::environment::Environment;
+
+type Connect = fn(&str) -> Arc<dyn Cluster>;
+
+pub(crate) fn trials(url: &str) -> Vec<Trial> {
+    let clusters: [(&str, Connect); 2] = [
+        ("memory", |_| Arc::new(InMemory::new(Environment::system()))),
+        ("elasticsearch", |url| Arc::new(Elastic::builder(url).build().expect("the test server's URL is fine"))),
+    ];
+    let on_both = |case: &'static Case| clusters.map(|(name, connect)| trial(case, name, connect, url));
+    conformance::cases().flat_map(on_both).collect()
+}
+
+fn trial(case: &'static Case, cluster: &str, connect: Connect, url: &str) -> Trial {
+    let url = url.to_owned();
+    Trial::test(format!("conformance::{cluster}::{}", case.name()), move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(runtime.block_on(case.run(connect(&url), "conformance"))?)
+    })
+}

@@ -1,0 +1,103 @@
+//! Prints the conformance suite's cases with their result on each cluster: in memory, and on every kind of server.
+//!
+//! `cargo test --test conformance` takes all of them, `cargo test --test conformance -- memory 8.19.0` some.
+#![allow(missing_docs, clippy::disallowed_methods, clippy::expect_used, clippy::panic)]
+
+#[path = "../all/server.rs"]
+mod server;
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures::StreamExt;
+use saved_objects::cluster::{Cluster, Elastic, InMemory, conformance};
+use saved_objects::environment::Environment;
+
+use server::Server;
+
+/// How many cases run at the same time.
+const AT_ONCE: usize = 8;
+
+/// A cluster by its name, and the options of `saved-objects dev up` that start it; none: it is in memory.
+const CLUSTERS: &[(&str, Option<&[&str]>)] = &[
+    ("memory", None),
+    ("9.2.2", Some(&["--version", "9.2.2"])),
+    ("8.19.0", Some(&["--version", "8.19.0"])),
+    ("three-nodes", Some(&["--version", "9.2.2", "--nodes", "3"])),
+];
+
+/// What each case came to: nothing, or what was otherwise.
+type Results = BTreeMap<&'static str, Option<String>>;
+
+fn main() -> ExitCode {
+    let asked: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(unknown) = asked.iter().find(|name| CLUSTERS.iter().all(|(known, _)| known != name)) {
+        let names: Vec<&str> = CLUSTERS.iter().map(|(name, _)| *name).collect();
+        eprintln!("there is no cluster {unknown:?} here; use some of {}", names.join(", "));
+        return ExitCode::FAILURE;
+    }
+    let is_asked = |name: &str| asked.is_empty() || asked.iter().any(|asked| asked == name);
+    let mut columns = Vec::new();
+    for (name, options) in CLUSTERS.iter().filter(|(name, _)| is_asked(name)) {
+        let started = Instant::now();
+        match run_on(*options) {
+            Ok(results) => {
+                eprintln!("{name}: {} cases in {:.1} s", results.len(), started.elapsed().as_secs_f64());
+                columns.push((*name, results));
+            }
+            Err(error) => {
+                eprintln!("{name} could not be started: {error}");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    print(&columns)
+}
+
+fn run_on(options: Option<&[&str]>) -> Result<Results, String> {
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
+    let Some(options) = options else {
+        return Ok(runtime.block_on(run_cases(Arc::new(InMemory::new(Environment::system())))));
+    };
+    let server = Server::start(options)?;
+    let cluster = Elastic::builder(server.url()).build().map_err(|error| error.to_string())?;
+    let mut results = runtime.block_on(run_cases(Arc::new(cluster)));
+    let left_open = server.open_search_contexts();
+    results.insert("(points in time are closed)", (left_open > 0).then(|| format!("{left_open} were left open")));
+    Ok(results)
+}
+
+async fn run_cases(cluster: Arc<dyn Cluster>) -> Results {
+    let run = |case: &'static conformance::Case| {
+        let cluster = cluster.clone();
+        async move { (case.name(), case.run(cluster, "conformance").await.err().map(|failure| failure.to_string())) }
+    };
+    futures::stream::iter(conformance::cases()).map(run).buffer_unordered(AT_ONCE).collect().await
+}
+
+fn print(columns: &[(&str, Results)]) -> ExitCode {
+    let names = columns.iter().flat_map(|(_, results)| results.keys()).collect::<std::collections::BTreeSet<_>>();
+    let width = names.iter().map(|name| name.len()).max().unwrap_or_default();
+    let heads: Vec<String> = columns.iter().map(|(name, _)| format!("{name:>11}")).collect();
+    println!("{:width$}  {}", "case", heads.join("  "));
+    for name in names {
+        let word = |(_, results): &(&str, Results)| match results.get(name) {
+            Some(None) => "ok",
+            Some(Some(_)) => "FAILED",
+            None => "-",
+        };
+        let words: Vec<String> = columns.iter().map(|column| format!("{:>11}", word(column))).collect();
+        println!("{name:width$}  {}", words.join("  "));
+    }
+    let failures = |(cluster, results): &(&str, Results)| -> Vec<String> {
+        let failed = results.iter().filter_map(|(name, failure)| failure.as_ref().map(|failure| (name, failure)));
+        failed.map(|(name, failure)| format!("{name} on {cluster}: {failure}")).collect()
+    };
+    let failures: Vec<String> = columns.iter().flat_map(failures).collect();
+    failures.iter().for_each(|failure| println!("\n{failure}"));
+    let passed = columns.iter().map(|(_, results)| results.len()).sum::<usize>() - failures.len();
+    println!("\ntest result: {passed} passed; {} failed", failures.len());
+    if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
