@@ -21,6 +21,7 @@ pub(super) fn update(state: &mut State, actions: &[AliasAction]) -> ClusterResul
             AliasAction::Remove { index, alias } => {
                 state.index_mut(index, "POST")?.aliases.remove(alias);
             }
+            AliasAction::RemoveIndex { index } => drop(state.indices.remove(index)),
         }
     }
     Ok(())
@@ -32,11 +33,14 @@ fn are_done(state: &State, actions: &[AliasAction]) -> bool {
     actions.iter().all(|action| match action {
         AliasAction::Add { index, alias } => has(index, alias),
         AliasAction::Remove { index, alias } => !has(index, alias),
+        AliasAction::RemoveIndex { index } => !state.indices.contains_key(index),
     })
 }
 
 fn check(state: &State, action: &AliasAction) -> ClusterResult<()> {
-    let (AliasAction::Add { index: name, alias } | AliasAction::Remove { index: name, alias }) = action;
+    let (AliasAction::Add { index: name, .. }
+    | AliasAction::Remove { index: name, .. }
+    | AliasAction::RemoveIndex { index: name }) = action;
     let Some(index) = state.indices.get(name) else {
         return Err(match state.behind(name).is_empty() {
             true => missing("POST", "_aliases"),
@@ -44,9 +48,10 @@ fn check(state: &State, action: &AliasAction) -> ClusterResult<()> {
         });
     };
     match action {
-        AliasAction::Add { .. } => check_alias_name(state, alias),
-        AliasAction::Remove { .. } if index.aliases.contains(alias) => Ok(()),
-        AliasAction::Remove { .. } => {
+        AliasAction::RemoveIndex { .. } => Ok(()),
+        AliasAction::Add { alias, .. } => check_alias_name(state, alias),
+        AliasAction::Remove { alias, .. } if index.aliases.contains(alias) => Ok(()),
+        AliasAction::Remove { alias, .. } => {
             let reason = format!("aliases [{alias}] missing");
             Err(ClusterError::new(ClusterErrorKind::AliasNotFound, "POST", "_aliases", reason))
         }
