@@ -9,6 +9,7 @@ mod bulk;
 pub mod elastic;
 mod error;
 mod index;
+mod scan;
 mod search;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ pub use bulk::{BulkAction, BulkOperation, BulkRequest, ItemError, ItemErrorKind,
 pub use elastic::Elastic;
 pub use error::{ClusterError, ClusterErrorKind};
 pub use index::{AliasAction, AliasState, CreateIndex, Health, IndexState, TypeCount};
+pub(crate) use scan::Scan;
 pub use search::{Direction, Hit, Page, PointInTime, Query, Search, SearchIn, SequenceNumber, Slice, Sort};
 
 /// A `Result` whose error is [`ClusterError`].

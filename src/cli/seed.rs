@@ -20,24 +20,24 @@ const BATCH: usize = 1_000;
 const IN_FLIGHT: usize = 4;
 
 /// An object to be written.
-pub(super) struct Seed {
-    pub(super) id: String,
-    pub(super) attributes: Attributes,
-    pub(super) secrets: Secrets,
+pub(crate) struct Seed {
+    pub(crate) id: String,
+    pub(crate) attributes: Attributes,
+    pub(crate) secrets: Secrets,
 }
 
 /// Writes objects of one type at its newest model version.
-pub(super) struct Seeder<'a> {
-    pub(super) cluster: &'a dyn Cluster,
-    pub(super) encryption: &'a EncryptionService,
-    pub(super) environment: &'a Environment,
-    pub(super) definition: &'a Arc<TypeDefinition>,
-    pub(super) names: &'a IndexNames,
+pub(crate) struct Seeder<'a> {
+    pub(crate) cluster: &'a dyn Cluster,
+    pub(crate) encryption: &'a EncryptionService,
+    pub(crate) environment: &'a Environment,
+    pub(crate) definition: &'a Arc<TypeDefinition>,
+    pub(crate) names: &'a IndexNames,
 }
 
 impl Seeder<'_> {
     /// Writes `count` objects, the `i`-th of which is `seed(i)`.
-    pub(super) async fn write(&self, count: usize, seed: fn(usize, &Environment) -> Result<Seed>) -> Result<()> {
+    pub(crate) async fn write(&self, count: usize, seed: fn(usize, &Environment) -> Result<Seed>) -> Result<()> {
         let batches = (0..count).step_by(BATCH).map(|first| first..count.min(first + BATCH));
         futures::stream::iter(batches.map(|batch| self.write_batch(batch, seed)))
             .buffer_unordered(IN_FLIGHT)
@@ -62,7 +62,7 @@ impl Seeder<'_> {
         let request = BulkRequest { alias: &alias, operations: &operations, refresh: Refresh::Later };
         for outcome in self.cluster.bulk(&request).await? {
             outcome.map_err(|error| {
-                Error::new(ErrorKind::Internal, format!("a demo object could not be written: {}", error.reason))
+                Error::new(ErrorKind::Internal, format!("a seeded object could not be written: {}", error.reason))
             })?;
         }
         Ok(())
