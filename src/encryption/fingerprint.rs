@@ -69,9 +69,8 @@ impl Fingerprinter {
         let StoredDocument { type_name, mut attributes, mut root } = document;
         root.updated_at = None;
         attributes.retain(|name, _| !secrets.contains_key(name));
-        let root = serde_json::to_value(&root).map_err(|_| {
-            Error::new(ErrorKind::Internal, "the root fields of a document cannot be written as JSON")
-        })?;
+        let root = serde_json::to_value(&root)
+            .map_err(|_| Error::new(ErrorKind::Internal, "the root fields of a document cannot be written as JSON"))?;
 
         let mut hash = self.0.clone();
         for part in [raw_id, &type_name, &canonical(&root), &canonical(&Value::Object(attributes))] {

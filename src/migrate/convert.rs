@@ -5,9 +5,7 @@ use bytes::Bytes;
 use super::progress::ProgressSender;
 use super::report::MAX_BAD_NAMED;
 use super::{BadDocument, DocumentCounts, Fate, GroupPlan};
-use crate::cluster::{
-    BulkAction, BulkOperation, BulkRequest, Cluster, Hit, ItemErrorKind, ItemOutcome, Refresh, Scan,
-};
+use crate::cluster::{BulkAction, BulkOperation, BulkRequest, Cluster, Hit, ItemErrorKind, ItemOutcome, Refresh, Scan};
 use crate::conversion::{Conversion, Standing};
 use crate::document::StoredDocument;
 use crate::{Error, ErrorKind, Result};

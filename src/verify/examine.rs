@@ -267,7 +267,8 @@ mod tests {
         let expected = (Some("body".to_owned()), "no encryption key is configured".to_owned());
         assert_eq!(defects(&examiner, "note:1", &stored(1, "t")), [expected]);
         let plain = json!({ "type": "note", "note": { "title": "t" }, "typeMigrationVersion": "10.1.0" });
-        let upgraded = json!({ "type": "note", "note": { "title": "t", "kind": "plain" }, "typeMigrationVersion": "10.2.0" });
+        let upgraded =
+            json!({ "type": "note", "note": { "title": "t", "kind": "plain" }, "typeMigrationVersion": "10.2.0" });
         assert_eq!(fingerprint(&examiner, &plain), fingerprint(&examiner, &upgraded));
     }
 

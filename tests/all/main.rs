@@ -9,6 +9,7 @@ mod elastic;
 mod migration;
 mod proxy;
 mod server;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -41,7 +42,7 @@ fn main() -> ExitCode {
 }
 
 fn trials(url: &str) -> Vec<Trial> {
-    [elastic::trials(url), migration::trials(url)].into_iter().flatten().collect()
+    [elastic::trials(url), migration::trials(url), verify::trials(url)].into_iter().flatten().collect()
 }
 
 /// A trial for each named test function, called `<module>::<function>`.

@@ -32,15 +32,15 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
     )
 }
 
-fn current() -> Vec<TypeDefinition> {
+pub(crate) fn current() -> Vec<TypeDefinition> {
     tokens::types().expect("built-in types")
 }
 
-fn version_1() -> Vec<TypeDefinition> {
+pub(crate) fn version_1() -> Vec<TypeDefinition> {
     current().iter().map(|definition| definition.as_of(1).expect("version 1")).collect()
 }
 
-fn object(value: Value) -> Attributes {
+pub(crate) fn object(value: Value) -> Attributes {
     serde_json::from_value(value).expect("an object")
 }
 
@@ -54,7 +54,7 @@ async fn create_token(repository: &Repository, number: usize) -> String {
 }
 
 /// Forty tokens as version 1 writes them.
-async fn seed_version_1(context: &Context) -> Vec<String> {
+pub(crate) async fn seed_version_1(context: &Context) -> Vec<String> {
     let store = context.store(version_1()).await;
     let repository = store.repository().including(&["connector_token"]).expect("registered");
     let mut ids = Vec::new();
@@ -65,7 +65,7 @@ async fn seed_version_1(context: &Context) -> Vec<String> {
     ids
 }
 
-async fn source(context: &Context, id: &str) -> Value {
+pub(crate) async fn source(context: &Context, id: &str) -> Value {
     context.raw("GET", &format!("/{}/_doc/{id}", context.index("connectors")), None).await["_source"].clone()
 }
 
@@ -226,7 +226,7 @@ async fn a_write_block_left_behind_is_a_blocker(context: Context) {
     assert_eq!(context.migrator(current()).migrate().await.outcome, Outcome::Migrated);
 }
 
-fn note(version_1: Value, mapping: Value, more: &[Value]) -> Vec<TypeDefinition> {
+pub(crate) fn note(version_1: Value, mapping: Value, more: &[Value]) -> Vec<TypeDefinition> {
     let mapping = json!({"type": "note", "group": "notes", "namespace_kind": "agnostic", "hidden": false, "exportable": true,
         "random_id": false, "identity": null, "removed": false, "mapping": mapping});
     let versions: Vec<_> = std::iter::once(&version_1)
@@ -237,7 +237,7 @@ fn note(version_1: Value, mapping: Value, more: &[Value]) -> Vec<TypeDefinition>
     vec![TypeDefinition::from_json("note.json", &mapping.to_string(), &versions).expect("a valid definition")]
 }
 
-fn version(properties: Value, sets: Value) -> Value {
+pub(crate) fn version(properties: Value, sets: Value) -> Value {
     json!({"changes": [], "create": {"type": "object", "properties": properties, "additionalProperties": false}, "forward": null,
         "encrypted": sets["encrypted"], "bound": sets["bound"], "waivers": []})
 }
