@@ -11,8 +11,8 @@ use crate::Result;
 const PAGE_SIZE: u32 = 1_000;
 /// Pages that wait to be worked on while the next one is read.
 const PAGES_AHEAD: usize = 2;
-/// Pages that are worked on at the same time.
-const PAGES_IN_FLIGHT: usize = 4;
+/// Pages that are worked on at the same time: some are transformed while the server takes the others.
+const PAGES_IN_FLIGHT: usize = 6;
 /// How long a page may take from being read to the reading of the next one.
 const KEEP_ALIVE: Duration = Duration::from_secs(300);
 
