@@ -1,7 +1,7 @@
 //! Brings one stored document to the model version that this software knows: older ones are upgraded, newer ones
 //! projected. Migration and repository both read through here, so a document means the same to both.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -139,10 +139,9 @@ fn is_present(attributes: &Attributes, name: &str) -> bool {
 }
 
 /// What an envelope depends on: which present values are encrypted, and the present bound values.
-fn encryption_of<'a>(
-    sets: &'a EncryptionSets,
-    attributes: &'a Attributes,
-) -> (BTreeSet<&'a str>, BTreeSet<(&'a str, String)>) {
+type EncryptionOf<'a> = (BTreeSet<&'a str>, BTreeMap<&'a str, &'a Value>);
+
+fn encryption_of<'a>(sets: &'a EncryptionSets, attributes: &'a Attributes) -> EncryptionOf<'a> {
     let encrypted: BTreeSet<&str> = sets
         .encrypted
         .iter()
@@ -151,12 +150,8 @@ fn encryption_of<'a>(
         .collect();
     // Nothing is bound where nothing is encrypted.
     let bound = match encrypted.is_empty() {
-        true => BTreeSet::new(),
-        false => sets
-            .bound
-            .iter()
-            .filter_map(|name| Some((name.as_str(), attributes.get(name).map(Value::to_string)?)))
-            .collect(),
+        true => BTreeMap::new(),
+        false => sets.bound.iter().filter_map(|name| Some((name.as_str(), attributes.get(name)?))).collect(),
     };
     (encrypted, bound)
 }

@@ -65,6 +65,7 @@ pub mod registry;
 pub mod repository;
 mod store;
 pub mod tokens;
+pub mod verify;
 
 #[cfg(feature = "cli")]
 pub mod cli;

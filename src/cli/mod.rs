@@ -1,5 +1,6 @@
 //! The command line: one file a command. Its names, JSON keys and exit codes are a contract (`docs/command-line.md`).
 
+mod bench;
 mod check;
 mod connection;
 mod demo;
@@ -12,6 +13,7 @@ mod progress;
 mod report;
 mod seed;
 mod status;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -45,6 +47,7 @@ pub(crate) struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Bench(bench::Arguments),
     Check(check::Arguments),
     /// The main job, start to end, on a real Elasticsearch
     Demo,
@@ -52,6 +55,8 @@ enum Command {
     Migrate(migrate::Arguments),
     /// Say what is stored, and what a migration would do
     Status,
+    /// Read every document and open every secret; exit 2 if something is unreadable
+    Verify,
 }
 
 /// Runs the command line with the process's arguments and gives its exit code.
@@ -85,11 +90,13 @@ fn run_command(command: &Command, connection: &connection::Connection, output: O
     let environment = Environment::system();
     runtime.block_on(async {
         match command {
+            Command::Bench(arguments) => bench::run(arguments, connection, &environment, output).await,
             Command::Check(arguments) => check::run(arguments, connection, output),
             Command::Demo => demo::run(connection, &environment, output).await,
             Command::Dev(arguments) => dev::run(arguments, &environment, output).await,
             Command::Migrate(arguments) => migrate::run(arguments, connection, &environment, output).await,
             Command::Status => status::run(connection, &environment, output).await,
+            Command::Verify => verify::run(connection, &environment, output).await,
         }
     })
 }

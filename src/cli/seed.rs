@@ -62,7 +62,7 @@ impl Seeder<'_> {
         let request = BulkRequest { alias: &alias, operations: &operations, refresh: Refresh::Later };
         for outcome in self.cluster.bulk(&request).await? {
             outcome.map_err(|error| {
-                Error::new(ErrorKind::Internal, format!("a demo object could not be written: {}", error.reason))
+                Error::new(ErrorKind::Internal, format!("a seeded object could not be written: {}", error.reason))
             })?;
         }
         Ok(())

@@ -13,6 +13,7 @@ mod error;
 mod index;
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;
+mod scan;
 mod search;
 
 use std::collections::BTreeMap;
@@ -28,6 +29,7 @@ pub use error::{ClusterError, ClusterErrorKind};
 pub use index::{AliasAction, AliasState, CloneIndex, CreateIndex, Health, IndexPurpose, IndexState, TypeCount};
 #[cfg(any(test, feature = "testing"))]
 pub use memory::InMemory;
+pub(crate) use scan::Scan;
 pub use search::{Direction, Hit, Page, PointInTime, Query, Search, SearchIn, SequenceNumber, Slice, Sort};
 
 /// A `Result` whose error is [`ClusterError`].

@@ -12,6 +12,7 @@ use crate::{Error, ErrorKind, Result};
 const SALT: &[u8] = b"saved-objects/attribute-encryption/v1";
 const KEY_ID_LABEL: &[u8] = b"key-id";
 const TYPE_KEY_LABEL: &[u8] = b"aes-256-siv\0";
+const FINGERPRINT_LABEL: &[u8] = b"verify";
 
 /// Names a key: derived from its secret, which it does not reveal. It stands in every envelope, and in logs.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -77,6 +78,13 @@ impl Key {
             .map_err(derivation_failed)?;
         let key = Arc::new(key);
         self.type_keys.write().unwrap_or_else(PoisonError::into_inner).insert(type_name.to_owned(), Arc::clone(&key));
+        Ok(key)
+    }
+
+    /// The key for fingerprints of documents.
+    pub(super) fn fingerprint_key(&self) -> Result<Zeroizing<[u8; 32]>> {
+        let mut key = Zeroizing::new([0; 32]);
+        self.derivation.expand(FINGERPRINT_LABEL, key.as_mut_slice()).map_err(derivation_failed)?;
         Ok(key)
     }
 }

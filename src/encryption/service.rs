@@ -5,7 +5,8 @@ use serde_json::Value;
 use super::associated_data::AssociatedData;
 use super::envelope::{Envelope, Nonce};
 use super::error::{AttributeError, DecryptionCause};
-use super::{Descriptor, KeyRing, Secret, Secrets};
+use super::key::Key;
+use super::{Descriptor, Fingerprinter, KeyRing, Secret, Secrets};
 use crate::document::Attributes;
 use crate::environment::Environment;
 use crate::model::EncryptionSets;
@@ -16,6 +17,15 @@ use crate::{Error, ErrorKind, Result};
 pub struct EncryptionService {
     ring: Option<Arc<KeyRing>>,
     environment: Environment,
+}
+
+/// What of an object's encrypted attributes opens, and what does not.
+#[derive(Debug, Default)]
+pub struct Opened {
+    /// The decrypted values.
+    pub secrets: Secrets,
+    /// The attributes that do not open, and why.
+    pub failures: Vec<(String, DecryptionCause)>,
 }
 
 impl EncryptionService {
@@ -102,6 +112,42 @@ impl EncryptionService {
         self.open_value(descriptor, &associated_data, name, stored).map(Some)
     }
 
+    /// As [`open`](Self::open), for whoever wants to know of every attribute whether it opens. Nothing is logged.
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) if more attributes are bound than can be.
+    pub fn open_each(
+        &self,
+        descriptor: &Descriptor<'_>,
+        sets: &EncryptionSets,
+        attributes: &Attributes,
+    ) -> Result<Opened> {
+        let mut opened = Opened::default();
+        if sets.is_empty() {
+            return Ok(opened);
+        }
+        let associated_data = AssociatedData::new(descriptor, sets, attributes)?;
+        for name in sets.encrypted.iter().map(|encrypted| &encrypted.name) {
+            let Some(stored) = present(attributes, name) else { continue };
+            match self.try_open(descriptor, &associated_data, name, stored)? {
+                Ok(secret) => drop(opened.secrets.insert(name.clone(), secret)),
+                Err(cause) => opened.failures.push((name.clone(), cause)),
+            }
+        }
+        Ok(opened)
+    }
+
+    /// What makes fingerprints of decrypted documents, with the primary key.
+    ///
+    /// # Errors
+    /// [`Internal`](ErrorKind::Internal) if no key can be derived.
+    pub fn fingerprinter(&self) -> Result<Fingerprinter> {
+        match &self.ring {
+            Some(ring) => Fingerprinter::new(Some(ring.primary().fingerprint_key()?.as_slice())),
+            None => Fingerprinter::new(None),
+        }
+    }
+
     fn open_value(
         &self,
         descriptor: &Descriptor<'_>,
@@ -109,15 +155,34 @@ impl EncryptionService {
         name: &str,
         stored: &Value,
     ) -> Result<Secret> {
-        let fail = |cause| AttributeError::decrypt(descriptor, name, cause);
-        let text = stored.as_str().ok_or_else(|| fail(DecryptionCause::NotAString))?;
-        let ring = self.ring.as_ref().ok_or_else(|| fail(DecryptionCause::NoKeys))?;
-        let envelope = Envelope::decode(text).map_err(fail)?;
-        let key_id = envelope.key_id();
-        let key = ring.key(key_id).ok_or_else(|| fail(DecryptionCause::UnknownKeyId(key_id)))?;
+        self.try_open(descriptor, associated_data, name, stored)?
+            .map_err(|cause| AttributeError::decrypt(descriptor, name, cause))
+    }
+
+    /// The decrypted value, or why it does not open.
+    fn try_open(
+        &self,
+        descriptor: &Descriptor<'_>,
+        associated_data: &AssociatedData<'_>,
+        name: &str,
+        stored: &Value,
+    ) -> Result<Result<Secret, DecryptionCause>> {
+        let (key, envelope) = match self.find_key(stored) {
+            Ok(found) => found,
+            Err(cause) => return Ok(Err(cause)),
+        };
         let type_key = key.type_key(descriptor.type_name)?;
-        let plaintext = envelope.open(&type_key, associated_data, name).map_err(fail)?;
-        Secret::from_plaintext(plaintext).ok_or_else(|| fail(DecryptionCause::PlaintextNotJson))
+        let plaintext = envelope.open(&type_key, associated_data, name);
+        Ok(plaintext.and_then(|text| Secret::from_plaintext(text).ok_or(DecryptionCause::PlaintextNotJson)))
+    }
+
+    fn find_key(&self, stored: &Value) -> Result<(&Key, Envelope), DecryptionCause> {
+        let text = stored.as_str().ok_or(DecryptionCause::NotAString)?;
+        let ring = self.ring.as_ref().ok_or(DecryptionCause::NoKeys)?;
+        let envelope = Envelope::decode(text)?;
+        let key_id = envelope.key_id();
+        let key = ring.key(key_id).ok_or(DecryptionCause::UnknownKeyId(key_id))?;
+        Ok((key, envelope))
     }
 }
 

@@ -1,33 +1,18 @@
 //! The pass over documents: reading, transforming and writing overlap in bounded memory. It rewrites outdated ones where they
 //! are, or copies all of them into a fill.
 
-use std::pin::pin;
-use std::time::Duration;
-
 use bytes::Bytes;
-use futures::StreamExt;
-use tokio::sync::mpsc;
 
 use super::progress::ProgressSender;
 use super::report::MAX_BAD_NAMED;
 use super::{BadDocument, DocumentCounts, Fate, GroupPlan};
 use crate::cluster::{
-    BulkAction, BulkOperation, BulkRequest, Cluster, Hit, ItemErrorKind, ItemOutcome, PointInTime, Query, Refresh,
-    Search, SearchIn,
+    BulkAction, BulkOperation, BulkRequest, Cluster, Hit, ItemErrorKind, ItemOutcome, Query, Refresh, Scan,
 };
 use crate::conversion::Conversion;
 use crate::document::{DocumentHeader, StoredDocument};
 use crate::model::VirtualVersion;
 use crate::{Error, ErrorKind, Result};
-
-/// Documents read at once. At 1 KB each a page is 1 MB; larger pages are hardly faster.
-const PAGE_SIZE: u32 = 1_000;
-/// Pages that wait to be transformed while the next one is read.
-const PAGES_AHEAD: usize = 2;
-/// Pages that are transformed and written at the same time.
-const PAGES_IN_FLIGHT: usize = 4;
-/// How long a page may take from being read to the reading of the next one.
-const KEEP_ALIVE: Duration = Duration::from_secs(300);
 
 /// What a pass did.
 #[derive(Debug, Default)]
@@ -67,62 +52,15 @@ pub(super) enum Target {
 }
 
 impl Converter<'_> {
-    /// Rewrites every document that is outdated now. The point in time is closed whatever happens.
+    /// Converts every document that is to be converted now.
     pub(super) async fn run(self) -> Result<Pass> {
-        let point_in_time = self.cluster.open_point_in_time(&self.plan.index, KEEP_ALIVE).await?;
-        let mut newest = point_in_time.clone();
-        let pass = self.read_and_write(point_in_time, &mut newest).await;
-        if let Err(error) = self.cluster.close_point_in_time(&newest).await {
-            tracing::debug!(%error, "a point in time could not be closed; it expires by itself");
-        }
-        pass
-    }
-
-    async fn read_and_write(self, point_in_time: PointInTime, newest: &mut PointInTime) -> Result<Pass> {
-        let (sender, receiver) = mpsc::channel::<Vec<Hit>>(PAGES_AHEAD);
-        let reading = self.read(point_in_time, newest, sender);
-        let writing = self.convert_and_write(receiver);
-        // Both run in this task, so that ending it for whatever reason ends them too.
-        let ((), pass) = futures::future::try_join(reading, writing).await?;
-        Ok(pass)
-    }
-
-    async fn read(
-        self,
-        point_in_time: PointInTime,
-        newest: &mut PointInTime,
-        pages: mpsc::Sender<Vec<Hit>>,
-    ) -> Result<()> {
         let query = match self.target {
             Target::SameIndex => self.plan.outdated(),
             Target::Fill => Query::Everything,
         };
-        let mut search = Search { size: PAGE_SIZE, ..Search::new(SearchIn::PointInTime(point_in_time), query) };
-        loop {
-            let page = self.cluster.search(&search).await?;
-            if let Some(current) = page.point_in_time {
-                newest.clone_from(&current);
-                search.within = SearchIn::PointInTime(current);
-            }
-            let is_last = page.hits.len() < PAGE_SIZE as usize;
-            search.after = page.last_sort;
-            // The writing side only goes away with an error of its own, which is the one to report.
-            if !page.hits.is_empty() && pages.send(page.hits).await.is_err() {
-                return Ok(());
-            }
-            if is_last || search.after.is_none() {
-                return Ok(());
-            }
-        }
-    }
-
-    async fn convert_and_write(self, pages: mpsc::Receiver<Vec<Hit>>) -> Result<Pass> {
-        let pages = futures::stream::unfold(pages, |mut pages| async move { Some((pages.recv().await?, pages)) });
-        let mut written = pin!(pages.map(|page| self.convert_page(page)).buffer_unordered(PAGES_IN_FLIGHT));
+        let scan = Scan { cluster: self.cluster, index: &self.plan.index, query };
         let mut pass = Pass::default();
-        while let Some(page) = written.next().await {
-            pass.add(page?);
-        }
+        scan.run(|page| self.convert_page(page), |converted| pass.add(converted)).await?;
         Ok(pass)
     }
 

@@ -103,11 +103,7 @@ impl Survey {
                 by_version: BTreeMap::new(),
                 registered: false,
             });
-            // The model version's number; the stored text where it is not one.
-            let version = match VirtualVersion::of_document(count.version.as_deref()) {
-                Ok(version) => version.number().to_string(),
-                Err(_) => count.version.clone().unwrap_or_default(),
-            };
+            let version = VirtualVersion::label(count.version.as_deref());
             *report.by_version.entry(version).or_default() += count.documents;
         }
         types.into_values().collect()

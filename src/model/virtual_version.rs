@@ -38,6 +38,14 @@ impl VirtualVersion {
             _ => text.parse(),
         }
     }
+
+    /// How reports name the version of a stored document: its number; the stored text where it has none.
+    pub(crate) fn label(type_migration_version: Option<&str>) -> String {
+        match Self::of_document(type_migration_version) {
+            Ok(version) => version.number().to_string(),
+            Err(_) => type_migration_version.unwrap_or_default().to_owned(),
+        }
+    }
 }
 
 impl fmt::Display for VirtualVersion {

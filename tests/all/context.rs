@@ -6,6 +6,7 @@ use saved_objects::environment::Environment;
 use saved_objects::layout::Prefix;
 use saved_objects::migrate::Migrator;
 use saved_objects::registry::{Registry, TypeDefinition};
+use saved_objects::verify::Verifier;
 use saved_objects::{SavedObjects, SavedObjectsBuilder, Start};
 use secrecy::SecretString;
 
@@ -29,6 +30,11 @@ impl Context {
 
     pub(crate) fn encryption(&self) -> EncryptionService {
         EncryptionService::new(Some(key_ring()), self.environment.clone())
+    }
+
+    pub(crate) fn verifier(&self, types: Vec<TypeDefinition>) -> Verifier {
+        let registry = Registry::builder().with(types).build().expect("the test's types are fine");
+        Verifier::new(self.cluster(), Arc::new(registry), self.prefix.clone(), self.encryption()).expect("it has keys")
     }
 
     pub(crate) fn migrator(&self, types: Vec<TypeDefinition>) -> Migrator {
@@ -63,6 +69,9 @@ impl Context {
     }
 }
 
+/// The secret of the key that all tests encrypt with.
+pub(crate) const KEY: &str = "a key for tests only: 0123456789abcdef";
+
 pub(crate) fn key_ring() -> KeyRing {
-    KeyRing::new(SecretString::from("a key for tests only: 0123456789abcdef"), Vec::new()).expect("the key is fine")
+    KeyRing::new(SecretString::from(KEY), Vec::new()).expect("the key is fine")
 }

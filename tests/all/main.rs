@@ -14,6 +14,7 @@ mod real_input;
 mod repository;
 mod server;
 mod tokens;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -28,8 +29,8 @@ fn main() -> ExitCode {
         return libtest_mimic::run(&arguments, trials("")).exit_code();
     }
     let version = std::env::var("SAVED_OBJECTS_TEST_VERSION").ok();
-    let options: &[&str] = version.as_ref().map_or(&[], |version| &["--version", version]);
-    let server = match Server::start(options) {
+    let options: Vec<&str> = version.iter().flat_map(|version| ["--version", version]).collect();
+    let server = match Server::start(&options) {
         Ok(server) => server,
         Err(error) => {
             eprintln!("the server for the tests could not be started: {error}");
@@ -56,6 +57,7 @@ fn trials(url: &str) -> Vec<Trial> {
         repository::trials(url),
         tokens::trials(url),
         real_input::trials(url),
+        verify::trials(url),
     ]
     .into_iter()
     .flatten()

@@ -7,7 +7,7 @@ use saved_objects::document::Attributes;
 use saved_objects::encryption::{Secret, Secrets};
 use saved_objects::migrate::{DocumentCounts, Fate, Outcome, Way};
 use saved_objects::registry::TypeDefinition;
-use saved_objects::repository::{Create, ObjectKey, Repository};
+use saved_objects::repository::{Create, ObjectKey, Replace, Repository};
 use saved_objects::{ErrorKind, tokens};
 use serde_json::{Value, json};
 
@@ -28,19 +28,24 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         a_changed_release_is_a_blocker,
         a_foreign_index_under_the_alias_is_a_blocker,
         a_mapping_that_the_index_refuses_leads_to_a_copy,
+        a_mappings_change_is_copied_into_the_next_generation,
+        a_copy_that_stopped_anywhere_goes_on,
+        a_copy_with_bad_documents_is_undone,
+        five_migrators_copy_at_once,
+        documents_of_removed_types_go_only_when_asked,
         an_attribute_that_becomes_bound_is_encrypted_anew,
     )
 }
 
-fn current() -> Vec<TypeDefinition> {
+pub(crate) fn current() -> Vec<TypeDefinition> {
     tokens::types().expect("built-in types")
 }
 
-fn version_1() -> Vec<TypeDefinition> {
+pub(crate) fn version_1() -> Vec<TypeDefinition> {
     current().iter().map(|definition| definition.as_of(1).expect("version 1")).collect()
 }
 
-fn object(value: Value) -> Attributes {
+pub(crate) fn object(value: Value) -> Attributes {
     serde_json::from_value(value).expect("an object")
 }
 
@@ -54,7 +59,7 @@ async fn create_token(repository: &Repository, number: usize) -> String {
 }
 
 /// Forty tokens as version 1 writes them.
-async fn seed_version_1(context: &Context) -> Vec<String> {
+pub(crate) async fn seed_version_1(context: &Context) -> Vec<String> {
     let store = context.store(version_1()).await;
     let repository = store.repository().including(&["connector_token"]).expect("registered");
     let mut ids = Vec::new();
@@ -65,7 +70,7 @@ async fn seed_version_1(context: &Context) -> Vec<String> {
     ids
 }
 
-async fn source(context: &Context, id: &str) -> Value {
+pub(crate) async fn source(context: &Context, id: &str) -> Value {
     context.raw("GET", &format!("/{}/_doc/{id}", context.index("connectors")), None).await["_source"].clone()
 }
 
@@ -227,7 +232,7 @@ async fn a_write_block_left_behind_is_a_blocker(context: Context) {
     assert_eq!(context.migrator(current()).migrate().await.outcome, Outcome::Migrated);
 }
 
-fn note(version_1: Value, mapping: Value, more: &[Value]) -> Vec<TypeDefinition> {
+pub(crate) fn note(version_1: Value, mapping: Value, more: &[Value]) -> Vec<TypeDefinition> {
     let mapping = json!({"type": "note", "group": "notes", "namespace_kind": "agnostic", "hidden": false, "exportable": true,
         "random_id": false, "identity": null, "removed": false, "mapping": mapping});
     let versions: Vec<_> = std::iter::once(&version_1)
@@ -238,7 +243,7 @@ fn note(version_1: Value, mapping: Value, more: &[Value]) -> Vec<TypeDefinition>
     vec![TypeDefinition::from_json("note.json", &mapping.to_string(), &versions).expect("a valid definition")]
 }
 
-fn version(properties: Value, sets: Value) -> Value {
+pub(crate) fn version(properties: Value, sets: Value) -> Value {
     json!({"changes": [], "create": {"type": "object", "properties": properties, "additionalProperties": false}, "forward": null,
         "encrypted": sets["encrypted"], "bound": sets["bound"], "waivers": []})
 }
@@ -279,6 +284,171 @@ async fn a_mapping_that_the_index_refuses_leads_to_a_copy(context: Context) {
     let report = context.migrator(note(first, mapping, &[second])).migrate().await;
     assert_eq!((report.outcome, report.indices[0].way), (Outcome::Migrated, Way::Copy), "{report:?}");
     assert_eq!(report.indices[0].index, context.prefix.group("notes").index(2));
+}
+
+/// A note type whose `title` becomes another kind of field in version 2.
+fn notes_before_and_after() -> (Vec<TypeDefinition>, Vec<TypeDefinition>) {
+    let sets = json!({"encrypted": [], "bound": []});
+    let first = version(json!({"title": {"type": "string"}}), sets.clone());
+    let mut second = version(json!({"title": {"type": "string"}, "stars": {"type": "integer"}}), sets);
+    second["changes"] = json!([
+        {"type": "mappings_change", "attributes": ["title"]},
+        {"type": "data_backfill", "defaults": {"stars": 0}},
+    ]);
+    let mapping = |kind: &str| json!({"dynamic": false, "properties": {"title": {"type": kind}}});
+    (note(first.clone(), mapping("keyword"), &[]), note(first, mapping("text"), &[second]))
+}
+
+async fn a_mappings_change_is_copied_into_the_next_generation(context: Context) {
+    let (before, after) = notes_before_and_after();
+    let old = context.store(before.clone()).await;
+    for number in 0..30 {
+        let request = Create::new("note", object(json!({"title": format!("t{number}")}))).id(format!("{number}"));
+        old.repository().create(request).await.expect("created");
+    }
+    // A document of a type that nobody registered, with its mapping.
+    let index = context.index("notes");
+    let foreign = json!({"properties": {"board": {"dynamic": "strict", "properties": {"name": {"type": "keyword"}}}}});
+    context.raw("PUT", &format!("/{index}/_mapping"), Some(foreign)).await;
+    let board = json!({"type": "board", "board": {"name": "b"}});
+    context.raw("PUT", &format!("/{index}/_doc/board:1?refresh=true"), Some(board.clone())).await;
+    let stale = old.repository().get(&ObjectKey::new("note", "3")).await.expect("there");
+
+    let plan = context.migrator(after.clone()).describe().await;
+    assert_eq!((plan.outcome, plan.indices[0].way), (Outcome::Planned, Way::Copy));
+    let report = context.migrator(after.clone()).migrate().await;
+    assert_eq!(report.outcome, Outcome::Migrated, "{report:?}");
+    assert_eq!(report.indices[0].documents, DocumentCounts { read: 31, written: 31, ..DocumentCounts::default() });
+
+    let names = context.prefix.group("notes");
+    let found = context.raw("GET", &format!("/{}*?expand_wildcards=all", names.alias()), None).await;
+    let indices: Vec<&String> = found.as_object().expect("indices").keys().collect();
+    assert_eq!(indices, [&names.index(1), &names.index(2)], "the fill is gone, the old generation stays");
+    let aliases: Vec<&String> = found[names.index(2)]["aliases"].as_object().expect("aliases").keys().collect();
+    assert_eq!(aliases, [names.alias(), names.write_alias(2).as_str()]);
+    assert_eq!(found[names.index(1)]["aliases"], json!({}));
+    assert_eq!(found[names.index(1)]["settings"]["index"]["blocks"]["write"], "true");
+    let copied = context.raw("GET", &format!("/{}/_doc/board:1", names.index(2)), None).await;
+    assert_eq!(copied["_source"], board);
+
+    let new = context.store(after.clone()).await;
+    assert_eq!(new.start_report().expect("migrated").outcome, Outcome::NothingToDo, "once more, nothing to do");
+    let key = ObjectKey::new("note", "3");
+    let read = new.repository().get(&key).await.expect("there");
+    assert_eq!(read.attributes, object(json!({"title": "t3", "stars": 0})));
+    let replace = Replace::of(&stale, object(json!({"title": "late"})));
+    let error = new.repository().replace(replace).await.expect_err("its version is of the old generation");
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    new.repository().delete(&key).await.expect("deleted");
+
+    // A write of the copy that arrives late, and one of a node that has not heard of the new generation.
+    let late = json!({"type": "note", "note": {"title": "late"}, "references": []});
+    for alias in [names.fill_alias("0000000000000000"), names.write_alias(1)] {
+        let path = format!("/{alias}/_doc/note:3?require_alias=true");
+        let answer = context.raw("PUT", &path, Some(late.clone())).await;
+        assert_eq!(answer["status"], 404, "{answer}");
+    }
+    let gone = new.repository().get_opt(&key).await.expect("answered");
+    assert!(gone.is_none(), "what was deleted after the swap stays deleted");
+}
+
+async fn a_copy_that_stopped_anywhere_goes_on(context: Context) {
+    let (before, after) = notes_before_and_after();
+    let old = context.store(before).await;
+    for number in 0..20 {
+        let request = Create::new("note", object(json!({"title": format!("t{number}")}))).id(format!("{number}"));
+        old.repository().create(request).await.expect("created");
+    }
+    // Each run ends a request later than the one before it, until one comes through.
+    let mut runs = 0;
+    loop {
+        let limit = runs * 2;
+        let proxy = Proxy::start_counted(
+            &context.url,
+            move |_, total| {
+                if total < limit { Fault::None } else { Fault::Status(400) }
+            },
+        )
+        .await;
+        let through = Context { url: proxy.url().to_owned(), ..context.clone() };
+        if through.migrator(after.clone()).migrate().await.outcome == Outcome::Migrated {
+            break;
+        }
+        runs += 1;
+        assert!(runs < 60, "it comes to an end");
+    }
+    let names = context.prefix.group("notes");
+    let found = context.raw("GET", &format!("/{}*?expand_wildcards=all", names.alias()), None).await;
+    assert_eq!(found.as_object().expect("indices").len(), 2, "no fill is left: {found}");
+    let new = context.store(after).await;
+    for number in 0..20 {
+        let read = new.repository().get(&ObjectKey::new("note", number.to_string())).await.expect("not lost");
+        assert_eq!(read.attributes, object(json!({"title": format!("t{number}"), "stars": 0})));
+    }
+}
+
+async fn a_copy_with_bad_documents_is_undone(context: Context) {
+    let (before, after) = notes_before_and_after();
+    let old = context.store(before).await;
+    old.repository().create(Create::new("note", object(json!({"title": "a"}))).id("1")).await.expect("created");
+    let index = context.index("notes");
+    let bad = json!({"type": "note", "typeMigrationVersion": "10.1.0"});
+    context.raw("PUT", &format!("/{index}/_doc/note:bad?refresh=true"), Some(bad)).await;
+    let report = context.migrator(after.clone()).migrate().await;
+    assert_eq!((report.outcome, report.bad_total), (Outcome::Failed, 1), "{report:?}");
+    let found =
+        context.raw("GET", &format!("/{}*?expand_wildcards=all", context.prefix.group("notes").alias()), None).await;
+    assert_eq!(found.as_object().expect("indices").keys().collect::<Vec<_>>(), [&index], "the fill is deleted");
+    old.repository().create(Create::new("note", object(json!({"title": "b"}))).id("2")).await.expect("not blocked");
+    context.raw("DELETE", &format!("/{index}/_doc/note:bad?refresh=true"), None).await;
+    assert_eq!(context.migrator(after).migrate().await.outcome, Outcome::Migrated);
+}
+
+async fn five_migrators_copy_at_once(context: Context) {
+    let (before, after) = notes_before_and_after();
+    let old = context.store(before).await;
+    for number in 0..50 {
+        let request = Create::new("note", object(json!({"title": format!("t{number}")}))).id(format!("{number}"));
+        old.repository().create(request).await.expect("created");
+    }
+    let runs = (0..5).map(|_| {
+        let migrator = context.migrator(after.clone());
+        async move { migrator.migrate().await }
+    });
+    for report in futures::future::join_all(runs).await {
+        assert!(matches!(report.outcome, Outcome::Migrated | Outcome::NothingToDo), "{report:?}");
+    }
+    // A node that was slower than all may have begun a fill that nobody needs; the next start removes it.
+    context.migrator(after.clone()).migrate().await;
+    let names = context.prefix.group("notes");
+    let found = context.raw("GET", &format!("/{}*?expand_wildcards=all", names.alias()), None).await;
+    assert_eq!(found.as_object().expect("indices").keys().collect::<Vec<_>>(), [&names.index(1), &names.index(2)]);
+    let new = context.store(after).await;
+    for number in 0..50 {
+        new.repository().get(&ObjectKey::new("note", number.to_string())).await.expect("not lost");
+    }
+}
+
+async fn documents_of_removed_types_go_only_when_asked(context: Context) {
+    let (before, _) = notes_before_and_after();
+    let old = context.store(before).await;
+    old.repository().create(Create::new("note", object(json!({"title": "a"}))).id("1")).await.expect("created");
+    context.raw("POST", &format!("/{}/_refresh", context.index("notes")), None).await;
+    let file = |name: &str, removed: bool| {
+        let file = json!({"type": name, "group": "notes", "namespace_kind": "agnostic", "hidden": false, "exportable": true,
+            "random_id": false, "identity": null, "removed": removed,
+            "mapping": {"dynamic": false, "properties": {"title": {"type": "keyword"}}}});
+        let version = version(json!({"title": {"type": "string"}}), json!({"encrypted": [], "bound": []}));
+        let versions = [("1.json".to_owned(), version.to_string())];
+        TypeDefinition::from_json("type.json", &file.to_string(), &versions).expect("a valid definition")
+    };
+    let types = || vec![file("note", true), file("board", false)];
+    let kept = context.migrator(types()).migrate().await;
+    assert_eq!(kept.unregistered[0].documents, 1, "{kept:?}");
+    let deleted = context.migrator(types()).delete_removed().migrate().await;
+    assert_eq!(deleted.indices[0].documents.deleted, 1, "{deleted:?}");
+    let again = context.migrator(types()).delete_removed().migrate().await;
+    assert_eq!((again.outcome, again.indices[0].documents.deleted), (Outcome::NothingToDo, 0));
 }
 
 async fn an_attribute_that_becomes_bound_is_encrypted_anew(context: Context) {

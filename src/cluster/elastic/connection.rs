@@ -230,6 +230,8 @@ impl Connection {
         let mut headers = HeaderMap::new();
         headers.insert("content-type", HeaderValue::from_static(request.content));
         headers.insert("accept", HeaderValue::from_static("application/json"));
+        // Envelopes cannot be compressed, and the server's attempt costs more than the network saves.
+        headers.insert("accept-encoding", HeaderValue::from_static("identity"));
         let timeout = request.timeout.unwrap_or(self.request_timeout);
         let no_answer = |error: elasticsearch::Error| no_answer(name, &request.path, error);
         let response = self

@@ -1,0 +1,156 @@
+//! Encrypting and decrypting one value of 1 KB with five bound attributes, on one core: the service that objects go
+//! through, beside the bare cipher with as many components of associated data.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use aes_siv::KeyInit;
+use aes_siv::siv::Aes256Siv;
+use serde_json::Value;
+
+use super::result::{BenchResult, median};
+use super::{RUNS, memory};
+use crate::document::Attributes;
+use crate::encryption::{Descriptor, EncryptionService, KeyRing, Secret, SecretString, Secrets};
+use crate::environment::Environment;
+use crate::model::{EncryptedAttribute, EncryptionSets};
+use crate::{Error, ErrorKind, Result};
+
+/// The value's JSON text, quotes included.
+const VALUE_BYTES: usize = 1_024;
+/// Values in one run.
+const VALUES: usize = 20_000;
+const BOUND: [(&str, &str); 5] = [
+    ("connectorId", "2f1c9d5e-6d0b-4a53-9a57-0c9c1f6d8e01"),
+    ("tokenType", "access_token"),
+    ("expiresAt", "2026-01-10T10:00:00.000Z"),
+    ("createdAt", "2026-01-10T09:00:00.000Z"),
+    ("updatedAt", "2026-01-10T09:00:00.000Z"),
+];
+
+/// Microseconds for one value: encrypting, decrypting.
+type Times = [f64; 2];
+
+pub(super) fn run(environment: &Environment) -> Result<BenchResult> {
+    let ours = Ours::new(environment)?;
+    let raw = Raw::new(environment)?;
+    memory::reset_peak();
+    let (mut our_times, mut raw_times) = (Vec::new(), Vec::new());
+    for round in 0..=RUNS {
+        let (ours, raw) = (ours.times(environment)?, raw.times(environment)?);
+        if round > 0 {
+            our_times.push(ours);
+            raw_times.push(raw);
+        }
+    }
+    let (ours, raw) = (slower(&our_times), slower(&raw_times));
+    Ok(BenchResult {
+        measure: "crypto".to_owned(),
+        ours,
+        raw,
+        ratio: raw / ours,
+        unit: "µs",
+        runs: RUNS,
+        peak_rss_mb: memory::peak_mb(),
+        documents: VALUES,
+    })
+}
+
+/// The median of the slower direction.
+fn slower(times: &[Times]) -> f64 {
+    let median_of = |direction: fn(&Times) -> f64| median(&times.iter().map(direction).collect::<Vec<_>>());
+    median_of(|[encrypting, _]| *encrypting).max(median_of(|[_, decrypting]| *decrypting))
+}
+
+fn time_each(environment: &Environment, mut work: impl FnMut() -> Result<()>) -> Result<f64> {
+    let began = environment.clock().monotonic();
+    for _ in 0..VALUES {
+        work()?;
+    }
+    let elapsed: Duration = environment.clock().monotonic().saturating_sub(began);
+    Ok(elapsed.as_secs_f64() * 1e6 / VALUES as f64)
+}
+
+fn random<const N: usize>(environment: &Environment) -> Result<[u8; N]> {
+    let mut bytes = [0; N];
+    environment.rng().fill(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The encryption service, as objects use it.
+struct Ours {
+    service: EncryptionService,
+    sets: EncryptionSets,
+    attributes: Attributes,
+    secrets: Secrets,
+}
+
+impl Ours {
+    fn new(environment: &Environment) -> Result<Self> {
+        let ring = KeyRing::new(SecretString::from(hex(&random::<32>(environment)?)), Vec::new())?;
+        let value = hex(&random::<{ (VALUE_BYTES - 2) / 2 }>(environment)?);
+        Ok(Self {
+            service: EncryptionService::new(Some(ring), environment.clone()),
+            sets: EncryptionSets {
+                encrypted: vec![EncryptedAttribute { name: "token".to_owned(), exposed: false }],
+                bound: BOUND.map(|(name, _)| name.to_owned()).to_vec(),
+            },
+            attributes: BOUND.iter().map(|(name, text)| ((*name).to_owned(), Value::from(*text))).collect(),
+            secrets: Secrets::from([("token".to_owned(), Secret::text(&value))]),
+        })
+    }
+
+    fn times(&self, environment: &Environment) -> Result<Times> {
+        let Self { service, sets, secrets, .. } = self;
+        let descriptor =
+            Descriptor { type_name: "connector_token", namespace: None, id: "2f1c9d5e-6d0b-4a53-9a57-0c9c1f6d8e01" };
+        let mut attributes = self.attributes.clone();
+        let encrypting = time_each(environment, || service.seal(&descriptor, sets, &mut attributes, secrets))?;
+        let decrypting = time_each(environment, || {
+            black_box(service.open(&descriptor, sets, &attributes)?);
+            Ok(())
+        })?;
+        Ok([encrypting, decrypting])
+    }
+}
+
+/// The cipher alone: no random nonce, no encoding, no JSON.
+struct Raw {
+    key: [u8; 64],
+    value: [u8; VALUE_BYTES],
+}
+
+impl Raw {
+    fn new(environment: &Environment) -> Result<Self> {
+        Ok(Self { key: random(environment)?, value: random(environment)? })
+    }
+
+    fn times(&self, environment: &Environment) -> Result<Times> {
+        let refused = |_| Error::new(ErrorKind::Internal, "the cipher refused what is measured");
+        let place = ["header bytes", "connector_token", "", "2f1c9d5e-6d0b-4a53-9a57-0c9c1f6d8e01", "token"];
+        let bound = BOUND.iter().flat_map(|(name, text)| [*name, *text]);
+        let components: Vec<&str> = place.into_iter().chain(bound).chain(["the 16 bytes of n"]).collect();
+        let components = || components.iter().map(|component| component.as_bytes());
+        let cipher = || Aes256Siv::new((&self.key).into());
+
+        let mut buffer = self.value;
+        let encrypting = time_each(environment, || {
+            let sealed = cipher().encrypt_inout_detached(components(), buffer.as_mut_slice().into());
+            black_box(sealed.map_err(refused)?);
+            Ok(())
+        })?;
+        let mut sealed = self.value;
+        let tag = cipher().encrypt_inout_detached(components(), sealed.as_mut_slice().into()).map_err(refused)?;
+        let decrypting = time_each(environment, || {
+            let mut opened = sealed;
+            cipher().decrypt_inout_detached(components(), opened.as_mut_slice().into(), &tag).map_err(refused)?;
+            black_box(opened);
+            Ok(())
+        })?;
+        Ok([encrypting, decrypting])
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

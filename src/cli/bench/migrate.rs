@@ -1,0 +1,211 @@
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use clap::ValueEnum;
+
+use super::raw::RawLoop;
+use super::result::{BenchResult, median};
+use super::{RUNS, memory, token};
+use crate::cli::connection::Connection;
+use crate::cli::output::Output;
+use crate::cli::seed::Seeder;
+use crate::cluster::{Cluster, Query};
+use crate::encryption::{EncryptionService, KeyRing, SecretString};
+use crate::environment::Environment;
+use crate::layout::{IndexNames, Prefix};
+use crate::migrate::{Migrator, Report};
+use crate::model::VirtualVersion;
+use crate::registry::{Registry, TypeDefinition};
+use crate::{Error, ErrorKind, Result};
+
+/// All that the benchmark writes is under this prefix.
+const PREFIX: &str = "saved-objects-bench";
+const GENERATION: u32 = 1;
+/// Random bytes of the key.
+const KEY_BYTES: usize = 48;
+
+/// A migration of documents of about 1 KB to the next model version, beside the same requests without a transform
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// How many documents
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..))]
+    docs: u32,
+    /// How the index gets to the new version
+    #[arg(long, value_enum, default_value_t = Way::InPlace)]
+    way: Way,
+    /// Let the new version bind one more attribute, so that both secrets of every document are encrypted again
+    #[arg(long)]
+    encrypted: bool,
+}
+
+/// The ways of a migration that can be measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Way {
+    /// Documents are rewritten where they are
+    InPlace,
+}
+
+impl Way {
+    fn measure(self) -> &'static str {
+        match self {
+            Self::InPlace => "migrate_in_place",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Ours,
+    Raw,
+}
+
+/// What the benchmark works with.
+struct Bench<'a> {
+    environment: &'a Environment,
+    cluster: Arc<dyn Cluster>,
+    encryption: EncryptionService,
+    prefix: Prefix,
+    names: IndexNames,
+    way: Way,
+    documents: usize,
+    /// The type with both versions.
+    definition: TypeDefinition,
+}
+
+pub(super) async fn run(
+    arguments: &Arguments,
+    connection: &Connection,
+    environment: &Environment,
+    output: Output,
+) -> Result<BenchResult> {
+    let prefix: Prefix = PREFIX.parse()?;
+    let mut key = [0; KEY_BYTES];
+    environment.rng().fill(&mut key)?;
+    let ring = KeyRing::new(SecretString::from(STANDARD.encode(key)), Vec::new())?;
+    let bench = Bench {
+        environment,
+        cluster: connection.cluster(environment)?,
+        encryption: EncryptionService::new(Some(ring), environment.clone()),
+        names: prefix.group(token::GROUP),
+        prefix,
+        way: arguments.way,
+        documents: usize::try_from(arguments.docs).unwrap_or(usize::MAX),
+        definition: token::definition(arguments.encrypted)?,
+    };
+    let measured = bench.measure(output).await;
+    let emptied = bench.empty().await;
+    let (ours, raw, peak_rss_mb) = measured?;
+    emptied?;
+    let suffix = if arguments.encrypted { "_encrypted" } else { "" };
+    Ok(BenchResult {
+        measure: format!("{}{suffix}", arguments.way.measure()),
+        ours,
+        raw,
+        ratio: ours / raw,
+        unit: "documents/s",
+        runs: RUNS,
+        peak_rss_mb,
+        documents: bench.documents,
+    })
+}
+
+impl Bench<'_> {
+    /// The medians of both sides, and the engine's peak of memory.
+    async fn measure(&self, output: Output) -> Result<(f64, f64, Option<u64>)> {
+        let (mut ours, mut raw, mut peak) = (Vec::new(), Vec::new(), None);
+        for round in 0..=RUNS {
+            // Whichever comes second finds a server that was at work a moment ago: they take turns.
+            let sides = if round % 2 == 0 { [Side::Ours, Side::Raw] } else { [Side::Raw, Side::Ours] };
+            for side in sides {
+                self.restore().await?;
+                memory::reset_peak();
+                let rate = self.rate(side).await?;
+                output.say(format!("{}: {side:?} {rate:.0} documents/s", if round == 0 { "warm-up" } else { "run" }));
+                if side == Side::Ours {
+                    peak = peak.max(memory::peak_mb());
+                }
+                match side {
+                    _ if round == 0 => {}
+                    Side::Ours => ours.push(rate),
+                    Side::Raw => raw.push(rate),
+                }
+            }
+        }
+        Ok((median(&ours), median(&raw), peak))
+    }
+
+    /// Removes what an earlier benchmark or the run before left.
+    async fn empty(&self) -> Result<()> {
+        for index in self.cluster.indices(&[self.names.alias(), &self.names.index(GENERATION)]).await?.keys() {
+            self.cluster.delete_index(index).await?;
+        }
+        Ok(())
+    }
+
+    /// A new index with all documents at version 1.
+    async fn restore(&self) -> Result<()> {
+        self.empty().await?;
+        let first = self.definition.as_of(1).ok_or_else(|| Error::new(ErrorKind::Internal, "there is no version 1"))?;
+        succeeded(&self.migrator(first.clone())?.migrate().await)?;
+        let seeder = Seeder {
+            cluster: self.cluster.as_ref(),
+            encryption: &self.encryption,
+            environment: self.environment,
+            definition: &Arc::new(first),
+            names: &self.names,
+        };
+        seeder.write(self.documents, token::seed).await?;
+        self.cluster.refresh(&self.names.index(GENERATION)).await?;
+        Ok(())
+    }
+
+    /// Documents per second of one run.
+    async fn rate(&self, side: Side) -> Result<f64> {
+        let clock = self.environment.clock();
+        let began = clock.monotonic();
+        let written = match side {
+            Side::Ours => self.ours().await?,
+            Side::Raw => self.raw().await?,
+        };
+        let elapsed = clock.monotonic().saturating_sub(began);
+        if written != self.documents {
+            let reason = format!("{written} of {} documents were written ({side:?})", self.documents);
+            return Err(Error::new(ErrorKind::Conflict, reason).with_cure("run one benchmark at a time"));
+        }
+        Ok(written as f64 / elapsed.as_secs_f64())
+    }
+
+    async fn ours(&self) -> Result<usize> {
+        let report = self.migrator(self.definition.clone())?.migrate().await;
+        succeeded(&report)?;
+        let written: u64 = report.indices.iter().map(|index| index.documents.written).sum();
+        Ok(usize::try_from(written).unwrap_or(usize::MAX))
+    }
+
+    async fn raw(&self) -> Result<usize> {
+        let registry = Registry::builder().with([self.definition.clone()]).build()?;
+        let latest = VirtualVersion::of(self.definition.latest().number).to_string();
+        let raw = RawLoop {
+            cluster: self.cluster.as_ref(),
+            alias: self.names.alias(),
+            index: &self.names.index(GENERATION),
+            write_alias: &self.names.write_alias(GENERATION),
+            query: Query::Not(Box::new(Query::equals("typeMigrationVersion", latest))),
+            mapping: &registry.index_mapping(token::GROUP),
+        };
+        match self.way {
+            Way::InPlace => raw.in_place().await,
+        }
+    }
+
+    fn migrator(&self, definition: TypeDefinition) -> Result<Migrator> {
+        let registry = Arc::new(Registry::builder().with([definition]).build()?);
+        let (cluster, prefix, encryption) = (self.cluster.clone(), self.prefix.clone(), self.encryption.clone());
+        Ok(Migrator::new(cluster, registry, prefix, encryption, self.environment.clone()))
+    }
+}
+
+fn succeeded(report: &Report) -> Result<()> {
+    report.error.as_ref().map_or(Ok(()), |error| Err(error.into()))
+}

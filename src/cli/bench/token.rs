@@ -1,0 +1,94 @@
+//! The type that is measured: shaped like `connector_token`, about 1 KB a document, with two secrets that are random and so
+//! cannot be compressed.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Map, Value, json};
+
+use crate::Result;
+use crate::cli::seed::Seed;
+use crate::encryption::{Secret, Secrets};
+use crate::environment::Environment;
+use crate::registry::TypeDefinition;
+
+pub(super) const TYPE: &str = "bench_token";
+pub(super) const GROUP: &str = "bench";
+
+/// Random bytes of one secret: its envelope then has 356 characters.
+const SECRET_BYTES: usize = 165;
+/// Seeded documents in a connector.
+const TOKENS_A_CONNECTOR: usize = 10;
+
+const TEXTS: [&str; 7] =
+    ["connectorId", "tokenType", "token", "refreshToken", "expiresAt", "createdAt", "refreshTokenExpiresAt"];
+
+/// The type with two model versions: the second fills in an attribute, and with `encrypts_again` it binds one more, so that
+/// both secrets of every document are encrypted again.
+pub(super) fn definition(encrypts_again: bool) -> Result<TypeDefinition> {
+    let file = json!({
+        "type": TYPE, "group": GROUP, "namespace_kind": "agnostic", "random_id": false,
+        "mapping": { "dynamic": false, "properties": {
+            "connectorId": { "type": "keyword" }, "tokenType": { "type": "keyword" }, "scope": { "type": "keyword" } } },
+    });
+    let bound = ["connectorId", "tokenType", "expiresAt", "createdAt"];
+    let first = version(json!([]), &TEXTS, &bound);
+    let changes = json!([
+        { "type": "mappings_addition", "properties": { "scope": { "type": "keyword" } } },
+        { "type": "data_backfill", "defaults": { "scope": "shared" } },
+    ]);
+    let bound = if encrypts_again { [&bound[..], &["refreshTokenExpiresAt"]].concat() } else { bound.to_vec() };
+    let second = version(changes, &[&TEXTS[..], &["scope"]].concat(), &bound);
+    let versions = [("1.json".to_owned(), first.to_string()), ("2.json".to_owned(), second.to_string())];
+    TypeDefinition::from_json("bench_token.json", &file.to_string(), &versions)
+}
+
+fn version(changes: Value, attributes: &[&str], bound: &[&str]) -> Value {
+    let properties: Map<String, Value> =
+        attributes.iter().map(|name| ((*name).to_owned(), json!({ "type": "string" }))).collect();
+    json!({
+        "changes": changes,
+        "create": { "type": "object", "additionalProperties": false, "properties": properties, "required": attributes },
+        "encrypted": [{ "name": "token" }, { "name": "refreshToken" }],
+        "bound": bound,
+    })
+}
+
+/// The document `number` at version 1.
+pub(super) fn seed(number: usize, environment: &Environment) -> Result<Seed> {
+    let now = environment.now_iso();
+    let attributes = [
+        ("connectorId", format!("connector-{}", number / TOKENS_A_CONNECTOR)),
+        ("tokenType", format!("token-{}", number % TOKENS_A_CONNECTOR)),
+        ("expiresAt", "2030-01-01T00:00:00.000Z".to_owned()),
+        ("refreshTokenExpiresAt", "2030-02-01T00:00:00.000Z".to_owned()),
+        ("createdAt", now),
+    ];
+    Ok(Seed {
+        id: environment.random_uuid()?.to_string(),
+        attributes: attributes.into_iter().map(|(name, text)| (name.to_owned(), Value::from(text))).collect(),
+        secrets: Secrets::from([
+            ("token".to_owned(), random_secret(environment)?),
+            ("refreshToken".to_owned(), random_secret(environment)?),
+        ]),
+    })
+}
+
+fn random_secret(environment: &Environment) -> Result<Secret> {
+    let mut bytes = [0; SECRET_BYTES];
+    environment.rng().fill(&mut bytes)?;
+    Ok(Secret::text(&URL_SAFE_NO_PAD.encode(bytes)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_variant_that_encrypts_again_binds_more() {
+        for encrypts_again in [false, true] {
+            let definition = definition(encrypts_again).expect("valid");
+            let [first, second] = definition.versions() else { panic!("two versions") };
+            assert_eq!(first.sets != second.sets, encrypts_again);
+        }
+    }
+}

@@ -1,0 +1,91 @@
+use std::sync::Arc;
+
+use super::examine::Examiner;
+use super::report::{IndexReport, Report};
+use super::tally::Tally;
+use crate::cluster::{Cluster, Hit, Query, Scan};
+use crate::encryption::EncryptionService;
+use crate::layout::{IndexMeta, IndexNames, Prefix};
+use crate::registry::Registry;
+use crate::{Error, ErrorKind, Result};
+
+/// Reads everything that is stored under one prefix. Writes nothing.
+#[derive(Debug)]
+pub struct Verifier {
+    cluster: Arc<dyn Cluster>,
+    registry: Arc<Registry>,
+    prefix: Prefix,
+    examiner: Arc<Examiner>,
+}
+
+impl Verifier {
+    /// A verifier of the indices under `prefix`. Without keys, every secret is unreadable.
+    ///
+    /// # Errors
+    /// [`Internal`](ErrorKind::Internal) if the key of the digests cannot be derived.
+    pub fn new(
+        cluster: Arc<dyn Cluster>,
+        registry: Arc<Registry>,
+        prefix: Prefix,
+        encryption: EncryptionService,
+    ) -> Result<Self> {
+        let examiner = Arc::new(Examiner::new(registry.clone(), encryption)?);
+        Ok(Self { cluster, registry, prefix, examiner })
+    }
+
+    /// Reads every document of every group as it is now, and opens every secret. What cannot be read does not end it.
+    ///
+    /// # Errors
+    /// [`Unavailable`](ErrorKind::Unavailable) if the cluster cannot be reached, [`Incompatible`](ErrorKind::Incompatible) if
+    /// an alias stands for several indices, or an index says of itself what this version does not understand.
+    pub async fn verify(&self) -> Result<Report> {
+        let mut tally = Tally::default();
+        let mut indices = Vec::new();
+        for (group, types) in self.registry.groups() {
+            types.iter().for_each(|definition| tally.begin(definition.name()));
+            let names = self.prefix.group(group);
+            self.verify_group(&names, &mut tally).await?;
+            indices.push(IndexReport { alias: names.alias().to_owned(), types: tally.take_types() });
+        }
+        let Tally { mut unreadable, not_listed, .. } = tally;
+        unreadable.sort_unstable();
+        Ok(Report { ok: unreadable.is_empty(), indices, unreadable, not_listed, quarantined: Vec::new() })
+    }
+
+    async fn verify_group(&self, names: &IndexNames, tally: &mut Tally) -> Result<()> {
+        let found = self.cluster.indices(&[names.alias()]).await?;
+        let mut indices = found.iter();
+        let (index, state) = match (indices.next(), indices.next()) {
+            (None, _) => return Ok(()),
+            (Some(index), None) => index,
+            (Some(_), Some(_)) => return Err(several_indices(names, found.keys())),
+        };
+        let meta = Arc::new(IndexMeta::from_mapping(&state.mapping).map_err(|error| error.context(index))?);
+        self.cluster.refresh(index).await?;
+        let scan = Scan { cluster: self.cluster.as_ref(), index, query: Query::Everything };
+        scan.run(|page| self.examine(names, &meta, page), |examined| tally.add(examined)).await
+    }
+
+    async fn examine(&self, names: &IndexNames, meta: &Arc<IndexMeta>, page: Vec<Hit>) -> Result<Tally> {
+        let (examiner, meta, alias) = (self.examiner.clone(), meta.clone(), names.alias().to_owned());
+        let examining = move || {
+            let mut tally = Tally::default();
+            for hit in page {
+                tally.count(&alias, &hit.id, examiner.examine(&meta, &hit));
+            }
+            tally
+        };
+        tokio::task::spawn_blocking(examining)
+            .await
+            .map_err(|error| Error::new(ErrorKind::Internal, "examining documents was aborted").with_source(error))
+    }
+}
+
+fn several_indices<'a>(names: &IndexNames, indices: impl Iterator<Item = &'a String>) -> Error {
+    let indices: Vec<&str> = indices.map(String::as_str).collect();
+    Error::new(
+        ErrorKind::Incompatible,
+        format!("the alias {} points to several indices: {}", names.alias(), indices.join(", ")),
+    )
+    .with_cure("find out which one holds the objects, and remove the alias from the others")
+}
