@@ -29,7 +29,6 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         a_foreign_index_under_the_alias_is_a_blocker,
         a_mapping_that_the_index_refuses_leads_to_a_copy,
         a_mappings_change_is_copied_into_the_next_generation,
-        a_copy_that_stopped_anywhere_goes_on,
         a_copy_with_bad_documents_is_undone,
         five_migrators_copy_at_once,
         documents_of_removed_types_go_only_when_asked,
@@ -350,41 +349,6 @@ async fn a_mappings_change_is_copied_into_the_next_generation(context: Context) 
     }
     let gone = new.repository().get_opt(&key).await.expect("answered");
     assert!(gone.is_none(), "what was deleted after the swap stays deleted");
-}
-
-async fn a_copy_that_stopped_anywhere_goes_on(context: Context) {
-    let (before, after) = notes_before_and_after();
-    let old = context.store(before).await;
-    for number in 0..20 {
-        let request = Create::new("note", object(json!({"title": format!("t{number}")}))).id(format!("{number}"));
-        old.repository().create(request).await.expect("created");
-    }
-    // Each run ends a request later than the one before it, until one comes through.
-    let mut runs = 0;
-    loop {
-        let limit = runs * 2;
-        let proxy = Proxy::start_counted(
-            &context.url,
-            move |_, total| {
-                if total < limit { Fault::None } else { Fault::Status(400) }
-            },
-        )
-        .await;
-        let through = Context { url: proxy.url().to_owned(), ..context.clone() };
-        if through.migrator(after.clone()).migrate().await.outcome == Outcome::Migrated {
-            break;
-        }
-        runs += 1;
-        assert!(runs < 60, "it comes to an end");
-    }
-    let names = context.prefix.group("notes");
-    let found = context.raw("GET", &format!("/{}*?expand_wildcards=all", names.alias()), None).await;
-    assert_eq!(found.as_object().expect("indices").len(), 2, "no fill is left: {found}");
-    let new = context.store(after).await;
-    for number in 0..20 {
-        let read = new.repository().get(&ObjectKey::new("note", number.to_string())).await.expect("not lost");
-        assert_eq!(read.attributes, object(json!({"title": format!("t{number}"), "stars": 0})));
-    }
 }
 
 async fn a_copy_with_bad_documents_is_undone(context: Context) {

@@ -37,12 +37,6 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// A proxy in front of the server at `url`, whose rule is told how many requests came before in all.
-    pub(crate) async fn start_counted(url: &str, rule: impl Fn(&Seen, usize) -> Fault + Send + Sync + 'static) -> Self {
-        let total = std::sync::atomic::AtomicUsize::new(0);
-        Self::start(url, move |seen, _| rule(seen, total.fetch_add(1, std::sync::atomic::Ordering::SeqCst))).await
-    }
-
     /// A proxy in front of the server at `url`.
     pub(crate) async fn start(url: &str, rule: impl Fn(&Seen, usize) -> Fault + Send + Sync + 'static) -> Self {
         let server = url.strip_prefix("http://").expect("an http URL").to_owned();

@@ -147,7 +147,8 @@ async fn whatever_is_unreadable_is_listed_with_its_reason(context: Context) {
     assert_eq!(tokens["digest"].as_str().expect("a text").len(), 64);
 
     let index = context.index("connectors");
-    let changes: [(&str, fn(&mut [u8])); 2] =
+    type Change = fn(&mut [u8]);
+    let changes: [(&str, Change); 2] =
         [(&ids[0], |envelope| envelope[50] ^= 1), (&ids[1], |envelope| envelope[4..12].fill(7))];
     for (id, change) in changes {
         let mut document = source(&context, &format!("connector_token:{id}")).await;

@@ -32,7 +32,7 @@ async fn a_get_sees_a_write_at_once(room: Room) -> Verdict {
 
 async fn a_source_is_given_back_as_it_was_sent(room: Room) -> Verdict {
     room.create(json!({ "o": { "dynamic": false, "properties": {} } })).await?;
-    let text = r#"{"o":{"z":1.50,"a":[ 1e3 , null ],"big":12345678901234567890123,"ä":"\u00e4","":{}}}"#;
+    let text = r#"{"o":{"z":1.50,"a":[ 1e3 , null ],"big":12345678901234567890123,"ä":"\u00e4","e":{}}}"#;
     let source = bytes::Bytes::from_static(text.as_bytes());
     room.write("1", BulkAction::Create { source }).await??;
     room.cluster.refresh(&room.index()).await?;

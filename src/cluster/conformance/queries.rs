@@ -185,8 +185,6 @@ async fn a_date_without_time_is_the_whole_day(room: Room) -> Verdict {
         (range("d", json!({ "gt": "2021-01-01" })), "4 5"),
         (range("d", json!({ "lte": "2021-01-01" })), "1 2 3"),
         (range("d", json!({ "lt": "2021-01-01" })), "1"),
-        (range("d", json!({ "gt": "2021-01" })), "5"),
-        (range("d", json!({ "lte": "2020" })), "1"),
     ])
     .await
 }
@@ -311,7 +309,6 @@ async fn malformed_values_are_refused(room: Room) -> Verdict {
         Query::equals("b", 1),
         Query::equals("b", "yes"),
         Query::equals("d", "x"),
-        range("d", json!({ "gte": "x" })),
         Query::equals("bin", "aGk="),
         range("_id", json!({ "gte": "a" })),
         any_of("k", (0..65_537).map(|n| n.to_string())),

@@ -9,6 +9,7 @@ use elasticsearch::http::headers::{HeaderMap, HeaderName, HeaderValue};
 use elasticsearch::http::transport::{
     ConnectionPool, MultiNodeConnectionPool, SingleNodeConnectionPool, Transport, TransportBuilder,
 };
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 
 use super::answers::ErrorAnswer;
@@ -236,7 +237,7 @@ impl Connection {
         let no_answer = |error: elasticsearch::Error| no_answer(name, &request.path, error);
         let response = self
             .transport
-            .send(method, &request.path, headers, Some(&request.query), request.body.clone(), Some(timeout))
+            .send(method, &url_path(&request.path), headers, Some(&request.query), request.body.clone(), Some(timeout))
             .await
             .map_err(no_answer)?;
         let status = response.status_code().as_u16();
@@ -271,6 +272,12 @@ fn headers(pairs: &[(String, String)]) -> Result<HeaderMap> {
 /// `Retry-After` in seconds; its date form is rare and counts as absent.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     headers.get("retry-after")?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+}
+
+/// The path with the characters encoded that would end it in a URL; document ids in it are encoded already.
+fn url_path(path: &str) -> String {
+    const ENDING_A_PATH: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>').add(b'?');
+    utf8_percent_encode(path, ENDING_A_PATH).to_string()
 }
 
 fn no_answer(method: &'static str, path: &str, error: elasticsearch::Error) -> Failure {

@@ -13,6 +13,11 @@ use crate::cluster::{
 const COUNTS_A_PAGE: usize = 1_000;
 
 pub(super) async fn get(connection: &Connection, index: &str, id: &str) -> ClusterResult<Option<Hit>> {
+    // In a path these two mean a folder, however they are encoded.
+    if matches!(id, "." | "..") {
+        let found = get_many(connection, index, &[id]).await?;
+        return Ok(found.into_iter().flatten().next().map(|versioned| versioned.hit));
+    }
     let path = format!("{index}/_doc/{}", utf8_percent_encode(id, NON_ALPHANUMERIC));
     match connection.send(&Request::read(Verb::Get, path).accept(&[404])).await {
         Ok(answer) if answer.status == 404 => match index_is_missing(&answer) {

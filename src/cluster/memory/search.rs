@@ -164,6 +164,9 @@ fn by_field<'a>(sort: &'a Sort, mapping: &Mapping) -> Result<By<'a>, String> {
     let field = sort.field.as_str();
     match mapping.find(field) {
         _ if field == SEQ_NO => Ok(By::SequenceNumber),
+        Found::Leaf(leaf) if leaf.field_type == FieldType::Binary => {
+            Err(format!("cannot sort by [{field}], whose values have no order"))
+        }
         Found::Leaf(leaf) | Found::Key(leaf) if leaf.has_doc_values() => Ok(By::Field(field, leaf.field_type)),
         Found::Leaf(_) | Found::Key(_) => Err(format!("cannot sort by [{field}], which has no doc values")),
         Found::Object | Found::Nothing => Err(format!("no mapping found for [{field}] in order to sort on")),
