@@ -128,6 +128,46 @@ pub struct Brought {
 }
 
 impl State {
+    /// The names of all states, so that tests can tell which ones they did not reach.
+    pub const NAMES: &'static [&'static str] = &[
+        "create",
+        "add_mapping",
+        "refresh",
+        "convert",
+        "record_documents",
+        "block_source",
+        "prepare_fill",
+        "fill",
+        "block_fill",
+        "clone",
+        "check_source",
+        "swap",
+        "delete_fill",
+        "abort_copy",
+        "ended",
+    ];
+
+    /// The state's name, one of [`NAMES`](Self::NAMES).
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::AddMapping => "add_mapping",
+            Self::Refresh { .. } => "refresh",
+            Self::Convert { .. } => "convert",
+            Self::RecordDocuments => "record_documents",
+            Self::BlockSource => "block_source",
+            Self::PrepareFill { .. } => "prepare_fill",
+            Self::Fill { .. } => "fill",
+            Self::BlockFill { .. } => "block_fill",
+            Self::Clone { .. } => "clone",
+            Self::CheckSource { .. } => "check_source",
+            Self::Swap => "swap",
+            Self::DeleteFill => "delete_fill",
+            Self::AbortCopy => "abort_copy",
+            Self::Ended(_) => "ended",
+        }
+    }
+
     /// The first state of a way.
     pub fn first(way: Way) -> Self {
         match way {
@@ -223,6 +263,18 @@ mod tests {
             states.push(state.next(Brought { read, bad, ..Brought::default() }));
         }
         states
+    }
+
+    #[test]
+    fn every_state_has_its_name_in_the_list() {
+        let ways = [walk(Way::Create, &[]), walk(Way::InPlace, &[]), copy(false, 0, 7), copy(false, 1, 7)];
+        let mut names: Vec<&str> = ways.into_iter().flatten().map(State::name).collect();
+        let mut listed = State::NAMES.to_vec();
+        for list in [&mut names, &mut listed] {
+            list.sort_unstable();
+            list.dedup();
+        }
+        assert_eq!(names, listed);
     }
 
     #[test]

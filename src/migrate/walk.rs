@@ -36,6 +36,7 @@ impl Walk<'_> {
         let mut state = State::first(self.group.way);
         loop {
             let started = self.clock.monotonic();
+            self.progress.enter(state);
             let brought = self.act(state, report, bad).await?;
             let took = self.clock.monotonic().saturating_sub(started);
             if matches!(state, State::Convert { .. } | State::Fill { .. }) {

@@ -8,6 +8,7 @@ mod clock;
 mod conformance;
 mod context;
 mod elastic;
+mod faults;
 mod migration;
 mod proxy;
 mod real_input;
@@ -53,6 +54,7 @@ fn trials(url: &str) -> Vec<Trial> {
         conformance::trials(url),
         cli::trials(url),
         elastic::trials(url),
+        faults::trials(url),
         migration::trials(url),
         repository::trials(url),
         tokens::trials(url),

@@ -1,0 +1,26 @@
+//! What a migration must survive (design section 7): crashes at every state, writes that land late, bad networks, many
+//! migrators at once.
+
+mod crash;
+mod disturbed;
+mod room;
+mod types;
+
+use libtest_mimic::Trial;
+
+pub(crate) fn trials(_url: &str) -> Vec<Trial> {
+    let in_memory: [(&str, fn()); 2] = [
+        (
+            "a_crash_at_every_state_is_healed_by_the_next_start",
+            crash::a_crash_at_every_state_is_healed_by_the_next_start,
+        ),
+        ("a_write_that_lands_late_changes_nothing", crash::a_write_that_lands_late_changes_nothing),
+    ];
+    let trial = |(name, test): (&str, fn())| {
+        Trial::test(format!("faults::{name}"), move || {
+            test();
+            Ok(())
+        })
+    };
+    in_memory.map(trial).into()
+}

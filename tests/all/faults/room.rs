@@ -1,0 +1,168 @@
+//! A cluster in memory with the objects of release 1, and processes that migrate it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use saved_objects::cluster::{BulkAction, BulkOperation, BulkRequest, Cluster, InMemory, ItemOutcome, Refresh};
+use saved_objects::encryption::{EncryptionService, Secret};
+use saved_objects::environment::{Clock, Environment, SystemRng};
+use saved_objects::layout::Prefix;
+use saved_objects::migrate::{Migrator, Report};
+use saved_objects::registry::Registry;
+use saved_objects::repository::{Create, Repository};
+use saved_objects::verify::{IndexReport, Verifier};
+use saved_objects::{SavedObjects, Start};
+use serde_json::json;
+
+use super::disturbed::{Disturbed, Disturber};
+use super::types::{registry, types};
+use crate::context::key_ring;
+use crate::migration::object;
+
+/// Runs a test in a time of its own, which goes on by itself when nothing else can: nobody waits, and every run is alike.
+pub(crate) fn in_its_own_time<T>(test: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+    runtime.expect("a runtime").block_on(test)
+}
+
+/// The time of [`in_its_own_time`] for waiting; what is stored always has the same time, so that runs can be compared.
+#[derive(Debug)]
+struct PausedClock {
+    started: tokio::time::Instant,
+}
+
+#[async_trait]
+impl Clock for PausedClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::UNIX_EPOCH
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        tokio::time::sleep(duration).await;
+    }
+}
+
+/// One cluster in memory, and the environment of all processes that use it.
+#[derive(Debug, Clone)]
+pub(crate) struct Room {
+    pub(crate) memory: InMemory,
+    pub(crate) environment: Environment,
+    pub(crate) prefix: Prefix,
+}
+
+/// What is there in the end, as far as it must not depend on what happened on the way.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Stored {
+    /// Counts and digests.
+    pub(crate) documents: Vec<IndexReport>,
+    pub(crate) unreadable: usize,
+    /// The indices of the groups: their aliases, and whether they have a write block.
+    pub(crate) indices: BTreeMap<String, (Vec<String>, bool)>,
+}
+
+impl Room {
+    pub(crate) fn new() -> Self {
+        let clock = Arc::new(PausedClock { started: tokio::time::Instant::now() });
+        let environment = Environment::new(clock, Arc::new(SystemRng));
+        let memory = InMemory::new(environment.clone());
+        Self { memory, environment, prefix: "room".parse().expect("a prefix") }
+    }
+
+    pub(crate) fn cluster(&self) -> Arc<dyn Cluster> {
+        Arc::new(self.memory.clone())
+    }
+
+    pub(crate) fn encryption(&self) -> EncryptionService {
+        EncryptionService::new(Some(key_ring()), self.environment.clone())
+    }
+
+    pub(crate) fn migrator(&self, cluster: Arc<dyn Cluster>, registry: Arc<Registry>) -> Migrator {
+        Migrator::new(cluster, registry, self.prefix.clone(), self.encryption(), self.environment.clone())
+    }
+
+    /// The repository of a node of `release` that left the migration to others.
+    pub(crate) async fn repository(&self, cluster: Arc<dyn Cluster>, release: u32, start: Start) -> Repository {
+        let registry = Registry::builder().with(types(release)).build().expect("the types go together");
+        let builder = SavedObjects::builder(registry).cluster(cluster).prefix(self.prefix.clone());
+        let store = builder.key_ring(key_ring()).environment(self.environment.clone()).start(start).await;
+        store.expect("it starts").repository().including(&["connector_token"]).expect("registered")
+    }
+
+    /// What release 1 has written: tokens, vaults (one of them without a secret) and relics.
+    pub(crate) async fn with_release_1() -> Self {
+        let room = Self::new();
+        let repository = room.repository(room.cluster(), 1, Start::Migrate).await;
+        for number in 0..5 {
+            let attributes = object(json!({
+                "connectorId": format!("c{number}"), "tokenType": "access_token", "expiresAt": "2030-01-01T00:00:00.000Z",
+                "createdAt": "2026-01-01T00:00:00.000Z", "updatedAt": "2026-01-01T00:00:00.000Z",
+            }));
+            let create = Create::new("connector_token", attributes).id(format!("00000000-0000-4000-8000-{number:012}"));
+            repository.create(create.secret("token", Secret::text("Bearer"))).await.expect("created");
+            let vault = object(json!({"title": format!("t{number}"), "owner": "kim"}));
+            let vault = Create::new("vault", vault).id(format!("v{number}"));
+            let vault = if number == 0 { vault } else { vault.secret("password", Secret::text("hidden")) };
+            repository.create(vault).await.expect("created");
+            let relic = Create::new("relic", object(json!({"age": number}))).id(format!("r{number}"));
+            repository.create(relic).await.expect("created");
+        }
+        room
+    }
+
+    /// Stores a vault that no version can be converted from.
+    pub(crate) async fn add_bad_vault(&self) {
+        let names = self.prefix.group("vaults");
+        let source = json!({"type": "vault", "typeMigrationVersion": "10.1.0", "vault": {"title": 7}}).to_string();
+        let action = BulkAction::Create { source: source.into() };
+        let operations = [BulkOperation { id: "vault:bad".to_owned(), action }];
+        let request =
+            BulkRequest { alias: &names.write_alias(1), operations: &operations, refresh: Refresh::WaitFor };
+        let outcomes: Vec<ItemOutcome> = self.memory.bulk(&request).await.expect("answered");
+        assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+    }
+
+    /// What is stored, read by a node of the newest release.
+    pub(crate) async fn stored(&self) -> Stored {
+        let verifier =
+            Verifier::new(self.cluster(), registry(super::types::NEWEST), self.prefix.clone(), self.encryption());
+        let report = verifier.expect("it has keys").verify().await.expect("everything can be reached");
+        let groups = ["connectors", "vaults"].map(|group| self.prefix.group(group).alias().to_owned());
+        let found = self.memory.indices(&[&format!("{}-*", self.prefix)]).await.expect("answered");
+        let indices = found
+            .into_iter()
+            .filter(|(name, _)| groups.iter().any(|alias| name.starts_with(alias)))
+            .map(|(name, state)| (name, (state.aliases.into_keys().collect(), state.write_blocked)))
+            .collect();
+        Stored { documents: report.indices, unreadable: report.unreadable.len(), indices }
+    }
+}
+
+/// What a process is told to do.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Job {
+    /// The release that it brings the indices to.
+    pub(crate) release: u32,
+    pub(crate) delete_removed: bool,
+}
+
+/// A process that migrates. None if it was killed.
+pub(crate) async fn process(room: &Room, job: Job, disturber: Arc<dyn Disturber>) -> Option<Report> {
+    let cluster = Arc::new(Disturbed::new(room.cluster(), disturber));
+    let mut migrator = room.migrator(cluster.clone(), registry(job.release));
+    if job.delete_removed {
+        migrator = migrator.delete_removed();
+    }
+    cluster.watch(migrator.progress());
+    tokio::select! {
+        biased;
+        () = cluster.killed() => None,
+        report = migrator.migrate() => Some(report),
+    }
+}

@@ -1,0 +1,88 @@
+//! A platform's types as they were at three releases: tokens with secrets, vaults whose secrets are encrypted again by each
+//! version and whose third version can only be reached by a copy, and relics, which the second release removed.
+
+use std::sync::{Arc, OnceLock};
+
+use saved_objects::registry::{Registry, TypeDefinition};
+use serde_json::{Value, json};
+
+use crate::migration::current;
+
+/// The newest release.
+pub(crate) const NEWEST: u32 = 3;
+
+/// The types of release `release`, 1 to [`NEWEST`].
+pub(crate) fn types(release: u32) -> Vec<TypeDefinition> {
+    let token = current().into_iter().map(|definition| definition.as_of(release.min(2)).expect("it has the version"));
+    let mut types: Vec<_> = token.filter(|definition| definition.name() == "connector_token").collect();
+    types.extend([vault(release), relic(release)]);
+    types
+}
+
+/// The registry of `release`; made once, since the schemas take a while.
+pub(crate) fn registry(release: u32) -> Arc<Registry> {
+    static REGISTRIES: OnceLock<Vec<Arc<Registry>>> = OnceLock::new();
+    let build =
+        |release| Arc::new(Registry::builder().with(types(release)).build().expect("the types go together"));
+    REGISTRIES.get_or_init(|| (1..=NEWEST).map(build).collect())[release as usize - 1].clone()
+}
+
+fn vault(release: u32) -> TypeDefinition {
+    let title = if release < 3 { "keyword" } else { "text" };
+    let mut properties = json!({"title": {"type": title}});
+    if release > 1 {
+        properties["level"] = json!({"type": "long"});
+    }
+    let mut mapping = file("vault", false);
+    mapping["mapping"] = json!({"dynamic": false, "properties": properties});
+    let changes = [
+        json!([]),
+        json!([
+            {"type": "mappings_addition", "properties": {"level": {"type": "long"}}},
+            {"type": "data_backfill", "defaults": {"level": 7}},
+        ]),
+        json!([
+            {"type": "mappings_change", "attributes": ["title"]},
+            {"type": "data_backfill", "defaults": {"stars": 1}},
+        ]),
+    ];
+    let bound = [json!(["title"]), json!(["title", "owner"]), json!(["title", "owner", "level"])];
+    let added = ["owner", "owner", "level"];
+    let version = |number: usize| {
+        let mut properties = json!({"title": {"type": "string"}, "owner": {"type": "string"}, "password": {"type": "string"}});
+        if number > 0 {
+            properties["level"] = json!({"type": "integer"});
+        }
+        if number > 1 {
+            properties["stars"] = json!({"type": "integer"});
+        }
+        let waivers = match number {
+            0 => json!([]),
+            _ => json!([{"rule": "two_releases", "attributes": [added[number]], "reason": "to encrypt again"}]),
+        };
+        json!({
+            "changes": changes[number],
+            "create": {"type": "object", "properties": properties, "additionalProperties": false},
+            "forward": {"type": "object", "properties": properties},
+            "encrypted": [{"name": "password", "exposed": false}], "bound": bound[number], "waivers": waivers,
+        })
+    };
+    definition(&mapping, &(0..release as usize).map(version).collect::<Vec<_>>())
+}
+
+fn relic(release: u32) -> TypeDefinition {
+    let version = json!({"changes": [], "create": {"type": "object", "properties": {"age": {"type": "integer"}}},
+        "forward": null, "encrypted": [], "bound": [], "waivers": []});
+    definition(&file("relic", release > 1), &[version])
+}
+
+fn file(name: &str, removed: bool) -> Value {
+    json!({"type": name, "group": "vaults", "namespace_kind": "agnostic", "hidden": false, "exportable": true,
+        "random_id": false, "identity": null, "removed": removed, "mapping": {"dynamic": false, "properties": {}}})
+}
+
+fn definition(mapping: &Value, versions: &[Value]) -> TypeDefinition {
+    let file = |(index, version): (usize, &Value)| (format!("{}.json", index + 1), version.to_string());
+    let versions: Vec<_> = versions.iter().enumerate().map(file).collect();
+    TypeDefinition::from_json("type.json", &mapping.to_string(), &versions).expect("a valid definition")
+}
