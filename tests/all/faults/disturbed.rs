@@ -226,8 +226,7 @@ impl Cluster for Disturbed {
             }
             Fate::Lost => {
                 drop(send(request.operations).await);
-                let lost =
-                    ItemError { kind: ItemErrorKind::OutcomeUnknown, reason: "the answer is lost".to_owned() };
+                let lost = ItemError { kind: ItemErrorKind::OutcomeUnknown, reason: "the answer is lost".to_owned() };
                 Ok(vec![Err(lost); request.operations.len()])
             }
         }

@@ -122,8 +122,7 @@ impl Room {
         let source = json!({"type": "vault", "typeMigrationVersion": "10.1.0", "vault": {"title": 7}}).to_string();
         let action = BulkAction::Create { source: source.into() };
         let operations = [BulkOperation { id: "vault:bad".to_owned(), action }];
-        let request =
-            BulkRequest { alias: &names.write_alias(1), operations: &operations, refresh: Refresh::WaitFor };
+        let request = BulkRequest { alias: &names.write_alias(1), operations: &operations, refresh: Refresh::WaitFor };
         let outcomes: Vec<ItemOutcome> = self.memory.bulk(&request).await.expect("answered");
         assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
     }

@@ -22,8 +22,7 @@ pub(crate) fn types(release: u32) -> Vec<TypeDefinition> {
 /// The registry of `release`; made once, since the schemas take a while.
 pub(crate) fn registry(release: u32) -> Arc<Registry> {
     static REGISTRIES: OnceLock<Vec<Arc<Registry>>> = OnceLock::new();
-    let build =
-        |release| Arc::new(Registry::builder().with(types(release)).build().expect("the types go together"));
+    let build = |release| Arc::new(Registry::builder().with(types(release)).build().expect("the types go together"));
     REGISTRIES.get_or_init(|| (1..=NEWEST).map(build).collect())[release as usize - 1].clone()
 }
 
@@ -49,7 +48,8 @@ fn vault(release: u32) -> TypeDefinition {
     let bound = [json!(["title"]), json!(["title", "owner"]), json!(["title", "owner", "level"])];
     let added = ["owner", "owner", "level"];
     let version = |number: usize| {
-        let mut properties = json!({"title": {"type": "string"}, "owner": {"type": "string"}, "password": {"type": "string"}});
+        let mut properties =
+            json!({"title": {"type": "string"}, "owner": {"type": "string"}, "password": {"type": "string"}});
         if number > 0 {
             properties["level"] = json!({"type": "integer"});
         }
