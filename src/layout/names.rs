@@ -49,6 +49,11 @@ impl Prefix {
     pub fn group(&self, group: &str) -> IndexNames {
         IndexNames { alias: format!("{}-{group}", self.0) }
     }
+
+    /// The names of the control index: no group may be called so.
+    pub(crate) fn control(&self) -> IndexNames {
+        self.group("control")
+    }
 }
 
 /// The names of one index group (design decision 4).
