@@ -15,6 +15,12 @@ pub(super) struct Arguments {
     /// Delete the documents of types that are marked as removed
     #[arg(long, conflicts_with = "plan")]
     delete_removed: bool,
+    /// Go back to the generation that the last copy was made from, if nothing was written since
+    #[arg(long, conflicts_with_all = ["plan", "delete_removed"])]
+    rollback: bool,
+    /// Delete the generations that are kept for a rollback
+    #[arg(long, conflicts_with_all = ["plan", "delete_removed", "rollback"])]
+    drop_old: bool,
 }
 
 pub(super) async fn run(
@@ -29,13 +35,19 @@ pub(super) async fn run(
     }
     let report = if arguments.plan {
         migrator.describe().await
+    } else if arguments.rollback {
+        migrator.rollback().await
+    } else if arguments.drop_old {
+        migrator.drop_old().await
     } else {
         progress::watch(output, migrator.progress(), migrator.migrate()).await
     };
     report::describe(&report, output);
     output.document(&report)?;
     Ok(match report.outcome {
-        Outcome::Migrated | Outcome::NothingToDo | Outcome::Planned => Exit::Done,
+        Outcome::Migrated | Outcome::NothingToDo | Outcome::Planned | Outcome::RolledBack | Outcome::Dropped => {
+            Exit::Done
+        }
         Outcome::Blocked => Exit::Blocked,
         Outcome::Failed => Exit::Failed,
     })

@@ -31,6 +31,10 @@ pub(super) fn describe(report: &Report, output: Output) {
         Outcome::NothingToDo => {
             format!("nothing to do (looked in {} ms with {} requests)", report.elapsed_ms, report.requests)
         }
+        Outcome::RolledBack => {
+            "rolled back; the newer generation is kept, write-blocked, until `migrate --drop-old`".to_owned()
+        }
+        Outcome::Dropped => format!("dropped {}", report.dropped.join(", ")),
         Outcome::Planned => "this is the plan; nothing was written".to_owned(),
         Outcome::Blocked => "blocked; nothing was written".to_owned(),
         Outcome::Failed => match &report.error {
@@ -43,6 +47,7 @@ pub(super) fn describe(report: &Report, output: Output) {
 fn describe_index(index: &IndexReport, outcome: Outcome) -> String {
     match (outcome, index.way) {
         (Outcome::Planned | Outcome::Blocked, way) => would(way).to_owned(),
+        (Outcome::RolledBack, _) => "current again".to_owned(),
         (_, Way::None) => "nothing to do".to_owned(),
         (_, Way::Create) => "created".to_owned(),
         (_, way @ (Way::InPlace | Way::Copy)) => {

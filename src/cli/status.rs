@@ -31,6 +31,12 @@ fn describe(status: &Status, output: Output) {
         }
     }
     output.say(table.to_string());
+    for kept in status.indices.iter().flat_map(|index| &index.kept) {
+        output.say(format!(
+            "kept: {} with {} documents, for `migrate --rollback`, until `migrate --drop-old`",
+            kept.index, kept.documents
+        ));
+    }
     report::describe_unregistered(&status.unregistered, output);
     report::describe_blockers(&status.blockers, output);
 }

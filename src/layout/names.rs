@@ -89,6 +89,11 @@ impl IndexNames {
         format!("{}-fill-{digest}-write", self.alias)
     }
 
+    /// A pattern that finds every generation and every fill of the group.
+    pub fn any(&self) -> String {
+        format!("{}-*", self.alias)
+    }
+
     /// The generation of the index `index`; none if it is not one of this group's.
     pub fn generation(&self, index: &str) -> Option<u32> {
         let digits = index.strip_prefix(&self.alias)?.strip_prefix('-')?;

@@ -133,6 +133,8 @@ impl Copy<'_> {
             AliasAction::Remove { index: source.clone(), alias: names.write_alias(self.plan.generation) },
             AliasAction::Add { index: target.clone(), alias: names.alias().to_owned() },
             AliasAction::Add { index: target, alias: names.write_alias(self.plan.next_generation()) },
+            // Whoever undoes this copy deletes the fill before anything else, and with it the way to this swap.
+            AliasAction::RemoveIndex { index: self.plan.fill() },
         ];
         match self.cluster.update_aliases(&swap).await {
             Ok(()) => Ok(()),

@@ -7,13 +7,13 @@ use super::plan::CurrentIndex;
 use super::{Blocker, GroupPlan, Plan, TypePlan, Way};
 use crate::Result;
 use crate::cluster::IndexState;
-use crate::layout::{IndexMeta, Prefix};
+use crate::layout::{IndexMeta, IndexNames, Prefix};
 use crate::registry::{Registry, TypeDefinition};
 
 /// What is known of an index group before it is planned.
 #[derive(Debug, Clone, Default)]
 pub struct GroupMetadata {
-    /// The indices behind the group's alias, and a fill of these definitions if there is one, by name.
+    /// The indices behind the group's alias, and all whose names begin with it: every generation and every fill.
     pub indices: BTreeMap<String, IndexState>,
     /// Whether the index has already refused the registered mapping.
     pub mapping_refused: bool,
@@ -33,6 +33,7 @@ pub(super) fn new_plans(registry: &Registry, prefix: &Prefix) -> Vec<GroupPlan> 
             types: types.iter().map(plan_of).collect(),
             mapping: registry.index_mapping(group),
             current: None,
+            kept: Vec::new(),
             has_leftover_fill: false,
         }
     };
@@ -60,15 +61,22 @@ pub fn plan(registry: &Registry, prefix: &Prefix, metadata: &BTreeMap<String, Gr
 
 /// Turns the plan of a group without an index into that of one with these indices.
 fn look_at(group: &mut GroupPlan, found: &GroupMetadata, blockers: &mut Vec<Blocker>) -> Result<()> {
-    let fill = group.names.fill(&group.digest());
-    let mut indices = found.indices.iter().filter(|(name, _)| **name != fill);
-    let (index, state) = match (indices.next(), indices.next()) {
-        (None, _) => return Ok(()),
+    let alias = group.names.alias();
+    let mut behind = found.indices.iter().filter(|(name, state)| is_behind(alias, name, state));
+    let (index, state) = match (behind.next(), behind.next()) {
+        (None, _) => {
+            blockers.extend(alias_missing(&group.names, &found.indices));
+            return Ok(());
+        }
         (Some(index), None) => index,
         (Some((one, _)), Some((other, _))) => {
             blockers.push(Blocker {
-                what: format!("the alias {} points to several indices: {one}, {other}", group.names.alias()),
-                cure: "find out which one holds the objects, and remove the alias from the others".to_owned(),
+                what: format!("the alias {alias} points to several indices: {one}, {other}"),
+                cure: format!(
+                    "find out which one holds the objects (the current one has its alias {alias}-<number>-write too), and take \
+                     the alias from the other: POST /_aliases {{\"actions\":[{{\"remove\":{{\"index\":\"<the other>\",\
+                     \"alias\":\"{alias}\"}}}}]}}"
+                ),
             });
             return Ok(());
         }
@@ -84,17 +92,79 @@ fn look_at(group: &mut GroupPlan, found: &GroupMetadata, blockers: &mut Vec<Bloc
         return Ok(());
     };
     let meta = IndexMeta::from_mapping(&state.mapping).map_err(|error| error.context(index))?;
+    let fill = group.fill();
     for plan in &mut group.types {
         plan.recorded = meta.types.get(plan.definition.name()).cloned();
     }
     group.index.clone_from(index);
     group.generation = generation;
+    group.kept = kept(&group.names, generation, &meta, &found.indices);
+    blockers.extend(unfinished_rollback(&group.names, generation, state, &meta, &found.indices)?);
     group.current = Some(CurrentIndex { uuid: state.uuid.clone(), mapping: state.mapping.clone(), meta });
     group.way = way(group, state, found.mapping_refused);
     group.has_leftover_fill = group.way != Way::Copy && found.indices.contains_key(&fill);
     blockers.extend(group.types.iter().filter_map(|plan| type_blocker(index, plan)));
     blockers.extend(index_blocker(group, state));
     Ok(())
+}
+
+/// Whether a name leads to the index: because it is an alias of it, or its own name.
+pub(super) fn is_behind(alias: &str, name: &str, state: &IndexState) -> bool {
+    name == alias || state.aliases.contains_key(alias)
+}
+
+/// The generations that are not current and were once, oldest first. One that a copy is making is not among them: its
+/// number is beyond all that the current one knows of.
+pub(super) fn kept(
+    names: &IndexNames,
+    current: u32,
+    meta: &IndexMeta,
+    indices: &BTreeMap<String, IndexState>,
+) -> Vec<String> {
+    let highest = meta.highest_generation.max(current);
+    let is_kept = |index: &String| {
+        names.generation(index).is_some_and(|generation| generation != current && generation <= highest)
+    };
+    indices.keys().filter(|index| is_kept(index)).cloned().collect()
+}
+
+/// Generations without the alias: a restore or a clean-up lost it, and a new first generation would hide them.
+fn alias_missing(names: &IndexNames, indices: &BTreeMap<String, IndexState>) -> Option<Blocker> {
+    let generations: Vec<&String> = indices.keys().filter(|index| names.generation(index).is_some()).collect();
+    let newest = *generations.last()?;
+    let (alias, write_alias) = (names.alias(), names.write_alias(names.generation(newest)?));
+    let all = generations.iter().map(|index| index.as_str()).collect::<Vec<_>>().join(", ");
+    let add = |alias: &str| format!("{{\"add\":{{\"index\":\"{newest}\",\"alias\":\"{alias}\",\"is_hidden\":true}}}}");
+    Some(Blocker {
+        what: format!("the alias {alias} is missing, and there are indices that it once led to: {all}"),
+        cure: format!(
+            "find out which one holds the objects; if it is {newest}, give it its aliases back: POST /_aliases \
+             {{\"actions\":[{},{}]}}",
+            add(alias),
+            add(&write_alias)
+        ),
+    })
+}
+
+/// A rollback writes down in the old generation what it is about to leave, then blocks the current one, then swaps.
+fn unfinished_rollback(
+    names: &IndexNames,
+    generation: u32,
+    state: &IndexState,
+    meta: &IndexMeta,
+    indices: &BTreeMap<String, IndexState>,
+) -> Result<Option<Blocker>> {
+    let Some(copy) = meta.copy.as_ref().filter(|_| state.write_blocked) else { return Ok(None) };
+    let Some(old) = indices.get(&copy.source) else { return Ok(None) };
+    let index = names.index(generation);
+    let is_begun = IndexMeta::from_mapping(&old.mapping)?.highest_generation >= generation;
+    Ok(is_begun.then(|| Blocker {
+        what: format!("a rollback from {index} to {} was begun and not ended", copy.source),
+        cure: format!(
+            "end it with `saved-objects migrate --rollback`; or stay with {index}, and lift its write block: PUT \
+             /{index}/_settings {{\"index.blocks.write\":null}}"
+        ),
+    }))
 }
 
 fn way(group: &GroupPlan, state: &IndexState, mapping_refused: bool) -> Way {

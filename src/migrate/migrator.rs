@@ -7,14 +7,14 @@ use tokio::sync::watch;
 use super::decide::{GroupMetadata, new_plans, plan};
 use super::progress::ProgressSender;
 use super::report::BadDocuments;
-use super::status::{self, Status, Survey};
+use super::status::{self, KeptIndex, Status, Survey};
 use super::walk::Walk;
 use super::{Blocker, GroupPlan, IndexReport, Outcome, Plan, Progress, Report, ReportedError, Unregistered, Way};
-use crate::cluster::{Cluster, ClusterError, ClusterErrorKind};
+use crate::cluster::{Cluster, ClusterError, ClusterErrorKind, IndexState};
 use crate::conversion::Conversion;
 use crate::encryption::EncryptionService;
 use crate::environment::Environment;
-use crate::layout::Prefix;
+use crate::layout::{IndexNames, Prefix};
 use crate::registry::{Registry, TypeDefinition};
 use crate::{Error, ErrorKind, Result};
 
@@ -25,9 +25,9 @@ const REPLAN_PAUSE: Duration = Duration::from_millis(500);
 /// Migrates the indices of one prefix to the types of a registry.
 #[derive(Debug)]
 pub struct Migrator {
-    cluster: Arc<dyn Cluster>,
-    registry: Arc<Registry>,
-    prefix: Prefix,
+    pub(super) cluster: Arc<dyn Cluster>,
+    pub(super) registry: Arc<Registry>,
+    pub(super) prefix: Prefix,
     conversion: Conversion,
     environment: Environment,
     progress: ProgressSender,
@@ -44,12 +44,14 @@ enum Attempt {
 
 /// What was done so far, over all attempts.
 #[derive(Debug, Default)]
-struct Work {
+pub(super) struct Work {
     /// By alias.
-    indices: BTreeMap<String, IndexReport>,
+    pub(super) indices: BTreeMap<String, IndexReport>,
     bad: BadDocuments,
     unregistered: Vec<Unregistered>,
-    blockers: Vec<Blocker>,
+    pub(super) blockers: Vec<Blocker>,
+    /// Indices deleted.
+    pub(super) dropped: Vec<String>,
 }
 
 impl Work {
@@ -119,11 +121,16 @@ impl Migrator {
     async fn plan_with(&self, refused: &BTreeSet<String>) -> Result<Plan> {
         let mut metadata = BTreeMap::new();
         for group in new_plans(&self.registry, &self.prefix) {
-            let indices = self.cluster.indices(&[group.names.alias(), &group.fill()]).await?;
+            let indices = self.indices_of(&group.names).await?;
             let mapping_refused = refused.contains(&group.group);
             metadata.insert(group.group, GroupMetadata { indices, mapping_refused });
         }
         plan(&self.registry, &self.prefix, &metadata)
+    }
+
+    /// The indices of a group, current or not. One request.
+    pub(super) async fn indices_of(&self, names: &IndexNames) -> Result<BTreeMap<String, IndexState>> {
+        Ok(self.cluster.indices(&[names.alias(), &names.any()]).await?)
     }
 
     /// The plan with a survey of the documents: what [`migrate`](Self::migrate) would do. Writes nothing. Errors are in the
@@ -233,7 +240,15 @@ impl Migrator {
     pub async fn status(&self) -> Result<Status> {
         let plan = self.plan().await?;
         let survey = self.survey(&plan).await?;
-        Ok(status::status(&plan, &survey))
+        let mut status = status::status(&plan, &survey);
+        for (group, index) in plan.groups.iter().zip(&mut status.indices) {
+            for kept in &group.kept {
+                let counts = self.cluster.count_by_type(kept).await?;
+                let documents = counts.iter().map(|count| count.documents).sum();
+                index.kept.push(KeptIndex { index: kept.clone(), documents });
+            }
+        }
+        Ok(status)
     }
 
     async fn survey(&self, plan: &Plan) -> Result<Survey> {
@@ -255,19 +270,19 @@ fn is_refused_mapping(error: &Error) -> bool {
 }
 
 /// One run: when it began, and what it had cost by then.
-struct Run<'a> {
+pub(super) struct Run<'a> {
     migrator: &'a Migrator,
     started: Duration,
     requests_before: u64,
 }
 
 impl<'a> Run<'a> {
-    fn begin(migrator: &'a Migrator) -> Self {
+    pub(super) fn begin(migrator: &'a Migrator) -> Self {
         let started = migrator.environment.clock().monotonic();
         Self { migrator, started, requests_before: migrator.cluster.requests().total() }
     }
 
-    fn report(&self, outcome: Outcome, work: Work, error: Option<&Error>) -> Report {
+    pub(super) fn report(&self, outcome: Outcome, work: Work, error: Option<&Error>) -> Report {
         let elapsed = self.migrator.environment.clock().monotonic().saturating_sub(self.started);
         Report {
             outcome,
@@ -279,6 +294,7 @@ impl<'a> Run<'a> {
             bad: work.bad.named,
             unregistered: work.unregistered,
             blockers: work.blockers,
+            dropped: work.dropped,
         }
     }
 }

@@ -12,12 +12,14 @@
 mod convert;
 mod copy;
 mod decide;
+mod drop_old;
 mod migrator;
 mod plan;
 mod progress;
 mod record;
 mod removal;
 mod report;
+mod rollback;
 mod state;
 mod status;
 mod walk;
@@ -30,4 +32,4 @@ pub use report::{
     BadDocument, DocumentCounts, Fate, IndexReport, Outcome, Report, ReportedError, TypeReport, Unregistered,
 };
 pub use state::{Brought, Ended, State};
-pub use status::{IndexStatus, Status};
+pub use status::{IndexStatus, KeptIndex, Status};

@@ -69,6 +69,8 @@ pub struct GroupPlan {
     pub mapping: Value,
     /// What a copy of the index takes over; none if there is no index yet.
     pub current: Option<CurrentIndex>,
+    /// Older generations that are kept for a rollback, and newer ones that one left.
+    pub kept: Vec<String>,
     /// Whether a fill of these definitions is left that nobody needs any more.
     pub has_leftover_fill: bool,
 }

@@ -19,6 +19,10 @@ pub enum Outcome {
     NothingToDo,
     /// Only the plan was made.
     Planned,
+    /// The generations before the last copy are current again.
+    RolledBack,
+    /// Generations that were kept are deleted.
+    Dropped,
     /// Nothing was written: see the blockers.
     Blocked,
     /// It stopped: see the error.
@@ -46,6 +50,9 @@ pub struct Report {
     pub unregistered: Vec<Unregistered>,
     /// What must be put right first.
     pub blockers: Vec<Blocker>,
+    /// The kept generations that were deleted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dropped: Vec<String>,
 }
 
 /// An error as reports show it.

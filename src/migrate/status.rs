@@ -32,6 +32,18 @@ pub struct IndexStatus {
     pub outdated: u64,
     /// Its types.
     pub types: Vec<TypeReport>,
+    /// Generations that are not current: `migrate --rollback` goes back to the one that the current one was copied from,
+    /// `migrate --drop-old` deletes them.
+    pub kept: Vec<KeptIndex>,
+}
+
+/// A generation that is not current and is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct KeptIndex {
+    /// Its name.
+    pub index: String,
+    /// How many documents it has.
+    pub documents: u64,
 }
 
 pub(super) fn status(plan: &Plan, survey: &Survey) -> Status {
@@ -45,6 +57,7 @@ pub(super) fn status(plan: &Plan, survey: &Survey) -> Status {
             way: group.way,
             outdated: survey.outdated(group),
             types: survey.types(group),
+            kept: Vec::new(),
         })
         .collect();
     Status { indices, unregistered: survey.unregistered(), blockers: plan.blockers.clone() }

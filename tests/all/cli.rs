@@ -25,14 +25,14 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
 
 /// What a command printed and how it ended.
 #[derive(Debug)]
-struct Ran {
-    code: i32,
+pub(crate) struct Ran {
+    pub(crate) code: i32,
     out: String,
     err: String,
 }
 
 impl Ran {
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("one JSON document: {error}: {self:?}"))
     }
 }
@@ -53,7 +53,7 @@ async fn run_with(context: &Context, arguments: &[&str], variables: &[(&str, &st
     Ran { code: output.status.code().expect("an exit code"), out: text(output.stdout), err: text(output.stderr) }
 }
 
-async fn run(context: &Context, arguments: &[&str]) -> Ran {
+pub(crate) async fn run(context: &Context, arguments: &[&str]) -> Ran {
     run_with(context, arguments, &[]).await
 }
 

@@ -9,6 +9,7 @@ mod conformance;
 mod context;
 mod elastic;
 mod faults;
+mod generations;
 mod migration;
 mod proxy;
 mod real_input;
@@ -55,6 +56,7 @@ fn trials(url: &str) -> Vec<Trial> {
         cli::trials(url),
         elastic::trials(url),
         faults::trials(url),
+        generations::trials(url),
         migration::trials(url),
         repository::trials(url),
         tokens::trials(url),

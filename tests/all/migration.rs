@@ -286,7 +286,7 @@ async fn a_mapping_that_the_index_refuses_leads_to_a_copy(context: Context) {
 }
 
 /// A note type whose `title` becomes another kind of field in version 2.
-fn notes_before_and_after() -> (Vec<TypeDefinition>, Vec<TypeDefinition>) {
+pub(crate) fn notes_before_and_after() -> (Vec<TypeDefinition>, Vec<TypeDefinition>) {
     let sets = json!({"encrypted": [], "bound": []});
     let first = version(json!({"title": {"type": "string"}}), sets.clone());
     let mut second = version(json!({"title": {"type": "string"}, "stars": {"type": "integer"}}), sets);

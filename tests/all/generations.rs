@@ -1,0 +1,208 @@
+//! Going back from a copy, and dropping what is kept for that: on the real server and in memory.
+
+use std::sync::Arc;
+
+use libtest_mimic::Trial;
+use saved_objects::cluster::{Cluster, InMemory};
+use saved_objects::environment::Environment;
+use saved_objects::migrate::{Migrator, Outcome, Way};
+use saved_objects::registry::{Registry, TypeDefinition};
+use saved_objects::repository::{Create, ObjectKey};
+use saved_objects::{SavedObjects, Start};
+use serde_json::json;
+
+use crate::context::Context;
+use crate::migration::{notes_before_and_after, object};
+use crate::named_trials;
+
+pub(crate) fn trials(url: &str) -> Vec<Trial> {
+    named_trials!(
+        url,
+        a_copy_is_rolled_back_and_made_again,
+        a_copy_is_rolled_back_and_made_again_in_memory,
+        a_generation_that_was_written_to_is_kept,
+        a_rollback_that_stopped_is_ended,
+        a_swap_of_a_copy_that_was_undone_fails,
+        the_command_line_says_what_it_did,
+    )
+}
+
+/// A cluster, and what a node of some version does with it.
+struct Place {
+    context: Context,
+    cluster: Arc<dyn Cluster>,
+}
+
+impl Place {
+    fn real(context: Context) -> Self {
+        let cluster = context.cluster();
+        Self { context, cluster }
+    }
+
+    fn memory(context: Context) -> Self {
+        Self { context, cluster: Arc::new(InMemory::new(Environment::system())) }
+    }
+
+    fn migrator(&self, types: Vec<TypeDefinition>) -> Migrator {
+        let registry = Arc::new(Registry::builder().with(types).build().expect("the test's types are fine"));
+        let (prefix, encryption) = (self.context.prefix.clone(), self.context.encryption());
+        Migrator::new(self.cluster.clone(), registry, prefix, encryption, self.context.environment.clone())
+    }
+
+    async fn store(&self, types: Vec<TypeDefinition>) -> SavedObjects {
+        let builder = self.context.builder(types).cluster(self.cluster.clone());
+        builder.start(Start::Migrate).await.expect("the store starts")
+    }
+
+    /// Ten notes of the older software, and a copy by the newer one.
+    async fn copied(&self) {
+        let (before, after) = notes_before_and_after();
+        let old = self.store(before).await;
+        for number in 0..10 {
+            let request = Create::new("note", object(json!({"title": "t"}))).id(format!("{number}"));
+            old.repository().create(request).await.expect("created");
+        }
+        assert_eq!(self.migrator(after).migrate().await.outcome, Outcome::Migrated);
+    }
+
+    async fn indices(&self) -> Vec<String> {
+        let names = self.context.prefix.group("notes");
+        self.cluster.indices(&[&names.any()]).await.expect("answered").into_keys().collect()
+    }
+}
+
+async fn a_copy_is_rolled_back_and_made_again(context: Context) {
+    rolled_back_and_again(Place::real(context)).await;
+}
+
+async fn a_copy_is_rolled_back_and_made_again_in_memory(context: Context) {
+    rolled_back_and_again(Place::memory(context)).await;
+}
+
+async fn rolled_back_and_again(place: Place) {
+    let (before, after) = notes_before_and_after();
+    let names = place.context.prefix.group("notes");
+    let nothing = place.migrator(after.clone()).rollback().await;
+    assert_eq!(nothing.outcome, Outcome::Blocked, "{nothing:?}");
+    assert!(!nothing.blockers[0].cure.is_empty());
+    place.copied().await;
+    let status = place.migrator(after.clone()).status().await.expect("answered");
+    let kept: Vec<_> = status.indices[0].kept.iter().map(|kept| (kept.index.clone(), kept.documents)).collect();
+    assert_eq!(kept, [(names.index(1), 10)]);
+
+    let back = place.migrator(after.clone()).rollback().await;
+    assert_eq!((back.outcome, &back.indices[0].index), (Outcome::RolledBack, &names.index(1)), "{back:?}");
+    let again = place.migrator(after.clone()).rollback().await;
+    assert_eq!(again.outcome, Outcome::NothingToDo, "{again:?}");
+
+    // The older software goes on.
+    let old = place.store(before.clone()).await;
+    assert_eq!(old.start_report().expect("migrated").outcome, Outcome::NothingToDo);
+    let key = ObjectKey::new("note", "3");
+    let stale = old.repository().get(&key).await.expect("not lost").version;
+    let request = Create::new("note", object(json!({"title": "late"}))).id("late");
+    old.repository().create(request).await.expect("it takes writes again");
+
+    // And one day the newer one comes again: under a number that was never used.
+    let report = place.migrator(after.clone()).migrate().await;
+    assert_eq!((report.outcome, report.indices[0].way), (Outcome::Migrated, Way::Copy), "{report:?}");
+    assert_eq!(report.indices[0].index, names.index(3));
+    let new = place.store(after.clone()).await;
+    let found = new.repository().get(&ObjectKey::new("note", "late")).await.expect("what was written meanwhile");
+    assert_eq!(found.attributes, object(json!({"title": "late", "stars": 0})));
+    assert_ne!(new.repository().get(&key).await.expect("there").version, stale);
+
+    let dropped = place.migrator(after.clone()).drop_old().await;
+    assert_eq!((dropped.outcome, &dropped.dropped), (Outcome::Dropped, &vec![names.index(1), names.index(2)]));
+    assert_eq!(place.indices().await, [names.index(3)]);
+    assert_eq!(place.migrator(after.clone()).drop_old().await.outcome, Outcome::NothingToDo);
+    let late = place.migrator(after.clone()).rollback().await;
+    assert_eq!(late.outcome, Outcome::Blocked);
+    assert!(late.blockers[0].what.contains("which is gone"), "{late:?}");
+    assert_eq!(place.migrator(after).migrate().await.outcome, Outcome::NothingToDo);
+}
+
+async fn a_generation_that_was_written_to_is_kept(context: Context) {
+    let place = Place::real(context);
+    place.copied().await;
+    let (_, after) = notes_before_and_after();
+    let new = place.store(after.clone()).await;
+    new.repository().delete(&ObjectKey::new("note", "3")).await.expect("deleted");
+    let refused = place.migrator(after).rollback().await;
+    assert_eq!(refused.outcome, Outcome::Blocked);
+    assert!(refused.blockers[0].what.contains("was written to"), "{refused:?}");
+    let request = Create::new("note", object(json!({"title": "on", "stars": 1}))).id("on");
+    new.repository().create(request).await.expect("it takes writes as before");
+}
+
+async fn a_rollback_that_stopped_is_ended(context: Context) {
+    let place = Place::real(context.clone());
+    place.copied().await;
+    let (_, after) = notes_before_and_after();
+    // It stops before the swap: the aliases cannot be moved.
+    let proxy = crate::proxy::Proxy::start(&context.url, |seen, _| match seen.path.starts_with("/_aliases") {
+        true => crate::proxy::Fault::Status(400),
+        false => crate::proxy::Fault::None,
+    })
+    .await;
+    let stopped =
+        Context { url: proxy.url().to_owned(), ..context.clone() }.migrator(after.clone()).rollback().await;
+    assert_eq!(stopped.outcome, Outcome::Failed);
+    let start = place.migrator(after.clone()).migrate().await;
+    assert_eq!(start.outcome, Outcome::Blocked);
+    assert!(start.blockers[0].cure.contains("--rollback"), "{start:?}");
+    // The one cure, as it is written.
+    let index = context.prefix.group("notes").index(2);
+    let lift = json!({"index.blocks.write": null});
+    context.raw("PUT", &format!("/{index}/_settings"), Some(lift)).await;
+    assert_eq!(place.migrator(after.clone()).migrate().await.outcome, Outcome::NothingToDo);
+    // And the other one.
+    assert_eq!(place.migrator(after.clone()).rollback().await.outcome, Outcome::RolledBack);
+}
+
+async fn a_swap_of_a_copy_that_was_undone_fails(context: Context) {
+    let (before, after) = notes_before_and_after();
+    let place = Place::real(context.clone());
+    let old = place.store(before.clone()).await;
+    let create = |id: &str| Create::new("note", object(json!({"title": "t"}))).id(id);
+    old.repository().create(create("1")).await.expect("created");
+    // Just before the swap somebody deletes the fill and lifts the block, as whoever undoes a copy does, and a user writes.
+    let (url, names) = (context.url.clone(), context.prefix.group("notes"));
+    let repository = old.repository().clone();
+    let handle = tokio::runtime::Handle::current();
+    let proxy = crate::proxy::Proxy::start(&context.url, move |seen, before| {
+        if seen.path.starts_with("/_aliases") && before == 0 {
+            let (url, names, repository, handle) = (url.clone(), names.clone(), repository.clone(), handle.clone());
+            let undone = async move {
+                let request = async |method, path: &str, body| {
+                    crate::server::send(&url, crate::server::Request { method, path, body }).await
+                };
+                let fills = request("GET", &format!("/{}-fill-*?expand_wildcards=all", names.alias()), None).await;
+                for fill in fills.as_object().expect("fills").keys() {
+                    request("DELETE", &format!("/{fill}"), None).await;
+                }
+                let lift = json!({"index.blocks.write": null});
+                request("PUT", &format!("/{}/_settings", names.index(1)), Some(lift)).await;
+                let request = Create::new("note", object(json!({"title": "t"}))).id("2");
+                repository.create(request).await.expect("the source takes writes");
+            };
+            std::thread::spawn(move || handle.block_on(undone)).join().expect("it is undone");
+        }
+        crate::proxy::Fault::None
+    })
+    .await;
+    let through = Context { url: proxy.url().to_owned(), ..context.clone() };
+    let report = through.migrator(after.clone()).migrate().await;
+    assert_eq!(report.outcome, Outcome::Migrated, "{report:?}");
+    let new = place.store(after).await;
+    new.repository().get(&ObjectKey::new("note", "2")).await.expect("the swap failed, and the copy was made again");
+}
+
+async fn the_command_line_says_what_it_did(context: Context) {
+    let ran = crate::cli::run(&context, &["migrate", "--rollback", "--json"]).await;
+    assert_eq!((ran.code, &ran.json()["outcome"]), (2, &json!("blocked")), "{ran:?}");
+    let ran = crate::cli::run(&context, &["migrate", "--drop-old", "--json"]).await;
+    assert_eq!((ran.code, &ran.json()["outcome"]), (0, &json!("nothing_to_do")), "{ran:?}");
+    let ran = crate::cli::run(&context, &["migrate", "--drop-old", "--rollback"]).await;
+    assert_eq!(ran.code, 64);
+}
