@@ -145,8 +145,7 @@ async fn a_rollback_that_stopped_is_ended(context: Context) {
         false => crate::proxy::Fault::None,
     })
     .await;
-    let stopped =
-        Context { url: proxy.url().to_owned(), ..context.clone() }.migrator(after.clone()).rollback().await;
+    let stopped = Context { url: proxy.url().to_owned(), ..context.clone() }.migrator(after.clone()).rollback().await;
     assert_eq!(stopped.outcome, Outcome::Failed);
     let start = place.migrator(after.clone()).migrate().await;
     assert_eq!(start.outcome, Outcome::Blocked);
