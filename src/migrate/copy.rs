@@ -105,6 +105,10 @@ impl Copy<'_> {
         if source == copy {
             return Ok(());
         }
+        // What is current already is no copy any more: its users have written and deleted.
+        if !self.cluster.indices(&[self.plan.names.alias()]).await?.contains_key(&self.plan.index) {
+            return Err(moved("another node was faster"));
+        }
         Err(Error::new(
             ErrorKind::Internal,
             format!("the copy of {} is not complete: {source:?} documents became {copy:?}", self.plan.index),

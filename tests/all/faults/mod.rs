@@ -3,18 +3,21 @@
 
 mod crash;
 mod disturbed;
+mod race;
 mod room;
+mod seed;
 mod types;
 
 use libtest_mimic::Trial;
 
 pub(crate) fn trials(_url: &str) -> Vec<Trial> {
-    let in_memory: [(&str, fn()); 2] = [
+    let in_memory: [(&str, fn()); 3] = [
         (
             "a_crash_at_every_state_is_healed_by_the_next_start",
             crash::a_crash_at_every_state_is_healed_by_the_next_start,
         ),
         ("a_write_that_lands_late_changes_nothing", crash::a_write_that_lands_late_changes_nothing),
+        ("five_migrators_and_a_writer_lose_nothing", race::five_migrators_and_a_writer_lose_nothing),
     ];
     let trial = |(name, test): (&str, fn())| {
         Trial::test(format!("faults::{name}"), move || {

@@ -1,0 +1,53 @@
+//! Randomness that can be replayed.
+
+use std::ops::Range;
+use std::sync::Mutex;
+
+/// The variable that replays a seed (`7`) or tries others (`100..300`).
+const VARIABLE: &str = "SAVED_OBJECTS_TEST_SEED";
+
+/// The seeds to be tried: `usual` of them, or those that the variable names.
+pub(crate) fn seeds(usual: Range<u64>) -> Range<u64> {
+    let Ok(text) = std::env::var(VARIABLE) else { return usual };
+    let number = |text: &str| text.parse::<u64>().unwrap_or_else(|error| panic!("{VARIABLE}={text}: {error}"));
+    match text.split_once("..") {
+        Some((first, end)) => number(first)..number(end),
+        None => number(&text)..number(&text) + 1,
+    }
+}
+
+/// Names the seed if a test panics while this lives.
+pub(crate) struct Named(pub(crate) u64);
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("failed with seed {0}; {VARIABLE}={0} replays it", self.0);
+        }
+    }
+}
+
+/// SplitMix64: small, and the same everywhere.
+#[derive(Debug)]
+pub(crate) struct Dice(Mutex<u64>);
+
+impl Dice {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(Mutex::new(seed.wrapping_mul(0x2545_f491_4f6c_dd1d)))
+    }
+
+    /// A number below `end`.
+    pub(crate) fn below(&self, end: u64) -> u64 {
+        let mut state = self.0.lock().expect("not poisoned");
+        *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = *state;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % end
+    }
+
+    /// Whether something happens that does in `percent` of all cases.
+    pub(crate) fn happens(&self, percent: u64) -> bool {
+        self.below(100) < percent
+    }
+}
