@@ -99,7 +99,7 @@ impl Disturber for HoldBack {
         if call.number != self.number {
             return Fate::Done;
         }
-        *self.held.lock().expect("not poisoned") = Some(self.room.memory.hold_back(|_| true));
+        *self.held.lock().expect("not poisoned") = Some(self.room.memory().hold_back(|_| true));
         Fate::Unheard
     }
 }
@@ -139,7 +139,7 @@ async fn undisturbed(scenario: Scenario) -> (Vec<Call>, Stored) {
     let recorder = Arc::<Recorder>::default();
     let report = process(&room, scenario.job(), recorder.clone()).await.expect("nobody kills it");
     assert!(scenario.is_ended_well(&report), "{scenario:?}: {report:#?}");
-    assert_eq!(room.memory.open_points_in_time(), 0, "{scenario:?}: a point in time was left open");
+    assert_eq!(room.memory().open_points_in_time(), 0, "{scenario:?}: a point in time was left open");
     let calls = std::mem::take(&mut *recorder.0.lock().expect("not poisoned"));
     (calls, room.stored().await)
 }

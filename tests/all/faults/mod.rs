@@ -3,14 +3,18 @@
 
 mod crash;
 mod disturbed;
+mod network;
 mod race;
 mod room;
-mod seed;
+pub(crate) mod seed;
 mod types;
 
 use libtest_mimic::Trial;
 
-pub(crate) fn trials(_url: &str) -> Vec<Trial> {
+use crate::named_trials;
+use network::{copies_through_a_bad_network, migrations_in_place_through_a_bad_network};
+
+pub(crate) fn trials(url: &str) -> Vec<Trial> {
     let in_memory: [(&str, fn()); 3] = [
         (
             "a_crash_at_every_state_is_healed_by_the_next_start",
@@ -25,5 +29,6 @@ pub(crate) fn trials(_url: &str) -> Vec<Trial> {
             Ok(())
         })
     };
-    in_memory.map(trial).into()
+    let on_the_server = named_trials!(url, migrations_in_place_through_a_bad_network, copies_through_a_bad_network);
+    in_memory.map(trial).into_iter().chain(on_the_server).collect()
 }

@@ -194,7 +194,9 @@ async fn race(seed: u64) -> Ledger {
     for (number, report) in ended {
         match report {
             None => assert_eq!(number, 0, "nobody kills another one"),
-            Some(report) if number == 2 => assert_ne!(report.outcome, Outcome::Failed, "the other version: {report:#?}"),
+            Some(report) if number == 2 => {
+                assert_ne!(report.outcome, Outcome::Failed, "the other version: {report:#?}")
+            }
             Some(report) => {
                 let is_well = matches!(report.outcome, Outcome::Migrated | Outcome::NothingToDo);
                 assert!(is_well, "migrator {number}: {report:#?}");

@@ -28,14 +28,14 @@ pub(crate) fn in_its_own_time<T>(test: impl Future<Output = T>) -> T {
     runtime.expect("a runtime").block_on(test)
 }
 
-/// The time of [`in_its_own_time`] for waiting; what is stored always has the same time, so that runs can be compared.
+/// tokio's time for waiting, be it paused or not; what is stored always has the same time, so that runs can be compared.
 #[derive(Debug)]
-struct PausedClock {
+struct TokioClock {
     started: tokio::time::Instant,
 }
 
 #[async_trait]
-impl Clock for PausedClock {
+impl Clock for TokioClock {
     fn now(&self) -> Timestamp {
         Timestamp::UNIX_EPOCH
     }
@@ -49,10 +49,16 @@ impl Clock for PausedClock {
     }
 }
 
-/// One cluster in memory, and the environment of all processes that use it.
+fn environment() -> Environment {
+    Environment::new(Arc::new(TokioClock { started: tokio::time::Instant::now() }), Arc::new(SystemRng))
+}
+
+/// One cluster, and the environment of all processes that use it.
 #[derive(Debug, Clone)]
 pub(crate) struct Room {
-    pub(crate) memory: InMemory,
+    cluster: Arc<dyn Cluster>,
+    /// The same cluster, if it is one in memory.
+    memory: Option<InMemory>,
     pub(crate) environment: Environment,
     pub(crate) prefix: Prefix,
 }
@@ -68,15 +74,33 @@ pub(crate) struct Stored {
 }
 
 impl Room {
+    /// An empty cluster in memory.
     pub(crate) fn new() -> Self {
-        let clock = Arc::new(PausedClock { started: tokio::time::Instant::now() });
-        let environment = Environment::new(clock, Arc::new(SystemRng));
+        let environment = environment();
         let memory = InMemory::new(environment.clone());
-        Self { memory, environment, prefix: "room".parse().expect("a prefix") }
+        let prefix = "room".parse().expect("a prefix");
+        Self { cluster: Arc::new(memory.clone()), memory: Some(memory), environment, prefix }
+    }
+
+    /// A part of another cluster.
+    pub(crate) fn on(cluster: Arc<dyn Cluster>, prefix: Prefix) -> Self {
+        Self { cluster, memory: None, environment: environment(), prefix }
     }
 
     pub(crate) fn cluster(&self) -> Arc<dyn Cluster> {
-        Arc::new(self.memory.clone())
+        self.cluster.clone()
+    }
+
+    pub(crate) fn memory(&self) -> &InMemory {
+        self.memory.as_ref().expect("the room is in memory")
+    }
+
+    /// Deletes the room's indices.
+    pub(crate) async fn remove(&self) {
+        let found = self.cluster.indices(&[&format!("{}-*", self.prefix)]).await.expect("answered");
+        for name in found.keys() {
+            self.cluster.delete_index(name).await.expect("deleted");
+        }
     }
 
     pub(crate) fn encryption(&self) -> EncryptionService {
@@ -95,10 +119,14 @@ impl Room {
         store.expect("it starts").repository().including(&["connector_token"]).expect("registered")
     }
 
-    /// What release 1 has written: tokens, vaults (one of them without a secret) and relics.
+    /// A cluster in memory with what release 1 has written.
     pub(crate) async fn with_release_1() -> Self {
-        let room = Self::new();
-        let repository = room.repository(room.cluster(), 1, Start::Migrate).await;
+        Self::new().seeded_with_release_1().await
+    }
+
+    /// Writes what release 1 does: tokens, vaults (one of them without a secret) and relics.
+    pub(crate) async fn seeded_with_release_1(self) -> Self {
+        let repository = self.repository(self.cluster(), 1, Start::Migrate).await;
         for number in 0..5 {
             let attributes = object(json!({
                 "connectorId": format!("c{number}"), "tokenType": "access_token", "expiresAt": "2030-01-01T00:00:00.000Z",
@@ -113,7 +141,7 @@ impl Room {
             let relic = Create::new("relic", object(json!({"age": number}))).id(format!("r{number}"));
             repository.create(relic).await.expect("created");
         }
-        room
+        self
     }
 
     /// Stores a vault that no version can be converted from.
@@ -123,7 +151,7 @@ impl Room {
         let action = BulkAction::Create { source: source.into() };
         let operations = [BulkOperation { id: "vault:bad".to_owned(), action }];
         let request = BulkRequest { alias: &names.write_alias(1), operations: &operations, refresh: Refresh::WaitFor };
-        let outcomes: Vec<ItemOutcome> = self.memory.bulk(&request).await.expect("answered");
+        let outcomes: Vec<ItemOutcome> = self.cluster.bulk(&request).await.expect("answered");
         assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
     }
 
@@ -133,7 +161,7 @@ impl Room {
             Verifier::new(self.cluster(), registry(super::types::NEWEST), self.prefix.clone(), self.encryption());
         let report = verifier.expect("it has keys").verify().await.expect("everything can be reached");
         let groups = ["connectors", "vaults"].map(|group| self.prefix.group(group).alias().to_owned());
-        let found = self.memory.indices(&[&format!("{}-*", self.prefix)]).await.expect("answered");
+        let found = self.cluster.indices(&[&format!("{}-*", self.prefix)]).await.expect("answered");
         let indices = found
             .into_iter()
             .filter(|(name, _)| groups.iter().any(|alias| name.starts_with(alias)))

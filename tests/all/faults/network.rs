@@ -1,0 +1,111 @@
+//! Migrations through a network that loses, delays, cuts and repeats, against the real server.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use futures::StreamExt;
+use saved_objects::cluster::{Cluster, Elastic};
+use saved_objects::environment::{Environment, SystemRng};
+use saved_objects::migrate::{Outcome, Report};
+
+use super::room::{Room, Stored};
+use super::seed::{Named, seeds};
+use super::types::registry;
+use crate::clock::ImpatientClock;
+use crate::context::Context;
+use crate::proxy::{Fault, Proxy, weather};
+
+/// Of a hundred requests so many meet a fault.
+const BAD_WEATHER: u64 = 25;
+/// How often a migration is started again that ended with an error.
+const STARTS: usize = 8;
+/// Seeds that are tried at the same time.
+const AT_ONCE: usize = 4;
+
+/// How often each kind of fault was met.
+type Met = Arc<Mutex<BTreeMap<String, u64>>>;
+
+pub(super) async fn migrations_in_place_through_a_bad_network(context: Context) {
+    through_bad_networks(context, 2).await;
+}
+
+pub(super) async fn copies_through_a_bad_network(context: Context) {
+    through_bad_networks(context, 3).await;
+}
+
+async fn through_bad_networks(context: Context, release: u32) {
+    let calm = room(&context, "calm").await;
+    let report = calm.migrator(context.cluster(), registry(release)).migrate().await;
+    assert_eq!(report.outcome, Outcome::Migrated, "{report:#?}");
+    let expected = stored(&calm).await;
+    calm.remove().await;
+    let met = Met::default();
+    let runs = seeds(1..9).map(|seed| through_bad_network(&context, release, seed, &expected, met.clone()));
+    futures::stream::iter(runs).buffer_unordered(AT_ONCE).collect::<()>().await;
+    let met = met.lock().expect("not poisoned");
+    println!("faults met on the way to release {release}: {met:?}");
+}
+
+async fn room(context: &Context, name: &str) -> Room {
+    let room = Room::on(context.cluster(), format!("{}-{name}", context.prefix).parse().expect("a prefix"));
+    room.seeded_with_release_1().await
+}
+
+/// What is stored, with names that do not depend on the prefix.
+async fn stored(room: &Room) -> Stored {
+    let stored = room.stored().await;
+    let plain = |name: &String| name.replace(&room.prefix.to_string(), "");
+    let documents = stored.documents.into_iter().map(|index| {
+        let alias = plain(&index.alias);
+        saved_objects::verify::IndexReport { alias, ..index }
+    });
+    let indices = stored
+        .indices
+        .iter()
+        .map(|(name, (aliases, blocked))| (plain(name), (aliases.iter().map(plain).collect(), *blocked)));
+    Stored { documents: documents.collect(), indices: indices.collect(), ..stored }
+}
+
+async fn through_bad_network(context: &Context, release: u32, seed: u64, expected: &Stored, met: Met) {
+    let _named = Named(seed);
+    let room = room(context, &seed.to_string()).await;
+    let rule = weather(seed, BAD_WEATHER);
+    let proxy = Proxy::start(&context.url, move |seen, before| {
+        let fault = rule(seen, before);
+        if fault != Fault::None {
+            let kind = format!("{fault:?}").split('(').next().unwrap_or_default().to_owned();
+            *met.lock().expect("not poisoned").entry(kind).or_default() += 1;
+        }
+        fault
+    })
+    .await;
+    let mut last: Option<Report> = None;
+    for _ in 0..STARTS {
+        let report = room.migrator(impatient(proxy.url()), registry(release)).migrate().await;
+        let ended = matches!(report.outcome, Outcome::Migrated | Outcome::NothingToDo);
+        last = Some(report);
+        if ended {
+            break;
+        }
+    }
+    let report = last.expect("at least one start");
+    assert!(
+        matches!(report.outcome, Outcome::Migrated | Outcome::NothingToDo),
+        "seed {seed}: after {STARTS} starts: {report:#?}"
+    );
+    // What was sent long ago lands, and the next start tidies up.
+    proxy.land_all().await;
+    drop(proxy);
+    let healed = room.migrator(context.cluster(), registry(release)).migrate().await;
+    assert!(matches!(healed.outcome, Outcome::Migrated | Outcome::NothingToDo), "seed {seed}: {healed:#?}");
+    let again = room.migrator(context.cluster(), registry(release)).migrate().await;
+    assert_eq!(again.outcome, Outcome::NothingToDo, "seed {seed}: {again:#?}");
+    assert_eq!(&stored(&room).await, expected, "seed {seed}");
+    room.remove().await;
+}
+
+/// A client that does not wait between attempts, however long the server asks it to.
+fn impatient(url: &str) -> Arc<dyn Cluster> {
+    let environment = Environment::new(Arc::new(ImpatientClock::default()), Arc::new(SystemRng));
+    Arc::new(Elastic::builder(url).environment(environment).build().expect("a fine URL"))
+}

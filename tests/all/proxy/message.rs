@@ -1,0 +1,143 @@
+//! Requests and answers of HTTP/1.1, as far as the proxy must look into them.
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+
+use super::Seen;
+
+/// A request, without the headers that the proxy writes itself.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) seen: Seen,
+    head: String,
+    body: Vec<u8>,
+}
+
+impl Request {
+    pub(super) async fn read(client: &mut TcpStream) -> Option<Self> {
+        let mut client = BufReader::new(client);
+        let mut head = String::new();
+        client.read_line(&mut head).await.ok()?;
+        let mut words = head.split_whitespace();
+        let seen = Seen { method: words.next()?.to_owned(), path: words.next()?.to_owned() };
+        let mut length = 0;
+        loop {
+            let mut line = String::new();
+            if client.read_line(&mut line).await.ok()? == 0 {
+                return None;
+            }
+            if line == "\r\n" {
+                break;
+            }
+            let lower = line.to_ascii_lowercase();
+            if let Some(value) = lower.strip_prefix("content-length:") {
+                length = value.trim().parse().ok()?;
+            } else if !lower.starts_with("connection:") {
+                head += &line;
+            }
+        }
+        let mut body = vec![0; length];
+        client.read_exact(&mut body).await.ok()?;
+        Some(Self { seen, head, body })
+    }
+
+    /// The server's answer; none if it does not answer.
+    pub(super) async fn forward(&self, server: &str) -> Option<Answer> {
+        self.forward_with(server, &self.body).await
+    }
+
+    async fn forward_with(&self, server: &str, body: &[u8]) -> Option<Answer> {
+        let mut stream = TcpStream::connect(server).await.ok()?;
+        let length = match body.is_empty() && self.seen.method == "GET" {
+            true => String::new(),
+            false => format!("Content-Length: {}\r\n", body.len()),
+        };
+        stream.write_all(format!("{}{length}Connection: close\r\n\r\n", self.head).as_bytes()).await.ok()?;
+        stream.write_all(body).await.ok()?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.ok()?;
+        let end = answer.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+        let body = answer.split_off(end);
+        Some(Answer { head: String::from_utf8(answer).ok()?, body })
+    }
+
+    /// As [`forward`](Self::forward), but the first operation of a bulk is kept back, and answered as by a busy server.
+    pub(super) async fn forward_all_but_one(&self, server: &str) -> Option<Answer> {
+        let Some((name, rest)) = self.without_first_operation() else { return self.forward(server).await };
+        let error = json!({"type": "es_rejected_execution_exception", "reason": "rejected execution of the operation"});
+        let item = json!({name: {"status": 429, "error": error}});
+        if rest.is_empty() {
+            return Some(Answer::ok(json!({"items": [item]}).to_string()));
+        }
+        let answer = self.forward_with(server, &rest).await?;
+        let Ok(mut parsed) = serde_json::from_slice::<Value>(&answer.body) else { return Some(answer) };
+        match parsed["items"].as_array_mut() {
+            Some(items) => items.insert(0, item),
+            None => return Some(answer),
+        }
+        Some(Answer::ok(parsed.to_string()))
+    }
+
+    /// The name of a bulk's first operation, and the bulk without it.
+    fn without_first_operation(&self) -> Option<(String, Vec<u8>)> {
+        if !self.seen.path.split('?').next()?.ends_with("/_bulk") {
+            return None;
+        }
+        let body = std::str::from_utf8(&self.body).ok()?;
+        let mut lines = body.split_inclusive('\n');
+        let action: Value = serde_json::from_str(lines.next()?).ok()?;
+        let name = action.as_object()?.keys().next()?.clone();
+        if name != "delete" {
+            lines.next()?;
+        }
+        Some((name, lines.collect::<String>().into_bytes()))
+    }
+}
+
+/// An answer: its head with the empty line, and its body, whole or not.
+#[derive(Debug)]
+pub(super) struct Answer {
+    head: String,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    fn new(status: &str, header: &str, body: String) -> Self {
+        let head = format!(
+            "HTTP/1.1 {status}\r\nX-Elastic-Product: Elasticsearch\r\nContent-Type: application/json\r\n{header}\
+             Content-Length: {}\r\nConnection: close\r\n\r\n",
+            body.len()
+        );
+        Self { head, body: body.into_bytes() }
+    }
+
+    fn ok(body: String) -> Self {
+        Self::new("200 OK", "", body)
+    }
+
+    /// An answer of the proxy's own.
+    pub(super) fn odd(status: u16, retry_after: Option<u32>) -> Self {
+        let header = retry_after.map_or_else(String::new, |seconds| format!("Retry-After: {seconds}\r\n"));
+        Self::new(&format!("{status} Odd"), &header, "{}".to_owned())
+    }
+
+    pub(super) fn cut(mut self) -> Self {
+        self.body.truncate(self.body.len() / 2);
+        self
+    }
+
+    pub(super) async fn write(self, client: &mut TcpStream, slowly: bool) -> std::io::Result<()> {
+        client.write_all(self.head.as_bytes()).await?;
+        if !slowly {
+            return client.write_all(&self.body).await;
+        }
+        // A piece a millisecond, in a hundred pieces at most.
+        client.set_nodelay(true)?;
+        for piece in self.body.chunks(self.body.len().div_ceil(100).max(7)) {
+            client.write_all(piece).await?;
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,161 @@
+//! A proxy between the library and the server that does what bad networks and busy servers do, and remembers what it was
+//! asked. A rule decides on each request; [`weather`] is one made from a seed.
+
+mod message;
+mod weather;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use message::{Answer, Request};
+pub(crate) use weather::weather;
+
+/// What happens to one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// It goes through.
+    None,
+    /// The connection ends before the server sees the request.
+    LoseRequest,
+    /// The server does it, and the connection ends before its answer.
+    LoseAnswer,
+    /// The connection ends, and the server does it after so many requests more.
+    Late(usize),
+    /// The proxy answers with this status instead.
+    Status(u16),
+    /// The proxy answers 429 instead, and says for how many seconds if it does.
+    Busy(Option<u32>),
+    /// The server gets it that much later.
+    Delay(Duration),
+    /// The server does it, and the connection ends in the middle of its answer.
+    CutBody,
+    /// The answer arrives in small pieces.
+    SlowBytes,
+    /// One operation of a bulk is answered 429 instead of being done; another request goes through.
+    FailItem,
+}
+
+/// A request as the proxy saw it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) method: String,
+    pub(crate) path: String,
+}
+
+/// Decides what happens to a request, given how many of its kind came before.
+pub(crate) type Rule = Arc<dyn Fn(&Seen, usize) -> Fault + Send + Sync>;
+
+/// Listens until it is dropped.
+pub(crate) struct Proxy {
+    url: String,
+    shared: Arc<Shared>,
+    accepting: JoinHandle<()>,
+}
+
+struct Shared {
+    server: String,
+    rule: Rule,
+    seen: Mutex<Vec<Seen>>,
+    /// How many requests came.
+    count: watch::Sender<usize>,
+    late: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Proxy {
+    /// A proxy in front of the server at `url`.
+    pub(crate) async fn start(url: &str, rule: impl Fn(&Seen, usize) -> Fault + Send + Sync + 'static) -> Self {
+        let server = url.strip_prefix("http://").expect("an http URL").to_owned();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let (seen, count, late) = (Mutex::default(), watch::Sender::new(0), Mutex::default());
+        let shared = Arc::new(Shared { server, rule: Arc::new(rule), seen, count, late });
+        let for_connections = shared.clone();
+        let accepting = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(for_connections.clone().serve(stream));
+            }
+        });
+        Self { url: format!("http://{address}"), shared, accepting }
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// What it was asked so far, as `GET /path?query`.
+    pub(crate) fn seen(&self) -> Vec<String> {
+        let seen = self.shared.seen.lock().expect("no test panics with the lock");
+        seen.iter().map(|seen| format!("{} {}", seen.method, seen.path)).collect()
+    }
+
+    /// Lets all late requests land that have not yet, and waits for the server to have answered them.
+    pub(crate) async fn land_all(&self) {
+        self.shared.count.send_replace(usize::MAX);
+        let late = std::mem::take(&mut *self.shared.late.lock().expect("no test panics with the lock"));
+        futures::future::join_all(late).await;
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+impl Shared {
+    /// One request a connection: answers say `Connection: close`.
+    async fn serve(self: Arc<Self>, mut client: TcpStream) {
+        let Some(request) = Request::read(&mut client).await else { return };
+        let before = self.remember(&request.seen);
+        let fault = (self.rule)(&request.seen, before);
+        let answer = match fault {
+            Fault::None | Fault::SlowBytes => request.forward(&self.server).await,
+            Fault::LoseRequest => None,
+            Fault::LoseAnswer => {
+                drop(request.forward(&self.server).await);
+                None
+            }
+            Fault::Late(requests) => {
+                let late = tokio::spawn(self.clone().land(request, requests));
+                self.late.lock().expect("no test panics with the lock").push(late);
+                None
+            }
+            Fault::Status(status) => Some(Answer::odd(status, None)),
+            Fault::Busy(seconds) => Some(Answer::odd(429, seconds)),
+            Fault::Delay(time) => {
+                tokio::time::sleep(time).await;
+                request.forward(&self.server).await
+            }
+            Fault::CutBody => request.forward(&self.server).await.map(Answer::cut),
+            Fault::FailItem => request.forward_all_but_one(&self.server).await,
+        };
+        // Whoever asked may be gone.
+        if let Some(answer) = answer {
+            let _ = answer.write(&mut client, fault == Fault::SlowBytes).await;
+            let _ = client.shutdown().await;
+        }
+    }
+
+    /// Gives how many requests of this method and path came before.
+    fn remember(&self, seen: &Seen) -> usize {
+        let mut all_seen = self.seen.lock().expect("no test panics with the lock");
+        let path = |seen: &Seen| seen.path.split('?').next().map(str::to_owned);
+        let before = all_seen.iter().filter(|other| other.method == seen.method && path(other) == path(seen)).count();
+        all_seen.push(seen.clone());
+        self.count.send_modify(|count| *count = count.saturating_add(1));
+        before
+    }
+
+    async fn land(self: Arc<Self>, request: Request, requests: usize) {
+        let mut count = self.count.subscribe();
+        let due = count.borrow().saturating_add(requests);
+        // The sender is in `self`, and so cannot go away.
+        let _ = count.wait_for(|count| *count >= due).await;
+        drop(request.forward(&self.server).await);
+    }
+}

@@ -1,0 +1,30 @@
+//! A rule made from a seed.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use super::{Fault, Seen};
+use crate::faults::seed::Dice;
+
+/// Every kind of fault, each as often as the others, in `percent` of all requests.
+pub(crate) fn weather(seed: u64, percent: u64) -> impl Fn(&Seen, usize) -> Fault + Send + Sync + 'static {
+    let dice = Mutex::new(Dice::new(seed));
+    move |_, _| {
+        let dice = dice.lock().expect("no test panics with the lock");
+        if !dice.happens(percent) {
+            return Fault::None;
+        }
+        match dice.below(10) {
+            0 => Fault::LoseRequest,
+            1 => Fault::LoseAnswer,
+            2 => Fault::Late(1 + dice.below(20) as usize),
+            3 => Fault::Status(503),
+            4 => Fault::Busy(None),
+            5 => Fault::Busy(Some(1 + dice.below(3) as u32)),
+            6 => Fault::Delay(Duration::from_millis(dice.below(50))),
+            7 => Fault::CutBody,
+            8 => Fault::SlowBytes,
+            _ => Fault::FailItem,
+        }
+    }
+}
