@@ -23,6 +23,8 @@ pub enum Start {
     /// Brings every index to the registered versions first.
     #[default]
     Migrate,
+    /// Waits until other nodes have done so, and writes nothing.
+    WaitOnly,
     /// Leaves the indices as they are. Older documents are converted when they are read.
     Skip,
 }
@@ -143,7 +145,7 @@ impl SavedObjectsBuilder {
         let encryption = EncryptionService::new(self.key_ring, self.environment.clone());
         let report = match start {
             Start::Skip => None,
-            Start::Migrate => {
+            Start::Migrate | Start::WaitOnly => {
                 let migrator = Migrator::new(
                     cluster.clone(),
                     registry.clone(),
@@ -151,7 +153,7 @@ impl SavedObjectsBuilder {
                     encryption.clone(),
                     self.environment.clone(),
                 );
-                Some(Arc::new(migrate(&migrator, &self.environment, self.deadline).await?))
+                Some(Arc::new(migrate(&migrator, start, &self.environment, self.deadline).await?))
             }
         };
         let generations = report.as_deref().map(|report| generations(report, &registry, &self.prefix));
@@ -173,22 +175,38 @@ fn generations(report: &Report, registry: &Registry, prefix: &Prefix) -> Vec<(St
     registry.groups().into_keys().filter_map(generation).collect()
 }
 
-async fn migrate(migrator: &Migrator, environment: &Environment, deadline: Duration) -> Result<Report> {
-    let report = match select(pin!(migrator.migrate()), environment.clock().sleep(deadline)).await {
-        Either::Left((report, _)) => report,
-        Either::Right(((), _)) => {
-            return Err(Error::new(
-                ErrorKind::Unavailable,
-                format!("the migration was not done after {} s", deadline.as_secs()),
-            )
-            .with_cure("start again: it goes on where it stopped; or give the start a longer deadline"));
+async fn migrate(migrator: &Migrator, start: Start, environment: &Environment, deadline: Duration) -> Result<Report> {
+    let working = async {
+        match start {
+            Start::WaitOnly => migrator.wait().await,
+            Start::Migrate | Start::Skip => migrator.migrate().await,
         }
+    };
+    let report = match select(pin!(working), environment.clock().sleep(deadline)).await {
+        Either::Left((report, _)) => report,
+        Either::Right(((), _)) => return Err(too_late(migrator, deadline).await),
     };
     match (&report.error, report.outcome) {
         (Some(error), _) => Err(error.into()),
         (None, Outcome::Blocked) => Err(blocked(&report)),
         (None, _) => Ok(report),
     }
+}
+
+/// The deadline passed. What the lease says is the best that is known of the reason.
+async fn too_late(migrator: &Migrator, deadline: Duration) -> Error {
+    let mut message = format!("the migration was not done after {} s", deadline.as_secs());
+    if let Ok(Some(lease)) = migrator.lease_status().await {
+        if let Some(progress) = &lease.note.progress {
+            let (written, outdated, alias) = (progress.written, progress.outdated, &progress.alias);
+            message.push_str(&format!(": {written} of {outdated} documents of {alias} were converted"));
+        }
+        if let Some(failure) = &lease.note.last_failure {
+            message.push_str(&format!("; it failed before, at {}: {}", failure.at, failure.message));
+        }
+    }
+    Error::new(ErrorKind::Unavailable, message)
+        .with_cure("start again: it goes on where it stopped; or give the start a longer deadline")
 }
 
 fn blocked(report: &Report) -> Error {

@@ -12,6 +12,9 @@ pub(super) struct Arguments {
     /// Only say what would be done
     #[arg(long)]
     plan: bool,
+    /// Convert what older software wrote after the migration had ended
+    #[arg(long, conflicts_with = "plan")]
+    rescan: bool,
     /// Delete the documents of types that are marked as removed
     #[arg(long, conflicts_with = "plan")]
     delete_removed: bool,
@@ -33,6 +36,9 @@ pub(super) async fn run(
     if arguments.delete_removed {
         migrator = migrator.delete_removed();
     }
+    if arguments.rescan {
+        migrator = migrator.rescan();
+    }
     let report = if arguments.plan {
         migrator.describe().await
     } else if arguments.rollback {
@@ -45,9 +51,12 @@ pub(super) async fn run(
     report::describe(&report, output);
     output.document(&report)?;
     Ok(match report.outcome {
-        Outcome::Migrated | Outcome::NothingToDo | Outcome::Planned | Outcome::RolledBack | Outcome::Dropped => {
-            Exit::Done
-        }
+        Outcome::Migrated
+        | Outcome::NothingToDo
+        | Outcome::Waited
+        | Outcome::Planned
+        | Outcome::RolledBack
+        | Outcome::Dropped => Exit::Done,
         Outcome::Blocked => Exit::Blocked,
         Outcome::Failed => Exit::Failed,
     })

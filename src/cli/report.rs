@@ -35,6 +35,7 @@ pub(super) fn describe(report: &Report, output: Output) {
             "rolled back; the newer generation is kept, write-blocked, until `migrate --drop-old`".to_owned()
         }
         Outcome::Dropped => format!("dropped {}", report.dropped.join(", ")),
+        Outcome::Waited => format!("other nodes migrated; waited {} ms for them", report.elapsed_ms),
         Outcome::Planned => "this is the plan; nothing was written".to_owned(),
         Outcome::Blocked => "blocked; nothing was written".to_owned(),
         Outcome::Failed => match &report.error {

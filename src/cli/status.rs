@@ -6,7 +6,7 @@ use crate::cli::exit::Exit;
 use crate::cli::output::Output;
 use crate::cli::report;
 use crate::environment::Environment;
-use crate::migrate::Status;
+use crate::migrate::{LeaseStatus, Status};
 
 pub(super) async fn run(connection: &Connection, environment: &Environment, output: Output) -> Result<Exit> {
     let status = connection.migrator(environment)?.status().await?;
@@ -38,5 +38,23 @@ fn describe(status: &Status, output: Output) {
         ));
     }
     report::describe_unregistered(&status.unregistered, output);
+    if let Some(lease) = &status.lease {
+        describe_lease(lease, output);
+    }
     report::describe_blockers(&status.blockers, output);
+}
+
+fn describe_lease(lease: &LeaseStatus, output: Output) {
+    let note = &lease.note;
+    match (&note.progress, lease.held) {
+        (Some(progress), true) => output.say(format!(
+            "a node migrates {}: {} of {} documents are written",
+            progress.alias, progress.written, progress.outdated
+        )),
+        (None, true) => output.say("a node is about to migrate"),
+        (_, false) => {}
+    }
+    if let Some(failure) = &note.last_failure {
+        output.say(format!("the last migration failed at {}: {}; {}", failure.at, failure.message, failure.cure));
+    }
 }

@@ -125,6 +125,15 @@ impl Claims {
         self.control.read(self.kind, id).await
     }
 
+    /// What the holder of the claim says; none if nobody holds it, or whoever did is seen to have abandoned it.
+    ///
+    /// # Errors
+    /// As [`Control::read`].
+    pub(crate) async fn watch<T: DeserializeOwned>(&self, id: &str, watch: &mut Watch) -> Result<Option<T>> {
+        let found = self.read::<T>(id).await?;
+        Ok(found.filter(|found| !self.is_free(found, watch)).map(|found| found.body.note))
+    }
+
     fn is_free<T>(&self, found: &ControlDocument<ClaimBody<T>>, watch: &mut Watch) -> bool {
         let unchanged = watch.unchanged_for(found.sequence, self.environment.clock().monotonic());
         found.body.owner.is_none() || unchanged >= Duration::from_millis(found.body.ttl_ms)

@@ -5,12 +5,16 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::decide::{GroupMetadata, new_plans, plan};
+use super::lease::{self, Lease};
 use super::progress::ProgressSender;
 use super::report::BadDocuments;
 use super::status::{self, KeptIndex, Status, Survey};
 use super::walk::Walk;
-use super::{Blocker, GroupPlan, IndexReport, Outcome, Plan, Progress, Report, ReportedError, Unregistered, Way};
+use super::{
+    Blocker, GroupPlan, IndexReport, LeaseStatus, Outcome, Plan, Progress, Report, ReportedError, Unregistered, Way,
+};
 use crate::cluster::{Cluster, ClusterError, ClusterErrorKind, IndexState};
+use crate::control::Control;
 use crate::conversion::Conversion;
 use crate::encryption::EncryptionService;
 use crate::environment::Environment;
@@ -18,9 +22,8 @@ use crate::layout::{IndexNames, Prefix};
 use crate::registry::{Registry, TypeDefinition};
 use crate::{Error, ErrorKind, Result};
 
-/// How often it is planned anew because other nodes are at work, and how long they are given each time.
+/// How often it is planned anew because other nodes, that this one sees no lease of, moved what it had planned with.
 const MAX_REPLANS: u32 = 120;
-const REPLAN_PAUSE: Duration = Duration::from_millis(500);
 
 /// Migrates the indices of one prefix to the types of a registry.
 #[derive(Debug)]
@@ -32,12 +35,16 @@ pub struct Migrator {
     environment: Environment,
     progress: ProgressSender,
     delete_removed: bool,
+    rescan: bool,
+    without_lease: bool,
 }
 
 /// How an attempt at all groups ended.
 enum Attempt {
     Done,
     Blocked,
+    /// Another node has the lease.
+    OtherAtWork,
     /// The index of this group does not take the registered mapping.
     MappingRefused(String),
 }
@@ -69,9 +76,13 @@ impl Work {
         }
     }
 
-    fn outcome(&self) -> Outcome {
+    fn outcome(&self, has_waited: bool) -> Outcome {
         let is_untouched = |report: &IndexReport| report.way == Way::None && report.documents.deleted == 0;
-        if self.indices.values().all(is_untouched) { Outcome::NothingToDo } else { Outcome::Migrated }
+        match self.indices.values().all(is_untouched) {
+            true if has_waited => Outcome::Waited,
+            true => Outcome::NothingToDo,
+            false => Outcome::Migrated,
+        }
     }
 }
 
@@ -93,6 +104,8 @@ impl Migrator {
             environment,
             progress: ProgressSender::new(),
             delete_removed: false,
+            rescan: false,
+            without_lease: false,
         }
     }
 
@@ -100,6 +113,22 @@ impl Migrator {
     #[must_use]
     pub fn delete_removed(mut self) -> Self {
         self.delete_removed = true;
+        self
+    }
+
+    /// Lets the migration convert what nodes of an older version wrote after an in-place migration had ended. Such documents
+    /// are converted whenever they are read, and [`status`](Self::status) counts them.
+    #[must_use]
+    pub fn rescan(mut self) -> Self {
+        self.rescan = true;
+        self
+    }
+
+    /// Lets the migration neither take nor watch the lease. Several nodes then do the same work at the same time, which is
+    /// right but a waste.
+    #[must_use]
+    pub fn without_lease(mut self) -> Self {
+        self.without_lease = true;
         self
     }
 
@@ -159,16 +188,28 @@ impl Migrator {
     }
 
     /// Brings every index to the registered versions. All groups are checked for blockers before the first write. If other
-    /// nodes change what was planned with, it is planned anew. Errors are in the report; what was done stays done, and the
-    /// next start goes on from there.
+    /// nodes are at work, it waits for them; if they change what was planned with, it is planned anew. Errors are in the
+    /// report; what was done stays done, and the next start goes on from there.
     pub async fn migrate(&self) -> Report {
+        let mut lease = self.lease();
+        let report = self.migrate_under(&mut lease).await;
+        lease.release(report.error.as_ref().map(Error::from).as_ref()).await;
+        report
+    }
+
+    async fn migrate_under(&self, lease: &mut Lease<'_>) -> Report {
         let run = Run::begin(self);
         let mut work = Work::default();
         let mut refused = BTreeSet::new();
-        let mut replans = 0;
+        let (mut replans, mut pause) = (0, Lease::FIRST_PAUSE);
         loop {
-            let error = match self.attempt(&refused, &mut work).await {
-                Ok(Attempt::Done) => return run.report(work.outcome(), work, None),
+            let error = match self.attempt(&refused, lease, &mut work).await {
+                Ok(Attempt::Done) => return run.report(work.outcome(lease.has_waited), work, None),
+                Ok(Attempt::OtherAtWork) => {
+                    tracing::info!("another node migrates: waiting for it");
+                    lease.wait_for_others().await;
+                    continue;
+                }
                 Ok(Attempt::Blocked) if replans == 0 => return run.report(Outcome::Blocked, work, None),
                 // Whoever moved the indices under this node may be the one who blocks them, and be done soon.
                 Ok(Attempt::Blocked) if replans >= MAX_REPLANS => return run.report(Outcome::Blocked, work, None),
@@ -186,24 +227,83 @@ impl Migrator {
                 "planning anew, because other nodes are at work"
             );
             replans += 1;
-            self.environment.clock().sleep(REPLAN_PAUSE).await;
+            pause = lease.pause(pause).await;
         }
     }
 
+    /// Waits until other nodes have brought every index to the registered versions, and writes nothing. It ends only then, or
+    /// with an error: whoever waits decides how long.
+    pub async fn wait(&self) -> Report {
+        let run = Run::begin(self);
+        let lease = self.lease();
+        let (mut work, mut waited, mut pause) = (Work::default(), false, Lease::FIRST_PAUSE);
+        loop {
+            match self.plan().await {
+                Ok(plan) if plan.is_nothing_to_do() => {
+                    plan.groups.iter().for_each(|group| work.add(&Survey::default(), group));
+                    return run.report(work.outcome(waited), work, None);
+                }
+                Ok(_) => waited = true,
+                Err(error) => return run.report(Outcome::Failed, work, Some(&error)),
+            }
+            pause = lease.pause(pause).await;
+        }
+    }
+
+    fn lease(&self) -> Lease<'_> {
+        let lease = Lease::new(self.control(), &self.environment, &self.progress);
+        if self.without_lease { lease.switched_off() } else { lease }
+    }
+
+    fn control(&self) -> Control {
+        Control::new(self.cluster.clone(), &self.prefix)
+    }
+
     /// Plans, and does what is planned.
-    async fn attempt(&self, refused: &BTreeSet<String>, work: &mut Work) -> Result<Attempt> {
-        let plan = self.plan_with(refused).await?;
+    async fn attempt(&self, refused: &BTreeSet<String>, lease: &mut Lease<'_>, work: &mut Work) -> Result<Attempt> {
+        let mut plan = self.plan_with(refused).await?;
         work.blockers.clone_from(&plan.blockers);
-        if plan.is_nothing_to_do() && !self.delete_removed {
+        if plan.is_nothing_to_do() && !self.delete_removed && !self.rescan {
             plan.groups.iter().for_each(|group| work.add(&Survey::default(), group));
             return Ok(Attempt::Done);
         }
-        let survey = self.survey(&plan).await?;
+        // What blocks this node may be another node's work.
+        if !plan.blockers.is_empty() && lease.is_other_at_work().await {
+            return Ok(Attempt::OtherAtWork);
+        }
+        let survey = if self.rescan && plan.blockers.is_empty() {
+            self.plan_rescan(&mut plan).await?
+        } else {
+            self.survey(&plan).await?
+        };
+        if plan.blockers.is_empty() && converts(&plan) && !lease.take(&digest(&plan)).await {
+            return Ok(Attempt::OtherAtWork);
+        }
         work.unregistered = survey.unregistered();
         plan.groups.iter().for_each(|group| work.add(&survey, group));
         if !plan.blockers.is_empty() {
             return Ok(Attempt::Blocked);
         }
+        lease.during(self.walk(&plan, &survey, work)).await
+    }
+
+    /// Turns the plan of each group that is where it should be, but has older documents, into one to convert them.
+    async fn plan_rescan(&self, plan: &mut Plan) -> Result<Survey> {
+        for group in plan.groups.iter().filter(|group| group.way == Way::None) {
+            // What was written a moment ago is to be counted.
+            self.cluster.refresh(&group.index).await?;
+        }
+        let survey = self.survey(plan).await?;
+        for group in &mut plan.groups {
+            if group.way == Way::None && survey.outdated(group) > 0 {
+                group.way = Way::InPlace;
+            }
+        }
+        Ok(survey)
+    }
+
+    /// Walks every group through its states.
+    async fn walk(&self, plan: &Plan, survey: &Survey, work: &mut Work) -> Result<Attempt> {
         for group in &plan.groups {
             self.progress.begin(group.names.alias(), survey.outdated(group));
             let Some(report) = work.indices.get_mut(group.names.alias()) else { continue };
@@ -240,7 +340,7 @@ impl Migrator {
     pub async fn status(&self) -> Result<Status> {
         let plan = self.plan().await?;
         let survey = self.survey(&plan).await?;
-        let mut status = status::status(&plan, &survey);
+        let mut status = status::status(&plan, &survey, self.lease_status().await?);
         for (group, index) in plan.groups.iter().zip(&mut status.indices) {
             for kept in &group.kept {
                 let counts = self.cluster.count_by_type(kept).await?;
@@ -251,6 +351,15 @@ impl Migrator {
         Ok(status)
     }
 
+    /// Which node migrates now and how far it is, or how the last migration failed; none if neither is the case. One request.
+    ///
+    /// # Errors
+    /// [`Unavailable`](ErrorKind::Unavailable) if the cluster cannot be reached, [`Corrupt`](ErrorKind::Corrupt) if the lease has
+    /// a form that this version does not know.
+    pub async fn lease_status(&self) -> Result<Option<LeaseStatus>> {
+        lease::read(self.control(), &self.environment).await
+    }
+
     async fn survey(&self, plan: &Plan) -> Result<Survey> {
         let mut survey = Survey::default();
         for group in plan.groups.iter().filter(|group| group.way != Way::Create) {
@@ -258,6 +367,16 @@ impl Migrator {
         }
         Ok(survey)
     }
+}
+
+/// Whether documents are to be converted. An index is created as fast as a lease is, and twice is as good as once.
+fn converts(plan: &Plan) -> bool {
+    plan.groups.iter().any(|group| matches!(group.way, Way::InPlace | Way::Copy))
+}
+
+/// The definitions of all groups.
+fn digest(plan: &Plan) -> String {
+    plan.groups.iter().map(GroupPlan::digest).collect::<Vec<_>>().join(",")
 }
 
 /// Whether other nodes changed what this one planned with.

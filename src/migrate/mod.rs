@@ -6,13 +6,15 @@
 //! ```
 //!
 //! A migration can stop at any point, by a crash or otherwise, and be started again by any node: each state says what it
-//! guarantees and what repeating it does ([`State`]). Nothing is locked; writes are conditional, so a document that
+//! guarantees and what repeating it does ([`State`]). Nothing is locked: a lease lets one node work while the others watch, and
+//! nothing depends on it. Writes are conditional, so a document that
 //! somebody changed meanwhile is left to them and looked at again in the next pass.
 
 mod convert;
 mod copy;
 mod decide;
 mod drop_old;
+mod lease;
 mod migrator;
 mod plan;
 mod progress;
@@ -25,6 +27,7 @@ mod status;
 mod walk;
 
 pub use decide::{GroupMetadata, plan};
+pub use lease::{LastFailure, LeaseNote, LeaseProgress, LeaseStatus};
 pub use migrator::Migrator;
 pub use plan::{Blocker, CurrentIndex, GroupPlan, Plan, TypePlan, Way};
 pub use progress::Progress;

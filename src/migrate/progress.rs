@@ -30,6 +30,10 @@ impl ProgressSender {
         self.0.subscribe()
     }
 
+    pub(super) fn now(&self) -> Progress {
+        self.0.borrow().clone()
+    }
+
     pub(super) fn begin(&self, alias: &str, outdated: u64) {
         self.0.send_replace(Progress { alias: alias.to_owned(), outdated, ..Progress::default() });
     }

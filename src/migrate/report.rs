@@ -17,6 +17,8 @@ pub enum Outcome {
     Migrated,
     /// Every index was at the registered versions.
     NothingToDo,
+    /// Other nodes brought the indices to the registered versions while this one waited for them.
+    Waited,
     /// Only the plan was made.
     Planned,
     /// The generations before the last copy are current again.

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Blocker, DocumentCounts, GroupPlan, IndexReport, Plan, TypeReport, Unregistered, Way};
+use super::{Blocker, DocumentCounts, GroupPlan, IndexReport, LeaseStatus, Plan, TypeReport, Unregistered, Way};
 use crate::cluster::TypeCount;
 use crate::model::VirtualVersion;
 
@@ -15,6 +15,8 @@ pub struct Status {
     pub unregistered: Vec<Unregistered>,
     /// What would keep a migration from beginning.
     pub blockers: Vec<Blocker>,
+    /// The node that migrates now, or how the last migration failed; none if neither is the case.
+    pub lease: Option<LeaseStatus>,
 }
 
 /// What is stored in one index.
@@ -46,7 +48,7 @@ pub struct KeptIndex {
     pub documents: u64,
 }
 
-pub(super) fn status(plan: &Plan, survey: &Survey) -> Status {
+pub(super) fn status(plan: &Plan, survey: &Survey, lease: Option<LeaseStatus>) -> Status {
     let indices = plan
         .groups
         .iter()
@@ -60,7 +62,7 @@ pub(super) fn status(plan: &Plan, survey: &Survey) -> Status {
             kept: Vec::new(),
         })
         .collect();
-    Status { indices, unregistered: survey.unregistered(), blockers: plan.blockers.clone() }
+    Status { indices, unregistered: survey.unregistered(), blockers: plan.blockers.clone(), lease }
 }
 
 /// How many documents there are, counted by index, type and version.

@@ -10,6 +10,7 @@ mod context;
 mod elastic;
 mod faults;
 mod generations;
+mod lease;
 mod migration;
 mod proxy;
 mod real_input;
@@ -57,6 +58,7 @@ fn trials(url: &str) -> Vec<Trial> {
         elastic::trials(url),
         faults::trials(url),
         generations::trials(url),
+        lease::trials(url),
         migration::trials(url),
         repository::trials(url),
         tokens::trials(url),

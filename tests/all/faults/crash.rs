@@ -49,7 +49,7 @@ impl Scenario {
     fn is_ended_well(self, report: &Report) -> bool {
         match self {
             Self::AbortedCopy => report.outcome == Outcome::Failed && report.bad_total > 0,
-            _ => matches!(report.outcome, Outcome::Migrated | Outcome::NothingToDo),
+            _ => matches!(report.outcome, Outcome::Migrated | Outcome::NothingToDo | Outcome::Waited),
         }
     }
 }

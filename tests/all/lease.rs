@@ -1,0 +1,137 @@
+//! Several nodes and one migration: the lease, waiting, and what older nodes leave behind.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use libtest_mimic::Trial;
+use saved_objects::environment::{Environment, SystemRng};
+use saved_objects::migrate::{Outcome, Report};
+use saved_objects::{ErrorKind, Start};
+use serde_json::json;
+
+use crate::clock::ImpatientClock;
+use crate::context::Context;
+use crate::migration::{current, seed_version_1, source, version_1};
+use crate::named_trials;
+
+pub(crate) fn trials(url: &str) -> Vec<Trial> {
+    named_trials!(
+        url,
+        one_migrates_and_the_others_wait,
+        it_is_right_without_the_lease,
+        a_dead_node_is_taken_over_from,
+        the_last_failure_is_told_until_a_migration_succeeds,
+        a_start_can_only_wait,
+        a_rescan_converts_what_an_older_node_wrote_late,
+    )
+}
+
+const DOCUMENTS: u64 = 40;
+
+fn written(reports: &[Report]) -> u64 {
+    reports.iter().flat_map(|report| &report.indices).map(|index| index.documents.written).sum()
+}
+
+fn control(context: &Context) -> String {
+    format!("{}-control", context.prefix)
+}
+
+async fn one_migrates_and_the_others_wait(context: Context) {
+    let ids = seed_version_1(&context).await;
+    let migrators: Vec<_> = (0..5).map(|_| context.migrator(current())).collect();
+    let reports = join_all(migrators.iter().map(|migrator| migrator.migrate())).await;
+    let with = |outcome| reports.iter().filter(|report| report.outcome == outcome).count();
+    assert_eq!(with(Outcome::Migrated), 1, "{reports:#?}");
+    assert_eq!(with(Outcome::Migrated) + with(Outcome::Waited) + with(Outcome::NothingToDo), 5);
+    assert_eq!(written(&reports), DOCUMENTS);
+    let first = source(&context, &format!("connector_token:{}", ids[0])).await;
+    assert_eq!(first["typeMigrationVersion"], "10.2.0");
+    assert_eq!(context.migrator(current()).status().await.expect("readable").lease, None);
+}
+
+async fn it_is_right_without_the_lease(context: Context) {
+    seed_version_1(&context).await;
+    let migrators: Vec<_> = (0..5).map(|_| context.migrator(current()).without_lease()).collect();
+    let reports = join_all(migrators.iter().map(|migrator| migrator.migrate())).await;
+    assert!(
+        reports.iter().all(|report| matches!(report.outcome, Outcome::Migrated | Outcome::NothingToDo)),
+        "{reports:#?}"
+    );
+    assert_eq!(written(&reports), DOCUMENTS, "conditional writes let each document be written once");
+    assert_eq!(context.migrator(current()).migrate().await.outcome, Outcome::NothingToDo);
+    let found = context.raw("GET", &format!("/{}*?expand_wildcards=all", control(&context)), None).await;
+    assert_eq!(found, json!({}), "there is no lease");
+}
+
+async fn a_dead_node_is_taken_over_from(context: Context) {
+    seed_version_1(&context).await;
+    let left = json!({"kind": "lease", "body": {"owner": "a dead node", "ttl_ms": 6000, "renewals": 3, "note": {
+        "digest": "another", "progress": {"alias": "x", "outdated": 9, "read": 5, "written": 4}, "last_failure": null}}});
+    let index = format!("{}-000001", control(&context));
+    let hidden = json!({"settings": {"index.hidden": true}, "aliases": {control(&context): {"is_hidden": true}}});
+    context.raw("PUT", &format!("/{index}"), Some(hidden)).await;
+    context.raw("PUT", &format!("/{index}/_doc/lease:migration"), Some(left)).await;
+    let status = context.migrator(current()).status().await.expect("readable").lease.expect("it is held");
+    assert!(status.held);
+    assert_eq!(status.note.progress.map(|progress| (progress.written, progress.outdated)), Some((4, 9)));
+
+    let clock = Arc::new(ImpatientClock::default());
+    let environment = Environment::new(clock.clone(), Arc::new(SystemRng));
+    let report = Context { environment, ..context.clone() }.migrator(current()).migrate().await;
+    assert_eq!((report.outcome, written(std::slice::from_ref(&report))), (Outcome::Migrated, DOCUMENTS), "{report:?}");
+    assert!(clock.slept() >= Duration::from_secs(6), "it was given its time: {:?}", clock.slept());
+    assert_eq!(context.migrator(current()).status().await.expect("readable").lease, None);
+}
+
+async fn the_last_failure_is_told_until_a_migration_succeeds(context: Context) {
+    let ids = seed_version_1(&context).await;
+    let (index, id) = (context.index("connectors"), format!("connector_token:{}", ids[3]));
+    let good = source(&context, &id).await;
+    let mut bad = good.clone();
+    bad["connector_token"]["connectorId"] = json!(7);
+    context.raw("PUT", &format!("/{index}/_doc/{id}?refresh=true"), Some(bad)).await;
+    assert_eq!(context.migrator(current()).migrate().await.outcome, Outcome::Failed);
+    let lease = context.migrator(current()).status().await.expect("readable").lease.expect("it is told");
+    assert!(!lease.held);
+    let failure = lease.note.last_failure.expect("it is told");
+    assert!(failure.message.contains("cannot be converted") && !failure.cure.is_empty(), "{failure:?}");
+
+    context.raw("PUT", &format!("/{index}/_doc/{id}?refresh=true"), Some(good)).await;
+    assert_eq!(context.migrator(current()).migrate().await.outcome, Outcome::Migrated);
+    assert_eq!(context.migrator(current()).status().await.expect("readable").lease, None);
+}
+
+async fn a_start_can_only_wait(context: Context) {
+    seed_version_1(&context).await;
+    let alone = context.builder(current()).deadline(Duration::from_millis(300)).start(Start::WaitOnly).await;
+    let error = alone.expect_err("nobody migrates");
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert!(context.migrator(current()).plan().await.is_ok_and(|plan| !plan.is_nothing_to_do()), "it wrote nothing");
+
+    let waiting = context.builder(current()).start(Start::WaitOnly);
+    let other = context.migrator(current());
+    let (waited, migrated) = tokio::join!(waiting, other.migrate());
+    assert_eq!(migrated.outcome, Outcome::Migrated);
+    let store = waited.expect("the other did it");
+    let outcome = store.start_report().expect("it looked").outcome;
+    assert!(matches!(outcome, Outcome::Waited | Outcome::NothingToDo), "{outcome:?}");
+}
+
+async fn a_rescan_converts_what_an_older_node_wrote_late(context: Context) {
+    let ids = seed_version_1(&context).await;
+    let (index, id) = (context.index("connectors"), format!("connector_token:{}", ids[5]));
+    let old = source(&context, &id).await;
+    assert_eq!(context.migrator(current()).migrate().await.outcome, Outcome::Migrated);
+    context.raw("PUT", &format!("/{index}/_doc/{id}"), Some(old.clone())).await;
+
+    let older = context.migrator(version_1()).migrate().await;
+    assert_eq!(older.outcome, Outcome::NothingToDo, "an older node that starts late changes nothing: {older:?}");
+    assert_eq!(context.migrator(current()).migrate().await.outcome, Outcome::NothingToDo, "a start does not look");
+    assert_eq!(source(&context, &id).await, old);
+    let report = context.migrator(current()).rescan().migrate().await;
+    assert_eq!((report.outcome, written(std::slice::from_ref(&report))), (Outcome::Migrated, 1), "{report:?}");
+    assert_eq!(source(&context, &id).await["typeMigrationVersion"], "10.2.0");
+    let again = context.migrator(current()).rescan().migrate().await;
+    assert_eq!(again.outcome, Outcome::NothingToDo, "{again:?}");
+}
