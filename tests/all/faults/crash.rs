@@ -43,7 +43,7 @@ impl Scenario {
             Self::Create | Self::Copy | Self::AbortedCopy => 3,
             Self::InPlace | Self::Removal => 2,
         };
-        Job { release, delete_removed: self == Self::Removal }
+        Job { release, delete_removed: self == Self::Removal, without_lease: false }
     }
 
     fn is_ended_well(self, report: &Report) -> bool {

@@ -177,6 +177,8 @@ pub(crate) struct Job {
     /// The release that it brings the indices to.
     pub(crate) release: u32,
     pub(crate) delete_removed: bool,
+    /// Whether it does without the lease, so that several work at once.
+    pub(crate) without_lease: bool,
 }
 
 /// A process that migrates. None if it was killed.
@@ -185,6 +187,9 @@ pub(crate) async fn process(room: &Room, job: Job, disturber: Arc<dyn Disturber>
     let mut migrator = room.migrator(cluster.clone(), registry(job.release));
     if job.delete_removed {
         migrator = migrator.delete_removed();
+    }
+    if job.without_lease {
+        migrator = migrator.without_lease();
     }
     cluster.watch(migrator.progress());
     tokio::select! {
