@@ -63,6 +63,7 @@ pub mod layout;
 pub mod migrate;
 pub mod model;
 mod objects;
+pub mod quarantine;
 pub mod registry;
 pub mod repository;
 mod store;

@@ -4,7 +4,7 @@ use crate::cli::exit::Exit;
 use crate::cli::output::Output;
 use crate::cli::{progress, report};
 use crate::environment::Environment;
-use crate::migrate::Outcome;
+use crate::migrate::{OnBad, Outcome};
 
 /// Bring every index to the registered model versions
 #[derive(Debug, clap::Args)]
@@ -18,6 +18,9 @@ pub(super) struct Arguments {
     /// Delete the documents of types that are marked as removed
     #[arg(long, conflicts_with = "plan")]
     delete_removed: bool,
+    /// What is done with documents that cannot be converted: fail, quarantine or discard
+    #[arg(long, value_name = "POLICY", default_value_t)]
+    on_bad: OnBad,
     /// Go back to the generation that the last copy was made from, if nothing was written since
     #[arg(long, conflicts_with_all = ["plan", "delete_removed"])]
     rollback: bool,
@@ -32,7 +35,7 @@ pub(super) async fn run(
     environment: &Environment,
     output: Output,
 ) -> Result<Exit> {
-    let mut migrator = connection.migrator(environment)?;
+    let mut migrator = connection.migrator(environment)?.on_bad(arguments.on_bad);
     if arguments.delete_removed {
         migrator = migrator.delete_removed();
     }

@@ -10,6 +10,7 @@ mod logging;
 mod migrate;
 mod output;
 mod progress;
+mod quarantine;
 mod report;
 mod seed;
 mod status;
@@ -53,6 +54,7 @@ enum Command {
     Demo,
     Dev(dev::Arguments),
     Migrate(migrate::Arguments),
+    Quarantine(quarantine::Arguments),
     /// Say what is stored, and what a migration would do
     Status,
     /// Read every document and open every secret; exit 2 if something is unreadable
@@ -95,6 +97,7 @@ fn run_command(command: &Command, connection: &connection::Connection, output: O
             Command::Demo => demo::run(connection, &environment, output).await,
             Command::Dev(arguments) => dev::run(arguments, &environment, output).await,
             Command::Migrate(arguments) => migrate::run(arguments, connection, &environment, output).await,
+            Command::Quarantine(arguments) => quarantine::run(arguments, connection, &environment, output).await,
             Command::Status => status::run(connection, &environment, output).await,
             Command::Verify => verify::run(connection, &environment, output).await,
         }

@@ -1,7 +1,7 @@
 //! A migration's report in words.
 
 use crate::cli::output::Output;
-use crate::migrate::{Blocker, IndexReport, Outcome, Report, TypeReport, Unregistered, Way};
+use crate::migrate::{Blocker, Fate, IndexReport, Outcome, Report, TypeReport, Unregistered, Way};
 
 /// How many bad documents are named to a person; `--json` names more.
 const BAD_SHOWN: usize = 20;
@@ -18,7 +18,12 @@ pub(super) fn describe(report: &Report, output: Output) {
         }
     }
     for bad in report.bad.iter().take(BAD_SHOWN) {
-        output.say(format!("  bad: {} in {}: {}", bad.id, bad.alias, bad.reason));
+        let fate = match bad.fate {
+            Fate::Kept => "kept",
+            Fate::Quarantined => "in quarantine",
+            Fate::Discarded => "discarded",
+        };
+        output.say(format!("  bad: {} in {}: {} ({fate})", bad.id, bad.alias, bad.reason));
     }
     let hidden = report.bad_total.saturating_sub(BAD_SHOWN as u64);
     if hidden > 0 {

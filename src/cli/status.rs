@@ -37,6 +37,12 @@ fn describe(status: &Status, output: Output) {
             kept.index, kept.documents
         ));
     }
+    for index in status.indices.iter().filter(|index| index.quarantined > 0) {
+        output.say(format!(
+            "in quarantine: {} documents of {}; see `saved-objects quarantine list`",
+            index.quarantined, index.alias
+        ));
+    }
     report::describe_unregistered(&status.unregistered, output);
     if let Some(lease) = &status.lease {
         describe_lease(lease, output);

@@ -39,6 +39,13 @@ pub struct CopyRecord {
     /// How many writes the copy had taken when it became the current generation; none before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub writes: Option<u64>,
+    /// How many documents of the source the copy lacks because they are bad.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub left_out: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// What an index's `_meta` says of one type.
@@ -100,8 +107,9 @@ impl IndexMeta {
         }
         self.highest_generation = self.highest_generation.max(other.highest_generation);
         self.copy = match (self.copy.take(), &other.copy) {
-            (Some(mut ours), Some(theirs)) if ours.writes.is_none() => {
-                ours.writes = theirs.writes;
+            (Some(mut ours), Some(theirs)) => {
+                ours.writes = ours.writes.or(theirs.writes);
+                ours.left_out = ours.left_out.max(theirs.left_out);
                 Some(ours)
             }
             (ours, theirs) => ours.or_else(|| theirs.clone()),

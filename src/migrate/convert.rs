@@ -5,13 +5,15 @@ use bytes::Bytes;
 
 use super::progress::ProgressSender;
 use super::report::MAX_BAD_NAMED;
-use super::{BadDocument, DocumentCounts, Fate, GroupPlan};
+use super::bad::{BadHit, Defect, Disposal, Policy};
+use super::{BadDocument, DocumentCounts, GroupPlan};
 use crate::cluster::{
     BulkAction, BulkOperation, BulkRequest, Cluster, Hit, ItemErrorKind, ItemOutcome, Query, Refresh, Scan,
 };
 use crate::conversion::Conversion;
-use crate::document::{DocumentHeader, StoredDocument};
+use crate::document::{Corruption, DocumentHeader, StoredDocument};
 use crate::model::VirtualVersion;
+use crate::quarantine::one_line;
 use crate::{Error, ErrorKind, Result};
 
 /// What a pass did.
@@ -20,11 +22,14 @@ pub(super) struct Pass {
     pub(super) counts: DocumentCounts,
     /// The first bad documents, [`MAX_BAD_NAMED`] at most.
     pub(super) bad: Vec<BadDocument>,
+    /// How many bad documents are where they were.
+    pub(super) kept: u64,
 }
 
 impl Pass {
     fn add(&mut self, other: Self) {
         self.counts.add(other.counts);
+        self.kept += other.kept;
         let room = MAX_BAD_NAMED.saturating_sub(self.bad.len());
         self.bad.extend(other.bad.into_iter().take(room));
     }
@@ -40,6 +45,9 @@ pub(super) struct Converter<'a> {
     /// The alias that is written through.
     pub(super) write_alias: &'a str,
     pub(super) target: Target,
+    /// Whether every document is looked at: the outdated ones alone miss bad ones that have no type or the current version.
+    pub(super) reads_everything: bool,
+    pub(super) policy: Policy<'a>,
 }
 
 /// Where converted documents go.
@@ -55,8 +63,8 @@ impl Converter<'_> {
     /// Converts every document that is to be converted now.
     pub(super) async fn run(self) -> Result<Pass> {
         let query = match self.target {
-            Target::SameIndex => self.plan.outdated(),
-            Target::Fill => Query::Everything,
+            Target::SameIndex if !self.reads_everything => self.plan.outdated(),
+            Target::SameIndex | Target::Fill => Query::Everything,
         };
         let scan = Scan { cluster: self.cluster, index: &self.plan.index, query };
         let mut pass = Pass::default();
@@ -76,14 +84,58 @@ impl Converter<'_> {
         let request = BulkRequest { alias: self.write_alias, operations: &operations, refresh: Refresh::Later };
         let outcomes = if operations.is_empty() { Vec::new() } else { self.cluster.bulk(&request).await? };
         let mut pass = converted.pass;
+        let mut bad = converted.bad;
+        let mut refused = Vec::new();
         for (operation, outcome) in operations.iter().zip(outcomes) {
-            self.count(&mut pass, operation, outcome)?;
+            match outcome {
+                Err(error) if error.kind == ItemErrorKind::MappingRefused => refused.push((operation, error.reason)),
+                outcome => self.count(&mut pass, outcome)?,
+            }
+        }
+        self.find_refused(refused, &mut pass, &mut bad).await?;
+        if !bad.is_empty() {
+            self.disposal().dispose(bad, &mut pass).await?;
         }
         self.progress.add(pass.counts.read, pass.counts.written);
         Ok(pass)
     }
 
-    fn count(self, pass: &mut Pass, operation: &BulkOperation, outcome: ItemOutcome) -> Result<()> {
+    fn disposal(&self) -> Disposal<'_> {
+        let Self { cluster, policy, plan, write_alias, target, .. } = *self;
+        Disposal { cluster, policy, plan, write_alias, target }
+    }
+
+    /// Looks for the documents whose converted form the mapping does not take: they are bad as they are.
+    async fn find_refused(
+        self,
+        refused: Vec<(&BulkOperation, String)>,
+        pass: &mut Pass,
+        bad: &mut Vec<BadHit>,
+    ) -> Result<()> {
+        if refused.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<&str> = refused.iter().map(|(operation, _)| operation.id.as_str()).collect();
+        let found = self.cluster.get_many(&self.plan.index, &ids).await?;
+        for ((operation, reason), hit) in refused.into_iter().zip(found) {
+            let is_it = |hit: &Hit| match operation.action {
+                BulkAction::Replace { read, .. } => hit.sequence == read,
+                _ => true,
+            };
+            match hit.filter(is_it) {
+                Some(hit) => {
+                    let type_name = DocumentHeader::from_source(hit.source.get())
+                        .map(|header| header.type_name().to_owned())
+                        .ok();
+                    bad.push(BadHit { hit, defect: Defect { type_name, reason, is_unreadable: false } });
+                }
+                None => pass.counts.conflicts += 1,
+            }
+        }
+        Ok(())
+    }
+
+    fn count(self, pass: &mut Pass, outcome: ItemOutcome) -> Result<()> {
         let Err(error) = outcome else {
             pass.counts.written += 1;
             return Ok(());
@@ -97,11 +149,6 @@ impl Converter<'_> {
             }
             ItemErrorKind::OutcomeUnknown if self.target == Target::SameIndex => {
                 pass.counts.conflicts += 1;
-                Ok(())
-            }
-            ItemErrorKind::MappingRefused => {
-                pass.counts.bad += 1;
-                pass.bad.push(bad(self.plan, &operation.id, None, error.reason));
                 Ok(())
             }
             kind => {
@@ -124,14 +171,18 @@ impl Converter<'_> {
 #[derive(Debug, Default)]
 struct ConvertedPage {
     operations: Vec<BulkOperation>,
+    bad: Vec<BadHit>,
     pass: Pass,
 }
 
 fn convert_page(conversion: &Conversion, plan: &GroupPlan, target: Target, page: Vec<Hit>) -> ConvertedPage {
     let mut converted = ConvertedPage { operations: Vec::with_capacity(page.len()), ..ConvertedPage::default() };
     for hit in page {
-        converted.pass.counts.read += 1;
-        match convert_document(conversion, plan, &hit) {
+        let outcome = convert_document(conversion, plan, &hit);
+        // Nothing is to be done for a document that is looked at in its place and is fine.
+        let is_to_be_done = target == Target::Fill || !matches!(outcome, Ok(None));
+        converted.pass.counts.read += u64::from(is_to_be_done);
+        match outcome {
             Ok(Some(source)) if target == Target::SameIndex => {
                 let action = BulkAction::Replace { source, read: hit.sequence };
                 converted.operations.push(BulkOperation { id: hit.id, action });
@@ -141,56 +192,41 @@ fn convert_page(conversion: &Conversion, plan: &GroupPlan, target: Target, page:
                 let source = source.unwrap_or_else(|| one_line(hit.source.get()));
                 converted.operations.push(BulkOperation { id: hit.id, action: BulkAction::Create { source } });
             }
-            Err((type_name, reason)) => {
-                converted.pass.counts.bad += 1;
-                converted.pass.bad.push(bad(plan, &hit.id, type_name, reason));
-            }
+            Err(defect) => converted.bad.push(BadHit { hit, defect }),
         }
     }
     converted
 }
 
-/// The document's new source, or none if it is fine as it is; or its type, if it has one, and why it is bad.
-fn convert_document(
-    conversion: &Conversion,
-    plan: &GroupPlan,
-    hit: &Hit,
-) -> Result<Option<Bytes>, (Option<String>, String)> {
+/// The document's new source, or none if it is fine as it is; or why it is bad.
+pub(super) fn convert_document(conversion: &Conversion, plan: &GroupPlan, hit: &Hit) -> Result<Option<Bytes>, Defect> {
     let source = hit.source.get();
-    let header = DocumentHeader::from_source(source).map_err(|corruption| (None, corruption.to_string()))?;
-    let convert = || -> Result<Option<Bytes>, String> {
-        let Some(definition) = plan.definition(header.type_name()) else { return Ok(None) };
-        header.check(&hit.id, definition.namespace_kind()).map_err(|corruption| corruption.to_string())?;
-        let latest = definition.latest();
-        // Most documents of a copy need no change, and are not parsed any further.
-        if VirtualVersion::of_document(header.version()).is_ok_and(|version| version.number() >= latest.number) {
-            return Ok(None);
-        }
-        let mut document =
-            StoredDocument::from_source(source.as_bytes()).map_err(|corruption| corruption.to_string())?;
-        let id =
-            document.object_id(&hit.id, definition.namespace_kind()).map_err(|corruption| corruption.to_string())?;
-        conversion.upgrade(definition, id, &mut document).map_err(|error| error.message().to_owned())?;
-        latest.create.validate(&document.attributes).map_err(|violations| {
-            let violations: Vec<String> =
-                violations.iter().map(|violation| format!("{}: {}", violation.path, violation.message)).collect();
-            format!("the converted document breaks the create schema: {}", violations.join("; "))
-        })?;
-        Ok(Some(Bytes::from(document.to_source())))
+    let no_type = |corruption: Corruption| Defect {
+        type_name: None,
+        reason: corruption.to_string(),
+        is_unreadable: false,
     };
-    convert().map_err(|reason| (Some(header.type_name().to_owned()), reason))
-}
-
-/// A document as it was stored, without the line breaks that a bulk cannot carry.
-fn one_line(source: &str) -> Bytes {
-    let compact = || serde_json::from_str::<serde_json::Value>(source).map(|value| value.to_string());
-    match source.contains('\n').then(compact) {
-        Some(Ok(compact)) => Bytes::from(compact),
-        _ => Bytes::copy_from_slice(source.as_bytes()),
+    let header = DocumentHeader::from_source(source).map_err(no_type)?;
+    let defect =
+        |reason: String| Defect { type_name: Some(header.type_name().to_owned()), reason, is_unreadable: false };
+    let corrupt = |corruption: Corruption| defect(corruption.to_string());
+    let Some(definition) = plan.definition(header.type_name()) else { return Ok(None) };
+    header.check(&hit.id, definition.namespace_kind()).map_err(corrupt)?;
+    let latest = definition.latest();
+    // Most documents of a copy need no change, and are not parsed any further.
+    if VirtualVersion::of_document(header.version()).is_ok_and(|version| version.number() >= latest.number) {
+        return Ok(None);
     }
-}
-
-fn bad(plan: &GroupPlan, id: &str, type_name: Option<String>, reason: String) -> BadDocument {
-    let alias = plan.names.alias().to_owned();
-    BadDocument { alias, id: id.to_owned(), type_name, reason, fate: Fate::Kept }
+    let mut document = StoredDocument::from_source(source.as_bytes()).map_err(corrupt)?;
+    let id = document.object_id(&hit.id, definition.namespace_kind()).map_err(corrupt)?;
+    conversion.upgrade(definition, id, &mut document).map_err(|error| Defect {
+        is_unreadable: error.kind() == ErrorKind::Decrypt,
+        ..defect(error.message().to_owned())
+    })?;
+    latest.create.validate(&document.attributes).map_err(|violations| {
+        let violations: Vec<String> =
+            violations.iter().map(|violation| format!("{}: {}", violation.path, violation.message)).collect();
+        defect(format!("the converted document breaks the create schema: {}", violations.join("; ")))
+    })?;
+    Ok(Some(Bytes::from(document.to_source())))
 }

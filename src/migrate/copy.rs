@@ -16,6 +16,8 @@ const INDEX_TIMEOUT: Duration = Duration::from_secs(60);
 pub(super) struct Copy<'a> {
     pub(super) cluster: &'a dyn Cluster,
     pub(super) plan: &'a GroupPlan,
+    /// Whether bad documents may be left out.
+    pub(super) may_leave_out: bool,
 }
 
 impl Copy<'_> {
@@ -36,7 +38,8 @@ impl Copy<'_> {
     pub(super) async fn prepare_fill(self, source_writes: u64) -> Result<Brought> {
         let (fill, record) = (self.plan.fill(), self.record(source_writes)?);
         if let Some(found) = self.cluster.indices(&[&fill]).await?.get(&fill) {
-            if is_made_from(&found.mapping, &record)? {
+            let left_out = IndexMeta::from_mapping(&found.mapping)?.copy.map_or(0, |copy| copy.left_out);
+            if is_made_from(&found.mapping, &record)? && (left_out == 0 || self.may_leave_out) {
                 return Ok(Brought { fill_is_complete: found.write_blocked, ..Brought::default() });
             }
             self.cluster.delete_index(&fill).await?;
@@ -48,6 +51,16 @@ impl Copy<'_> {
             .create_index(&CreateIndex { name: fill, mapping, aliases, purpose: IndexPurpose::Filling })
             .await?;
         Ok(Brought::default())
+    }
+
+    /// Writes down in the fill how many documents it lacks on purpose, for whoever compares it with the source.
+    pub(super) async fn record_left_out(self, left_out: u64) -> Result<()> {
+        let record = match left_out {
+            0 => return Ok(()),
+            _ => CopyRecord { left_out, ..self.record(0)? },
+        };
+        let facts = IndexMeta { copy: Some(record), ..IndexMeta::default() };
+        super::record::record_facts(self.cluster, &self.plan.fill(), &facts).await
     }
 
     pub(super) async fn block_fill(self) -> Result<()> {
@@ -102,7 +115,12 @@ impl Copy<'_> {
     async fn check_complete(self, target: &str) -> Result<()> {
         self.cluster.refresh(target).await?;
         let (source, copy) = (self.count(&self.plan.index).await?, self.count(target).await?);
-        if source == copy {
+        let left_out = match self.cluster.indices(&[target]).await?.get(target) {
+            Some(found) => IndexMeta::from_mapping(&found.mapping)?.copy.map_or(0, |copy| copy.left_out),
+            None => 0,
+        };
+        let lacks: u64 = source.iter().map(|(name, count)| count - copy.get(name).copied().unwrap_or(0).min(*count)).sum();
+        if lacks == left_out && copy.values().sum::<u64>() + left_out == source.values().sum::<u64>() {
             return Ok(());
         }
         // What is current already is no copy any more: its users have written and deleted.
@@ -175,7 +193,7 @@ impl Copy<'_> {
 /// Whether an index was made by a copy from the same state of the same source to the same definitions.
 fn is_made_from(mapping: &serde_json::Value, record: &CopyRecord) -> Result<bool> {
     let found = IndexMeta::from_mapping(mapping)?.copy;
-    Ok(found.is_some_and(|found| CopyRecord { writes: None, ..found } == *record))
+    Ok(found.is_some_and(|found| CopyRecord { writes: None, left_out: 0, ..found } == *record))
 }
 
 fn is_moved(kind: ClusterErrorKind) -> bool {

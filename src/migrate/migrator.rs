@@ -4,14 +4,16 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::bad::Policy;
 use super::decide::{GroupMetadata, new_plans, plan};
 use super::lease::{self, Lease};
 use super::progress::ProgressSender;
 use super::report::BadDocuments;
 use super::status::{self, KeptIndex, Status, Survey};
+use super::survey;
 use super::walk::Walk;
 use super::{
-    Blocker, GroupPlan, IndexReport, LeaseStatus, Outcome, Plan, Progress, Report, ReportedError, Unregistered, Way,
+    Blocker, GroupPlan, IndexReport, LeaseStatus, OnBad, Outcome, Plan, Progress, Report, ReportedError, Unregistered, Way,
 };
 use crate::cluster::{Cluster, ClusterError, ClusterErrorKind, IndexState};
 use crate::control::Control;
@@ -19,6 +21,7 @@ use crate::conversion::Conversion;
 use crate::encryption::EncryptionService;
 use crate::environment::Environment;
 use crate::layout::{IndexNames, Prefix};
+use crate::quarantine::Quarantine;
 use crate::registry::{Registry, TypeDefinition};
 use crate::{Error, ErrorKind, Result};
 
@@ -37,6 +40,8 @@ pub struct Migrator {
     delete_removed: bool,
     rescan: bool,
     without_lease: bool,
+    quarantine: Quarantine,
+    on_bad: OnBad,
 }
 
 /// How an attempt at all groups ended.
@@ -96,6 +101,7 @@ impl Migrator {
         environment: Environment,
     ) -> Self {
         let conversion = Conversion::new(registry.clone(), encryption);
+        let quarantine = Quarantine::new(cluster.clone(), prefix.clone());
         Self {
             cluster,
             registry,
@@ -106,6 +112,8 @@ impl Migrator {
             delete_removed: false,
             rescan: false,
             without_lease: false,
+            quarantine,
+            on_bad: OnBad::default(),
         }
     }
 
@@ -129,6 +137,13 @@ impl Migrator {
     #[must_use]
     pub fn without_lease(mut self) -> Self {
         self.without_lease = true;
+        self
+    }
+
+    /// What is done with documents that cannot be converted.
+    #[must_use]
+    pub fn on_bad(mut self, on_bad: OnBad) -> Self {
+        self.on_bad = on_bad;
         self
     }
 
@@ -170,13 +185,20 @@ impl Migrator {
         let described = async {
             let plan = self.plan().await?;
             let survey = self.survey(&plan).await?;
-            Ok((plan, survey))
+            plan.groups.iter().for_each(|group| work.add(&survey, group));
+            for group in plan.groups.iter().filter(|group| group.current.is_some()) {
+                let found = survey::dry_run(self.cluster.as_ref(), &self.conversion, group).await?;
+                if let Some(report) = work.indices.get_mut(group.names.alias()) {
+                    report.documents.bad = found.total;
+                }
+                work.bad.add(found.named, found.total);
+            }
+            Ok::<_, Error>((plan, survey))
         };
         let (plan, survey) = match described.await {
             Ok(described) => described,
             Err(error) => return run.report(Outcome::Failed, work, Some(&error)),
         };
-        plan.groups.iter().for_each(|group| work.add(&survey, group));
         work.unregistered = survey.unregistered();
         let outcome = match (plan.blockers.is_empty(), plan.is_nothing_to_do()) {
             (false, _) => Outcome::Blocked,
@@ -295,7 +317,14 @@ impl Migrator {
         }
         let survey = self.survey(plan).await?;
         for group in &mut plan.groups {
-            if group.way == Way::None && survey.outdated(group) > 0 {
+            if group.way != Way::None {
+                continue;
+            }
+            // Bad documents are among the outdated ones only by chance.
+            let is_to_be_done = survey.outdated(group) > 0
+                || self.on_bad != OnBad::Fail
+                    && survey::dry_run(self.cluster.as_ref(), &self.conversion, group).await?.total > 0;
+            if is_to_be_done {
                 group.way = Way::InPlace;
             }
         }
@@ -304,6 +333,8 @@ impl Migrator {
 
     /// Walks every group through its states.
     async fn walk(&self, plan: &Plan, survey: &Survey, work: &mut Work) -> Result<Attempt> {
+        let since = self.environment.now_iso();
+        let policy = Policy { on_bad: self.on_bad, quarantine: &self.quarantine, since: &since };
         for group in &plan.groups {
             self.progress.begin(group.names.alias(), survey.outdated(group));
             let Some(report) = work.indices.get_mut(group.names.alias()) else { continue };
@@ -314,6 +345,7 @@ impl Migrator {
                 progress: &self.progress,
                 removed: &self.removed_types(group),
                 group,
+                policy,
             };
             let walked = walk.run(report, &mut work.bad).await;
             if walked.as_ref().is_err_and(is_refused_mapping) {
@@ -341,7 +373,9 @@ impl Migrator {
         let plan = self.plan().await?;
         let survey = self.survey(&plan).await?;
         let mut status = status::status(&plan, &survey, self.lease_status().await?);
+        let quarantined = self.quarantine.list().await?;
         for (group, index) in plan.groups.iter().zip(&mut status.indices) {
+            index.quarantined = quarantined.iter().filter(|document| document.alias == index.alias).count() as u64;
             for kept in &group.kept {
                 let counts = self.cluster.count_by_type(kept).await?;
                 let documents = counts.iter().map(|count| count.documents).sum();

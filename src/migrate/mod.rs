@@ -10,6 +10,7 @@
 //! nothing depends on it. Writes are conditional, so a document that
 //! somebody changed meanwhile is left to them and looked at again in the next pass.
 
+mod bad;
 mod convert;
 mod copy;
 mod decide;
@@ -24,8 +25,10 @@ mod report;
 mod rollback;
 mod state;
 mod status;
+mod survey;
 mod walk;
 
+pub use bad::OnBad;
 pub use decide::{GroupMetadata, plan};
 pub use lease::{LastFailure, LeaseNote, LeaseProgress, LeaseStatus};
 pub use migrator::Migrator;

@@ -186,6 +186,10 @@ impl BadDocuments {
 pub enum Fate {
     /// It is where and as it was.
     Kept,
+    /// It is in quarantine.
+    Quarantined,
+    /// It is deleted, or was left out of the copy and is in the old generation only.
+    Discarded,
 }
 
 /// Documents of a type that nobody registered.

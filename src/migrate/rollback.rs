@@ -221,6 +221,7 @@ mod tests {
             source_writes: 3,
             digest: "d".to_owned(),
             writes,
+            left_out: 0,
         };
         IndexMeta { highest_generation, copy: Some(copy), ..IndexMeta::default() }
     }

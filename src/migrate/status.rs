@@ -37,6 +37,8 @@ pub struct IndexStatus {
     /// Generations that are not current: `migrate --rollback` goes back to the one that the current one was copied from,
     /// `migrate --drop-old` deletes them.
     pub kept: Vec<KeptIndex>,
+    /// Documents of it in quarantine.
+    pub quarantined: u64,
 }
 
 /// A generation that is not current and is kept.
@@ -60,6 +62,7 @@ pub(super) fn status(plan: &Plan, survey: &Survey, lease: Option<LeaseStatus>) -
             outdated: survey.outdated(group),
             types: survey.types(group),
             kept: Vec::new(),
+            quarantined: 0,
         })
         .collect();
     Status { indices, unregistered: survey.unregistered(), blockers: plan.blockers.clone(), lease }

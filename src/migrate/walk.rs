@@ -1,11 +1,12 @@
 use std::time::Duration;
 
+use super::bad::Policy;
 use super::convert::{Converter, Pass, Target};
 use super::copy::Copy;
 use super::progress::ProgressSender;
 use super::record::record;
 use super::report::{BadDocuments, per_second};
-use super::{Brought, DocumentCounts, Ended, GroupPlan, IndexReport, State, Way};
+use super::{Brought, DocumentCounts, Ended, GroupPlan, IndexReport, OnBad, State, Way};
 use crate::cluster::{Cluster, CreateIndex, Health, IndexPurpose};
 use crate::conversion::Conversion;
 use crate::environment::Clock;
@@ -23,6 +24,7 @@ pub(super) struct Walk<'a> {
     /// Types whose documents are to be deleted.
     pub(super) removed: &'a [String],
     pub(super) group: &'a GroupPlan,
+    pub(super) policy: Policy<'a>,
 }
 
 impl Walk<'_> {
@@ -64,22 +66,26 @@ impl Walk<'_> {
     /// Does the action of a state.
     async fn act(&self, state: State, report: &mut IndexReport, bad: &mut BadDocuments) -> Result<Brought> {
         let (cluster, group) = (self.cluster, self.group);
-        let copy = Copy { cluster, plan: group };
+        let copy = Copy { cluster, plan: group, may_leave_out: self.policy.on_bad != OnBad::Fail };
         let done = |()| Brought::default();
         match state {
             State::Create => self.create().await.map(done),
             State::AddMapping => record(cluster, &group.index, &group.mapping, &group.meta_before()).await.map(done),
             State::Refresh { .. } => Ok(cluster.refresh(&group.index).await.map(done)?),
-            State::Convert { .. } => {
+            State::Convert { pass } => {
                 let alias = group.names.write_alias(group.generation);
-                Ok(add(self.pass(&alias, Target::SameIndex).await?, report, bad))
+                Ok(add(self.pass(&alias, Target::SameIndex, pass == 1).await?, report, bad))
             }
             State::RecordDocuments => {
                 record(cluster, &group.index, &group.mapping, &group.meta_after()).await.map(done)
             }
             State::BlockSource => copy.block_source().await,
             State::PrepareFill { source_writes } => copy.prepare_fill(source_writes).await,
-            State::Fill { .. } => Ok(add(self.pass(&group.fill_alias(), Target::Fill).await?, report, bad)),
+            State::Fill { .. } => {
+                let pass = self.pass(&group.fill_alias(), Target::Fill, true).await?;
+                copy.record_left_out(pass.counts.bad - pass.kept).await?;
+                Ok(add(pass, report, bad))
+            }
             State::BlockFill { .. } => copy.block_fill().await.map(done),
             State::Clone { source_writes } => copy.clone_fill(source_writes).await.map(done),
             State::CheckSource { .. } => copy.count_source_writes().await,
@@ -94,9 +100,11 @@ impl Walk<'_> {
         }
     }
 
-    async fn pass(&self, write_alias: &str, target: Target) -> Result<Pass> {
-        let (cluster, conversion, plan, progress) = (self.cluster, self.conversion, self.group, self.progress);
-        Converter { cluster, conversion, plan, progress, write_alias, target }.run().await
+    async fn pass(&self, write_alias: &str, target: Target, reads_everything: bool) -> Result<Pass> {
+        let Self { cluster, conversion, group: plan, progress, policy, .. } = *self;
+        Converter { cluster, conversion, plan, progress, write_alias, target, reads_everything, policy }
+            .run()
+            .await
     }
 
     async fn create(&self) -> Result<()> {
@@ -138,7 +146,7 @@ impl Walk<'_> {
 }
 
 fn add(pass: Pass, report: &mut IndexReport, bad: &mut BadDocuments) -> Brought {
-    let brought = Brought { read: pass.counts.read, bad: pass.counts.bad, ..Brought::default() };
+    let brought = Brought { read: pass.counts.read, bad: pass.kept, ..Brought::default() };
     report.documents.add(pass.counts);
     bad.add(pass.bad, pass.counts.bad);
     brought
@@ -151,7 +159,14 @@ fn bad_documents(group: &GroupPlan, counts: DocumentCounts) -> Error {
     };
     Error::new(
         ErrorKind::Corrupt,
-        format!("{} documents of {} cannot be converted; {rest}", counts.bad, group.names.alias()),
+        format!(
+            "{} documents of {} cannot be converted; {rest}",
+            counts.bad - counts.quarantined - counts.deleted,
+            group.names.alias()
+        ),
     )
-    .with_cure("correct or delete the documents that the report names, and start again")
+    .with_cure(
+        "correct or delete the documents that the report names, or put them aside with `saved-objects migrate --on-bad \
+         quarantine`, and start again",
+    )
 }

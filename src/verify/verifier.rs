@@ -1,11 +1,12 @@
 use std::sync::Arc;
 
 use super::examine::Examiner;
-use super::report::{IndexReport, Report};
+use super::report::{IndexReport, Report, Unreadable};
 use super::tally::Tally;
 use crate::cluster::{Cluster, Hit, Query, Scan};
 use crate::encryption::EncryptionService;
 use crate::layout::{IndexMeta, IndexNames, Prefix};
+use crate::quarantine::{Quarantine, Quarantined};
 use crate::registry::Registry;
 use crate::{Error, ErrorKind, Result};
 
@@ -16,6 +17,7 @@ pub struct Verifier {
     registry: Arc<Registry>,
     prefix: Prefix,
     examiner: Arc<Examiner>,
+    quarantine: Quarantine,
 }
 
 impl Verifier {
@@ -30,7 +32,8 @@ impl Verifier {
         encryption: EncryptionService,
     ) -> Result<Self> {
         let examiner = Arc::new(Examiner::new(registry.clone(), encryption)?);
-        Ok(Self { cluster, registry, prefix, examiner })
+        let quarantine = Quarantine::new(cluster.clone(), prefix.clone());
+        Ok(Self { cluster, registry, prefix, examiner, quarantine })
     }
 
     /// Reads every document of every group as it is now, and opens every secret. What cannot be read does not end it.
@@ -47,9 +50,17 @@ impl Verifier {
             self.verify_group(&names, &mut tally).await?;
             indices.push(IndexReport { alias: names.alias().to_owned(), types: tally.take_types() });
         }
+        let entry = |document: Quarantined| Unreadable {
+            alias: document.alias,
+            id: document.id,
+            type_name: document.type_name,
+            attribute: None,
+            reason: document.reason,
+        };
+        let quarantined = self.quarantine.list().await?.into_iter().map(entry).collect();
         let Tally { mut unreadable, not_listed, .. } = tally;
         unreadable.sort_unstable();
-        Ok(Report { ok: unreadable.is_empty(), indices, unreadable, not_listed, quarantined: Vec::new() })
+        Ok(Report { ok: unreadable.is_empty(), indices, unreadable, not_listed, quarantined })
     }
 
     async fn verify_group(&self, names: &IndexNames, tally: &mut Tally) -> Result<()> {

@@ -3,6 +3,7 @@
 //! `SAVED_OBJECTS_TEST_URL` puts them on a server that runs already, `SAVED_OBJECTS_TEST_VERSION` on another version.
 #![allow(missing_docs, clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod bad_documents;
 mod cli;
 mod clock;
 mod conformance;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
 fn trials(url: &str) -> Vec<Trial> {
     [
         conformance::trials(url),
+        bad_documents::trials(url),
         cli::trials(url),
         elastic::trials(url),
         faults::trials(url),
