@@ -146,10 +146,8 @@ impl Disposal<'_> {
     }
 
     async fn delete(self, bad: &[BadHit]) -> Result<Vec<ItemOutcome>> {
-        let delete = |id: &str, read: SequenceNumber| BulkOperation {
-            id: id.to_owned(),
-            action: BulkAction::Delete { read },
-        };
+        let delete =
+            |id: &str, read: SequenceNumber| BulkOperation { id: id.to_owned(), action: BulkAction::Delete { read } };
         let operations: Vec<_> = bad.iter().map(|bad| delete(&bad.hit.id, bad.hit.sequence)).collect();
         let request = BulkRequest { alias: self.write_alias, operations: &operations, refresh: Refresh::Later };
         Ok(self.cluster.bulk(&request).await?)

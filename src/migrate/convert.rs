@@ -3,9 +3,9 @@
 
 use bytes::Bytes;
 
+use super::bad::{BadHit, Defect, Disposal, Policy};
 use super::progress::ProgressSender;
 use super::report::MAX_BAD_NAMED;
-use super::bad::{BadHit, Defect, Disposal, Policy};
 use super::{BadDocument, DocumentCounts, GroupPlan};
 use crate::cluster::{
     BulkAction, BulkOperation, BulkRequest, Cluster, Hit, ItemErrorKind, ItemOutcome, Query, Refresh, Scan,
@@ -124,9 +124,8 @@ impl Converter<'_> {
             };
             match hit.filter(is_it) {
                 Some(hit) => {
-                    let type_name = DocumentHeader::from_source(hit.source.get())
-                        .map(|header| header.type_name().to_owned())
-                        .ok();
+                    let type_name =
+                        DocumentHeader::from_source(hit.source.get()).map(|header| header.type_name().to_owned()).ok();
                     bad.push(BadHit { hit, defect: Defect { type_name, reason, is_unreadable: false } });
                 }
                 None => pass.counts.conflicts += 1,
@@ -201,11 +200,8 @@ fn convert_page(conversion: &Conversion, plan: &GroupPlan, target: Target, page:
 /// The document's new source, or none if it is fine as it is; or why it is bad.
 pub(super) fn convert_document(conversion: &Conversion, plan: &GroupPlan, hit: &Hit) -> Result<Option<Bytes>, Defect> {
     let source = hit.source.get();
-    let no_type = |corruption: Corruption| Defect {
-        type_name: None,
-        reason: corruption.to_string(),
-        is_unreadable: false,
-    };
+    let no_type =
+        |corruption: Corruption| Defect { type_name: None, reason: corruption.to_string(), is_unreadable: false };
     let header = DocumentHeader::from_source(source).map_err(no_type)?;
     let defect =
         |reason: String| Defect { type_name: Some(header.type_name().to_owned()), reason, is_unreadable: false };

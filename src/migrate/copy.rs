@@ -119,7 +119,8 @@ impl Copy<'_> {
             Some(found) => IndexMeta::from_mapping(&found.mapping)?.copy.map_or(0, |copy| copy.left_out),
             None => 0,
         };
-        let lacks: u64 = source.iter().map(|(name, count)| count - copy.get(name).copied().unwrap_or(0).min(*count)).sum();
+        let lacks: u64 =
+            source.iter().map(|(name, count)| count - copy.get(name).copied().unwrap_or(0).min(*count)).sum();
         if lacks == left_out && copy.values().sum::<u64>() + left_out == source.values().sum::<u64>() {
             return Ok(());
         }

@@ -13,7 +13,8 @@ use super::status::{self, KeptIndex, Status, Survey};
 use super::survey;
 use super::walk::Walk;
 use super::{
-    Blocker, GroupPlan, IndexReport, LeaseStatus, OnBad, Outcome, Plan, Progress, Report, ReportedError, Unregistered, Way,
+    Blocker, GroupPlan, IndexReport, LeaseStatus, OnBad, Outcome, Plan, Progress, Report, ReportedError, Unregistered,
+    Way,
 };
 use crate::cluster::{Cluster, ClusterError, ClusterErrorKind, IndexState};
 use crate::control::Control;

@@ -197,7 +197,14 @@ impl GroupPlan {
     /// What a copy of the current index is made from, once its source takes no more writes. None if there is no index.
     pub fn copy_record(&self, source_writes: u64) -> Option<CopyRecord> {
         let source_uuid = self.current.as_ref()?.uuid.clone();
-        Some(CopyRecord { source: self.index.clone(), source_uuid, source_writes, digest: self.digest(), writes: None, left_out: 0 })
+        Some(CopyRecord {
+            source: self.index.clone(),
+            source_uuid,
+            source_writes,
+            digest: self.digest(),
+            writes: None,
+            left_out: 0,
+        })
     }
 
     /// What the `_meta` of a copy says: what the index says, what is registered, and what the copy is made from.

@@ -8,11 +8,7 @@ use crate::conversion::Conversion;
 use crate::{Error, ErrorKind, Result};
 
 /// Finds the documents of a group's index that could not be converted now. Writes nothing.
-pub(super) async fn dry_run(
-    cluster: &dyn Cluster,
-    conversion: &Conversion,
-    group: &GroupPlan,
-) -> Result<BadDocuments> {
+pub(super) async fn dry_run(cluster: &dyn Cluster, conversion: &Conversion, group: &GroupPlan) -> Result<BadDocuments> {
     let mut found = BadDocuments::default();
     let scan = Scan { cluster, index: &group.index, query: Query::Everything };
     scan.run(|page| examine(conversion, group, page), |bad: BadDocuments| found.add(bad.named, bad.total)).await?;

@@ -102,9 +102,7 @@ impl Walk<'_> {
 
     async fn pass(&self, write_alias: &str, target: Target, reads_everything: bool) -> Result<Pass> {
         let Self { cluster, conversion, group: plan, progress, policy, .. } = *self;
-        Converter { cluster, conversion, plan, progress, write_alias, target, reads_everything, policy }
-            .run()
-            .await
+        Converter { cluster, conversion, plan, progress, write_alias, target, reads_everything, policy }.run().await
     }
 
     async fn create(&self) -> Result<()> {

@@ -147,7 +147,10 @@ async fn bad_documents_are_discarded_only_as_they_were_read(context: Context) {
 
 /// The `_id` of a good document.
 async fn seed_ids(context: &Context) -> String {
-    let path = format!("/{}/_search?q=type:connector_token%20AND%20_exists_:connector_token.connectorId", context.index("connectors"));
+    let path = format!(
+        "/{}/_search?q=type:connector_token%20AND%20_exists_:connector_token.connectorId",
+        context.index("connectors")
+    );
     let found = context.raw("GET", &path, None).await;
     let hits = found["hits"]["hits"].as_array().expect("hits");
     let id = hits.iter().filter_map(|hit| hit["_id"].as_str()).find(|id| id.len() > 40).expect("a good one");
