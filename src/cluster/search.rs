@@ -71,12 +71,24 @@ pub struct Search {
     pub slice: Option<Slice>,
     /// Whether to count all that match.
     pub count_total: bool,
+    /// What is computed over all that match, by name, in Elasticsearch's language.
+    pub aggregations: serde_json::Map<String, Value>,
 }
 
 impl Search {
     /// All that match `query`, ten at most, in no particular order.
     pub fn new(within: SearchIn, query: Query) -> Self {
-        Self { within, query, sort: Vec::new(), size: 10, from: 0, after: None, slice: None, count_total: false }
+        Self {
+            within,
+            query,
+            sort: Vec::new(),
+            size: 10,
+            from: 0,
+            after: None,
+            slice: None,
+            count_total: false,
+            aggregations: serde_json::Map::new(),
+        }
     }
 }
 
@@ -110,6 +122,8 @@ pub struct Page {
     pub last_sort: Option<Vec<Value>>,
     /// The point in time to go on with, if the search was on one.
     pub point_in_time: Option<PointInTime>,
+    /// What was computed, by name.
+    pub aggregations: serde_json::Map<String, Value>,
 }
 
 /// Which documents a search finds. A structure, never text: values cannot become syntax.
@@ -142,6 +156,44 @@ pub enum Query {
         /// Less than this.
         below: Option<Value>,
     },
+    /// The `text` field has one of the words of the text.
+    Words {
+        /// The field's full path.
+        field: String,
+        /// The words.
+        text: String,
+    },
+    /// The `text` field has these words one after the other.
+    Phrase {
+        /// The field's full path.
+        field: String,
+        /// The words.
+        text: String,
+    },
+    /// The field fits a pattern. A text's words are compared one by one.
+    Pattern {
+        /// The field's full path.
+        field: String,
+        /// What the pattern has between its wildcards; a single part has none.
+        parts: Vec<String>,
+    },
+    /// One of the fields fits a search text for people: words, `"phrases"`, `+`, `|`, `-` and `prefix*`. What does not fit a
+    /// field's type is passed over, and no text is malformed.
+    Text {
+        /// The fields' full paths.
+        fields: Vec<String>,
+        /// What is looked for.
+        text: String,
+        /// Whether every word must be there, not just one.
+        all_words: bool,
+    },
+    /// One of the nested documents at a path fits the query, whose fields' paths are full ones.
+    Nested {
+        /// The full path of the nested field.
+        path: String,
+        /// What a nested document must fit.
+        query: Box<Query>,
+    },
     /// The document's `_id` is one of these.
     Ids(Vec<String>),
     /// All of them apply.
@@ -171,6 +223,20 @@ impl Query {
                     .collect();
                 json!({ "range": { field: bounds } })
             }
+            Self::Words { field, text } => json!({ "match": { field: { "query": text } } }),
+            Self::Phrase { field, text } => json!({ "match_phrase": { field: { "query": text } } }),
+            Self::Pattern { field, parts } => {
+                let parts: Vec<_> = parts.iter().map(|part| pattern_part(part)).collect();
+                json!({ "query_string": { "fields": [field], "query": parts.join("*"), "analyze_wildcard": true } })
+            }
+            Self::Text { fields, text, all_words } => {
+                let operator = if *all_words { "and" } else { "or" };
+                let query = json!({ "query": text, "fields": fields, "default_operator": operator, "lenient": true });
+                json!({ "simple_query_string": query })
+            }
+            Self::Nested { path, query } => {
+                json!({ "nested": { "path": path, "query": query.to_json(), "score_mode": "none" } })
+            }
             Self::Ids(ids) => json!({ "ids": { "values": ids } }),
             Self::And(queries) => json!({ "bool": { "filter": Self::list(queries) } }),
             Self::Or(queries) if queries.is_empty() => json!({ "match_none": {} }),
@@ -182,6 +248,18 @@ impl Query {
     fn list(queries: &[Self]) -> Vec<Value> {
         queries.iter().map(Self::to_json).collect()
     }
+}
+
+/// A text as it stands in a query string: nothing of it is syntax, not even blanks and words like `OR`.
+fn pattern_part(part: &str) -> String {
+    let mut escaped = String::with_capacity(part.len() * 2);
+    for character in part.chars() {
+        if !character.is_alphanumeric() || character.is_ascii_uppercase() {
+            escaped.push('\\');
+        }
+        escaped.push(character);
+    }
+    escaped
 }
 
 #[cfg(test)]

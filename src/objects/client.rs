@@ -6,7 +6,8 @@ use crate::Result;
 use crate::cluster::Refresh;
 use crate::document::{Attributes, Namespace, VersionToken};
 use crate::repository::{
-    Create, Delete, Draft, Find, Found, ObjectKey, Replace, Repository, SavedObject, SecretChange, Unreadable, Update,
+    Create, Delete, Draft, Find, Found, FoundStream, ObjectKey, Replace, Repository, SavedObject, SecretChange,
+    Unreadable, Update,
 };
 
 /// The typed client of the type `T`. Cloning is cheap and shares everything.
@@ -191,6 +192,7 @@ impl<T: Object> Objects<T> {
             objects: Vec::with_capacity(found.objects.len()),
             total: found.total,
             unreadable: found.unreadable,
+            aggregations: found.aggregations,
         };
         for object in found.objects {
             let raw_id = self.repository.raw_id(&object.key())?.to_string();
@@ -200,6 +202,38 @@ impl<T: Object> Objects<T> {
             }
         }
         Ok(typed_found)
+    }
+
+    /// Everything that the request finds, without a limit and in bounded memory: see [`Repository::stream`]. An object whose
+    /// attributes do not fit the struct is an [`Unreadable`].
+    ///
+    /// ```no_run
+    /// # use futures::TryStreamExt;
+    /// # use saved_objects::{Object, Objects, repository::Find};
+    /// # async fn example<Note: Object>(notes: &Objects<Note>) -> saved_objects::Result<()> {
+    /// let mut stream = notes.stream(Find::new())?;
+    /// while let Some(item) = stream.try_next().await? {
+    ///     match item {
+    ///         Ok(note) => println!("{}", note.id),
+    ///         Err(unreadable) => eprintln!("{}: {}", unreadable.raw_id, unreadable.error),
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`Repository::stream`].
+    pub fn stream(&self, request: Find) -> Result<FoundStream<T::Attributes>>
+    where
+        T::Attributes: 'static,
+    {
+        let stream = self.repository.stream(&[T::TYPE], request.or_in_namespace(&self.namespace))?;
+        let repository = self.repository.clone();
+        Ok(stream.map_objects(move |object| {
+            let raw_id = repository.raw_id(&object.key()).map(|raw_id| raw_id.to_string()).unwrap_or_default();
+            typed(object).map_err(|error| Unreadable { raw_id, error })
+        }))
     }
 
     /// Changes an object: reads it, lets `change` change it, and writes it if nobody wrote it meanwhile; else all of that is

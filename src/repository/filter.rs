@@ -26,6 +26,20 @@ pub enum Filter {
     Exists(Field),
     /// The field's value lies between the bounds.
     Range(Field, Bound<Value>, Bound<Value>),
+    /// The field has one of these words, if it is a text; any other field has this value.
+    Words(Field, String),
+    /// The field has these words one after the other, if it is a text; any other field has this value.
+    Phrase(Field, String),
+    /// The field fits the pattern: these texts, with anything or nothing between them. A text's words are compared one by one.
+    Pattern(Field, Vec<String>),
+    /// One of the nested objects at the attribute fits the filter, whose paths begin with the attribute's.
+    Nested(String, Box<Filter>),
+    /// The object refers to one of these objects of the type.
+    RefersTo(String, Vec<String>),
+    /// The stored `_id` is one of these.
+    RawIds(Vec<String>),
+    /// It is an object of this type, and the filter applies to it.
+    OfType(String, Box<Filter>),
     /// All of them apply.
     And(Vec<Filter>),
     /// At least one applies; of none, nothing is found.
@@ -86,6 +100,17 @@ impl Filter {
         Self::Range(field.into(), value(range.start_bound()), value(range.end_bound()))
     }
 
+    /// The object refers to the object `id` of type `type_name`. Several such filters within [`and`](Self::and),
+    /// [`or`](Self::or) and [`not`](Self::not) ask for several references, for any, or for none.
+    pub fn refers_to(type_name: impl Into<String>, id: impl Into<String>) -> Self {
+        Self::RefersTo(type_name.into(), vec![id.into()])
+    }
+
+    /// One of the nested objects at the attribute `path` fits `filter`, whose paths begin with `path` too.
+    pub fn nested(path: impl Into<String>, filter: Self) -> Self {
+        Self::Nested(path.into(), Box::new(filter))
+    }
+
     /// All of them apply.
     pub fn and(filters: impl IntoIterator<Item = Self>) -> Self {
         Self::And(filters.into_iter().collect())
@@ -104,21 +129,55 @@ impl Filter {
 
     /// The query for documents of one type.
     pub(super) fn compile(&self, definition: &TypeDefinition) -> Result<Query> {
-        let all = |filters: &[Self]| filters.iter().map(|filter| filter.compile(definition)).collect::<Result<_>>();
+        self.compile_within(definition, None)
+    }
+
+    /// The same inside of the nested objects at the attribute `within`.
+    pub(super) fn compile_within(&self, definition: &TypeDefinition, within: Option<&str>) -> Result<Query> {
+        let compile = |filter: &Self| filter.compile_within(definition, within);
+        let all = |filters: &[Self]| filters.iter().map(compile).collect::<Result<_>>();
+        let path = |field: &Field, purpose| field.path_within(definition, within, purpose).map(|(path, _)| path);
         Ok(match self {
             Self::AnyOf(field, values) => {
                 values.iter().try_for_each(|value| check_scalar(field, value))?;
-                Query::AnyOf { field: field.path(definition, Use::Compare)?, values: values.clone() }
+                Query::AnyOf { field: path(field, Use::Compare)?, values: values.clone() }
             }
-            Self::Exists(field) => Query::Exists { field: field.path(definition, Use::Exists)? },
+            Self::Exists(field) => Query::Exists { field: path(field, Use::Exists)? },
             Self::Range(field, lower, upper) => {
                 let (from, above) = split(field, lower)?;
                 let (to, below) = split(field, upper)?;
-                Query::Range { field: field.path(definition, Use::Compare)?, from, above, to, below }
+                Query::Range { field: path(field, Use::Compare)?, from, above, to, below }
             }
             Self::And(filters) => Query::And(all(filters)?),
             Self::Or(filters) => Query::Or(all(filters)?),
-            Self::Not(filter) => Query::Not(Box::new(filter.compile(definition)?)),
+            Self::Not(filter) => Query::Not(Box::new(compile(filter)?)),
+            Self::Words(field, text) | Self::Phrase(field, text) => {
+                let (path, is_text) = field.path_within(definition, within, Use::Match)?;
+                match self {
+                    _ if !is_text => Query::equals(path, text.as_str()),
+                    Self::Phrase(..) => Query::Phrase { field: path, text: text.clone() },
+                    _ => Query::Words { field: path, text: text.clone() },
+                }
+            }
+            Self::Pattern(field, parts) => Query::Pattern { field: path(field, Use::Pattern)?, parts: parts.clone() },
+            Self::Nested(attribute, filter) => {
+                searchable::check_nested(definition, attribute, within)?;
+                let query = Box::new(filter.compile_within(definition, Some(attribute))?);
+                Query::Nested { path: format!("{}.{attribute}", definition.name()), query }
+            }
+            Self::RefersTo(type_name, ids) => {
+                let is_id = |id: &String| Value::from(id.as_str());
+                Query::Nested {
+                    path: "references".to_owned(),
+                    query: Box::new(Query::And(vec![
+                        Query::equals("references.type", type_name.as_str()),
+                        Query::AnyOf { field: "references.id".to_owned(), values: ids.iter().map(is_id).collect() },
+                    ])),
+                }
+            }
+            Self::RawIds(ids) => Query::Ids(ids.clone()),
+            Self::OfType(type_name, _) if type_name != definition.name() => Query::Or(Vec::new()),
+            Self::OfType(_, filter) => compile(filter)?,
         })
     }
 }
@@ -126,16 +185,43 @@ impl Filter {
 impl Field {
     /// The field's full path in documents of one type.
     pub(super) fn path(&self, definition: &TypeDefinition, purpose: Use) -> Result<String> {
+        self.path_within(definition, None, purpose).map(|(path, _)| path)
+    }
+
+    /// The field's full path, inside of the nested objects at `within`, and whether it is compared by its words.
+    fn path_within(&self, definition: &TypeDefinition, within: Option<&str>, purpose: Use) -> Result<(String, bool)> {
         match self {
-            Self::Root(field) => Ok(field.as_str().to_owned()),
+            Self::Root(field) if purpose == Use::Pattern && !field.is_keyword() => Err(Error::invalid(
+                format!("the field {} cannot be compared with a pattern", field.as_str()),
+                "compare it with a value or a range",
+            )),
+            Self::Root(field) => Ok((field.as_str().to_owned(), false)),
             Self::Attribute(path) => {
-                searchable::check(definition, path, purpose).map(|()| format!("{}.{path}", definition.name()))
+                let kind = searchable::check(definition, path, within, purpose)?;
+                Ok((format!("{}.{path}", definition.name()), kind.is_text()))
             }
         }
     }
 }
 
 impl RootField {
+    /// All of them.
+    pub(super) const ALL: [Self; 8] = [
+        Self::CreatedAt,
+        Self::CreatedBy,
+        Self::Managed,
+        Self::Namespaces,
+        Self::OriginId,
+        Self::Type,
+        Self::UpdatedAt,
+        Self::UpdatedBy,
+    ];
+
+    /// Whether its values are texts.
+    fn is_keyword(self) -> bool {
+        !matches!(self, Self::CreatedAt | Self::UpdatedAt | Self::Managed)
+    }
+
     /// The field's name in the document.
     pub fn as_str(self) -> &'static str {
         match self {

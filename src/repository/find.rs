@@ -1,10 +1,13 @@
+use serde_json::{Map, Value};
+
+use super::aggregation::{self, Aggregation};
 use super::filter::{Field, Filter};
+use super::kql::Kql;
 use super::read::Fetched;
-use super::searchable::Use;
+use super::searchable::{self, Use};
 use super::{Repository, SavedObject, errors};
 use crate::cluster::{ClusterError, ClusterErrorKind, Direction, Hit, Query, Search, SearchIn, Sort};
 use crate::document::{Attributes, Namespace, NamespaceKind, StoredDocument};
-use crate::layout::IndexNames;
 use crate::registry::TypeDefinition;
 use crate::{Error, ErrorKind, Result};
 
@@ -24,11 +27,26 @@ const MAX_RESULT_WINDOW: u32 = 10_000;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Find {
     namespaces: Vec<Namespace>,
-    filter: Option<Filter>,
+    filters: Vec<Filter>,
+    kql: Vec<Kql>,
+    search: Option<TextSearch>,
+    fields: Option<Vec<String>>,
     sort: Vec<(Field, Direction)>,
+    aggregations: Vec<(String, Aggregation)>,
     page: u32,
-    per_page: u32,
+    per_page: Option<u32>,
 }
+
+/// A text that is looked for, as people type it.
+#[derive(Debug, Clone, PartialEq, Default)]
+struct TextSearch {
+    text: String,
+    fields: Vec<String>,
+    all_words: bool,
+}
+
+/// Objects on a page, unless said otherwise.
+const PER_PAGE: u32 = 20;
 
 /// One page of objects.
 #[derive(Debug)]
@@ -39,6 +57,8 @@ pub struct Found<A = Attributes> {
     pub total: u64,
     /// What belongs to this page and cannot be read.
     pub unreadable: Vec<Unreadable>,
+    /// What was computed over all objects found, by the name given to [`Find::aggregation`], as the server answers it.
+    pub aggregations: Map<String, Value>,
 }
 
 /// A document that was found and is not a readable object.
@@ -52,7 +72,17 @@ pub struct Unreadable {
 
 impl Default for Find {
     fn default() -> Self {
-        Self { namespaces: Vec::new(), filter: None, sort: Vec::new(), page: 1, per_page: 20 }
+        Self {
+            namespaces: Vec::new(),
+            filters: Vec::new(),
+            kql: Vec::new(),
+            search: None,
+            fields: None,
+            sort: Vec::new(),
+            aggregations: Vec::new(),
+            page: 1,
+            per_page: None,
+        }
     }
 }
 
@@ -69,10 +99,53 @@ impl Find {
         self
     }
 
-    /// Only those that the filter fits.
+    /// Only those that the filter fits. Of several filters, text and structure alike, all must fit.
     #[must_use]
     pub fn filter(mut self, filter: Filter) -> Self {
-        self.filter = Some(filter);
+        self.filters.push(filter);
+        self
+    }
+
+    /// Only those that a filter given as text fits.
+    #[must_use]
+    pub fn kql(mut self, filter: Kql) -> Self {
+        self.kql.push(filter);
+        self
+    }
+
+    /// Only those that have a word of this text in one of the [`search_fields`](Self::search_fields). Some characters mean
+    /// something: `"a phrase"`, `+must`, `-must_not`, `a | b`, `prefix*`. No text is malformed.
+    #[must_use]
+    pub fn search(mut self, text: impl Into<String>) -> Self {
+        self.search.get_or_insert_default().text = text.into();
+        self
+    }
+
+    /// Which attributes [`search`](Self::search) looks at. Default: every `text` and `keyword` of the types' mappings.
+    #[must_use]
+    pub fn search_fields(mut self, attributes: impl IntoIterator<Item: Into<String>>) -> Self {
+        self.search.get_or_insert_default().fields.extend(attributes.into_iter().map(Into::into));
+        self
+    }
+
+    /// Lets [`search`](Self::search) find only what has all of its words.
+    #[must_use]
+    pub fn all_words(mut self) -> Self {
+        self.search.get_or_insert_default().all_words = true;
+        self
+    }
+
+    /// Gives of each object's attributes only these; none at all if the list is empty.
+    #[must_use]
+    pub fn fields(mut self, attributes: impl IntoIterator<Item: Into<String>>) -> Self {
+        self.fields.get_or_insert_default().extend(attributes.into_iter().map(Into::into));
+        self
+    }
+
+    /// Computes something over all objects that are found, on whichever page.
+    #[must_use]
+    pub fn aggregation(mut self, name: impl Into<String>, aggregation: Aggregation) -> Self {
+        self.aggregations.push((name.into(), aggregation));
         self
     }
 
@@ -91,10 +164,11 @@ impl Find {
         self
     }
 
-    /// How many objects make a page; 0 only counts.
+    /// How many objects make a page: 20 unless said otherwise; 0 only counts. A [stream](Repository::stream) reads a thousand at
+    /// a time unless said otherwise.
     #[must_use]
     pub fn per_page(mut self, per_page: u32) -> Self {
-        self.per_page = per_page;
+        self.per_page = Some(per_page);
         self
     }
 
@@ -111,22 +185,51 @@ impl Find {
         let Some(pages_before) = self.page.checked_sub(1) else {
             return Err(Error::invalid("there is no page 0", "count pages from 1"));
         };
-        let from = pages_before.checked_mul(self.per_page);
-        match from.filter(|from| from.checked_add(self.per_page).is_some_and(|end| end <= MAX_RESULT_WINDOW)) {
+        let per_page = self.per_page.unwrap_or(PER_PAGE);
+        let from = pages_before.checked_mul(per_page);
+        match from.filter(|from| from.checked_add(per_page).is_some_and(|end| end <= MAX_RESULT_WINDOW)) {
             Some(from) => Ok(from),
             None => Err(Error::invalid(
-                format!("page {} of {} objects reaches beyond the first {MAX_RESULT_WINDOW}", self.page, self.per_page),
-                "ask for smaller pages, or narrow the filter: by a range of the field sorted by, say",
+                format!("page {} of {per_page} objects reaches beyond the first {MAX_RESULT_WINDOW}", self.page),
+                "read everything with `stream`, ask for smaller pages, or narrow the filter",
             )),
         }
     }
 
-    fn query(&self, definitions: &[&TypeDefinition]) -> Result<Query> {
+    /// How many objects a stream reads at once.
+    pub(super) fn page_of_stream(&self, default: u32) -> u32 {
+        self.per_page.unwrap_or(default).clamp(1, MAX_RESULT_WINDOW)
+    }
+
+    /// Takes the attributes away that were not asked for.
+    pub(super) fn pick(&self, object: &mut SavedObject) {
+        if let Some(fields) = &self.fields {
+            object.attributes.retain(|name, _| fields.contains(name));
+        }
+    }
+
+    /// The search for all that is wanted, from its beginning.
+    pub(super) fn to_search(&self, within: SearchIn, definitions: &[&TypeDefinition]) -> Result<Search> {
+        Ok(Search {
+            sort: self.sorts(definitions)?,
+            aggregations: aggregation::compile_all(&self.aggregations, definitions, 0)?,
+            ..Search::new(within, self.query(definitions)?)
+        })
+    }
+
+    pub(super) fn query(&self, definitions: &[&TypeDefinition]) -> Result<Query> {
+        let mut filters = self.filters.clone();
+        for kql in &self.kql {
+            filters.push(kql.to_filter(definitions)?);
+        }
         let of_type = |definition: &&TypeDefinition| {
             let mut parts = vec![Query::equals("type", definition.name())];
             parts.extend(seen_from(definition.namespace_kind(), &self.namespaces));
-            if let Some(filter) = &self.filter {
+            for filter in &filters {
                 parts.push(filter.compile(definition)?);
+            }
+            if let Some(search) = &self.search {
+                parts.push(search.compile(definition)?);
             }
             Ok(Query::And(parts))
         };
@@ -171,38 +274,55 @@ impl Repository {
     /// - [`NotFound`](crate::ErrorKind::NotFound) if an index does not exist.
     /// - [`Unavailable`](crate::ErrorKind::Unavailable).
     pub async fn find(&self, types: &[&str], request: Find) -> Result<Found> {
-        let definitions = types.iter().map(|name| self.definition(name)).collect::<Result<Vec<_>>>()?;
-        if definitions.is_empty() {
-            return Err(no_types());
-        }
+        let definitions = self.definitions(types)?;
         let request = request.or_in_namespace(&Namespace::DEFAULT);
-        let mut groups: Vec<IndexNames> = Vec::new();
-        for definition in &definitions {
-            let names = self.names(definition);
-            if !groups.contains(&names) {
-                groups.push(names);
-            }
-        }
-        let aliases: Vec<&str> = groups.iter().map(IndexNames::alias).collect();
+        let aliases = self.aliases(&definitions);
         let search = Search {
-            sort: request.sorts(&definitions)?,
-            size: request.per_page,
+            size: request.per_page.unwrap_or(PER_PAGE),
             from: request.from()?,
             count_total: true,
-            ..Search::new(SearchIn::Index(aliases.join(",")), request.query(&definitions)?)
+            ..request.to_search(SearchIn::Index(aliases.clone()), &definitions)?
         };
         let page = self.shared.cluster.search(&search).await.map_err(|error| refused(&aliases, error))?;
-        let mut found = Found { objects: Vec::new(), total: page.total.unwrap_or_default(), unreadable: Vec::new() };
+        let mut found = Found {
+            objects: Vec::with_capacity(page.hits.len()),
+            total: page.total.unwrap_or_default(),
+            unreadable: Vec::new(),
+            aggregations: page.aggregations,
+        };
         for hit in &page.hits {
             match self.read_hit(&definitions, hit) {
-                Ok(object) => found.objects.push(object),
+                Ok(mut object) => {
+                    request.pick(&mut object);
+                    found.objects.push(object);
+                }
                 Err(error) => found.unreadable.push(Unreadable { raw_id: hit.id.clone(), error }),
             }
         }
         Ok(found)
     }
 
-    fn read_hit(&self, definitions: &[&TypeDefinition], hit: &Hit) -> Result<SavedObject> {
+    /// The definitions of types that are searched for.
+    pub(super) fn definitions(&self, types: &[&str]) -> Result<Vec<&TypeDefinition>> {
+        match types {
+            [] => Err(no_types()),
+            types => types.iter().map(|name| self.definition(name)).collect(),
+        }
+    }
+
+    /// The aliases of the types' groups, as a search names them.
+    pub(super) fn aliases(&self, definitions: &[&TypeDefinition]) -> String {
+        let mut aliases: Vec<String> = Vec::new();
+        for definition in definitions {
+            let names = self.names(definition);
+            if !aliases.iter().any(|alias| alias == names.alias()) {
+                aliases.push(names.alias().to_owned());
+            }
+        }
+        aliases.join(",")
+    }
+
+    pub(super) fn read_hit(&self, definitions: &[&TypeDefinition], hit: &Hit) -> Result<SavedObject> {
         let corrupt = |corruption| errors::corrupt(&hit.id, corruption);
         let document = StoredDocument::from_source(hit.source.get().as_bytes()).map_err(corrupt)?;
         let definition = definitions
@@ -213,6 +333,25 @@ impl Repository {
         let version = self.version_of(&self.names(definition), hit)?;
         let loaded = self.load(definition, &id, Fetched { document, version });
         self.view(definition, &id, loaded?)
+    }
+}
+
+impl TextSearch {
+    fn compile(&self, definition: &TypeDefinition) -> Result<Query> {
+        let paths = match self.fields.as_slice() {
+            [] => searchable::words_of(definition),
+            fields => fields.to_vec(),
+        };
+        let full = |path: &String| {
+            searchable::check(definition, path, None, Use::Match)?;
+            Ok(format!("{}.{path}", definition.name()))
+        };
+        let fields = paths.iter().map(full).collect::<Result<Vec<_>>>()?;
+        match fields.is_empty() {
+            // No fields would mean all of them.
+            true => Ok(Query::Or(Vec::new())),
+            false => Ok(Query::Text { fields, text: self.text.clone(), all_words: self.all_words }),
+        }
     }
 }
 
@@ -247,9 +386,10 @@ fn no_types() -> Error {
     Error::invalid("no type is named to be found", "name at least one")
 }
 
-fn refused(aliases: &[&str], error: ClusterError) -> Error {
+/// Why a search of these aliases failed.
+pub(super) fn refused(aliases: &str, error: ClusterError) -> Error {
     match error.kind {
-        ClusterErrorKind::IndexNotFound => errors::no_indices(aliases).with_source(error),
+        ClusterErrorKind::IndexNotFound => errors::no_indices(&[aliases]).with_source(error),
         // The query's form is this library's; what the server can object to is a value.
         ClusterErrorKind::Rejected => {
             Error::invalid("the server refuses the search", "give values that fit the fields' types in the mapping")

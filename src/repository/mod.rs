@@ -4,6 +4,7 @@
 //! after the index's next refresh, within a second usually. Every write is conditional, so nobody's work is overwritten
 //! unseen: a new object is only created where none is, and one that exists is only changed or deleted as it was read.
 
+mod aggregation;
 mod attempts;
 mod content;
 mod create;
@@ -14,11 +15,13 @@ mod find;
 mod generations;
 mod get;
 mod key;
+mod kql;
 mod object;
 mod read;
 mod refresh;
 mod replace;
 mod searchable;
+mod stream;
 mod update;
 mod write;
 
@@ -36,14 +39,17 @@ use crate::registry::{Registry, TypeDefinition};
 
 use generations::Generations;
 
+pub use aggregation::{Aggregation, Bounds};
 pub(crate) use attempts::Attempts;
 pub use create::Create;
 pub use delete::Delete;
 pub use filter::{Field, Filter, RootField};
 pub use find::{Find, Found, Unreadable};
 pub use key::ObjectKey;
+pub use kql::{Kql, KqlError, KqlProblem};
 pub use object::SavedObject;
 pub use replace::Replace;
+pub use stream::FoundStream;
 pub use update::{Draft, SecretChange, Update};
 
 /// Reads and writes objects of the registered types, with attributes as JSON. Cloning is cheap and shares everything.

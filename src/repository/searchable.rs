@@ -13,6 +13,10 @@ pub(super) enum Use {
     Compare,
     /// Asking whether it is there.
     Exists,
+    /// Comparing it with values, or its words with words.
+    Match,
+    /// Comparing it with a pattern.
+    Pattern,
     /// Sorting by it.
     Sort,
 }
@@ -34,11 +38,17 @@ const COMPARABLE: &[&str] = &[
     "flattened",
 ];
 
-/// Refuses a use of the attribute at `path` that would find nothing or be refused by the server.
+/// Refuses a use of the attribute at `path` that would find nothing or be refused by the server. What lies in nested objects
+/// can only be used `within` them, the attribute that holds them.
 ///
 /// # Errors
 /// [`Invalid`](crate::ErrorKind::Invalid), naming what can be used.
-pub(super) fn check(definition: &TypeDefinition, path: &str, purpose: Use) -> Result<()> {
+pub(super) fn check<'a>(
+    definition: &'a TypeDefinition,
+    path: &str,
+    within: Option<&str>,
+    purpose: Use,
+) -> Result<Kind<'a>> {
     let attribute = path.split('.').next().unwrap_or_default();
     let refused = |why: &str| {
         let usable = usable(definition, purpose);
@@ -56,12 +66,45 @@ pub(super) fn check(definition: &TypeDefinition, path: &str, purpose: Use) -> Re
             "search by attributes that are not; encrypted ones cannot be searched by anyone",
         ));
     }
-    match find(definition.mapping(), path) {
-        Found::Field(field) if is_usable(field, purpose) => Ok(()),
+    match find(definition.mapping(), path, within) {
+        Found::Field(field) if is_usable(field, purpose) => Ok(Kind(kind(field))),
         Found::Field(_) => refused("is not mapped in a way that allows this"),
         Found::Nested => refused("lies in a list of nested objects, which this filter does not look into"),
         Found::Nothing => refused("is not searchable"),
     }
+}
+
+/// How a field is mapped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Kind<'a>(&'a str);
+
+impl Kind<'_> {
+    /// Whether it is compared by its words.
+    pub(super) fn is_text(self) -> bool {
+        self.0 == "text"
+    }
+}
+
+/// Refuses a `path` that does not lead to a list of nested objects.
+///
+/// # Errors
+/// [`Invalid`](crate::ErrorKind::Invalid).
+pub(super) fn check_nested(definition: &TypeDefinition, path: &str, within: Option<&str>) -> Result<()> {
+    match find(definition.mapping(), path, within) {
+        Found::Field(field) if kind(field) == "nested" => Ok(()),
+        _ => Err(Error::invalid(
+            format!("the attribute {path:?} of the type {} is not a list of nested objects", definition.name()),
+            "name one that is mapped as `nested`",
+        )),
+    }
+}
+
+/// The attributes of a type that a text can be looked for in.
+pub(super) fn words_of(definition: &TypeDefinition) -> Vec<String> {
+    let mut paths = Vec::new();
+    collect(definition.mapping(), "", Use::Pattern, &mut paths);
+    paths.retain(|path| !definition.latest().sets.encrypts(path.split('.').next().unwrap_or_default()));
+    paths
 }
 
 enum Found<'a> {
@@ -70,15 +113,21 @@ enum Found<'a> {
     Nothing,
 }
 
-fn find<'a>(mapping: &'a Value, path: &str) -> Found<'a> {
+fn find<'a>(mapping: &'a Value, path: &str, within: Option<&str>) -> Found<'a> {
     let mut field = mapping;
+    let mut so_far = 0;
     for name in path.split('.') {
+        let is_within = within.is_some_and(|within| {
+            let reached = path.get(..so_far).unwrap_or_default();
+            within == reached || within.strip_prefix(reached).is_some_and(|rest| rest.starts_with('.'))
+        });
         match kind(field) {
             // Every key of a flattened object is searchable.
             "flattened" => return Found::Field(field),
-            "nested" => return Found::Nested,
+            "nested" if !is_within => return Found::Nested,
             _ => {}
         }
+        so_far += name.len() + usize::from(so_far > 0);
         let inner = |keyword: &str| field.get(keyword).and_then(|fields| fields.get(name));
         match inner("properties").or_else(|| inner("fields")) {
             Some(inner) => field = inner,
@@ -100,6 +149,8 @@ fn is_usable(field: &Value, purpose: Use) -> bool {
         Use::Exists if kind == "object" => field.get("properties").is_some(),
         Use::Exists => !matches!(kind, "binary" | "nested"),
         Use::Compare => COMPARABLE.contains(&kind),
+        Use::Match => kind == "text" || COMPARABLE.contains(&kind),
+        Use::Pattern => matches!(kind, "text" | "keyword"),
         Use::Sort => COMPARABLE.contains(&kind) && field.get("doc_values") != Some(&Value::Bool(false)),
     }
 }
@@ -168,20 +219,22 @@ mod tests {
             ("title.", Compare, false),
         ];
         for (path, purpose, expected) in table {
-            assert_eq!(check(&definition(), path, purpose).is_ok(), expected, "{path} {purpose:?}");
+            assert_eq!(check(&definition(), path, None, purpose).is_ok(), expected, "{path} {purpose:?}");
         }
     }
 
     #[test]
     fn a_refusal_names_what_can_be_used() {
-        let error = check(&definition(), "title", Use::Compare).expect_err("compared by word");
+        let error = check(&definition(), "title", None, Use::Compare).expect_err("compared by word");
         assert_eq!(
             error.cure(),
             Some(
                 "use one of labels, owner.name, size, title.raw, or add it to the type's mapping with a new model version"
             )
         );
-        assert!(check(&definition(), "body", Use::Exists).expect_err("encrypted").message().contains("encrypted"));
-        assert!(check(&definition(), "steps.name", Use::Sort).expect_err("nested").message().contains("nested"));
+        assert!(
+            check(&definition(), "body", None, Use::Exists).expect_err("encrypted").message().contains("encrypted")
+        );
+        assert!(check(&definition(), "steps.name", None, Use::Sort).expect_err("nested").message().contains("nested"));
     }
 }

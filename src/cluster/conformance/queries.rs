@@ -17,6 +17,7 @@ named_cases!(
     flattened_objects_are_found_by_key_and_by_any_value,
     a_field_exists_if_it_has_a_value,
     what_is_nested_or_off_is_not_seen,
+    nested_documents_are_found_one_by_one,
     fields_in_fields,
     unknown_fields_find_nothing,
     ranges,
@@ -349,4 +350,39 @@ async fn values_cannot_become_syntax(room: Room) -> Verdict {
     fill(&room, json!({ "k": { "type": "keyword" } }), &[("1", json!({ "k": "a" })), ("2", json!({ "k": "\"}]*" }))])
         .await?;
     room.expect_found(&[(Query::equals("k", "\"}]*"), "2"), (Query::equals("k", "* OR k:a"), "")]).await
+}
+
+async fn nested_documents_are_found_one_by_one(room: Room) -> Verdict {
+    let keyword = json!({ "type": "keyword" });
+    let properties = json!({
+        "k": keyword, "refs": { "type": "nested", "properties": { "id": keyword, "type": keyword } },
+    });
+    let documents = [
+        ("1", json!({ "k": "a", "refs": [{ "id": "x", "type": "p" }, { "id": "y", "type": "q" }] })),
+        ("2", json!({ "k": "b", "refs": { "id": "x", "type": "q" } })),
+        ("3", json!({ "k": "c", "refs": [] })),
+    ];
+    fill(&room, properties, &documents).await?;
+    let nested = |query| Query::Nested { path: "refs".to_owned(), query: Box::new(query) };
+    let (id, kind) = (|id| Query::equals("refs.id", id), |kind| Query::equals("refs.type", kind));
+    room.expect_found(&[
+        (nested(id("x")), "1 2"),
+        (nested(Query::And(vec![id("x"), kind("q")])), "2"),
+        (nested(Query::And(vec![id("y"), kind("q")])), "1"),
+        (Query::And(vec![nested(id("x")), nested(id("y"))]), "1"),
+        (nested(Query::Or(vec![id("y"), kind("p")])), "1"),
+        (nested(not(id("x"))), "1"),
+        (not(nested(id("x"))), "3"),
+        (nested(Query::Everything), "1 2"),
+        (nested(exists("refs.id")), "1 2"),
+        (nested(any_of("refs.id", Vec::<String>::new())), ""),
+        (Query::And(vec![Query::equals("k", "b"), nested(id("x"))]), "2"),
+    ])
+    .await?;
+    let wrong = Query::Nested { path: "k".to_owned(), query: Box::new(Query::Everything) };
+    refused(
+        "a query of what is not nested",
+        room.cluster.search(&room.search_for(wrong)).await,
+        ClusterErrorKind::Rejected,
+    )
 }

@@ -124,6 +124,8 @@ pub(super) struct MultiGetAnswer {
 pub(super) struct SearchAnswer {
     pub(super) pit_id: Option<String>,
     pub(super) hits: HitsAnswer,
+    #[serde(default)]
+    pub(super) aggregations: serde_json::Map<String, Value>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -93,7 +93,8 @@ pub(super) async fn search(connection: &Connection, search: &Search) -> ClusterR
             keep_alive: current.keep_alive,
         }),
     };
-    Ok(Page { hits, total: answer.hits.total.map(|total| total.value), last_sort, point_in_time })
+    let (total, aggregations) = (answer.hits.total.map(|total| total.value), answer.aggregations);
+    Ok(Page { hits, total, last_sort, point_in_time, aggregations })
 }
 
 fn search_body(search: &Search) -> Value {
@@ -128,6 +129,9 @@ fn search_body(search: &Search) -> Value {
     }
     if let Some(after) = &search.after {
         body["search_after"] = after.clone().into();
+    }
+    if !search.aggregations.is_empty() {
+        body["aggs"] = search.aggregations.clone().into();
     }
     if let Some(slice) = search.slice {
         body["slice"] = json!({ "id": slice.id, "max": slice.max });

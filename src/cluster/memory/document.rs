@@ -13,8 +13,31 @@ use crate::cluster::{Hit, SequenceNumber};
 const METADATA_FIELDS: &[&str] =
     &["_id", "_index", "_source", "_seq_no", "_version", "_routing", "_field_names", "_ignored", "_nested_path"];
 
-/// The searchable values of a document by path.
-pub(super) type Fields = BTreeMap<String, Vec<FieldValue>>;
+/// What searches see of a document, or of a document nested in it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Fields {
+    /// The values by path.
+    values: BTreeMap<String, Vec<FieldValue>>,
+    /// The nested documents by path.
+    nested: BTreeMap<String, Vec<Fields>>,
+}
+
+impl Fields {
+    /// The values of the field at `path`; none if it is missing.
+    pub(super) fn values(&self, path: &str) -> &[FieldValue] {
+        self.values.get(path).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether a field whose path begins so has a value.
+    pub(super) fn has_within(&self, start: &str) -> bool {
+        self.values.range(start.to_owned()..).next().is_some_and(|(path, _)| path.starts_with(start))
+    }
+
+    /// The nested documents at `path`.
+    pub(super) fn nested(&self, path: &str) -> &[Self] {
+        self.nested.get(path).map_or(&[], Vec::as_slice)
+    }
+}
 
 /// A stored document.
 #[derive(Debug)]
@@ -32,7 +55,7 @@ impl Document {
 
     /// The values of the field at `path`; none if it is missing.
     pub(super) fn values(&self, path: &str) -> &[FieldValue] {
-        self.fields.get(path).map_or(&[], Vec::as_slice)
+        self.fields.values(path)
     }
 
     /// The texts of a keyword field, or one None if it has none.
@@ -102,10 +125,10 @@ impl Parser {
             Some(Field::Object(object)) if !object.enabled => Ok(()),
             Some(Field::Object(object)) => {
                 let inner = Place { object, path: &path, dynamic: object.dynamic.unwrap_or(place.dynamic) };
-                // What is nested is checked too, but plain queries do not see it.
-                let mut apart = Self::default();
-                let parser = if object.nested { &mut apart } else { self };
-                if rest.is_empty() { parser.objects(value, &inner) } else { parser.named(rest, value, &inner) }
+                match rest.is_empty() {
+                    true => self.objects(value, &inner),
+                    false => self.named(rest, value, &inner),
+                }
             }
             Some(Field::Leaf(leaf)) if rest.is_empty() => self.leaf(leaf, &path, value),
             Some(Field::Leaf(_)) => Err(format!("field [{path}] is no object")),
@@ -122,6 +145,13 @@ impl Parser {
     fn objects(&mut self, value: &Value, place: &Place<'_>) -> Result<(), String> {
         match value {
             Value::Null => Ok(()),
+            Value::Object(object) if place.object.nested => {
+                // Only nested queries see it.
+                let mut apart = Self::default();
+                apart.object(object, place)?;
+                self.fields.nested.entry(place.path.to_owned()).or_default().push(apart.fields);
+                Ok(())
+            }
             Value::Object(object) => self.object(object, place),
             Value::Array(values) => values.iter().try_for_each(|value| self.objects(value, place)),
             _ => Err(format!("object mapping for [{}] found a concrete value", place.path)),
@@ -167,7 +197,7 @@ impl Parser {
 
     fn add(&mut self, leaf: &LeafField, path: &str, value: Option<FieldValue>) {
         if let Some(value) = value.filter(|_| leaf.is_searchable()) {
-            self.fields.entry(path.to_owned()).or_default().push(value);
+            self.fields.values.entry(path.to_owned()).or_default().push(value);
         }
     }
 }
@@ -192,7 +222,7 @@ mod tests {
         let mapping = Mapping::from_json(&mapping).expect("a mapping");
         let (source, fields) = parse(document.to_string().as_bytes(), &mapping)?;
         assert_eq!(source.get(), document.to_string(), "it is stored as it was sent");
-        Ok(fields.into_keys().collect())
+        Ok(fields.values.into_keys().collect())
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::ops::{Bound, RangeBounds};
 
 use serde_json::Value;
 
-use super::document::Document;
+use super::document::{Document, Fields};
 use super::field_value::{FieldType, FieldValue};
 use super::mapping::{Found, LeafField, Mapping};
 use crate::cluster::Query;
@@ -28,6 +28,8 @@ pub(super) enum Filter {
     And(Vec<Filter>),
     Or(Vec<Filter>),
     Not(Box<Filter>),
+    /// One of the nested documents at the path fits.
+    Nested(String, Box<Filter>),
 }
 
 type ValueRange = (Bound<FieldValue>, Bound<FieldValue>);
@@ -52,6 +54,15 @@ impl Filter {
                 (_, Found::Object) => Self::ExistsWithin(format!("{field}.")),
                 (_, Found::Nothing) => Self::Nothing,
             },
+            Query::Nested { path, query } => {
+                let inside = mapping
+                    .inside(path)
+                    .ok_or_else(|| format!("[nested] failed to find nested object under path [{path}]"))?;
+                Self::Nested(path.clone(), Box::new(Self::compile(query, &inside)?))
+            }
+            Query::Words { .. } | Query::Phrase { .. } | Query::Pattern { .. } | Query::Text { .. } => {
+                return Err("the memory cluster does not look for words".to_owned());
+            }
             Query::AnyOf { field, values } => Self::any_of(field, values, mapping)?,
             Query::Range { field, from, above, to, below } => {
                 let Some(searched) = Searched::find(field, mapping)? else { return Ok(Self::Nothing) };
@@ -84,24 +95,28 @@ impl Filter {
     }
 
     pub(super) fn finds(&self, document: &Document) -> bool {
+        self.finds_in(document, &document.fields)
+    }
+
+    /// Whether it fits these fields of the document: its own, or those of a nested document.
+    fn finds_in(&self, document: &Document, fields: &Fields) -> bool {
         match self {
             Self::All => true,
             Self::Nothing => false,
             Self::Ids(ids) => ids.contains(&document.id),
-            Self::Exists(path) => !document.values(path).is_empty(),
-            Self::ExistsWithin(path) => {
-                document.fields.range(path.clone()..).next().is_some_and(|(other, _)| other.starts_with(path))
-            }
+            Self::Exists(path) => !fields.values(path).is_empty(),
+            Self::ExistsWithin(path) => fields.has_within(path),
             Self::Within(path, ranges) if path == SEQ_NO => {
                 let seq_no = i64::try_from(document.sequence.seq_no).unwrap_or(i64::MAX);
                 ranges.iter().any(|range| range.contains(&FieldValue::Whole(seq_no)))
             }
             Self::Within(path, ranges) => {
-                document.values(path).iter().any(|value| ranges.iter().any(|range| range.contains(value)))
+                fields.values(path).iter().any(|value| ranges.iter().any(|range| range.contains(value)))
             }
-            Self::And(filters) => filters.iter().all(|filter| filter.finds(document)),
-            Self::Or(filters) => filters.iter().any(|filter| filter.finds(document)),
-            Self::Not(filter) => !filter.finds(document),
+            Self::And(filters) => filters.iter().all(|filter| filter.finds_in(document, fields)),
+            Self::Or(filters) => filters.iter().any(|filter| filter.finds_in(document, fields)),
+            Self::Not(filter) => !filter.finds_in(document, fields),
+            Self::Nested(path, filter) => fields.nested(path).iter().any(|nested| filter.finds_in(document, nested)),
         }
     }
 }

@@ -46,6 +46,7 @@ pub(super) fn search(searched: &[Searched], request: &Search) -> Result<Page, St
             SearchIn::Index(_) => None,
             SearchIn::PointInTime(point_in_time) => Some(point_in_time.clone()),
         },
+        aggregations: serde_json::Map::new(),
     })
 }
 
@@ -59,6 +60,9 @@ fn check(request: &Search) -> Result<(), String> {
     }
     if request.after.is_some() && request.sort.is_empty() && is_on_index {
         return Err("search_after needs a sort".to_owned());
+    }
+    if !request.aggregations.is_empty() {
+        return Err("the memory cluster does not aggregate".to_owned());
     }
     match request.slice {
         Some(_) if is_on_index => Err("slice can only be used with a point in time".to_owned()),

@@ -41,6 +41,11 @@ pub(super) struct Searched {
 impl State {
     /// The names of the indices behind an index or alias.
     pub(super) fn behind(&self, name: &str) -> Vec<String> {
+        if let Some((first, rest)) = name.split_once(',') {
+            let both = [self.behind(first), self.behind(rest)];
+            // One that is missing fails all, as a list of names does on a server.
+            return if both.iter().any(Vec::is_empty) { Vec::new() } else { both.concat() };
+        }
         if self.indices.contains_key(name) {
             return vec![name.to_owned()];
         }

@@ -2,6 +2,7 @@
 
 mod find;
 mod namespaces;
+mod search;
 mod secrets;
 mod typed;
 mod types;
@@ -26,6 +27,7 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         secrets::trials(url),
         namespaces::trials(url),
         find::trials(url),
+        search::trials(url),
         versions::trials(url),
         typed::trials(url),
     ]

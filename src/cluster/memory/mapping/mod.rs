@@ -77,6 +77,21 @@ impl Mapping {
     }
 }
 
+impl Mapping {
+    /// The mapping as it is seen from inside of the nested documents at `path`; none if there are no such.
+    pub(super) fn inside(&self, path: &str) -> Option<Self> {
+        let mut inside = self.clone();
+        let mut object = &mut inside.root;
+        for name in path.split('.') {
+            match object.properties.get_mut(name) {
+                Some(Field::Object(inner)) => object = inner,
+                _ => return None,
+            }
+        }
+        std::mem::replace(&mut object.nested, false).then_some(inside)
+    }
+}
+
 impl LeafField {
     fn find<'a>(&'a self, mut names: std::str::Split<'_, char>) -> Found<'a> {
         match (names.next(), self.field_type) {

@@ -1,0 +1,261 @@
+use serde_json::{Map, Value, json};
+
+use super::filter::{Field, Filter};
+use super::searchable::Use;
+use crate::cluster::Query;
+use crate::registry::TypeDefinition;
+use crate::{Error, Result};
+
+/// Aggregations within aggregations.
+const MAX_DEPTH: usize = 5;
+/// Buckets of one aggregation by value.
+const MAX_BUCKETS: u32 = 10_000;
+
+/// Something to compute over all objects that a search finds: one of a list of safe ones, which runs no script and sees no
+/// object that the search does not find.
+///
+/// ```
+/// # use saved_objects::repository::{Aggregation, Find, RootField};
+/// let by_state = Aggregation::by_value("state", 10).with("newest", Aggregation::max(RootField::UpdatedAt));
+/// let request = Find::new().per_page(0).aggregation("states", by_state);
+/// ```
+///
+/// The answer is in [`Found::aggregations`](super::Found::aggregations), as Elasticsearch gives it: `buckets` with `key` and
+/// `doc_count`, or `value`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Aggregation {
+    kind: Kind,
+    inner: Vec<(String, Aggregation)>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Kind {
+    Metric(&'static str, Field),
+    ByValue(Field, u32),
+    ByInterval(Field, f64),
+    ByDates(Field, Vec<Bounds>),
+    Fitting(Filter),
+}
+
+/// From a moment on, up to another one: ISO 8601, or Elasticsearch's date mathematics (`now-7d`).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Bounds {
+    /// Not before this.
+    pub from: Option<String>,
+    /// Before this.
+    pub to: Option<String>,
+}
+
+impl Aggregation {
+    /// The smallest value.
+    pub fn min(field: impl Into<Field>) -> Self {
+        Self::metric("min", field)
+    }
+
+    /// The largest value.
+    pub fn max(field: impl Into<Field>) -> Self {
+        Self::metric("max", field)
+    }
+
+    /// The mean of all values.
+    pub fn average(field: impl Into<Field>) -> Self {
+        Self::metric("avg", field)
+    }
+
+    /// The sum of all values.
+    pub fn sum(field: impl Into<Field>) -> Self {
+        Self::metric("sum", field)
+    }
+
+    /// How many values there are.
+    pub fn count(field: impl Into<Field>) -> Self {
+        Self::metric("value_count", field)
+    }
+
+    /// How many different values there are, about.
+    pub fn distinct(field: impl Into<Field>) -> Self {
+        Self::metric("cardinality", field)
+    }
+
+    /// The objects by value of the field: the `size` most frequent ones, at most 10,000.
+    pub fn by_value(field: impl Into<Field>, size: u32) -> Self {
+        Self::of(Kind::ByValue(field.into(), size))
+    }
+
+    /// The objects by interval of a number, `interval` wide.
+    pub fn by_interval(field: impl Into<Field>, interval: f64) -> Self {
+        Self::of(Kind::ByInterval(field.into(), interval))
+    }
+
+    /// The objects by span of time.
+    pub fn by_dates(field: impl Into<Field>, spans: impl IntoIterator<Item = Bounds>) -> Self {
+        Self::of(Kind::ByDates(field.into(), spans.into_iter().collect()))
+    }
+
+    /// Those of the objects found that a filter fits too.
+    pub fn fitting(filter: Filter) -> Self {
+        Self::of(Kind::Fitting(filter))
+    }
+
+    /// Computes `inner` for each bucket.
+    #[must_use]
+    pub fn with(mut self, name: impl Into<String>, inner: Self) -> Self {
+        self.inner.push((name.into(), inner));
+        self
+    }
+
+    fn metric(name: &'static str, field: impl Into<Field>) -> Self {
+        Self::of(Kind::Metric(name, field.into()))
+    }
+
+    fn of(kind: Kind) -> Self {
+        Self { kind, inner: Vec::new() }
+    }
+
+    fn compile(&self, definitions: &[&TypeDefinition], depth: usize) -> Result<Value> {
+        let path = |field: &Field| path(field, definitions);
+        let (name, body) = match &self.kind {
+            Kind::Metric(name, _) if !self.inner.is_empty() => {
+                return Err(Error::invalid(
+                    format!("the aggregation {name} has no buckets to aggregate in"),
+                    "put it inside of the other one",
+                ));
+            }
+            Kind::Metric(name, field) => (*name, json!({ "field": path(field)? })),
+            Kind::ByValue(field, size) if (1..=MAX_BUCKETS).contains(size) => {
+                ("terms", json!({ "field": path(field)?, "size": size }))
+            }
+            Kind::ByValue(field, size) => {
+                return Err(Error::invalid(
+                    format!("{size} values of {field} cannot be asked for"),
+                    format!("ask for 1 to {MAX_BUCKETS}"),
+                ));
+            }
+            Kind::ByInterval(field, interval) if interval.is_finite() && *interval > 0.0 => {
+                ("histogram", json!({ "field": path(field)?, "interval": interval, "min_doc_count": 1 }))
+            }
+            Kind::ByInterval(field, _) => {
+                return Err(Error::invalid(format!("the interval of {field} is not a width"), "give one above 0"));
+            }
+            Kind::ByDates(field, spans) => {
+                let span = |span: &Bounds| {
+                    let bounds = [("from", &span.from), ("to", &span.to)];
+                    let bound = |(name, bound): (&str, &Option<String>)| {
+                        Some((name.to_owned(), Value::from(bound.as_deref()?)))
+                    };
+                    Value::Object(bounds.into_iter().filter_map(bound).collect())
+                };
+                let spans: Vec<_> = spans.iter().map(span).collect();
+                ("date_range", json!({ "field": path(field)?, "ranges": spans }))
+            }
+            Kind::Fitting(filter) => {
+                let of_type = |definition: &&TypeDefinition| {
+                    let is_type = Query::equals("type", definition.name());
+                    Ok(Query::And(vec![is_type, filter.compile(definition)?]))
+                };
+                ("filter", Query::Or(definitions.iter().map(of_type).collect::<Result<_>>()?).to_json())
+            }
+        };
+        let mut compiled = json!({ name: body });
+        if !self.inner.is_empty() {
+            compiled["aggs"] = compile_all(&self.inner, definitions, depth + 1)?.into();
+        }
+        Ok(compiled)
+    }
+}
+
+/// The aggregations in Elasticsearch's language.
+pub(super) fn compile_all(
+    aggregations: &[(String, Aggregation)],
+    definitions: &[&TypeDefinition],
+    depth: usize,
+) -> Result<Map<String, Value>> {
+    if depth > MAX_DEPTH {
+        return Err(Error::invalid("aggregations are nested too deep", format!("nest at most {MAX_DEPTH}")));
+    }
+    let mut compiled = Map::new();
+    for (name, aggregation) in aggregations {
+        if name.is_empty() || name.contains(['[', ']', '>']) {
+            return Err(Error::invalid(format!("an aggregation cannot be called {name:?}"), "use letters and digits"));
+        }
+        let body = aggregation.compile(definitions, depth).map_err(|error| error.context(name))?;
+        if compiled.insert(name.clone(), body).is_some() {
+            return Err(Error::invalid(format!("two aggregations are called {name:?}"), "rename one"));
+        }
+    }
+    Ok(compiled)
+}
+
+/// The full path of a field, whose values must be sorted by the server.
+fn path(field: &Field, definitions: &[&TypeDefinition]) -> Result<String> {
+    match (field, definitions) {
+        (Field::Attribute(path), [_, _, ..]) => Err(Error::invalid(
+            format!("objects of several types cannot be aggregated by the attribute {path:?}"),
+            "aggregate by a root field, or ask for one type",
+        )),
+        (field, [definition, ..]) => field.path(definition, Use::Sort),
+        (Field::Root(field), []) => Ok(field.as_str().to_owned()),
+        (Field::Attribute(path), []) => {
+            Err(Error::invalid(format!("no type is named that has the attribute {path:?}"), "name one"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::testing::{note, read, version};
+    use crate::repository::RootField;
+
+    fn compile(aggregation: Aggregation) -> Result<Value> {
+        let definition = read(&note(json!({})), &[version(json!({}))]).expect("fine");
+        aggregation.compile(&[&definition], 0)
+    }
+
+    #[test]
+    fn aggregations_become_the_servers() {
+        let week = Bounds { from: Some("now-7d".to_owned()), to: None };
+        let table = [
+            (Aggregation::count("title"), json!({"value_count": {"field": "note.title"}})),
+            (
+                Aggregation::by_value("title", 3).with("newest", Aggregation::max(RootField::UpdatedAt)),
+                json!({"terms": {"field": "note.title", "size": 3}, "aggs": {"newest": {"max": {"field": "updated_at"}}}}),
+            ),
+            (
+                Aggregation::by_dates(RootField::CreatedAt, [week]),
+                json!({"date_range": {"field": "created_at", "ranges": [{"from": "now-7d"}]}}),
+            ),
+            (
+                Aggregation::by_interval("title", 5.0),
+                json!({"histogram": {"field": "note.title", "interval": 5.0, "min_doc_count": 1}}),
+            ),
+        ];
+        for (aggregation, expected) in table {
+            assert_eq!(compile(aggregation).expect("fine"), expected);
+        }
+        let fitting = compile(Aggregation::fitting(Filter::equals("title", "t"))).expect("fine");
+        assert!(fitting["filter"].to_string().contains("note.title"), "{fitting}");
+    }
+
+    #[test]
+    fn what_is_not_safe_is_refused() {
+        let mut deep = Aggregation::count("title");
+        for _ in 0..=MAX_DEPTH {
+            deep = Aggregation::by_value("title", 1).with("inner", deep);
+        }
+        for aggregation in [
+            deep,
+            Aggregation::count("body"),
+            Aggregation::count("nothing"),
+            Aggregation::by_value("title", 0),
+            Aggregation::by_value("title", MAX_BUCKETS + 1),
+            Aggregation::by_interval("title", 0.0),
+            Aggregation::by_interval("title", f64::NAN),
+            Aggregation::count("title").with("inner", Aggregation::count("title")),
+            Aggregation::by_value("title", 1).with("a>b", Aggregation::count("title")),
+        ] {
+            let error = compile(aggregation.clone()).expect_err("refused");
+            assert!(error.cure().is_some(), "{aggregation:?}: {error}");
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Everything that a search finds, however much it is.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::stream::{self, BoxStream, Stream, StreamExt};
+
+use super::find::{self, Find, Unreadable};
+use super::{Repository, SavedObject};
+use crate::Result;
+use crate::cluster::{Cluster, Hit, PointInTime, Search, SearchIn};
+use crate::document::{Attributes, Namespace};
+
+/// Objects read at once, unless said otherwise.
+const PAGE: u32 = 1_000;
+/// How long a reader may take for a page. Each page read begins it anew.
+const KEEP_ALIVE: Duration = Duration::from_secs(300);
+
+/// A stream of everything that a search finds: objects, and documents among them that cannot be read. An error ends it.
+///
+/// It reads the objects as they are at one moment: the first read. Dropping it closes what it holds on the server.
+pub struct FoundStream<A = Attributes> {
+    items: BoxStream<'static, Result<Result<SavedObject<A>, Unreadable>>>,
+}
+
+impl<A> fmt::Debug for FoundStream<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FoundStream").finish_non_exhaustive()
+    }
+}
+
+impl<A> Stream for FoundStream<A> {
+    type Item = Result<Result<SavedObject<A>, Unreadable>>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.items.poll_next_unpin(context)
+    }
+}
+
+impl<A: 'static> FoundStream<A> {
+    /// The same with its objects in another form.
+    pub(crate) fn map_objects<B>(
+        self,
+        mut convert: impl FnMut(SavedObject<A>) -> Result<SavedObject<B>, Unreadable> + Send + 'static,
+    ) -> FoundStream<B> {
+        FoundStream { items: self.items.map(move |item| item.map(|item| item.and_then(&mut convert))).boxed() }
+    }
+}
+
+impl Repository {
+    /// Everything that the request finds, page and aggregations left aside: without a limit, in memory for one page, and as it
+    /// was when the first object was read. Without a sort it comes in the order that is cheapest for the server.
+    ///
+    /// ```no_run
+    /// # use futures::TryStreamExt;
+    /// # use saved_objects::repository::{Filter, Find, Repository};
+    /// # async fn example(repository: &Repository) -> saved_objects::Result<()> {
+    /// let mut stream = repository.stream(&["note"], Find::new().filter(Filter::equals("state", "open")))?;
+    /// while let Some(item) = stream.try_next().await? {
+    ///     match item {
+    ///         Ok(object) => println!("{}", object.id),
+    ///         Err(unreadable) => eprintln!("{}: {}", unreadable.raw_id, unreadable.error),
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`find`](Self::find): what is wrong with the request now, what the server says as an item of the stream.
+    pub fn stream(&self, types: &[&str], request: Find) -> Result<FoundStream> {
+        let request = request.or_in_namespace(&Namespace::DEFAULT);
+        let definitions = self.definitions(types)?;
+        let repository = self.clone();
+        let types: Vec<String> = types.iter().map(|&name| name.to_owned()).collect();
+        let read = {
+            let request = request.clone();
+            move |hit: &Hit| {
+                let types: Vec<&str> = types.iter().map(String::as_str).collect();
+                let mut object = repository.read_hit(&repository.definitions(&types)?, hit)?;
+                request.pick(&mut object);
+                Ok(object)
+            }
+        };
+        let search = Search {
+            size: request.page_of_stream(PAGE),
+            ..request.to_search(SearchIn::Index(self.aliases(&definitions)), &definitions)?
+        };
+        let objects = self
+            .hits(search)
+            .map(move |hit| hit.map(|hit| read(&hit).map_err(|error| Unreadable { raw_id: hit.id, error })));
+        Ok(FoundStream { items: objects.boxed() })
+    }
+
+    /// Every document that a search on an index finds, page by page.
+    pub(super) fn hits(&self, search: Search) -> BoxStream<'static, Result<Hit>> {
+        let pages = Pages {
+            cluster: Arc::clone(&self.shared.cluster),
+            search,
+            open: None,
+            waiting: VecDeque::new(),
+            done: false,
+        };
+        stream::try_unfold(pages, |mut pages| async move {
+            let hit = pages.next().await?;
+            Ok(hit.map(|hit| (hit, pages)))
+        })
+        .boxed()
+    }
+}
+
+/// What is still to be read.
+struct Pages {
+    cluster: Arc<dyn Cluster>,
+    search: Search,
+    open: Option<Open>,
+    waiting: VecDeque<Hit>,
+    done: bool,
+}
+
+impl Pages {
+    async fn next(&mut self) -> Result<Option<Hit>> {
+        loop {
+            if let Some(hit) = self.waiting.pop_front() {
+                return Ok(Some(hit));
+            }
+            if self.done {
+                return Ok(None);
+            }
+            let outcome = self.read().await;
+            if (self.done || outcome.is_err())
+                && let Some(open) = self.open.take()
+            {
+                open.close().await;
+            }
+            outcome?;
+        }
+    }
+
+    async fn read(&mut self) -> Result<()> {
+        if let SearchIn::Index(aliases) = &self.search.within {
+            let opened = self.cluster.open_point_in_time(aliases, KEEP_ALIVE).await;
+            let opened = opened.map_err(|error| find::refused(aliases, error))?;
+            self.search.within = SearchIn::PointInTime(opened.clone());
+            self.search.aggregations.clear();
+            self.open = Some(Open { cluster: Arc::clone(&self.cluster), point_in_time: Some(opened) });
+        }
+        let page = self.cluster.search(&self.search).await.map_err(|error| find::refused("that is read", error))?;
+        if let (Some(current), Some(open)) = (page.point_in_time, &mut self.open) {
+            self.search.within = SearchIn::PointInTime(current.clone());
+            open.point_in_time = Some(current);
+        }
+        self.done = page.hits.len() < self.search.size as usize || page.last_sort.is_none();
+        self.search.after = page.last_sort;
+        self.waiting = page.hits.into();
+        Ok(())
+    }
+}
+
+/// An open point in time. It is closed when this is dropped, in a task of its own; without a runtime it expires.
+struct Open {
+    cluster: Arc<dyn Cluster>,
+    point_in_time: Option<PointInTime>,
+}
+
+impl Open {
+    async fn close(mut self) {
+        if let Some(point_in_time) = self.point_in_time.take() {
+            close(self.cluster.as_ref(), &point_in_time).await;
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if let (Some(point_in_time), Ok(runtime)) = (self.point_in_time.take(), tokio::runtime::Handle::try_current()) {
+            let cluster = Arc::clone(&self.cluster);
+            runtime.spawn(async move { close(cluster.as_ref(), &point_in_time).await });
+        }
+    }
+}
+
+async fn close(cluster: &dyn Cluster, point_in_time: &PointInTime) {
+    if let Err(error) = cluster.close_point_in_time(point_in_time).await {
+        tracing::debug!(%error, "a point in time could not be closed; it expires by itself");
+    }
+}
