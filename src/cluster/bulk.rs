@@ -104,6 +104,8 @@ pub enum ItemErrorKind {
     WriteBlocked,
     /// The mapping does not take the document.
     MappingRefused,
+    /// The document alone is larger than what the server takes in one request.
+    TooLarge,
     /// The server was too busy until the retries were used up. The operation was not done.
     Unavailable,
     /// The answer was lost, and reading back does not tell whether the operation was done.

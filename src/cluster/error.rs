@@ -57,6 +57,8 @@ pub struct ClusterError {
     pub reason: Option<String>,
     /// How often the request was sent.
     pub attempts: u32,
+    /// How long the server asked to wait, if it did.
+    pub retry_after: Option<Duration>,
     /// Time from the first attempt to the last answer.
     pub elapsed: Duration,
     /// The transport's error, if there was no answer.
@@ -79,6 +81,7 @@ impl ClusterError {
             server_type: None,
             reason: Some(reason.into()),
             attempts: 1,
+            retry_after: None,
             elapsed: Duration::ZERO,
             source: None,
         }

@@ -5,6 +5,7 @@
 //! by the implementation (design decision 3), so callers meet [`ClusterErrorKind::OutcomeUnknown`] only when nothing could
 //! tell whether it happened.
 
+mod adaptive;
 mod bulk;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;

@@ -4,11 +4,16 @@ use std::time::Duration;
 use futures::StreamExt;
 use tokio::sync::mpsc;
 
-use super::{Cluster, Hit, PointInTime, Query, Search, SearchIn};
+use super::adaptive::AdaptiveSize;
+use super::{Cluster, ClusterError, ClusterErrorKind, Hit, PointInTime, Query, Search, SearchIn};
 use crate::Result;
 
-/// Documents read at once. At 1 KB each a page is 1 MB; larger pages are hardly faster.
-const PAGE_SIZE: u32 = 1_000;
+/// Documents read at once, at most. At 1 KB each a page is 1 MB; larger pages are hardly faster.
+const MAX_PAGE: usize = 1_000;
+/// Documents on the first page, when it is not known how large they are.
+const FIRST_PAGE: usize = 100;
+/// Bytes read at once: pages of larger documents have fewer.
+const PAGE_BYTES: usize = 4 << 20;
 /// Pages that wait to be worked on while the next one is read.
 const PAGES_AHEAD: usize = 2;
 /// Pages that are worked on at the same time: some are transformed while the server takes the others.
@@ -52,14 +57,28 @@ impl Scan<'_> {
         pages: mpsc::Sender<Vec<Hit>>,
     ) -> Result<()> {
         let within = SearchIn::PointInTime(point_in_time);
-        let mut search = Search { size: PAGE_SIZE, ..Search::new(within, self.query.clone()) };
+        let mut search = Search::new(within, self.query.clone());
+        let size = AdaptiveSize::new(FIRST_PAGE, MAX_PAGE);
+        let mut fitting = MAX_PAGE;
         loop {
-            let page = self.cluster.search(&search).await?;
+            let asked = size.get().min(fitting);
+            search.size = u32::try_from(asked).unwrap_or(u32::MAX);
+            let page = match self.cluster.search(&search).await {
+                Ok(page) => page,
+                Err(error) if asked > 1 && is_too_much(&error) => {
+                    tracing::debug!(documents = asked, %error, "a page is too much for the server, and is divided");
+                    size.halve(asked);
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            size.grow();
+            fitting = fitting_documents(&page.hits);
             if let Some(current) = page.point_in_time {
                 newest.clone_from(&current);
                 search.within = SearchIn::PointInTime(current);
             }
-            let is_last = page.hits.len() < PAGE_SIZE as usize;
+            let is_last = page.hits.len() < asked;
             search.after = page.last_sort;
             // The working side only goes away with an error of its own, which is the one to report.
             if !page.hits.is_empty() && pages.send(page.hits).await.is_err() {
@@ -70,6 +89,18 @@ impl Scan<'_> {
             }
         }
     }
+}
+
+/// Whether less at once could be answered.
+fn is_too_much(error: &ClusterError) -> bool {
+    error.kind == ClusterErrorKind::TooLarge || error.status == Some(429)
+}
+
+/// How many documents like these make a page.
+fn fitting_documents(hits: &[Hit]) -> usize {
+    let bytes: usize = hits.iter().map(|hit| hit.source.get().len()).sum();
+    let average = bytes.checked_div(hits.len()).unwrap_or_default().max(1);
+    (PAGE_BYTES / average).clamp(1, MAX_PAGE)
 }
 
 async fn work_on<T, W>(

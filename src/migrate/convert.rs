@@ -88,7 +88,9 @@ impl Converter<'_> {
         let mut refused = Vec::new();
         for (operation, outcome) in operations.iter().zip(outcomes) {
             match outcome {
-                Err(error) if error.kind == ItemErrorKind::MappingRefused => refused.push((operation, error.reason)),
+                Err(error) if matches!(error.kind, ItemErrorKind::MappingRefused | ItemErrorKind::TooLarge) => {
+                    refused.push((operation, error.reason))
+                }
                 outcome => self.count(&mut pass, outcome)?,
             }
         }
@@ -105,7 +107,7 @@ impl Converter<'_> {
         Disposal { cluster, policy, plan, write_alias, target }
     }
 
-    /// Looks for the documents whose converted form the mapping does not take: they are bad as they are.
+    /// Looks for the documents whose converted form the mapping does not take, or is too large for the server: they are bad as they are.
     async fn find_refused(
         self,
         refused: Vec<(&BulkOperation, String)>,

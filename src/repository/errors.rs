@@ -91,6 +91,11 @@ pub(super) fn refused_write(key: &ObjectKey, error: &ItemError) -> Error {
             "the index's mapping does not take it",
             "give values that fit the type's mapping; if they do, the index is behind: run `saved-objects migrate`",
         ),
+        ItemErrorKind::TooLarge => (
+            ErrorKind::Invalid,
+            "it is too large",
+            "store less in one object, or raise http.max_content_length of the server",
+        ),
         ItemErrorKind::Unavailable => (ErrorKind::Unavailable, "the server is too busy", "try again later"),
         ItemErrorKind::OutcomeUnknown => (
             ErrorKind::OutcomeUnknown,

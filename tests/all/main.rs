@@ -4,6 +4,7 @@
 #![allow(missing_docs, clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod bad_documents;
+mod batches;
 mod cli;
 mod clock;
 mod conformance;
@@ -56,6 +57,7 @@ fn trials(url: &str) -> Vec<Trial> {
     [
         conformance::trials(url),
         bad_documents::trials(url),
+        batches::trials(url),
         cli::trials(url),
         elastic::trials(url),
         faults::trials(url),

@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use clap::ValueEnum;
 
-use super::raw::RawLoop;
+use super::raw::{RawCopy, RawLoop};
 use super::result::{BenchResult, median};
 use super::{RUNS, memory, token};
 use crate::cli::connection::Connection;
@@ -44,12 +44,15 @@ pub(super) struct Arguments {
 enum Way {
     /// Documents are rewritten where they are
     InPlace,
+    /// Documents are copied into a new index, which is cloned and swapped in
+    Copy,
 }
 
 impl Way {
     fn measure(self) -> &'static str {
         match self {
             Self::InPlace => "migrate_in_place",
+            Self::Copy => "migrate_copy",
         }
     }
 }
@@ -91,10 +94,10 @@ pub(super) async fn run(
         prefix,
         way: arguments.way,
         documents: usize::try_from(arguments.docs).unwrap_or(usize::MAX),
-        definition: token::definition(arguments.encrypted)?,
+        definition: token::definition(arguments.encrypted, arguments.way == Way::Copy)?,
     };
     let measured = bench.measure(output).await;
-    let emptied = bench.empty().await;
+    let emptied = bench.delete_all(&format!("{PREFIX}-*")).await;
     let (ours, raw, peak_rss_mb) = measured?;
     emptied?;
     let suffix = if arguments.encrypted { "_encrypted" } else { "" };
@@ -135,9 +138,13 @@ impl Bench<'_> {
         Ok((median(&ours), median(&raw), peak))
     }
 
-    /// Removes what an earlier benchmark or the run before left.
+    /// Removes what an earlier benchmark or the run before left. The control index stays, as it does on a platform.
     async fn empty(&self) -> Result<()> {
-        for index in self.cluster.indices(&[self.names.alias(), &self.names.index(GENERATION)]).await?.keys() {
+        self.delete_all(&format!("{}-*", self.names.alias())).await
+    }
+
+    async fn delete_all(&self, pattern: &str) -> Result<()> {
+        for index in self.cluster.indices(&[pattern]).await?.keys() {
             self.cluster.delete_index(index).await?;
         }
         Ok(())
@@ -185,6 +192,7 @@ impl Bench<'_> {
 
     async fn raw(&self) -> Result<usize> {
         let registry = Registry::builder().with([self.definition.clone()]).build()?;
+        let digest = "0123456789abcdef";
         let latest = VirtualVersion::of(self.definition.latest().number).to_string();
         let raw = RawLoop {
             cluster: self.cluster.as_ref(),
@@ -194,8 +202,15 @@ impl Bench<'_> {
             query: Query::Not(Box::new(Query::equals("typeMigrationVersion", latest))),
             mapping: &registry.index_mapping(token::GROUP),
         };
+        let copy = RawCopy {
+            fill: &self.names.fill(digest),
+            fill_alias: &self.names.fill_alias(digest),
+            target: &self.names.index(GENERATION + 1),
+            target_alias: &self.names.write_alias(GENERATION + 1),
+        };
         match self.way {
             Way::InPlace => raw.in_place().await,
+            Way::Copy => raw.copy(&copy).await,
         }
     }
 

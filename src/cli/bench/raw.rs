@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use crate::cluster::{
-    BulkAction, BulkOperation, BulkRequest, Cluster, Hit, PointInTime, Query, Refresh, Search, SearchIn,
+    AliasAction, BulkAction, BulkOperation, BulkRequest, CloneIndex, Cluster, CreateIndex, Health, Hit, IndexPurpose,
+    PointInTime, Query, Refresh, Search, SearchIn,
 };
 use crate::{Error, ErrorKind, Result};
 
@@ -18,6 +19,16 @@ const PAGE_SIZE: u32 = 1_000;
 const PAGES_AHEAD: usize = 2;
 const BULKS_IN_FLIGHT: usize = 6;
 const KEEP_ALIVE: Duration = Duration::from_secs(300);
+
+const CLONE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Where the raw loop copies to.
+pub(super) struct RawCopy<'a> {
+    pub(super) fill: &'a str,
+    pub(super) fill_alias: &'a str,
+    pub(super) target: &'a str,
+    pub(super) target_alias: &'a str,
+}
 
 /// The raw loop on one index.
 pub(super) struct RawLoop<'a> {
@@ -37,30 +48,64 @@ impl RawLoop<'_> {
     pub(super) async fn in_place(&self) -> Result<usize> {
         self.cluster.indices(&[self.alias]).await?;
         self.cluster.count_by_type(self.index).await?;
-        self.record("before").await?;
+        self.record(self.index, "before").await?;
         self.cluster.refresh(self.index).await?;
-        let rewritten = self.pass(self.query.clone()).await?;
+        let rewritten = self.pass(self.query.clone(), None).await?;
         self.cluster.refresh(self.index).await?;
         // The engine looks a second time, and finds nothing.
-        self.pass(Query::Or(Vec::new())).await?;
-        self.record("after").await?;
+        self.pass(Query::Or(Vec::new()), None).await?;
+        self.record(self.index, "after").await?;
         Ok(rewritten)
     }
 
+    /// Copies every document as it is, with the fixed steps that the engine makes before and after it, and gives their
+    /// number.
+    pub(super) async fn copy(&self, copy: &RawCopy<'_>) -> Result<usize> {
+        let cluster = self.cluster;
+        cluster.indices(&[self.alias]).await?;
+        cluster.count_by_type(self.index).await?;
+        cluster.add_write_block(self.index).await?;
+        cluster.refresh(self.index).await?;
+        cluster.write_count(self.index).await?;
+        cluster.indices(&[copy.fill]).await?;
+        let (name, aliases) = (copy.fill.to_owned(), vec![copy.fill_alias.to_owned()]);
+        let mapping = self.mapping.clone();
+        cluster.create_index(&CreateIndex { name, mapping, aliases, purpose: IndexPurpose::Filling }).await?;
+        let copied = self.pass(Query::Everything, Some(copy.fill_alias)).await?;
+        cluster.add_write_block(copy.fill).await?;
+        let (source, target) = (copy.fill.to_owned(), copy.target.to_owned());
+        cluster.clone_index(&CloneIndex { source, target, aliases: Vec::new() }).await?;
+        cluster.wait_for_health(copy.target, Health::Green, CLONE_TIMEOUT).await?;
+        cluster.refresh(copy.target).await?;
+        cluster.count_by_type(self.index).await?;
+        cluster.count_by_type(copy.target).await?;
+        cluster.write_count(self.index).await?;
+        cluster.write_count(copy.target).await?;
+        self.record(copy.target, "after").await?;
+        let remove = |alias: &str| AliasAction::Remove { index: self.index.to_owned(), alias: alias.to_owned() };
+        let add = |alias: &str| AliasAction::Add { index: copy.target.to_owned(), alias: alias.to_owned() };
+        let swap = [remove(self.alias), remove(self.write_alias), add(self.alias), add(copy.target_alias)];
+        cluster.update_aliases(&swap).await?;
+        cluster.delete_index(copy.fill).await?;
+        Ok(copied)
+    }
+
     /// The engine records by reading, writing and reading back. What is the same as before would cost the server nothing.
-    async fn record(&self, fact: &str) -> Result<()> {
-        self.cluster.indices(&[self.index]).await?;
+    async fn record(&self, index: &str, fact: &str) -> Result<()> {
+        self.cluster.indices(&[index]).await?;
         let mut mapping = self.mapping.clone();
         mapping["_meta"] = json!({ "bench": fact });
-        self.cluster.put_mapping(self.index, &mapping).await?;
-        self.cluster.indices(&[self.index]).await?;
+        self.cluster.put_mapping(index, &mapping).await?;
+        self.cluster.indices(&[index]).await?;
         Ok(())
     }
 
-    async fn pass(&self, query: Query) -> Result<usize> {
+    /// Writes every document that is found back to where it was, or into the fill behind an alias.
+    async fn pass(&self, query: Query, fill_alias: Option<&str>) -> Result<usize> {
         let point_in_time = self.cluster.open_point_in_time(self.index, KEEP_ALIVE).await?;
         let (sender, receiver) = mpsc::channel(PAGES_AHEAD);
-        let both = futures::future::try_join(self.read(&point_in_time, query, sender), self.write(receiver)).await;
+        let both =
+            futures::future::try_join(self.read(&point_in_time, query, sender), self.write(receiver, fill_alias)).await;
         self.cluster.close_point_in_time(&point_in_time).await?;
         both.map(|((), rewritten)| rewritten)
     }
@@ -78,9 +123,9 @@ impl RawLoop<'_> {
         }
     }
 
-    async fn write(&self, pages: mpsc::Receiver<Vec<Hit>>) -> Result<usize> {
+    async fn write(&self, pages: mpsc::Receiver<Vec<Hit>>, fill_alias: Option<&str>) -> Result<usize> {
         let pages = futures::stream::unfold(pages, |mut pages| async move { Some((pages.recv().await?, pages)) });
-        let mut bulks = pin!(pages.map(|page| self.write_page(page)).buffer_unordered(BULKS_IN_FLIGHT));
+        let mut bulks = pin!(pages.map(|page| self.write_page(page, fill_alias)).buffer_unordered(BULKS_IN_FLIGHT));
         let mut rewritten = 0;
         while let Some(written) = bulks.next().await {
             rewritten += written?;
@@ -88,7 +133,7 @@ impl RawLoop<'_> {
         Ok(rewritten)
     }
 
-    async fn write_page(&self, page: Vec<Hit>) -> Result<usize> {
+    async fn write_page(&self, page: Vec<Hit>, fill_alias: Option<&str>) -> Result<usize> {
         if page.is_empty() {
             return Ok(0);
         }
@@ -96,10 +141,18 @@ impl RawLoop<'_> {
             .into_iter()
             .map(|hit| {
                 let source = Bytes::copy_from_slice(hit.source.get().as_bytes());
-                BulkOperation { id: hit.id, action: BulkAction::Replace { source, read: hit.sequence } }
+                let action = match fill_alias {
+                    Some(_) => BulkAction::Create { source },
+                    None => BulkAction::Replace { source, read: hit.sequence },
+                };
+                BulkOperation { id: hit.id, action }
             })
             .collect();
-        let request = BulkRequest { alias: self.write_alias, operations: &operations, refresh: Refresh::Later };
+        let request = BulkRequest {
+            alias: fill_alias.unwrap_or(self.write_alias),
+            operations: &operations,
+            refresh: Refresh::Later,
+        };
         for outcome in self.cluster.bulk(&request).await? {
             outcome.map_err(|error| {
                 Error::new(ErrorKind::Internal, format!("the raw loop could not write: {}", error.reason))

@@ -23,8 +23,8 @@ const TEXTS: [&str; 7] =
     ["connectorId", "tokenType", "token", "refreshToken", "expiresAt", "createdAt", "refreshTokenExpiresAt"];
 
 /// The type with two model versions: the second fills in an attribute, and with `encrypts_again` it binds one more, so that
-/// both secrets of every document are encrypted again.
-pub(super) fn definition(encrypts_again: bool) -> Result<TypeDefinition> {
+/// both secrets of every document are encrypted again; with `copies` it changes the mapping, so that the index is copied.
+pub(super) fn definition(encrypts_again: bool, copies: bool) -> Result<TypeDefinition> {
     let file = json!({
         "type": TYPE, "group": GROUP, "namespace_kind": "agnostic", "random_id": false,
         "mapping": { "dynamic": false, "properties": {
@@ -32,10 +32,14 @@ pub(super) fn definition(encrypts_again: bool) -> Result<TypeDefinition> {
     });
     let bound = ["connectorId", "tokenType", "expiresAt", "createdAt"];
     let first = version(json!([]), &TEXTS, &bound);
-    let changes = json!([
-        { "type": "mappings_addition", "properties": { "scope": { "type": "keyword" } } },
-        { "type": "data_backfill", "defaults": { "scope": "shared" } },
-    ]);
+    let mut changes = vec![
+        json!({ "type": "mappings_addition", "properties": { "scope": { "type": "keyword" } } }),
+        json!({ "type": "data_backfill", "defaults": { "scope": "shared" } }),
+    ];
+    if copies {
+        changes.push(json!({ "type": "mappings_change", "attributes": ["tokenType"] }));
+    }
+    let changes = Value::from(changes);
     let bound = if encrypts_again { [&bound[..], &["refreshTokenExpiresAt"]].concat() } else { bound.to_vec() };
     let second = version(changes, &[&TEXTS[..], &["scope"]].concat(), &bound);
     let versions = [("1.json".to_owned(), first.to_string()), ("2.json".to_owned(), second.to_string())];
@@ -86,9 +90,17 @@ mod tests {
     #[test]
     fn only_the_variant_that_encrypts_again_binds_more() {
         for encrypts_again in [false, true] {
-            let definition = definition(encrypts_again).expect("valid");
+            let definition = definition(encrypts_again, false).expect("valid");
             let [first, second] = definition.versions() else { panic!("two versions") };
             assert_eq!(first.sets != second.sets, encrypts_again);
+        }
+    }
+
+    #[test]
+    fn only_the_variant_that_copies_forces_a_copy() {
+        for copies in [false, true] {
+            let definition = definition(false, copies).expect("valid");
+            assert_eq!(definition.requires_copy_from(1), copies);
         }
     }
 }

@@ -11,40 +11,79 @@ use crate::cluster::{
     ItemOutcome, Refresh, SequenceNumber,
 };
 
-/// The largest body that is sent at once, unless one operation alone is larger. The server takes 100 MB by default;
-/// throughput does not grow beyond a few.
-const MAX_BODY_BYTES: usize = 16 << 20;
-
 pub(super) async fn bulk(connection: &Connection, request: &BulkRequest<'_>) -> ClusterResult<Vec<ItemOutcome>> {
     let mut outcomes = Vec::with_capacity(request.operations.len());
     let mut rest = request.operations;
+    let size = connection.bulk_bytes();
+    let mut attempts = connection.attempts();
     while !rest.is_empty() {
-        let (chunk, others) = rest.split_at(chunk_length(rest));
-        match Chunk::new(connection, request, chunk).run().await {
-            Ok(answered) => outcomes.extend(answered),
-            Err(error) if outcomes.is_empty() => return Err(error),
-            // What the chunks before did must be told, so this is no longer the whole call's error.
-            Err(error) => {
-                let not_done = ItemError { kind: ItemErrorKind::Unavailable, reason: error.to_string() };
-                outcomes.resize(request.operations.len(), Err(not_done));
-                return Ok(outcomes);
+        let (chunk, others) = rest.split_at(chunk_length(rest, size.get()));
+        let error = match Chunk::new(connection, request, chunk).run().await {
+            Ok(answered) => {
+                if answered.iter().any(is_busy) {
+                    size.halve(bytes(chunk));
+                } else {
+                    size.grow();
+                }
+                outcomes.extend(answered);
+                (rest, attempts) = (others, connection.attempts());
+                continue;
             }
+            Err(error) => error,
+        };
+        let is_one = chunk.len() == 1;
+        match (error.kind, error.status) {
+            (ClusterErrorKind::TooLarge, _) if is_one => {
+                let reason = format!("it has {} bytes, more than the server takes at once", bytes(chunk));
+                outcomes.push(Err(ItemError { kind: ItemErrorKind::TooLarge, reason }));
+                rest = others;
+                continue;
+            }
+            (ClusterErrorKind::TooLarge, _) => {
+                tracing::debug!(bytes = bytes(chunk), "a bulk is too large for the server, and is divided");
+                size.refuse(bytes(chunk));
+                continue;
+            }
+            (_, Some(429)) => {
+                size.halve(bytes(chunk));
+                tracing::debug!(bytes = size.get(), "the server is busy, and is sent less");
+                if attempts.wait_for_next(error.retry_after).await {
+                    continue;
+                }
+            }
+            _ => {}
         }
-        rest = others;
+        if outcomes.is_empty() {
+            return Err(error);
+        }
+        // What the chunks before did must be told, so this is no longer the whole call's error.
+        let not_done = ItemError { kind: ItemErrorKind::Unavailable, reason: error.to_string() };
+        outcomes.resize(request.operations.len(), Err(not_done));
+        return Ok(outcomes);
     }
     Ok(outcomes)
 }
 
-fn chunk_length(operations: &[BulkOperation]) -> usize {
+fn is_busy(outcome: &ItemOutcome) -> bool {
+    outcome.as_ref().is_err_and(|error| error.kind == ItemErrorKind::Unavailable)
+}
+
+fn bytes(operations: &[BulkOperation]) -> usize {
+    operations.iter().map(operation_bytes).sum()
+}
+
+fn operation_bytes(operation: &BulkOperation) -> usize {
+    operation.id.len() + operation.action.source().map_or(0, Bytes::len) + 64
+}
+
+/// How many of the operations fit into `limit` bytes, at least one.
+fn chunk_length(operations: &[BulkOperation], limit: usize) -> usize {
     let mut bytes = 0;
-    let fitting = operations
-        .iter()
-        .take_while(|operation| {
-            bytes += operation.id.len() + operation.action.source().map_or(0, Bytes::len) + 64;
-            bytes <= MAX_BODY_BYTES
-        })
-        .count();
-    fitting.max(1)
+    let fits = |operation: &&BulkOperation| {
+        bytes += operation_bytes(operation);
+        bytes <= limit
+    };
+    operations.iter().take_while(fits).count().max(1)
 }
 
 /// Operations that fit into one body, and what is known of each.
@@ -73,6 +112,7 @@ impl<'a> Chunk<'a> {
         let mut attempts = self.connection.attempts();
         loop {
             let open = self.open();
+            let mut server_asks = None;
             match self.send(&open).await {
                 Ok(outcomes) => self.take_answers(&open, outcomes).await,
                 Err(error) if error.kind == ClusterErrorKind::OutcomeUnknown => {
@@ -80,9 +120,10 @@ impl<'a> Chunk<'a> {
                     self.settle(&open).await;
                 }
                 Err(error) if open.len() == self.states.len() && !self.may_have_done_any() => return Err(error),
+                Err(error) if error.status == Some(429) => server_asks = error.retry_after,
                 Err(error) => self.give_up(&open, &error),
             }
-            if self.open().is_empty() || !attempts.wait_for_next(None).await {
+            if self.open().is_empty() || !attempts.wait_for_next(server_asks).await {
                 return Ok(self.states.into_iter().map(outcome_at_the_end).collect());
             }
         }
@@ -120,7 +161,8 @@ impl<'a> Chunk<'a> {
                 "filter_path",
                 "items.*.status,items.*._seq_no,items.*._primary_term,items.*.error.type,items.*.error.reason",
             )
-            .lines(body);
+            .lines(body)
+            .send_less();
         if self.request.refresh == Refresh::WaitFor {
             request = request.query("refresh", "wait_for");
         }

@@ -15,9 +15,14 @@ use serde::de::DeserializeOwned;
 use super::answers::ErrorAnswer;
 use super::retry::{Attempts, RetryPolicy};
 use super::{ElasticBuilder, invalid_url};
+use crate::cluster::adaptive::AdaptiveSize;
 use crate::cluster::{ClusterError, ClusterErrorKind, ClusterResult, RequestCounts};
 use crate::environment::Environment;
 use crate::{Error, Result};
+
+/// The largest body of a bulk that is tried, unless one operation alone is larger. The server takes 100 MB by default;
+/// throughput does not grow beyond a few.
+const MAX_BULK_BYTES: usize = 16 << 20;
 
 /// A request that is sent as often as its [`Repeat`] allows.
 #[derive(Debug)]
@@ -30,6 +35,7 @@ pub(super) struct Request<'a> {
     accepted: &'a [u16],
     timeout: Option<Duration>,
     repeat: Repeat,
+    when_busy: WhenBusy,
     is_write: bool,
 }
 
@@ -51,6 +57,20 @@ pub(super) enum Repeat {
     IfNotDone,
 }
 
+/// Who repeats a request that the server was too busy for (429).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum WhenBusy {
+    /// The connection.
+    Repeat,
+    /// The connection at first; the caller if it was too much for the server's memory, with less.
+    AskForLess,
+    /// The caller, with less.
+    SendLess,
+}
+
+/// How often a request is sent whose answer the server has no memory for. It may pass, or be too much at any time.
+const MAX_MEMORY_ATTEMPTS: u32 = 3;
+
 impl<'a> Request<'a> {
     /// A request that reads; it may be repeated.
     pub(super) fn read(method: Verb, path: impl Into<String>) -> Self {
@@ -63,6 +83,7 @@ impl<'a> Request<'a> {
             accepted: &[],
             timeout: None,
             repeat: Repeat::Always,
+            when_busy: WhenBusy::Repeat,
             is_write: false,
         }
     }
@@ -85,6 +106,19 @@ impl<'a> Request<'a> {
     pub(super) fn lines(mut self, body: Bytes) -> Self {
         self.body = Some(body);
         self.content = "application/x-ndjson";
+        self
+    }
+
+    /// The caller asks for less when the answer is too much for the server's memory: the error is
+    /// [`TooLarge`](ClusterErrorKind::TooLarge).
+    pub(super) fn ask_for_less(mut self) -> Self {
+        self.when_busy = WhenBusy::AskForLess;
+        self
+    }
+
+    /// The caller sends less when the server is too busy, and waits as it asks: a 429 is not repeated here.
+    pub(super) fn send_less(mut self) -> Self {
+        self.when_busy = WhenBusy::SendLess;
         self
     }
 
@@ -141,6 +175,7 @@ pub(super) struct Connection {
     environment: Environment,
     retry: RetryPolicy,
     request_timeout: Duration,
+    bulk_bytes: AdaptiveSize,
     reads: AtomicU64,
     writes: AtomicU64,
 }
@@ -167,6 +202,7 @@ impl Connection {
             environment: builder.environment,
             retry: builder.retry,
             request_timeout: builder.request_timeout,
+            bulk_bytes: AdaptiveSize::new(MAX_BULK_BYTES, MAX_BULK_BYTES),
             reads: AtomicU64::new(0),
             writes: AtomicU64::new(0),
         })
@@ -191,6 +227,11 @@ impl Connection {
         Attempts::start(self.retry, &self.environment)
     }
 
+    /// How many bytes a bulk may have.
+    pub(super) fn bulk_bytes(&self) -> &AdaptiveSize {
+        &self.bulk_bytes
+    }
+
     pub(super) fn counts(&self) -> RequestCounts {
         RequestCounts { reads: self.reads.load(Ordering::Relaxed), writes: self.writes.load(Ordering::Relaxed) }
     }
@@ -203,7 +244,13 @@ impl Connection {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
-            let may_repeat = failure.passing && (failure.not_done || request.repeat == Repeat::Always);
+            let is_out_of_memory = failure.error.server_type.as_deref() == Some("circuit_breaking_exception");
+            let is_callers = match request.when_busy {
+                WhenBusy::Repeat => false,
+                WhenBusy::AskForLess => is_out_of_memory && attempts.made() >= MAX_MEMORY_ATTEMPTS,
+                WhenBusy::SendLess => failure.error.status == Some(429),
+            };
+            let may_repeat = !is_callers && failure.passing && (failure.not_done || request.repeat == Repeat::Always);
             if may_repeat && attempts.wait_for_next(failure.retry_after).await {
                 tracing::debug!(attempt = attempts.made(), error = %failure.error, "repeating a request");
                 continue;
@@ -211,6 +258,10 @@ impl Connection {
             let mut error = failure.error;
             error.attempts = attempts.made();
             error.elapsed = attempts.elapsed();
+            error.retry_after = failure.retry_after;
+            if is_callers && request.when_busy == WhenBusy::AskForLess {
+                error.kind = ClusterErrorKind::TooLarge;
+            }
             // A write that may have been done is the caller's to settle.
             if !failure.not_done && failure.passing && request.repeat == Repeat::IfNotDone {
                 error.kind = ClusterErrorKind::OutcomeUnknown;
@@ -291,6 +342,7 @@ fn no_answer(method: &'static str, path: &str, error: elasticsearch::Error) -> F
         server_type: None,
         reason: None,
         attempts: 1,
+        retry_after: None,
         elapsed: Duration::ZERO,
         source: Some(Box::new(error)),
     };
@@ -334,6 +386,7 @@ fn refusal(answer: &Answer, is_elasticsearch: bool, retry_after: Option<Duration
         server_type: details.error.kind,
         reason,
         attempts: answer.attempts,
+        retry_after,
         elapsed: Duration::ZERO,
         source: None,
     };

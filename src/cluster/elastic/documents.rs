@@ -77,8 +77,10 @@ pub(super) async fn search(connection: &Connection, search: &Search) -> ClusterR
         SearchIn::Index(index) => format!("{index}/_search"),
         SearchIn::PointInTime(_) => "_search".to_owned(),
     };
-    let request =
-        Request::read(Verb::Post, path).query("allow_partial_search_results", "false").json(&search_body(search));
+    let request = Request::read(Verb::Post, path)
+        .query("allow_partial_search_results", "false")
+        .json(&search_body(search))
+        .ask_for_less();
     let answer: SearchAnswer = connection.send(&request).await?.parse()?;
     let mut last_sort = None;
     let mut hits = Vec::with_capacity(answer.hits.hits.len());

@@ -20,7 +20,7 @@ impl Request {
         let mut head = String::new();
         client.read_line(&mut head).await.ok()?;
         let mut words = head.split_whitespace();
-        let seen = Seen { method: words.next()?.to_owned(), path: words.next()?.to_owned() };
+        let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
         let mut length = 0;
         loop {
             let mut line = String::new();
@@ -39,6 +39,8 @@ impl Request {
         }
         let mut body = vec![0; length];
         client.read_exact(&mut body).await.ok()?;
+        let size = serde_json::from_slice::<Value>(&body).ok().and_then(|body| body["size"].as_u64());
+        let seen = Seen { method, path, body_bytes: length, search_size: size };
         Some(Self { seen, head, body })
     }
 
@@ -120,6 +122,12 @@ impl Answer {
     pub(super) fn odd(status: u16, retry_after: Option<u32>) -> Self {
         let header = retry_after.map_or_else(String::new, |seconds| format!("Retry-After: {seconds}\r\n"));
         Self::new(&format!("{status} Odd"), &header, "{}".to_owned())
+    }
+
+    /// What a server says that has too little memory for the request or its answer.
+    pub(super) fn no_memory() -> Self {
+        let error = json!({"type": "circuit_breaking_exception", "reason": "[parent] Data too large"});
+        Self::new("429 Too Many Requests", "", json!({"error": error, "status": 429}).to_string())
     }
 
     pub(super) fn cut(mut self) -> Self {

@@ -30,6 +30,8 @@ pub(crate) enum Fault {
     Status(u16),
     /// The proxy answers 429 instead, and says for how many seconds if it does.
     Busy(Option<u32>),
+    /// The proxy answers that the server has too little memory for it.
+    NoMemory,
     /// The server gets it that much later.
     Delay(Duration),
     /// The server does it, and the connection ends in the middle of its answer.
@@ -45,6 +47,9 @@ pub(crate) enum Fault {
 pub(crate) struct Seen {
     pub(crate) method: String,
     pub(crate) path: String,
+    pub(crate) body_bytes: usize,
+    /// How many documents a search asks for.
+    pub(crate) search_size: Option<u64>,
 }
 
 /// Decides what happens to a request, given how many of its kind came before.
@@ -127,6 +132,7 @@ impl Shared {
             }
             Fault::Status(status) => Some(Answer::odd(status, None)),
             Fault::Busy(seconds) => Some(Answer::odd(429, seconds)),
+            Fault::NoMemory => Some(Answer::no_memory()),
             Fault::Delay(time) => {
                 tokio::time::sleep(time).await;
                 request.forward(&self.server).await

@@ -1,0 +1,104 @@
+//! Batches that are too much for the server: they are divided, and grow back.
+
+use std::sync::{Arc, Mutex};
+
+use libtest_mimic::Trial;
+use saved_objects::migrate::{Outcome, Report};
+use serde_json::json;
+
+use crate::context::Context;
+use crate::migration::{current, seed_version_1, source};
+use crate::named_trials;
+use crate::proxy::{Fault, Proxy, Seen};
+
+pub(crate) fn trials(url: &str) -> Vec<Trial> {
+    named_trials!(
+        url,
+        bulks_are_divided_to_what_the_server_takes,
+        a_busy_server_is_sent_less_and_waited_for,
+        pages_are_divided_to_what_the_server_has_memory_for,
+        one_document_that_is_too_large_is_named,
+    )
+}
+
+const DOCUMENTS: u64 = 40;
+
+fn is_bulk(seen: &Seen) -> bool {
+    seen.path.contains("/_bulk") && !seen.path.contains("-control/")
+}
+
+/// Migrates through a proxy that answers `fault` to what is too much; what went through is given with the report.
+async fn migrate(
+    context: &Context,
+    fault: impl Fn(&Seen, usize) -> Option<Fault> + Send + Sync + 'static,
+) -> (Report, Vec<usize>, usize) {
+    let seen: Arc<Mutex<(Vec<usize>, usize)>> = Arc::default();
+    let remembered = seen.clone();
+    let proxy = Proxy::start(&context.url, move |request, before| {
+        let fault = fault(request, before);
+        let mut seen = remembered.lock().expect("not poisoned");
+        match fault {
+            Some(_) => seen.1 += 1,
+            None if is_bulk(request) => seen.0.push(request.body_bytes),
+            None => {}
+        }
+        fault.unwrap_or(Fault::None)
+    })
+    .await;
+    let through = Context { url: proxy.url().to_owned(), ..context.clone() };
+    let report = through.migrator(current()).migrate().await;
+    let (sizes, refused) = seen.lock().expect("not poisoned").clone();
+    (report, sizes, refused)
+}
+
+fn assert_all_written(report: &Report) {
+    assert_eq!(report.outcome, Outcome::Migrated, "{report:?}");
+    let documents = report.indices[0].documents;
+    assert_eq!((documents.written, documents.conflicts, documents.bad), (DOCUMENTS, 0, 0));
+}
+
+async fn bulks_are_divided_to_what_the_server_takes(context: Context) {
+    seed_version_1(&context).await;
+    let limit = 5_000;
+    let too_much = move |seen: &Seen, _| (is_bulk(seen) && seen.body_bytes > limit).then_some(Fault::Status(413));
+    let (report, sizes, refused) = migrate(&context, too_much).await;
+    assert_all_written(&report);
+    assert!(refused > 0 && refused < 20, "{refused} were refused");
+    assert!(sizes.len() > 3 && sizes.iter().any(|size| size * 3 > limit), "not one by one: {sizes:?}");
+}
+
+async fn a_busy_server_is_sent_less_and_waited_for(context: Context) {
+    seed_version_1(&context).await;
+    let busy = |seen: &Seen, before| {
+        let fault = if before == 0 { Fault::Busy(Some(1)) } else { Fault::Busy(None) };
+        (is_bulk(seen) && before < 3).then_some(fault)
+    };
+    let (report, sizes, refused) = migrate(&context, busy).await;
+    assert_all_written(&report);
+    assert_eq!(refused, 3);
+    assert!(report.elapsed_ms >= 1_000, "it waited as long as it was asked to: {report:?}");
+    assert!(sizes.len() > 2 && sizes[1] > sizes[0], "it is sent less at first, and then more again: {sizes:?}");
+}
+
+async fn pages_are_divided_to_what_the_server_has_memory_for(context: Context) {
+    seed_version_1(&context).await;
+    let no_memory = |seen: &Seen, _| seen.search_size.is_some_and(|size| size > 10).then_some(Fault::NoMemory);
+    let (report, _, refused) = migrate(&context, no_memory).await;
+    assert_all_written(&report);
+    assert!(refused > 0, "the pages were too large at first");
+}
+
+async fn one_document_that_is_too_large_is_named(context: Context) {
+    let ids = seed_version_1(&context).await;
+    let (index, id) = (context.index("connectors"), format!("connector_token:{}", ids[3]));
+    let mut large = source(&context, &id).await;
+    large["connector_token"]["connectorId"] = json!("c".repeat(20_000));
+    context.raw("PUT", &format!("/{index}/_doc/{id}?refresh=true"), Some(large.clone())).await;
+    let too_much = |seen: &Seen, _| (is_bulk(seen) && seen.body_bytes > 10_000).then_some(Fault::Status(413));
+    let (report, ..) = migrate(&context, too_much).await;
+    assert_eq!((report.outcome, report.bad_total), (Outcome::Failed, 1), "{report:?}");
+    assert_eq!(report.bad[0].id, id);
+    assert!(report.bad[0].reason.contains("more than the server takes"), "{:?}", report.bad[0]);
+    assert_eq!(report.indices[0].documents.written, DOCUMENTS - 1, "the others are converted");
+    assert_eq!(source(&context, &id).await, large, "it is as it was");
+}
