@@ -2,13 +2,14 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::Stream;
 use futures::future::{Either, select};
 
 use crate::cluster::{Cluster, Elastic};
 use crate::encryption::{EncryptionService, KeyRing};
 use crate::environment::Environment;
 use crate::layout::Prefix;
-use crate::migrate::{Migrator, Outcome, Report};
+use crate::migrate::{Migrator, Outcome, Progress, ProgressSender, Report};
 use crate::objects::{Object, Objects};
 use crate::registry::Registry;
 use crate::repository::Repository;
@@ -46,6 +47,7 @@ impl SavedObjects {
             key_ring: None,
             environment: Environment::system(),
             deadline: DEFAULT_DEADLINE,
+            progress: ProgressSender::new(),
         }
     }
 
@@ -85,6 +87,7 @@ pub struct SavedObjectsBuilder {
     key_ring: Option<KeyRing>,
     environment: Environment,
     deadline: Duration,
+    progress: ProgressSender,
 }
 
 impl SavedObjectsBuilder {
@@ -130,6 +133,12 @@ impl SavedObjectsBuilder {
         self
     }
 
+    /// How far the migration is, while [`start`](Self::start) runs: the latest whenever one is asked for. The stream ends with
+    /// the start.
+    pub fn progress(&self) -> impl Stream<Item = Progress> + Send + use<> {
+        self.progress.stream()
+    }
+
     /// Makes the store, after what `start` says was done.
     ///
     /// # Errors
@@ -152,7 +161,8 @@ impl SavedObjectsBuilder {
                     self.prefix.clone(),
                     encryption.clone(),
                     self.environment.clone(),
-                );
+                )
+                .telling(self.progress);
                 Some(Arc::new(migrate(&migrator, start, &self.environment, self.deadline).await?))
             }
         };

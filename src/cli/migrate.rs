@@ -49,7 +49,7 @@ pub(super) async fn run(
     } else if arguments.drop_old {
         migrator.drop_old().await
     } else {
-        progress::watch(output, migrator.progress(), migrator.migrate()).await
+        progress::watch(output, environment.clock(), migrator.progress(), migrator.migrate()).await
     };
     report::describe(&report, output);
     output.document(&report)?;

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tracing::Instrument;
 
 use super::bad::Policy;
 use super::decide::{GroupMetadata, new_plans, plan};
@@ -145,6 +146,12 @@ impl Migrator {
     #[must_use]
     pub fn on_bad(mut self, on_bad: OnBad) -> Self {
         self.on_bad = on_bad;
+        self
+    }
+
+    /// Tells `progress` how far the migration is.
+    pub(crate) fn telling(mut self, progress: ProgressSender) -> Self {
+        self.progress = progress;
         self
     }
 
@@ -348,7 +355,8 @@ impl Migrator {
                 group,
                 policy,
             };
-            let walked = walk.run(report, &mut work.bad).await;
+            let span = tracing::info_span!("migrate", alias = group.names.alias(), way = ?group.way);
+            let walked = walk.run(report, &mut work.bad).instrument(span).await;
             if walked.as_ref().is_err_and(is_refused_mapping) {
                 return Ok(Attempt::MappingRefused(group.group.clone()));
             }

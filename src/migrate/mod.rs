@@ -34,6 +34,7 @@ pub use lease::{LastFailure, LeaseNote, LeaseProgress, LeaseStatus};
 pub use migrator::Migrator;
 pub use plan::{Blocker, CurrentIndex, GroupPlan, Plan, TypePlan, Way};
 pub use progress::Progress;
+pub(crate) use progress::ProgressSender;
 pub use report::{
     BadDocument, DocumentCounts, Fate, IndexReport, Outcome, Report, ReportedError, TypeReport, Unregistered,
 };

@@ -1,3 +1,4 @@
+use futures::Stream;
 use tokio::sync::watch;
 
 use super::State;
@@ -17,17 +18,31 @@ pub struct Progress {
     pub written: u64,
 }
 
+/// Counts documents read, by the alias of their index group, for whoever installed a recorder of the crate `metrics`.
+const READ: &str = "saved_objects_migration_documents_read_total";
+/// As [`READ`], documents written.
+const WRITTEN: &str = "saved_objects_migration_documents_written_total";
+
 /// Where a migration tells how far it is.
 #[derive(Debug, Clone)]
-pub(super) struct ProgressSender(watch::Sender<Progress>);
+pub(crate) struct ProgressSender(watch::Sender<Progress>);
 
 impl ProgressSender {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(watch::Sender::new(Progress::default()))
     }
 
     pub(super) fn subscribe(&self) -> watch::Receiver<Progress> {
         self.0.subscribe()
+    }
+
+    /// What is told from now on: the latest whenever one is asked for, and the end when nobody tells any more.
+    pub(crate) fn stream(&self) -> impl Stream<Item = Progress> + Send + use<> {
+        futures::stream::unfold(self.subscribe(), |mut progress| async move {
+            progress.changed().await.ok()?;
+            let now = progress.borrow_and_update().clone();
+            Some((now, progress))
+        })
     }
 
     pub(super) fn now(&self) -> Progress {
@@ -44,8 +59,31 @@ impl ProgressSender {
 
     pub(super) fn add(&self, read: u64, written: u64) {
         self.0.send_modify(|progress| {
+            metrics::counter!(READ, "alias" => progress.alias.clone()).increment(read);
+            metrics::counter!(WRITTEN, "alias" => progress.alias.clone()).increment(written);
             progress.read += read;
             progress.written += written;
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::StreamExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_stream_gives_the_latest_and_ends() {
+        let sender = ProgressSender::new();
+        let mut stream = Box::pin(sender.stream());
+        sender.begin("notes", 10);
+        sender.add(4, 3);
+        let now = stream.next().await.expect("told");
+        assert_eq!((now.alias.as_str(), now.outdated, now.read, now.written), ("notes", 10, 4, 3));
+        sender.add(6, 7);
+        assert_eq!(stream.next().await.map(|now| (now.read, now.written)), Some((10, 10)));
+        drop(sender);
+        assert_eq!(stream.next().await, None);
     }
 }

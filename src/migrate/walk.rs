@@ -1,6 +1,8 @@
 use std::time::Duration;
 
 use super::bad::Policy;
+use tracing::Instrument;
+
 use super::convert::{Converter, Pass, Target};
 use super::copy::Copy;
 use super::progress::ProgressSender;
@@ -39,7 +41,7 @@ impl Walk<'_> {
         loop {
             let started = self.clock.monotonic();
             self.progress.enter(state);
-            let brought = self.act(state, report, bad).await?;
+            let brought = self.act(state, report, bad).instrument(tracing::debug_span!("step", ?state)).await?;
             let took = self.clock.monotonic().saturating_sub(started);
             if matches!(state, State::Convert { .. } | State::Fill { .. }) {
                 converting += took;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
 use futures::future::join_all;
 use libtest_mimic::Trial;
 use saved_objects::environment::{Environment, SystemRng};
@@ -23,6 +24,7 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         a_dead_node_is_taken_over_from,
         the_last_failure_is_told_until_a_migration_succeeds,
         a_start_can_only_wait,
+        a_start_tells_how_far_it_is,
         a_rescan_converts_what_an_older_node_wrote_late,
     )
 }
@@ -116,6 +118,16 @@ async fn a_start_can_only_wait(context: Context) {
     let store = waited.expect("the other did it");
     let outcome = store.start_report().expect("it looked").outcome;
     assert!(matches!(outcome, Outcome::Waited | Outcome::NothingToDo), "{outcome:?}");
+}
+
+async fn a_start_tells_how_far_it_is(context: Context) {
+    seed_version_1(&context).await;
+    let builder = context.builder(current());
+    let progress = builder.progress();
+    let (store, told) = tokio::join!(builder.start(Start::Migrate), progress.collect::<Vec<_>>());
+    assert_eq!(store.expect("it starts").start_report().expect("migrated").outcome, Outcome::Migrated);
+    let last = told.iter().rfind(|progress| progress.read > 0).expect("it was told");
+    assert_eq!((last.outdated, last.read, last.written), (DOCUMENTS, DOCUMENTS, DOCUMENTS));
 }
 
 async fn a_rescan_converts_what_an_older_node_wrote_late(context: Context) {

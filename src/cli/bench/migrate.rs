@@ -37,6 +37,9 @@ pub(super) struct Arguments {
     /// Let the new version bind one more attribute, so that both secrets of every document are encrypted again
     #[arg(long)]
     encrypted: bool,
+    /// Let so many nodes start at once, and compare with one of them alone instead of with the raw loop
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    nodes: u32,
 }
 
 /// The ways of a migration that can be measured.
@@ -72,6 +75,7 @@ struct Bench<'a> {
     names: IndexNames,
     way: Way,
     documents: usize,
+    nodes: u32,
     /// The type with both versions.
     definition: TypeDefinition,
 }
@@ -94,13 +98,17 @@ pub(super) async fn run(
         prefix,
         way: arguments.way,
         documents: usize::try_from(arguments.docs).unwrap_or(usize::MAX),
+        nodes: arguments.nodes,
         definition: token::definition(arguments.encrypted, arguments.way == Way::Copy)?,
     };
     let measured = bench.measure(output).await;
     let emptied = bench.delete_all(&format!("{PREFIX}-*")).await;
     let (ours, raw, peak_rss_mb) = measured?;
     emptied?;
-    let suffix = if arguments.encrypted { "_encrypted" } else { "" };
+    let mut suffix = if arguments.encrypted { "_encrypted" } else { "" }.to_owned();
+    if arguments.nodes > 1 {
+        suffix += &format!("_{}_nodes", arguments.nodes);
+    }
     Ok(BenchResult {
         measure: format!("{}{suffix}", arguments.way.measure()),
         ours,
@@ -172,7 +180,8 @@ impl Bench<'_> {
         let clock = self.environment.clock();
         let began = clock.monotonic();
         let written = match side {
-            Side::Ours => self.ours().await?,
+            Side::Ours => self.ours(self.nodes).await?,
+            Side::Raw if self.nodes > 1 => self.ours(1).await?,
             Side::Raw => self.raw().await?,
         };
         let elapsed = clock.monotonic().saturating_sub(began);
@@ -183,10 +192,13 @@ impl Bench<'_> {
         Ok(written as f64 / elapsed.as_secs_f64())
     }
 
-    async fn ours(&self) -> Result<usize> {
-        let report = self.migrator(self.definition.clone())?.migrate().await;
-        succeeded(&report)?;
-        let written: u64 = report.indices.iter().map(|index| index.documents.written).sum();
+    /// The time is that of the slowest node. If a document was written by two of them, they are more than there are.
+    async fn ours(&self, nodes: u32) -> Result<usize> {
+        let migrators = (0..nodes).map(|_| self.migrator(self.definition.clone())).collect::<Result<Vec<_>>>()?;
+        let reports = futures::future::join_all(migrators.iter().map(Migrator::migrate)).await;
+        reports.iter().try_for_each(succeeded)?;
+        let indices = reports.iter().flat_map(|report| &report.indices);
+        let written: u64 = indices.map(|index| index.documents.written).sum();
         Ok(usize::try_from(written).unwrap_or(usize::MAX))
     }
 

@@ -103,7 +103,8 @@ impl Demo<'_> {
         report::describe(&plan, self.output.indented());
 
         self.story.chapter("The migration to model version 2");
-        let migration = progress::watch(self.output, migrator.progress(), migrator.migrate()).await;
+        let migration =
+            progress::watch(self.output, self.environment.clock(), migrator.progress(), migrator.migrate()).await;
         report::describe(&migration, self.output.indented());
         if let Some(error) = &migration.error {
             return Err(error.into());
