@@ -93,6 +93,17 @@ pub enum Health {
     Green,
 }
 
+/// What of the cluster as a whole decides whether an index can be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conditions {
+    /// Which shards the cluster allocates: `cluster.routing.allocation.enable`, which is `all` normally.
+    pub allocation: String,
+    /// How many nodes hold data.
+    pub data_nodes: u64,
+    /// How many more shards the cluster takes (`cluster.max_shards_per_node`); none if it does not say.
+    pub shards_left: Option<u64>,
+}
+
 /// How many documents of an index have a type and a stored model version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TypeCount {

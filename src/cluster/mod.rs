@@ -27,7 +27,9 @@ use serde_json::Value;
 pub use bulk::{BulkAction, BulkOperation, BulkRequest, ItemError, ItemErrorKind, ItemOutcome, Refresh};
 pub use elastic::Elastic;
 pub use error::{ClusterError, ClusterErrorKind};
-pub use index::{AliasAction, AliasState, CloneIndex, CreateIndex, Health, IndexPurpose, IndexState, TypeCount};
+pub use index::{
+    AliasAction, AliasState, CloneIndex, Conditions, CreateIndex, Health, IndexPurpose, IndexState, TypeCount,
+};
 #[cfg(any(test, feature = "testing"))]
 pub use memory::InMemory;
 pub(crate) use scan::Scan;
@@ -119,6 +121,13 @@ pub trait Cluster: Send + Sync + fmt::Debug {
 
     /// Waits up to `timeout` until the index is at least `wanted`, and gives the health it then has.
     async fn wait_for_health(&self, index: &str, wanted: Health, timeout: Duration) -> ClusterResult<Health>;
+
+    /// What of the cluster as a whole decides whether an index can be made. Source: cluster settings and health APIs.
+    async fn conditions(&self) -> ClusterResult<Conditions>;
+
+    /// The index templates that would give a new hidden index of this name more than the engine asks for, as paths:
+    /// `_index_template/<name>` or `_template/<name>`.
+    async fn interfering_templates(&self, index: &str) -> ClusterResult<Vec<String>>;
 
     /// Makes every write so far visible to searches.
     async fn refresh(&self, index: &str) -> ClusterResult<()>;

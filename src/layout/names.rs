@@ -89,6 +89,11 @@ impl IndexNames {
         format!("{}-fill-{digest}-write", self.alias)
     }
 
+    /// Whether an index is a fill of this group.
+    pub fn is_fill(&self, index: &str) -> bool {
+        index.strip_prefix(&self.alias).is_some_and(|rest| rest.starts_with("-fill-"))
+    }
+
     /// A pattern that finds every generation and every fill of the group.
     pub fn any(&self) -> String {
         format!("{}-*", self.alias)

@@ -34,7 +34,9 @@ pub(super) fn new_plans(registry: &Registry, prefix: &Prefix) -> Vec<GroupPlan> 
             mapping: registry.index_mapping(group),
             current: None,
             kept: Vec::new(),
-            has_leftover_fill: false,
+            leftover_fills: Vec::new(),
+            has_own_block: false,
+            lacks_write_alias: false,
         }
     };
     registry.groups().into_iter().map(new_plan).collect()
@@ -87,12 +89,11 @@ fn look_at(group: &mut GroupPlan, found: &GroupMetadata, blockers: &mut Vec<Bloc
                 "the name {} leads to the index {index}, which this library did not make",
                 group.names.alias()
             ),
-            cure: "use another prefix, or move that index out of the way".to_owned(),
+            cure: format!("see what is in it; delete it if nobody needs it: DELETE /{index}; or use another prefix"),
         });
         return Ok(());
     };
     let meta = IndexMeta::from_mapping(&state.mapping).map_err(|error| error.context(index))?;
-    let fill = group.fill();
     for plan in &mut group.types {
         plan.recorded = meta.types.get(plan.definition.name()).cloned();
     }
@@ -102,10 +103,21 @@ fn look_at(group: &mut GroupPlan, found: &GroupMetadata, blockers: &mut Vec<Bloc
     blockers.extend(unfinished_rollback(&group.names, generation, state, &meta, &found.indices)?);
     group.current = Some(CurrentIndex { uuid: state.uuid.clone(), mapping: state.mapping.clone(), meta });
     group.way = way(group, state, found.mapping_refused);
-    group.has_leftover_fill = group.way != Way::Copy && found.indices.contains_key(&fill);
+    group.lacks_write_alias = !state.aliases.contains_key(&group.names.write_alias(generation));
+    if group.way != Way::Copy {
+        let fills: Vec<_> = found.indices.iter().filter(|(name, _)| group.names.is_fill(name)).collect();
+        // A copy blocks its source before it makes its fill, and whoever undoes it deletes the fill before the block.
+        group.has_own_block = state.write_blocked && fills.iter().any(|(_, fill)| is_made_from(fill, index, state));
+        group.leftover_fills = fills.into_iter().map(|(name, _)| name.clone()).collect();
+    }
     blockers.extend(group.types.iter().filter_map(|plan| type_blocker(index, plan)));
     blockers.extend(index_blocker(group, state));
     Ok(())
+}
+
+fn is_made_from(fill: &IndexState, source: &str, state: &IndexState) -> bool {
+    let copy = IndexMeta::from_mapping(&fill.mapping).ok().and_then(|meta| meta.copy);
+    copy.is_some_and(|copy| copy.source == source && copy.source_uuid == state.uuid)
 }
 
 /// Whether a name leads to the index: because it is an alias of it, or its own name.
@@ -196,17 +208,13 @@ fn has_other_field_type(current: &Value, wanted: &Value) -> bool {
 }
 
 fn index_blocker(group: &GroupPlan, state: &IndexState) -> Option<Blocker> {
-    let (index, write_alias) = (&group.index, group.names.write_alias(group.generation));
-    if !state.aliases.contains_key(&write_alias) {
-        return Some(Blocker {
-            what: format!("the index {index} lacks its alias {write_alias}"),
-            cure: format!("add the hidden alias {write_alias} to {index}"),
-        });
-    }
+    let index = &group.index;
     // A copy sets a write block itself, and goes on with one that it finds.
-    (group.way == Way::InPlace && state.write_blocked).then(|| Blocker {
-        what: format!("the index {index} has a write block"),
-        cure: format!("find out who set it; if it was left behind, set index.blocks.write of {index} to false"),
+    (group.way == Way::InPlace && state.write_blocked && !group.has_own_block).then(|| Blocker {
+        what: format!("the index {index} has a write block, and not that of a copy"),
+        cure: format!(
+            "find out who set it; if it was left behind, lift it: PUT /{index}/_settings {{\"index.blocks.write\":null}}"
+        ),
     })
 }
 

@@ -8,6 +8,7 @@ use tracing::Instrument;
 use super::bad::Policy;
 use super::decide::{GroupMetadata, new_plans, plan};
 use super::lease::{self, Lease};
+use super::preflight;
 use super::progress::ProgressSender;
 use super::report::BadDocuments;
 use super::status::{self, KeptIndex, Status, Survey};
@@ -191,10 +192,12 @@ impl Migrator {
         let run = Run::begin(self);
         let mut work = Work::default();
         let described = async {
-            let plan = self.plan().await?;
-            let survey = self.survey(&plan).await?;
+            let mut plan = self.plan().await?;
+            plan.blockers.extend(preflight::obstacles(self.cluster.as_ref(), &plan).await?);
+            let survey = self.survey_if_possible(&plan).await?;
             plan.groups.iter().for_each(|group| work.add(&survey, group));
-            for group in plan.groups.iter().filter(|group| group.current.is_some()) {
+            let can_be_read = |group: &&GroupPlan| group.current.is_some() && plan.blockers.is_empty();
+            for group in plan.groups.iter().filter(can_be_read) {
                 let found = survey::dry_run(self.cluster.as_ref(), &self.conversion, group).await?;
                 if let Some(report) = work.indices.get_mut(group.names.alias()) {
                     report.documents.bad = found.total;
@@ -297,6 +300,8 @@ impl Migrator {
             plan.groups.iter().for_each(|group| work.add(&Survey::default(), group));
             return Ok(Attempt::Done);
         }
+        plan.blockers.extend(preflight::obstacles(self.cluster.as_ref(), &plan).await?);
+        work.blockers.clone_from(&plan.blockers);
         // What blocks this node may be another node's work.
         if !plan.blockers.is_empty() && lease.is_other_at_work().await {
             return Ok(Attempt::OtherAtWork);
@@ -304,7 +309,7 @@ impl Migrator {
         let survey = if self.rescan && plan.blockers.is_empty() {
             self.plan_rescan(&mut plan).await?
         } else {
-            self.survey(&plan).await?
+            self.survey_if_possible(&plan).await?
         };
         if plan.blockers.is_empty() && converts(&plan) && !lease.take(&digest(&plan)).await {
             return Ok(Attempt::OtherAtWork);
@@ -403,6 +408,14 @@ impl Migrator {
         lease::read(self.control(), &self.environment).await
     }
 
+    /// The survey; an empty one if what blocks the migration keeps from reading too.
+    async fn survey_if_possible(&self, plan: &Plan) -> Result<Survey> {
+        match self.survey(plan).await {
+            Err(_) if !plan.blockers.is_empty() => Ok(Survey::default()),
+            survey => survey,
+        }
+    }
+
     async fn survey(&self, plan: &Plan) -> Result<Survey> {
         let mut survey = Survey::default();
         for group in plan.groups.iter().filter(|group| group.way != Way::Create) {
@@ -414,7 +427,7 @@ impl Migrator {
 
 /// Whether documents are to be converted. An index is created as fast as a lease is, and twice is as good as once.
 fn converts(plan: &Plan) -> bool {
-    plan.groups.iter().any(|group| matches!(group.way, Way::InPlace | Way::Copy))
+    plan.groups.iter().any(|group| matches!(group.way, Way::InPlace | Way::Copy) || group.needs_healing())
 }
 
 /// The definitions of all groups.

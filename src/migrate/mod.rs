@@ -18,6 +18,7 @@ mod drop_old;
 mod lease;
 mod migrator;
 mod plan;
+mod preflight;
 mod progress;
 mod record;
 mod removal;

@@ -36,7 +36,7 @@ pub struct Plan {
 impl Plan {
     /// Whether every group is where it should be.
     pub fn is_nothing_to_do(&self) -> bool {
-        let is_reached = |group: &GroupPlan| group.way == Way::None && !group.has_leftover_fill;
+        let is_reached = |group: &GroupPlan| group.way == Way::None && !group.needs_healing();
         self.blockers.is_empty() && self.groups.iter().all(is_reached)
     }
 }
@@ -71,8 +71,12 @@ pub struct GroupPlan {
     pub current: Option<CurrentIndex>,
     /// Older generations that are kept for a rollback, and newer ones that one left.
     pub kept: Vec<String>,
-    /// Whether a fill of these definitions is left that nobody needs any more.
-    pub has_leftover_fill: bool,
+    /// Fills that are left and that nobody needs any more, of these or other definitions.
+    pub leftover_fills: Vec<String>,
+    /// Whether the index has the write block of a copy that ended half-way.
+    pub has_own_block: bool,
+    /// Whether the current index lacks the alias that writes go through.
+    pub lacks_write_alias: bool,
 }
 
 /// The current index as the metadata shows it.
@@ -124,6 +128,11 @@ impl TypePlan {
 }
 
 impl GroupPlan {
+    /// Whether something is left of a copy that ended half-way, or is missing.
+    pub fn needs_healing(&self) -> bool {
+        !self.leftover_fills.is_empty() || self.has_own_block || self.lacks_write_alias
+    }
+
     /// The documents to be rewritten.
     pub fn outdated(&self) -> Query {
         Query::Or(self.types.iter().map(TypePlan::outdated).collect())

@@ -9,7 +9,7 @@ use super::progress::ProgressSender;
 use super::record::record;
 use super::report::{BadDocuments, per_second};
 use super::{Brought, DocumentCounts, Ended, GroupPlan, IndexReport, OnBad, State, Way};
-use crate::cluster::{Cluster, CreateIndex, Health, IndexPurpose};
+use crate::cluster::{AliasAction, Cluster, CreateIndex, Health, IndexPurpose};
 use crate::conversion::Conversion;
 use crate::environment::Clock;
 use crate::{Error, ErrorKind, Result};
@@ -36,6 +36,7 @@ impl Walk<'_> {
     /// [`Conflict`](ErrorKind::Conflict) or [`NotFound`](ErrorKind::NotFound) if other nodes changed what was planned with,
     /// [`Corrupt`](ErrorKind::Corrupt) if documents cannot be converted, and whatever the cluster answers.
     pub(super) async fn run(&self, report: &mut IndexReport, bad: &mut BadDocuments) -> Result<()> {
+        self.heal().await?;
         let mut converting = Duration::ZERO;
         let mut state = State::first(self.group.way);
         loop {
@@ -127,11 +128,35 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Removes what no way leads over: a fill that a copy left behind, and documents of removed types.
-    async fn clean_up(&self, report: &mut IndexReport) -> Result<()> {
-        if self.group.has_leftover_fill {
-            self.cluster.delete_index(&self.group.fill()).await?;
+    /// Takes away what a copy left behind that ended half-way, and gives back the alias that writes go through.
+    async fn heal(&self) -> Result<()> {
+        let group = self.group;
+        // The fills first: without its fill no copy can swap, so nothing that is written from now on is lost.
+        for fill in &group.leftover_fills {
+            tracing::info!(fill, "deleting what a copy left behind");
+            self.cluster.delete_index(fill).await?;
         }
+        if group.has_own_block {
+            tracing::info!(index = group.index, "lifting the write block that a copy left behind");
+            self.cluster.remove_write_block(&group.index).await?;
+        }
+        if group.lacks_write_alias {
+            let (index, alias) = (group.index.clone(), group.names.alias().to_owned());
+            let write_alias = group.names.write_alias(group.generation);
+            tracing::info!(index, write_alias, "giving an index its alias for writes back");
+            // Fails if the index is not the current one any more: an old generation takes no writes.
+            let actions = [
+                AliasAction::Remove { index: index.clone(), alias: alias.clone() },
+                AliasAction::Add { index: index.clone(), alias },
+                AliasAction::Add { index, alias: write_alias },
+            ];
+            self.cluster.update_aliases(&actions).await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes the documents of removed types.
+    async fn clean_up(&self, report: &mut IndexReport) -> Result<()> {
         if !self.removed.is_empty() && self.group.way != Way::Create {
             let generation = match self.group.way {
                 Way::Copy => self.group.next_generation(),

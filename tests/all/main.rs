@@ -12,6 +12,7 @@ mod context;
 mod elastic;
 mod faults;
 mod generations;
+mod healing;
 mod lease;
 mod migration;
 mod proxy;
@@ -63,6 +64,7 @@ fn trials(url: &str) -> Vec<Trial> {
         faults::trials(url),
         generations::trials(url),
         lease::trials(url),
+        healing::trials(url),
         migration::trials(url),
         repository::trials(url),
         tokens::trials(url),

@@ -3,6 +3,7 @@
 
 mod answers;
 mod bulk;
+mod conditions;
 mod connection;
 mod copying;
 mod documents;
@@ -17,8 +18,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use super::{
-    AliasAction, BulkRequest, CloneIndex, Cluster, ClusterResult, CreateIndex, Health, Hit, IndexState, ItemOutcome,
-    Page, PointInTime, RequestCounts, Search, TypeCount,
+    AliasAction, BulkRequest, CloneIndex, Cluster, ClusterResult, Conditions, CreateIndex, Health, Hit, IndexState,
+    ItemOutcome, Page, PointInTime, RequestCounts, Search, TypeCount,
 };
 use crate::environment::Environment;
 use crate::{Error, Result};
@@ -165,6 +166,14 @@ impl Cluster for Elastic {
 
     async fn wait_for_health(&self, index: &str, wanted: Health, timeout: Duration) -> ClusterResult<Health> {
         indices::wait_for_health(&self.connection, index, wanted, timeout).await
+    }
+
+    async fn conditions(&self) -> ClusterResult<Conditions> {
+        conditions::conditions(&self.connection).await
+    }
+
+    async fn interfering_templates(&self, index: &str) -> ClusterResult<Vec<String>> {
+        conditions::interfering_templates(&self.connection, index).await
     }
 
     async fn refresh(&self, index: &str) -> ClusterResult<()> {

@@ -44,9 +44,9 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use super::{
-    AliasAction, BulkRequest, CloneIndex, Cluster, ClusterError, ClusterErrorKind, ClusterResult, CreateIndex, Health,
-    Hit, IndexState, ItemError, ItemErrorKind, ItemOutcome, Page, PointInTime, RequestCounts, Search, SearchIn,
-    TypeCount,
+    AliasAction, BulkRequest, CloneIndex, Cluster, ClusterError, ClusterErrorKind, ClusterResult, Conditions,
+    CreateIndex, Health, Hit, IndexState, ItemError, ItemErrorKind, ItemOutcome, Page, PointInTime, RequestCounts,
+    Search, SearchIn, TypeCount,
 };
 use crate::environment::Environment;
 pub use held_back::HeldBack;
@@ -201,6 +201,17 @@ impl Cluster for InMemory {
             self.inner.environment.clock().sleep(timeout).await;
         }
         Ok(if is_there() { Health::Green } else { Health::Red })
+    }
+
+    async fn conditions(&self) -> ClusterResult<Conditions> {
+        let state = self.inner.read();
+        let shards_left = state.shard_limit.map(|limit| limit.saturating_sub(state.indices.len()) as u64);
+        Ok(Conditions { allocation: "all".to_owned(), data_nodes: 1, shards_left })
+    }
+
+    async fn interfering_templates(&self, _index: &str) -> ClusterResult<Vec<String>> {
+        drop(self.inner.read());
+        Ok(Vec::new())
     }
 
     async fn refresh(&self, index: &str) -> ClusterResult<()> {

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use saved_objects::cluster::{
-    AliasAction, BulkRequest, CloneIndex, Cluster, ClusterError, ClusterErrorKind, ClusterResult, CreateIndex, Health,
-    Hit, IndexState, ItemError, ItemErrorKind, ItemOutcome, Page, PointInTime, RequestCounts, Search, TypeCount,
+    AliasAction, BulkRequest, CloneIndex, Cluster, ClusterError, ClusterErrorKind, ClusterResult, Conditions,
+    CreateIndex, Health, Hit, IndexState, ItemError, ItemErrorKind, ItemOutcome, Page, PointInTime, RequestCounts,
+    Search, TypeCount,
 };
 use saved_objects::migrate::Progress;
 use serde_json::Value;
@@ -169,6 +170,14 @@ impl Cluster for Disturbed {
 
     async fn wait_for_health(&self, index: &str, wanted: Health, timeout: Duration) -> ClusterResult<Health> {
         self.through("wait_for_health", self.cluster.wait_for_health(index, wanted, timeout)).await
+    }
+
+    async fn conditions(&self) -> ClusterResult<Conditions> {
+        self.through("conditions", self.cluster.conditions()).await
+    }
+
+    async fn interfering_templates(&self, index: &str) -> ClusterResult<Vec<String>> {
+        self.through("interfering_templates", self.cluster.interfering_templates(index)).await
     }
 
     async fn refresh(&self, index: &str) -> ClusterResult<()> {

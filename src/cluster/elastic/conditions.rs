@@ -1,0 +1,149 @@
+//! What of the cluster as a whole decides whether an index can be made.
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::connection::{Connection, Request, Verb};
+use crate::cluster::{ClusterResult, Conditions};
+
+/// What an index template may say without interfering: the engine says it itself for every index, and so wins.
+const SAID_BY_US: &[&str] =
+    &["number_of_shards", "number_of_replicas", "auto_expand_replicas", "refresh_interval", "hidden", "routing"];
+
+pub(super) async fn conditions(connection: &Connection) -> ClusterResult<Conditions> {
+    #[derive(Deserialize)]
+    struct HealthAnswer {
+        number_of_data_nodes: u64,
+        active_shards: u64,
+        initializing_shards: u64,
+        unassigned_shards: u64,
+    }
+    let request = Request::read(Verb::Get, "_cluster/settings")
+        .query("include_defaults", "true")
+        .query("filter_path", "*.cluster.max_shards_per_node,*.cluster.routing.allocation.enable");
+    let settings: Value = connection.send(&request).await?.parse()?;
+    let setting = |path: &str| {
+        let of_level = |level: &str| settings.pointer(&format!("/{level}/cluster/{path}"))?.as_str();
+        ["transient", "persistent", "defaults"].into_iter().find_map(of_level)
+    };
+    let request = Request::read(Verb::Get, "_cluster/health");
+    let health: HealthAnswer = connection.send(&request).await?.parse()?;
+    let used = health.active_shards + health.initializing_shards + health.unassigned_shards;
+    let per_node = setting("max_shards_per_node").and_then(|limit| limit.parse::<u64>().ok());
+    Ok(Conditions {
+        allocation: setting("routing/allocation/enable").unwrap_or("all").to_owned(),
+        data_nodes: health.number_of_data_nodes,
+        shards_left: per_node.map(|limit| (limit * health.number_of_data_nodes).saturating_sub(used)),
+    })
+}
+
+pub(super) async fn interfering_templates(connection: &Connection, index: &str) -> ClusterResult<Vec<String>> {
+    #[derive(Deserialize)]
+    struct TemplatesAnswer {
+        #[serde(default)]
+        index_templates: Vec<Named>,
+    }
+    #[derive(Deserialize)]
+    struct Named {
+        name: String,
+        index_template: Composable,
+    }
+    #[derive(Deserialize)]
+    struct Composable {
+        index_patterns: Vec<String>,
+        #[serde(default)]
+        composed_of: Vec<String>,
+        #[serde(default)]
+        template: Content,
+    }
+    #[derive(Deserialize)]
+    struct Legacy {
+        index_patterns: Vec<String>,
+        #[serde(flatten)]
+        content: Content,
+    }
+    let answer: TemplatesAnswer = connection.send(&Request::read(Verb::Get, "_index_template")).await?.parse()?;
+    let composable = answer.index_templates.into_iter().filter_map(|named| {
+        let template = named.index_template;
+        let interferes = !template.composed_of.is_empty() || template.template.interferes();
+        (matches(&template.index_patterns, index) && interferes).then(|| format!("_index_template/{}", named.name))
+    });
+    let legacy: std::collections::BTreeMap<String, Legacy> =
+        connection.send(&Request::read(Verb::Get, "_template")).await?.parse()?;
+    let legacy = legacy.into_iter().filter_map(|(name, template)| {
+        let is_it = matches(&template.index_patterns, index) && template.content.interferes();
+        is_it.then(|| format!("_template/{name}"))
+    });
+    Ok(composable.chain(legacy).collect())
+}
+
+/// What a template gives to an index.
+#[derive(Debug, Default, Deserialize)]
+struct Content {
+    #[serde(default)]
+    settings: Map<String, Value>,
+    #[serde(default)]
+    mappings: Map<String, Value>,
+    #[serde(default)]
+    aliases: Map<String, Value>,
+}
+
+impl Content {
+    fn interferes(&self) -> bool {
+        let settings = match self.settings.get("index") {
+            Some(Value::Object(settings)) => settings,
+            _ => &self.settings,
+        };
+        let is_ours = |name: &String| SAID_BY_US.contains(&name.strip_prefix("index.").unwrap_or(name));
+        !self.mappings.is_empty() || !self.aliases.is_empty() || !settings.keys().all(is_ours)
+    }
+}
+
+/// Whether a hidden index of this name gets a template of these patterns. `*` alone does not mean hidden ones.
+fn matches(patterns: &[String], index: &str) -> bool {
+    patterns.iter().any(|pattern| pattern != "*" && is_like(pattern, index))
+}
+
+/// Whether `text` is like `pattern`, in which `*` is any text.
+fn is_like(pattern: &str, text: &str) -> bool {
+    let Some((before, after)) = pattern.split_once('*') else { return pattern == text };
+    let Some(rest) = text.strip_prefix(before) else { return false };
+    (0..=rest.len()).filter_map(|at| rest.get(at..)).any(|rest| is_like(after, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn patterns_match_as_the_server_matches_them() {
+        let table = [
+            ("a-*", "a-notes-000001", true),
+            ("*", "a-notes-000001", false),
+            ("*-000001", "a-notes-000001", true),
+            ("a*n*1", "a-notes-000001", true),
+            ("a-notes", "a-notes-000001", false),
+            ("b-*", "a-notes-000001", false),
+        ];
+        for (pattern, index, expected) in table {
+            assert_eq!(matches(&[pattern.to_owned()], index), expected, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn only_what_is_not_said_anyway_interferes() {
+        let table = [
+            (json!({}), false),
+            (json!({"settings": {"index": {"number_of_replicas": "2"}}}), false),
+            (json!({"settings": {"index": {"default_pipeline": "p"}}}), true),
+            (json!({"mappings": {"dynamic": "true"}}), true),
+            (json!({"aliases": {"all": {}}}), true),
+        ];
+        for (content, expected) in table {
+            let parsed: Content = serde_json::from_value(content.clone()).expect("a template");
+            assert_eq!(parsed.interferes(), expected, "{content}");
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! What of the cluster would stop a migration half-way, looked for before its first write.
+
+use std::time::Duration;
+
+use super::{Blocker, GroupPlan, Plan, Way};
+use crate::Result;
+use crate::cluster::{Cluster, ClusterResult, Conditions, Health};
+
+/// How long an index may take to have its primary shard, as after the start of a node.
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The blockers of all groups that something is to be done for.
+///
+/// # Errors
+/// Whatever the cluster answers. What these credentials may not look at is no blocker.
+pub(super) async fn obstacles(cluster: &dyn Cluster, plan: &Plan) -> Result<Vec<Blocker>> {
+    let mut blockers = Vec::new();
+    for group in plan.groups.iter().filter(|group| matches!(group.way, Way::InPlace | Way::Copy)) {
+        if cluster.wait_for_health(&group.index, Health::Yellow, HEALTH_TIMEOUT).await? == Health::Red {
+            blockers.push(red(&group.index));
+        }
+    }
+    let new: Vec<&GroupPlan> =
+        plan.groups.iter().filter(|group| matches!(group.way, Way::Create | Way::Copy)).collect();
+    if new.is_empty() {
+        return Ok(blockers);
+    }
+    if let Some(conditions) = seen(cluster.conditions().await) {
+        blockers.extend(allocation(&conditions));
+        blockers.extend(shards(&conditions, &new));
+    }
+    for group in new {
+        let index = if group.way == Way::Copy { group.fill() } else { group.index.clone() };
+        let templates = seen(cluster.interfering_templates(&index).await).unwrap_or_default();
+        blockers.extend(templates.iter().map(|template| interfering(template, &index)));
+    }
+    Ok(blockers)
+}
+
+fn seen<T>(answer: ClusterResult<T>) -> Option<T> {
+    answer.inspect_err(|error| tracing::debug!(%error, "a condition of the cluster cannot be looked at")).ok()
+}
+
+fn red(index: &str) -> Blocker {
+    Blocker {
+        what: format!("the index {index} is red: its primary shard is not there"),
+        cure: format!(
+            "see why with GET /_cluster/allocation/explain; bring back the node that has the shard, or restore {index} from a \
+             snapshot"
+        ),
+    }
+}
+
+fn allocation(conditions: &Conditions) -> Option<Blocker> {
+    (conditions.allocation == "none").then(|| Blocker {
+        what: "the cluster allocates no shards (cluster.routing.allocation.enable is none), so no index can be made".to_owned(),
+        cure: "allow it again: PUT /_cluster/settings {\"persistent\":{\"cluster.routing.allocation.enable\":null},\"transient\":\
+               {\"cluster.routing.allocation.enable\":null}}"
+            .to_owned(),
+    })
+}
+
+/// A new index needs one shard, and a replica if there is a node for it; a copy fills another one without a replica first.
+fn shards(conditions: &Conditions, new: &[&GroupPlan]) -> Option<Blocker> {
+    let of_index = if conditions.data_nodes > 1 { 2 } else { 1 };
+    let needed: u64 = new.iter().map(|group| of_index + u64::from(group.way == Way::Copy)).sum();
+    let left = conditions.shards_left.filter(|left| *left < needed)?;
+    Some(Blocker {
+        what: format!("the cluster takes {left} more shards (cluster.max_shards_per_node), and {needed} are needed"),
+        cure: "delete indices that nobody needs (old generations go with `saved-objects migrate --drop-old`), or raise the limit: \
+               PUT /_cluster/settings {\"persistent\":{\"cluster.max_shards_per_node\":<more>}}"
+            .to_owned(),
+    })
+}
+
+fn interfering(template: &str, index: &str) -> Blocker {
+    Blocker {
+        what: format!(
+            "the template {template} would give the new index {index} settings, mappings or aliases of its own"
+        ),
+        cure: format!(
+            "see GET /{template}; change its index_patterns so that it leaves out the indices of this prefix, or delete it: DELETE \
+             /{template}"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn conditions(allocation: &str, data_nodes: u64, shards_left: Option<u64>) -> Conditions {
+        Conditions { allocation: allocation.to_owned(), data_nodes, shards_left }
+    }
+
+    #[test]
+    fn only_what_keeps_an_index_from_being_made_is_in_the_way() {
+        for (setting, is_blocked) in [("all", false), ("primaries", false), ("new_primaries", false), ("none", true)] {
+            assert_eq!(allocation(&conditions(setting, 1, None)).is_some(), is_blocked, "{setting}");
+        }
+    }
+
+    #[test]
+    fn shards_are_counted_with_their_replicas() {
+        let registry = crate::registry::Registry::builder().with(crate::tokens::types().expect("built-in"));
+        let mut plans = super::super::decide::new_plans(&registry.build().expect("valid"), &Default::default());
+        let mut is_blocked = |way, nodes, left| {
+            plans[0].way = way;
+            shards(&conditions("all", nodes, left), &[&plans[0]]).is_some()
+        };
+        let table = [
+            (Way::Create, 1, Some(0), true),
+            (Way::Create, 1, Some(1), false),
+            (Way::Create, 3, Some(1), true),
+            (Way::Copy, 1, Some(1), true),
+            (Way::Copy, 1, Some(2), false),
+            (Way::Copy, 3, Some(2), true),
+            (Way::Copy, 3, None, false),
+        ];
+        for (way, nodes, left, expected) in table {
+            assert_eq!(is_blocked(way, nodes, left), expected, "{way:?} {nodes} {left:?}");
+        }
+    }
+}
