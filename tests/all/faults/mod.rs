@@ -4,6 +4,7 @@
 mod crash;
 mod disturbed;
 mod network;
+mod processes;
 mod race;
 mod room;
 pub(crate) mod seed;
@@ -13,6 +14,10 @@ use libtest_mimic::Trial;
 
 use crate::named_trials;
 use network::{copies_through_a_bad_network, migrations_in_place_through_a_bad_network};
+use processes::{
+    a_killed_node_of_three_loses_nothing_of_a_migration, a_killed_server_loses_nothing_of_a_migration,
+    killed_processes_leave_what_the_next_one_finishes,
+};
 
 pub(crate) fn trials(url: &str) -> Vec<Trial> {
     let in_memory: [(&str, fn()); 3] = [
@@ -29,6 +34,13 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
             Ok(())
         })
     };
-    let on_the_server = named_trials!(url, migrations_in_place_through_a_bad_network, copies_through_a_bad_network);
+    let on_the_server = named_trials!(
+        url,
+        migrations_in_place_through_a_bad_network,
+        copies_through_a_bad_network,
+        killed_processes_leave_what_the_next_one_finishes,
+        a_killed_server_loses_nothing_of_a_migration,
+        a_killed_node_of_three_loses_nothing_of_a_migration,
+    );
     in_memory.map(trial).into_iter().chain(on_the_server).collect()
 }
