@@ -155,7 +155,7 @@ async fn kill_nodes(
         let release = if seed % 2 == 0 { 2 } else { 3 };
         let (expected, requests) = &calm[release as usize - 2];
         let (dice, room) = (Dice::new(seed), room(context, &seed.to_string()).await);
-        let (at, asked) = (dice.below(*requests as u64) as usize, server.clone());
+        let (at, asked) = (requests / 3 + dice.below(*requests as u64 * 2 / 3) as usize, server.clone());
         let nodes = tokio::task::spawn_blocking(move || asked.processes()).await.expect("asked").expect("answered");
         let node = nodes[choose(&dice, nodes.len() as u64)];
         let (count, (sender, killed)) = (AtomicUsize::new(0), tokio::sync::oneshot::channel());
