@@ -3,6 +3,7 @@
 
 mod crash;
 mod disturbed;
+mod histories;
 mod network;
 mod processes;
 mod race;
@@ -20,12 +21,13 @@ use processes::{
 };
 
 pub(crate) fn trials(url: &str) -> Vec<Trial> {
-    let in_memory: [(&str, fn()); 3] = [
+    let in_memory: [(&str, fn()); 4] = [
         (
             "a_crash_at_every_state_is_healed_by_the_next_start",
             crash::a_crash_at_every_state_is_healed_by_the_next_start,
         ),
         ("a_write_that_lands_late_changes_nothing", crash::a_write_that_lands_late_changes_nothing),
+        ("any_history_of_versions_is_migrated", histories::any_history_of_versions_is_migrated),
         ("five_migrators_and_a_writer_lose_nothing", race::five_migrators_and_a_writer_lose_nothing),
     ];
     let trial = |(name, test): (&str, fn())| {

@@ -82,7 +82,7 @@ async fn finish(context: &Context, room: &Room, release: u32, expected: &Stored,
 pub(super) async fn killed_processes_leave_what_the_next_one_finishes(context: Context) {
     let calm = [undisturbed(&context, 2).await, undisturbed(&context, 3).await];
     let killed = AtomicUsize::new(0);
-    let runs = seeds(1..11).map(|seed| {
+    let runs = seeds(1..13).map(|seed| {
         let release = if seed % 2 == 0 { 2 } else { 3 };
         let (expected, requests) = &calm[release as usize - 2];
         kill_processes(&context, release, seed, (expected, *requests), &killed)
@@ -124,7 +124,21 @@ async fn kill_processes(context: &Context, release: u32, seed: u64, calm: (&Stor
     room.remove().await;
 }
 
-/// A server that may be killed, and what undisturbed migrations on it leave.
+/// One at a time: several servers that start at once take each other's ports.
+static OWN_SERVER: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+/// Starts what was killed. A port that somebody took meanwhile is no reason to give up at once.
+async fn revive(server: &Arc<Server>) {
+    let revive = |server: Arc<Server>| tokio::task::spawn_blocking(move || server.revive());
+    for _ in 0..2 {
+        if revive(server.clone()).await.expect("asked").is_ok() {
+            return;
+        }
+    }
+    revive(server.clone()).await.expect("asked").expect("the node is back");
+}
+
+/// A server that may be killed.
 async fn own_server(context: &Context, folder: &'static str, options: &'static [&str]) -> (Arc<Server>, Context) {
     let start = move || Server::start_own(folder, options).expect("the server starts");
     let server = Arc::new(tokio::task::spawn_blocking(start).await.expect("started"));
@@ -133,11 +147,13 @@ async fn own_server(context: &Context, folder: &'static str, options: &'static [
 }
 
 pub(super) async fn a_killed_server_loses_nothing_of_a_migration(context: Context) {
+    let _turn = OWN_SERVER.lock().await;
     let (server, context) = own_server(&context, "elasticsearch-faults", &[]).await;
     kill_nodes(&server, &context, seeds(1..6), |dice, nodes| dice.below(nodes) as usize).await;
 }
 
 pub(super) async fn a_killed_node_of_three_loses_nothing_of_a_migration(context: Context) {
+    let _turn = OWN_SERVER.lock().await;
     let (server, context) = own_server(&context, "elasticsearch-faults-3", &["--nodes", "3"]).await;
     // Not the first one, which the proxy asks.
     kill_nodes(&server, &context, seeds(1..2), |dice, nodes| 1 + dice.below(nodes - 1) as usize).await;
@@ -176,8 +192,7 @@ async fn kill_nodes(
             killed = killed => killed.expect("the proxy tells"),
             output = &mut ended => panic!("seed {seed}: it ended before request {at}: {output:?}"),
         }
-        let reviving = server.clone();
-        tokio::task::spawn_blocking(move || reviving.revive()).await.expect("asked").expect("the node is back");
+        revive(server).await;
         // It may have outlived the kill, or not.
         let output = ended.await.expect("it ends");
         println!("seed {seed}: the node was killed at request {at}; the migration: {}", outcome(&output));
