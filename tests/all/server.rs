@@ -2,27 +2,60 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-/// The real Elasticsearch of this test run. It stops with this process, however that ends.
+/// A real Elasticsearch. It stops with this process, however that ends.
 pub(crate) struct Server {
     url: String,
-    is_ours: bool,
+    /// Where it lives, and how it was started; none if it is not ours.
+    own: Option<Own>,
 }
 
-/// Where the tests' server lives, apart from the developer's own.
-const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/elasticsearch-tests");
+struct Own {
+    folder: String,
+    options: Vec<String>,
+}
 
 impl Server {
-    /// A server with these options of `saved-objects dev up`, or the one that runs at `SAVED_OBJECTS_TEST_URL`.
+    /// The server of this test run: one with these options of `saved-objects dev up`, apart from the developer's own, or the
+    /// one that runs at `SAVED_OBJECTS_TEST_URL`.
     pub(crate) fn start(options: &[&str]) -> Result<Self, String> {
-        if let Ok(url) = std::env::var("SAVED_OBJECTS_TEST_URL") {
-            return Ok(Self { url, is_ours: false });
+        match std::env::var("SAVED_OBJECTS_TEST_URL") {
+            Ok(url) => Ok(Self { url, own: None }),
+            Err(_) => Self::start_own("elasticsearch-tests", options),
         }
-        dev(&["down", "--delete-data"])?;
+    }
+
+    /// A server of a test's own below `target/<folder>`, which may be killed.
+    pub(crate) fn start_own(folder: &str, options: &[&str]) -> Result<Self, String> {
+        let folder = format!("{}/target/{folder}", env!("CARGO_MANIFEST_DIR"));
+        dev(&folder, &["down", "--delete-data"])?;
         let owner = std::process::id().to_string();
-        let arguments = [&["up", "--owner-pid", &owner], options].concat();
-        let status: Value = serde_json::from_slice(&dev(&arguments)?.stdout).map_err(|error| error.to_string())?;
-        let url = status["url"].as_str().ok_or("dev up named no URL")?.to_owned();
-        Ok(Self { url, is_ours: true })
+        let options: Vec<String> = ["--owner-pid", &owner].iter().chain(options).map(ToString::to_string).collect();
+        let mut server = Self { url: String::new(), own: Some(Own { folder, options }) };
+        server.url = server.up()?["url"].as_str().ok_or("dev up named no URL")?.to_owned();
+        Ok(server)
+    }
+
+    /// Starts whichever of its nodes do not run, where they were.
+    pub(crate) fn revive(&self) -> Result<(), String> {
+        self.up().map(drop)
+    }
+
+    fn up(&self) -> Result<Value, String> {
+        let Own { folder, options } = self.own.as_ref().ok_or("the server is not ours")?;
+        let port = self.url.rsplit_once(':').map(|(_, port)| ["--port", port]);
+        let mut arguments = vec!["up"];
+        arguments.extend(options.iter().map(String::as_str));
+        arguments.extend(port.iter().flatten());
+        serde_json::from_slice(&dev(folder, &arguments)?.stdout).map_err(|error| error.to_string())
+    }
+
+    /// The processes of its nodes that run.
+    pub(crate) fn processes(&self) -> Result<Vec<u32>, String> {
+        let own = self.own.as_ref().ok_or("the server is not ours")?;
+        let status: Value =
+            serde_json::from_slice(&dev(&own.folder, &["status"])?.stdout).map_err(|error| error.to_string())?;
+        let pids = status["nodes"].as_array().into_iter().flatten().filter_map(|node| node["pid"].as_u64());
+        pids.map(|pid| u32::try_from(pid).map_err(|error| error.to_string())).collect()
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -41,17 +74,17 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if self.is_ours
-            && let Err(error) = dev(&["down", "--delete-data"])
+        if let Some(own) = &self.own
+            && let Err(error) = dev(&own.folder, &["down", "--delete-data"])
         {
             eprintln!("the tests' server could not be stopped: {error}");
         }
     }
 }
 
-fn dev(arguments: &[&str]) -> Result<Output, String> {
+fn dev(folder: &str, arguments: &[&str]) -> Result<Output, String> {
     let output = Command::new(env!("CARGO_BIN_EXE_saved-objects"))
-        .args(["dev", "--json", "--dir", FOLDER])
+        .args(["dev", "--json", "--dir", folder])
         .args(arguments)
         .stderr(std::process::Stdio::inherit())
         .output()

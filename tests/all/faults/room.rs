@@ -155,6 +155,18 @@ impl Room {
         assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
     }
 
+    /// What is stored, with names that do not depend on the prefix.
+    pub(crate) async fn stored_anywhere(&self) -> Stored {
+        let stored = self.stored().await;
+        let plain = |name: &String| name.replace(&self.prefix.to_string(), "");
+        let documents = stored.documents.into_iter().map(|index| IndexReport { alias: plain(&index.alias), ..index });
+        let indices = stored
+            .indices
+            .iter()
+            .map(|(name, (aliases, blocked))| (plain(name), (aliases.iter().map(plain).collect(), *blocked)));
+        Stored { documents: documents.collect(), indices: indices.collect(), ..stored }
+    }
+
     /// What is stored, read by a node of the newest release.
     pub(crate) async fn stored(&self) -> Stored {
         let verifier =

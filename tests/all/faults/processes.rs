@@ -1,0 +1,201 @@
+//! Real kills: `kill -9` of migrating processes, and of the server's nodes while one migrates.
+
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use futures::StreamExt;
+use saved_objects::migrate::Outcome;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::room::{Room, Stored};
+use super::seed::{Dice, Named, seeds};
+use super::types::{platform_files, registry};
+use crate::context::{Context, KEY};
+use crate::proxy::{Fault, Proxy};
+use crate::server::Server;
+
+/// Rooms that are migrated at the same time.
+const AT_ONCE: usize = 3;
+/// How often one migrating process after the other is killed in a room.
+const KILLS: usize = 2;
+
+/// The definitions of a release, for the command line.
+fn definitions(release: u32) -> TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    platform_files(release).iter().for_each(|files| files.write(folder.path()).expect("written"));
+    folder
+}
+
+/// `saved-objects migrate` as a process of its own.
+fn migrate(url: &str, room: &Room, types: &TempDir) -> tokio::process::Child {
+    tokio::process::Command::new(env!("CARGO_BIN_EXE_saved-objects"))
+        .args(["migrate", "--json", "--elasticsearch-url", url, "--prefix", &room.prefix.to_string(), "--types"])
+        .arg(types.path())
+        .env_remove("SAVED_OBJECTS_ENCRYPTION_KEY_FILE")
+        .env("SAVED_OBJECTS_ENCRYPTION_KEY", KEY)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the command runs")
+}
+
+fn outcome(output: &Output) -> String {
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
+    report["outcome"].as_str().unwrap_or_else(|| panic!("{report}")).to_owned()
+}
+
+fn kill_9(process: u32) {
+    assert_ne!(process, 0, "the process is known before it sends its first request");
+    Command::new("kill").args(["-9", &process.to_string()]).status().expect("kill runs");
+}
+
+/// A room on a server, with what release 1 has written.
+async fn room(context: &Context, name: &str) -> Room {
+    let room = Room::on(context.cluster(), format!("{}-{name}", context.prefix).parse().expect("a prefix"));
+    room.seeded_with_release_1().await
+}
+
+/// What an undisturbed process leaves, and how many requests it sends.
+async fn undisturbed(context: &Context, release: u32) -> (Stored, usize) {
+    let room = room(context, &format!("calm-{release}")).await;
+    let proxy = Proxy::start(&context.url, |_, _| Fault::None).await;
+    let output = migrate(proxy.url(), &room, &definitions(release)).wait_with_output().await.expect("it ends");
+    assert_eq!(outcome(&output), "migrated", "{output:?}");
+    let stored = room.stored_anywhere().await;
+    room.remove().await;
+    (stored, proxy.seen().len())
+}
+
+/// Lets processes migrate until one of them ends well, and compares.
+async fn finish(context: &Context, room: &Room, release: u32, expected: &Stored, what: &str) {
+    let output = migrate(&context.url, room, &definitions(release)).wait_with_output().await.expect("it ends");
+    assert!(["migrated", "nothing_to_do"].contains(&outcome(&output).as_str()), "{what}: {output:?}");
+    let again = room.migrator(context.cluster(), registry(release)).migrate().await;
+    // The command line registers a type more than this does, which changes nothing for the others.
+    assert_eq!(again.outcome, Outcome::NothingToDo, "{what}: {again:#?}");
+    assert_eq!(&room.stored_anywhere().await, expected, "{what}");
+}
+
+pub(super) async fn killed_processes_leave_what_the_next_one_finishes(context: Context) {
+    let calm = [undisturbed(&context, 2).await, undisturbed(&context, 3).await];
+    let killed = AtomicUsize::new(0);
+    let runs = seeds(1..13).map(|seed| {
+        let release = if seed % 2 == 0 { 2 } else { 3 };
+        let (expected, requests) = &calm[release as usize - 2];
+        kill_processes(&context, release, seed, (expected, *requests), &killed)
+    });
+    futures::stream::iter(runs).buffer_unordered(AT_ONCE).collect::<()>().await;
+    println!("{} processes killed", killed.load(Ordering::Relaxed));
+    assert!(killed.load(Ordering::Relaxed) > 0);
+}
+
+async fn kill_processes(context: &Context, release: u32, seed: u64, calm: (&Stored, usize), killed: &AtomicUsize) {
+    let _named = Named(seed);
+    let (expected, requests) = calm;
+    let (dice, room, types) = (Dice::new(seed), room(context, &seed.to_string()).await, definitions(release));
+    for kill in 0..KILLS {
+        let (at, fault) = (
+            dice.below(requests as u64) as usize,
+            if dice.happens(50) { Fault::LoseRequest } else { Fault::LoseAnswer },
+        );
+        let (process, count) = (Arc::new(AtomicU32::new(0)), AtomicUsize::new(0));
+        let for_rule = process.clone();
+        let proxy = Proxy::start(&context.url, move |_, _| {
+            if count.fetch_add(1, Ordering::Relaxed) != at {
+                return Fault::None;
+            }
+            kill_9(for_rule.load(Ordering::Acquire));
+            fault
+        })
+        .await;
+        let child = migrate(proxy.url(), &room, &types);
+        process.store(child.id().expect("it was not waited for"), Ordering::Release);
+        let output = child.wait_with_output().await.expect("it ends");
+        match output.status.code() {
+            None => drop(killed.fetch_add(1, Ordering::Relaxed)),
+            // There was less left to do than requests were to pass.
+            Some(code) => assert!(code == 0 && proxy.seen().len() <= at, "seed {seed}, kill {kill}: {output:?}"),
+        }
+    }
+    finish(context, &room, release, expected, &format!("seed {seed}")).await;
+    room.remove().await;
+}
+
+/// One at a time: several servers that start at once take each other's ports.
+static OWN_SERVER: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+/// Starts what was killed. A port that somebody took meanwhile is no reason to give up at once.
+async fn revive(server: &Arc<Server>) {
+    let revive = |server: Arc<Server>| tokio::task::spawn_blocking(move || server.revive());
+    for _ in 0..2 {
+        if revive(server.clone()).await.expect("asked").is_ok() {
+            return;
+        }
+    }
+    revive(server.clone()).await.expect("asked").expect("the node is back");
+}
+
+/// A server that may be killed.
+async fn own_server(context: &Context, folder: &'static str, options: &'static [&str]) -> (Arc<Server>, Context) {
+    let start = move || Server::start_own(folder, options).expect("the server starts");
+    let server = Arc::new(tokio::task::spawn_blocking(start).await.expect("started"));
+    let context = Context { url: server.url().to_owned(), ..context.clone() };
+    (server, context)
+}
+
+pub(super) async fn a_killed_server_loses_nothing_of_a_migration(context: Context) {
+    let _turn = OWN_SERVER.lock().await;
+    let (server, context) = own_server(&context, "elasticsearch-faults", &[]).await;
+    kill_nodes(&server, &context, seeds(1..6), |dice, nodes| dice.below(nodes) as usize).await;
+}
+
+pub(super) async fn a_killed_node_of_three_loses_nothing_of_a_migration(context: Context) {
+    let _turn = OWN_SERVER.lock().await;
+    let (server, context) = own_server(&context, "elasticsearch-faults-3", &["--nodes", "3"]).await;
+    // Not the first one, which the proxy asks.
+    kill_nodes(&server, &context, seeds(1..2), |dice, nodes| 1 + dice.below(nodes - 1) as usize).await;
+}
+
+async fn kill_nodes(
+    server: &Arc<Server>,
+    context: &Context,
+    seeds: std::ops::Range<u64>,
+    choose: fn(&Dice, u64) -> usize,
+) {
+    let calm = [undisturbed(context, 2).await, undisturbed(context, 3).await];
+    for seed in seeds {
+        let _named = Named(seed);
+        let release = if seed % 2 == 0 { 2 } else { 3 };
+        let (expected, requests) = &calm[release as usize - 2];
+        let (dice, room) = (Dice::new(seed), room(context, &seed.to_string()).await);
+        let (at, asked) = (requests / 3 + dice.below(*requests as u64 * 2 / 3) as usize, server.clone());
+        let nodes = tokio::task::spawn_blocking(move || asked.processes()).await.expect("asked").expect("answered");
+        let node = nodes[choose(&dice, nodes.len() as u64)];
+        let (count, (sender, killed)) = (AtomicUsize::new(0), tokio::sync::oneshot::channel());
+        let sender = Mutex::new(Some(sender));
+        let proxy = Proxy::start(&context.url, move |_, _| {
+            if count.fetch_add(1, Ordering::Relaxed) == at {
+                kill_9(node);
+                let sender = sender.lock().expect("not poisoned").take();
+                let _ = sender.expect("it is killed once").send(());
+            }
+            Fault::None
+        })
+        .await;
+        let types = definitions(release);
+        let ended = migrate(proxy.url(), &room, &types).wait_with_output();
+        let mut ended = std::pin::pin!(ended);
+        tokio::select! {
+            killed = killed => killed.expect("the proxy tells"),
+            output = &mut ended => panic!("seed {seed}: it ended before request {at}: {output:?}"),
+        }
+        revive(server).await;
+        // It may have outlived the kill, or not.
+        let output = ended.await.expect("it ends");
+        println!("seed {seed}: the node was killed at request {at}; the migration: {}", outcome(&output));
+        finish(context, &room, release, expected, &format!("seed {seed}")).await;
+    }
+}
