@@ -134,6 +134,18 @@ pub(crate) fn newer(definition: &TypeDefinition, version: u32) -> Error {
     .with_cure("use software that knows the newer version")
 }
 
+/// The error for a document at a newer version of which the index does not say what it encrypts.
+pub(crate) fn unrecorded(definition: &TypeDefinition, version: u32) -> Error {
+    Error::new(
+        ErrorKind::Incompatible,
+        format!(
+            "the index does not say what model version {version} of type {} encrypts, and this software does not know it",
+            definition.name()
+        ),
+    )
+    .with_cure("run `saved-objects migrate` with the software that knows the newer version, which records it")
+}
+
 fn is_present(attributes: &Attributes, name: &str) -> bool {
     attributes.get(name).is_some_and(|value| !value.is_null())
 }

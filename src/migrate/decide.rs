@@ -111,6 +111,7 @@ fn look_at(group: &mut GroupPlan, found: &GroupMetadata, blockers: &mut Vec<Bloc
         group.leftover_fills = fills.into_iter().map(|(name, _)| name.clone()).collect();
     }
     blockers.extend(group.types.iter().filter_map(|plan| type_blocker(index, plan)));
+    blockers.extend(group.types.iter().filter_map(|plan| left_behind(index, plan, &state.mapping)));
     blockers.extend(index_blocker(group, state));
     Ok(())
 }
@@ -215,6 +216,36 @@ fn index_blocker(group: &GroupPlan, state: &IndexState) -> Option<Blocker> {
         cure: format!(
             "find out who set it; if it was left behind, lift it: PUT /{index}/_settings {{\"index.blocks.write\":null}}"
         ),
+    })
+}
+
+/// An older node goes on beside a newer one as long as it finds the fields that it searches: not across a `mappings_change`.
+fn left_behind(index: &str, plan: &TypePlan, mapping: &Value) -> Option<Blocker> {
+    let recorded = plan.recorded.as_ref()?;
+    let (name, latest) = (plan.definition.name(), plan.latest());
+    let of_type = mapping.get("properties").and_then(|properties| properties.get(name)).unwrap_or(&Value::Null);
+    let wanted = plan.definition.mapping();
+    let is_left =
+        recorded.mapping_version > latest && (lacks_field(of_type, wanted) || has_other_field_type(of_type, wanted));
+    is_left.then(|| Blocker {
+        what: format!(
+            "the index {index} was copied for model version {} of type {name}, which changed the mapping that version {latest} \
+             of this software searches",
+            recorded.mapping_version
+        ),
+        cure: "run software that knows the newer version; `saved-objects migrate --rollback` goes back, if nothing was \
+               written since"
+            .to_owned(),
+    })
+}
+
+/// Whether `current` has no field where `wanted` has one, at any depth.
+fn lacks_field(current: &Value, wanted: &Value) -> bool {
+    let Some(wanted) = wanted.get("properties").and_then(Value::as_object) else { return false };
+    let current = current.get("properties");
+    wanted.iter().any(|(name, wanted)| {
+        let field = current.and_then(|current| current.get(name));
+        field.is_none_or(|field| lacks_field(field, wanted))
     })
 }
 

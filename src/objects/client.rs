@@ -1,13 +1,14 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use super::{Object, SecretAttributes, convert, difference};
+use super::{Object, SecretAttributes, convert};
 use crate::Result;
 use crate::cluster::Refresh;
 use crate::document::{Attributes, Namespace, VersionToken};
 use crate::repository::{
     Create, Delete, Draft, Find, Found, FoundStream, ObjectKey, Replace, Repository, SavedObject, SecretChange,
     Unreadable, Update,
+    difference,
 };
 
 /// The typed client of the type `T`. Cloning is cheap and shares everything.

@@ -2,7 +2,6 @@
 
 mod client;
 mod convert;
-mod difference;
 
 pub use client::{Change, Objects};
 

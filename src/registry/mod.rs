@@ -14,6 +14,8 @@ mod problem;
 mod read;
 mod rules;
 #[cfg(test)]
+mod schemas;
+#[cfg(test)]
 pub(crate) mod testing;
 
 use std::collections::{BTreeMap, BTreeSet};

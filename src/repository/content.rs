@@ -5,7 +5,7 @@ use uuid::{Uuid, Variant};
 use super::{ObjectKey, Repository, read};
 use crate::document::{Attributes, RootFields, StoredDocument};
 use crate::encryption::{Secret, Secrets};
-use crate::model::{Violation, VirtualVersion};
+use crate::model::{EncryptionSets, Violation, VirtualVersion};
 use crate::registry::TypeDefinition;
 use crate::{Error, Result};
 
@@ -21,7 +21,7 @@ impl Repository {
         mut secrets: Secrets,
     ) -> Result<StoredDocument> {
         take_exposed(definition, &mut attributes, &mut secrets)?;
-        check_attributes(definition, &attributes)?;
+        check_attributes(definition, &definition.latest().sets, &attributes)?;
         check_secret_names(definition, secrets.keys().map(String::as_str))?;
         let descriptor = read::descriptor(definition, &root, &key.id);
         self.shared.encryption.seal(&descriptor, &definition.latest().sets, &mut attributes, &secrets)?;
@@ -76,8 +76,11 @@ fn take_exposed(definition: &TypeDefinition, attributes: &mut Attributes, secret
 }
 
 /// Refuses attributes that must not be stored in the clear.
-pub(super) fn check_attributes(definition: &TypeDefinition, attributes: &Attributes) -> Result<()> {
-    let sets = &definition.latest().sets;
+pub(super) fn check_attributes(
+    definition: &TypeDefinition,
+    sets: &EncryptionSets,
+    attributes: &Attributes,
+) -> Result<()> {
     match attributes.keys().find(|name| sets.encrypts(name)) {
         None => Ok(()),
         Some(name) => Err(Error::invalid(
@@ -124,20 +127,25 @@ pub(super) fn check_identity(definition: &TypeDefinition, before: &Attributes, a
 
 fn check_schema(definition: &TypeDefinition, key: &ObjectKey, attributes: &Attributes) -> Result<()> {
     let Err(violations) = definition.latest().create.validate(attributes) else { return Ok(()) };
+    Err(violates_schema(definition, key, &violations))
+}
+
+/// The error for attributes that do not satisfy the create schema in these places.
+pub(super) fn violates_schema(definition: &TypeDefinition, key: &ObjectKey, violations: &[Violation]) -> Error {
     let list: Vec<_> = violations.iter().map(Violation::to_string).collect();
-    Err(Error::invalid(
+    Error::invalid(
         format!(
             "saved object {key} does not satisfy the create schema of model version {}: {}",
             definition.latest().number,
             list.join("; ")
         ),
         "correct these attributes; encrypted ones are checked in their stored form, a text",
-    ))
+    )
 }
 
 /// Whether a bound attribute is not as it was, so that no secret opens any more.
-pub(super) fn bound_changed(definition: &TypeDefinition, before: &Attributes, after: &Attributes) -> bool {
-    definition.latest().sets.bound.iter().any(|name| before.get(name) != after.get(name))
+pub(super) fn bound_changed(sets: &EncryptionSets, before: &Attributes, after: &Attributes) -> bool {
+    sets.bound.iter().any(|name| before.get(name) != after.get(name))
 }
 
 #[cfg(test)]
@@ -186,7 +194,8 @@ mod tests {
         let mut twice = object(json!({"hint": "h"}));
         assert!(take_exposed(&definition, &mut twice, &mut secrets).is_err());
         for hidden in [json!({"body": "b"}), json!({"body": null})] {
-            let error = check_attributes(&definition, &object(hidden)).expect_err("in the clear");
+            let error =
+                check_attributes(&definition, &definition.latest().sets, &object(hidden)).expect_err("in the clear");
             assert_eq!(error.cure(), Some("pass it as a secret"));
         }
         assert!(check_secret_names(&definition, ["body", "hint"].into_iter()).is_ok());
@@ -209,7 +218,7 @@ mod tests {
     #[test]
     fn an_absent_bound_attribute_is_not_a_null_one() {
         let definition = read(&note(json!({})), &[version(json!({}))]).expect("fine");
-        let changed = |before, after| bound_changed(&definition, &object(before), &object(after));
+        let changed = |before, after| bound_changed(&definition.latest().sets, &object(before), &object(after));
         assert!(changed(json!({}), json!({"title": null})));
         assert!(changed(json!({"title": "t"}), json!({"title": "u"})));
         assert!(!changed(json!({"title": "t", "x": 1}), json!({"title": "t", "x": 2})));

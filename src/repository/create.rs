@@ -3,7 +3,6 @@ use super::write::Written;
 use super::{ObjectKey, Repository, SavedObject, content, errors, read};
 use crate::Result;
 use crate::cluster::Refresh;
-use crate::conversion::Standing;
 use crate::document::{
     Attributes, Namespace, NamespaceKind, RawId, Reference, RootFields, StoredDocument, VersionToken,
 };
@@ -223,7 +222,7 @@ impl Repository {
         version: VersionToken,
     ) -> Result<SavedObject> {
         let model_version = definition.latest().number;
-        let loaded = read::Loaded { document, version, model_version, standing: Standing::Current, unopened: None };
+        let loaded = read::Loaded { document, version, model_version, newer: None, unopened: None };
         self.view(definition, &key.id, loaded)
     }
 }

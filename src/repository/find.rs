@@ -291,7 +291,7 @@ impl Repository {
             aggregations: page.aggregations,
         };
         for hit in &page.hits {
-            match self.read_hit(&definitions, hit) {
+            match self.read_hit(&definitions, hit).await {
                 Ok(mut object) => {
                     request.pick(&mut object);
                     found.objects.push(object);
@@ -322,7 +322,7 @@ impl Repository {
         aliases.join(",")
     }
 
-    pub(super) fn read_hit(&self, definitions: &[&TypeDefinition], hit: &Hit) -> Result<SavedObject> {
+    pub(super) async fn read_hit(&self, definitions: &[&TypeDefinition], hit: &Hit) -> Result<SavedObject> {
         let corrupt = |corruption| errors::corrupt(&hit.id, corruption);
         let document = StoredDocument::from_source(hit.source.get().as_bytes()).map_err(corrupt)?;
         let definition = definitions
@@ -331,8 +331,8 @@ impl Repository {
             .ok_or_else(|| Error::new(ErrorKind::Internal, "a document of a type that was not asked for was found"))?;
         let id = document.object_id(&hit.id, definition.namespace_kind()).map_err(corrupt)?.to_owned();
         let version = self.version_of(&self.names(definition), hit)?;
-        let loaded = self.load(definition, &id, Fetched { document, version });
-        self.view(definition, &id, loaded?)
+        let loaded = self.load(definition, &id, Fetched { document, version }).await?;
+        self.view(definition, &id, loaded)
     }
 }
 

@@ -26,7 +26,7 @@ impl Repository {
     pub async fn get_opt(&self, key: &ObjectKey) -> Result<Option<SavedObject>> {
         let definition = self.definition(&key.type_name)?;
         let Some(fetched) = self.fetch(definition, key).await? else { return Ok(None) };
-        let loaded = self.load(definition, &key.id, fetched)?;
+        let loaded = self.load(definition, &key.id, fetched).await?;
         self.view(definition, &key.id, loaded).map(Some)
     }
 
@@ -45,7 +45,7 @@ impl Repository {
     pub async fn get_with_secrets_opt(&self, key: &ObjectKey) -> Result<Option<(SavedObject, Secrets)>> {
         let definition = self.definition(&key.type_name)?;
         let Some(fetched) = self.fetch(definition, key).await? else { return Ok(None) };
-        let mut loaded = self.load(definition, &key.id, fetched)?;
+        let mut loaded = self.load_for_secrets(definition, &key.id, fetched).await?;
         let secrets = self.open(definition, &key.id, &mut loaded)?;
         Ok(Some((self.view(definition, &key.id, loaded)?, secrets)))
     }

@@ -9,6 +9,7 @@ mod attempts;
 mod content;
 mod create;
 mod delete;
+pub(crate) mod difference;
 mod errors;
 mod filter;
 mod find;
@@ -16,8 +17,10 @@ mod generations;
 mod get;
 mod key;
 mod kql;
+mod merge;
 mod object;
 mod read;
+mod recorded_sets;
 mod refresh;
 mod replace;
 mod searchable;
@@ -38,6 +41,7 @@ use crate::layout::{IndexNames, Prefix};
 use crate::registry::{Registry, TypeDefinition};
 
 use generations::Generations;
+use recorded_sets::RecordedSets;
 
 pub use aggregation::{Aggregation, Bounds};
 pub(crate) use attempts::Attempts;
@@ -71,6 +75,7 @@ struct Shared {
     environment: Environment,
     conversion: Conversion,
     generations: Generations,
+    recorded_sets: RecordedSets,
 }
 
 impl Repository {
@@ -84,7 +89,9 @@ impl Repository {
     ) -> Self {
         let conversion = Conversion::new(Arc::clone(&registry), encryption.clone());
         let generations = Generations::default();
-        let shared = Shared { cluster, registry, prefix, encryption, environment, conversion, generations };
+        let recorded_sets = RecordedSets::default();
+        let shared =
+            Shared { cluster, registry, prefix, encryption, environment, conversion, generations, recorded_sets };
         Self { shared: Arc::new(shared), included: Arc::default() }
     }
 

@@ -1,5 +1,7 @@
 //! From a hit to an object: is it the one that was asked for, at which model version is it, and what of it may be seen.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use super::object::Header;
@@ -9,7 +11,7 @@ use crate::conversion::{self, Standing};
 use crate::document::{Attributes, Namespace, NamespaceKind, RawId, RootFields, StoredDocument, VersionToken};
 use crate::encryption::{AttributeError, Descriptor, Secrets};
 use crate::layout::IndexNames;
-use crate::model::VirtualVersion;
+use crate::model::{EncryptionSets, VirtualVersion};
 use crate::registry::TypeDefinition;
 use crate::{Error, ErrorKind, Result};
 
@@ -25,8 +27,39 @@ pub(super) struct Loaded {
     pub(super) version: VersionToken,
     /// The model version at which it is stored.
     pub(super) model_version: u32,
-    pub(super) standing: Standing,
+    /// Set if that version is beyond this software.
+    pub(super) newer: Option<Newer>,
     pub(super) unopened: Option<Unopened>,
+}
+
+/// A model version that this software does not know.
+#[derive(Debug, Clone)]
+pub(super) struct Newer {
+    pub(super) version: u32,
+    /// What it encrypts and binds, as the index says; none if it does not say.
+    pub(super) sets: Option<Arc<EncryptionSets>>,
+}
+
+impl Loaded {
+    /// What is encrypted and bound in the document as it is now.
+    ///
+    /// # Errors
+    /// [`Incompatible`](ErrorKind::Incompatible) if it is at a newer version, and the index does not say.
+    fn sets<'a>(&'a self, definition: &'a TypeDefinition) -> Result<&'a EncryptionSets> {
+        sets_of(definition, self.newer.as_ref())
+    }
+}
+
+/// What is encrypted and bound in a document at this newer version; without one, in a document that was brought to the
+/// newest version here.
+///
+/// # Errors
+/// [`Incompatible`](ErrorKind::Incompatible) if the index does not say.
+pub(super) fn sets_of<'a>(definition: &'a TypeDefinition, newer: Option<&'a Newer>) -> Result<&'a EncryptionSets> {
+    match newer {
+        None => Ok(&definition.latest().sets),
+        Some(newer) => newer.sets.as_deref().ok_or_else(|| conversion::unrecorded(definition, newer.version)),
+    }
 }
 
 /// The secrets of an older document that would have to be encrypted again at the newest model version, but do not open.
@@ -68,10 +101,35 @@ impl Repository {
         Ok(VersionToken { seq_no: hit.sequence.seq_no, primary_term: hit.sequence.primary_term, generation })
     }
 
-    /// Brings a document to the newest model version. Secrets that do not open keep nobody from reading the rest.
-    pub(super) fn load(&self, definition: &TypeDefinition, id: &str, fetched: Fetched) -> Result<Loaded> {
-        let about = |error: Error| error.context(format!("saved object {}/{id}", definition.name()));
-        self.convert(definition, id, fetched).map_err(about)
+    /// Brings a document to the newest model version. Secrets that do not open keep nobody from reading the rest, and neither
+    /// does a newer version of which the index does not say what it encrypts.
+    pub(super) async fn load(&self, definition: &TypeDefinition, id: &str, fetched: Fetched) -> Result<Loaded> {
+        let generation = fetched.version.generation;
+        let mut loaded = self.convert(definition, id, fetched).map_err(about(definition, id))?;
+        if let Some(newer) = &mut loaded.newer {
+            newer.sets = self.recorded_sets(definition, generation, newer.version).await?;
+        }
+        Ok(loaded)
+    }
+
+    /// As [`load`](Self::load), for whoever opens or seals the document's secrets.
+    ///
+    /// # Errors
+    /// [`Incompatible`](ErrorKind::Incompatible) if the index does not say, even when asked anew, what the document's version
+    /// encrypts.
+    pub(super) async fn load_for_secrets(
+        &self,
+        definition: &TypeDefinition,
+        id: &str,
+        fetched: Fetched,
+    ) -> Result<Loaded> {
+        let generation = fetched.version.generation;
+        let mut loaded = self.convert(definition, id, fetched).map_err(about(definition, id))?;
+        if let Some(newer) = &mut loaded.newer {
+            newer.sets = self.recorded_sets_now(definition, generation, newer.version).await?;
+        }
+        loaded.sets(definition).map_err(about(definition, id))?;
+        Ok(loaded)
     }
 
     fn convert(&self, definition: &TypeDefinition, id: &str, fetched: Fetched) -> Result<Loaded> {
@@ -93,31 +151,43 @@ impl Repository {
                 outcome => outcome?,
             }
         };
-        Ok(Loaded { document, version, model_version, standing, unopened })
+        let newer = match standing {
+            Standing::Newer(version) => Some(Newer { version, sets: None }),
+            Standing::Current | Standing::Older => None,
+        };
+        Ok(Loaded { document, version, model_version, newer, unopened })
     }
 
-    /// The decrypted values of a document.
+    /// The decrypted values of a document, as far as this software knows their attributes.
     pub(super) fn open(&self, definition: &TypeDefinition, id: &str, loaded: &mut Loaded) -> Result<Secrets> {
         if let Some(unopened) = loaded.unopened.take() {
             return Err(unopened.error);
         }
+        let sets = loaded.sets(definition)?;
         let descriptor = descriptor(definition, &loaded.document.root, id);
-        self.shared.encryption.open(&descriptor, &definition.latest().sets, &loaded.document.attributes)
+        let mut secrets = self.shared.encryption.open(&descriptor, sets, &loaded.document.attributes)?;
+        if loaded.newer.is_some() {
+            secrets.retain(|name, _| definition.latest().sets.encrypts(name));
+        }
+        Ok(secrets)
     }
 
     /// The object as callers see it. Exposed attributes are opened before the projection of a newer document, which would
     /// take away what they are bound to.
     pub(super) fn view(&self, definition: &TypeDefinition, id: &str, loaded: Loaded) -> Result<SavedObject> {
-        let Loaded { document, version, model_version, standing, unopened } = loaded;
+        // Without knowing what a newer version encrypts, what this one encrypts is the best guess: it opens, or it does not.
+        let known = &definition.latest().sets;
+        let Loaded { document, version, model_version, newer, unopened } = loaded;
+        let sets = newer.as_ref().and_then(|newer| newer.sets.as_deref()).unwrap_or(known);
         let StoredDocument { mut attributes, root, .. } = document;
-        let (exposed, mut failures) = self.open_exposed(definition, id, &root, &attributes)?;
+        let (exposed, mut failures) = self.open_exposed(definition, sets, id, &root, &attributes)?;
         failures.extend(unopened.and_then(|unopened| unopened.error.find_source::<AttributeError>().cloned()));
-        for encrypted in &definition.latest().sets.encrypted {
+        for encrypted in known.encrypted.iter().chain(&sets.encrypted) {
             attributes.remove(&encrypted.name);
         }
         attributes.extend(exposed);
-        if let Standing::Newer(newer) = standing {
-            attributes = self.shared.conversion.project(definition, newer, &attributes)?;
+        if let Some(newer) = &newer {
+            attributes = self.shared.conversion.project(definition, newer.version, &attributes)?;
         }
         let header = Header {
             type_name: definition.name().to_owned(),
@@ -143,15 +213,16 @@ impl Repository {
     fn open_exposed(
         &self,
         definition: &TypeDefinition,
+        sets: &EncryptionSets,
         id: &str,
         root: &RootFields,
         attributes: &Attributes,
     ) -> Result<(Attributes, Vec<AttributeError>)> {
-        let sets = &definition.latest().sets;
+        let exposed = definition.latest().sets.encrypted.iter().filter(|encrypted| encrypted.exposed);
         let descriptor = descriptor(definition, root, id);
         let mut opened = Attributes::new();
         let mut failures = Vec::new();
-        for exposed in sets.encrypted.iter().filter(|encrypted| encrypted.exposed) {
+        for exposed in exposed.filter(|exposed| sets.encrypts(&exposed.name)) {
             match self.shared.encryption.open_attribute(&descriptor, sets, attributes, &exposed.name) {
                 Ok(None) => {}
                 Ok(Some(secret)) => drop(opened.insert(exposed.name.clone(), secret.parse::<Value>()?)),
@@ -163,6 +234,11 @@ impl Repository {
         }
         Ok((opened, failures))
     }
+}
+
+/// Says of an error which object it is about.
+fn about<'a>(definition: &'a TypeDefinition, id: &'a str) -> impl Fn(Error) -> Error + 'a {
+    move |error| error.context(format!("saved object {}/{id}", definition.name()))
 }
 
 /// Where the secrets of an object belong.

@@ -75,24 +75,27 @@ impl Repository {
     pub fn stream(&self, types: &[&str], request: Find) -> Result<FoundStream> {
         let request = request.or_in_namespace(&Namespace::DEFAULT);
         let definitions = self.definitions(types)?;
-        let repository = self.clone();
         let types: Vec<String> = types.iter().map(|&name| name.to_owned()).collect();
-        let read = {
-            let request = request.clone();
-            move |hit: &Hit| {
-                let types: Vec<&str> = types.iter().map(String::as_str).collect();
-                let mut object = repository.read_hit(&repository.definitions(&types)?, hit)?;
-                request.pick(&mut object);
-                Ok(object)
-            }
-        };
         let search = Search {
             size: request.page_of_stream(PAGE),
             ..request.to_search(SearchIn::Index(self.aliases(&definitions)), &definitions)?
         };
-        let objects = self
-            .hits(search)
-            .map(move |hit| hit.map(|hit| read(&hit).map_err(|error| Unreadable { raw_id: hit.id, error })));
+        let read = Arc::new((self.clone(), types, request));
+        let objects = self.hits(search).then(move |hit| {
+            let read = Arc::clone(&read);
+            async move {
+                let hit = hit?;
+                let (repository, types, request) = read.as_ref();
+                let types: Vec<&str> = types.iter().map(String::as_str).collect();
+                let object = repository.read_hit(&repository.definitions(&types)?, &hit).await;
+                Ok(object
+                    .map(|mut object| {
+                        request.pick(&mut object);
+                        object
+                    })
+                    .map_err(|error| Unreadable { raw_id: hit.id, error }))
+            }
+        });
         Ok(FoundStream { items: objects.boxed() })
     }
 

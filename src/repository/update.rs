@@ -1,13 +1,13 @@
 use std::collections::BTreeMap;
 
 use super::attempts::Attempts;
-use super::read::Loaded;
-use super::{ObjectKey, Repository, SavedObject, content, errors, read};
+use super::read::{Loaded, Newer};
+use super::{ObjectKey, Repository, SavedObject, content, errors, merge, read};
 use crate::Result;
 use crate::cluster::Refresh;
-use crate::conversion::{self, Standing};
 use crate::document::{Attributes, Reference, RootFields, StoredDocument, VersionToken};
 use crate::encryption::{Secret, Secrets};
+use crate::model::EncryptionSets;
 use crate::registry::TypeDefinition;
 
 /// Which object is to be changed.
@@ -110,7 +110,9 @@ impl Repository {
     ///   do not satisfy the create schema any more, if an identity attribute changes.
     /// - [`Decrypt`](crate::ErrorKind::Decrypt) if a secret must be encrypted again and does not open; not if the change sets
     ///   or removes every secret that the object has.
-    /// - [`Incompatible`](crate::ErrorKind::Incompatible) if the document is at a newer model version.
+    /// - [`Incompatible`](crate::ErrorKind::Incompatible) if the document is at a newer model version, and this software has no
+    ///   forward schema to read it with or the index does not say what that version encrypts. Otherwise the change is merged
+    ///   into it: what this software does not know of it stays, and so does its version.
     /// - [`Corrupt`](crate::ErrorKind::Corrupt), [`Forbidden`](crate::ErrorKind::Forbidden) if the index takes no writes,
     ///   [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown), [`Unavailable`](crate::ErrorKind::Unavailable).
     /// - Those of `change`, unchanged.
@@ -130,13 +132,11 @@ impl Repository {
             if expected.is_some_and(|expected| expected != read) {
                 return Err(errors::changed(&key));
             }
-            let loaded = self.load(definition, &key.id, fetched)?;
-            if let Standing::Newer(newer) = loaded.standing {
-                return Err(conversion::newer(definition, newer).context(format!("saved object {key}")));
-            }
+            let loaded = self.load_for_secrets(definition, &key.id, fetched).await?;
+            let newer = loaded.newer.clone();
             let document = self.changed(definition, &key, loaded, &mut change)?;
             if let Some(version) = self.replace_document(definition, &key, &document, read, refresh).await? {
-                return self.written(definition, &key, document, version);
+                return self.updated(definition, &key, document, version, newer);
             }
             if !attempts.wait_for_next().await {
                 return Err(errors::changed(&key));
@@ -144,8 +144,22 @@ impl Repository {
         }
     }
 
+    /// A document that was just written, as callers see it.
+    pub(super) fn updated(
+        &self,
+        definition: &TypeDefinition,
+        key: &ObjectKey,
+        document: StoredDocument,
+        version: VersionToken,
+        newer: Option<Newer>,
+    ) -> Result<SavedObject> {
+        let model_version = newer.as_ref().map_or(definition.latest().number, |newer| newer.version);
+        let loaded = Loaded { document, version, model_version, newer, unopened: None };
+        self.view(definition, &key.id, loaded)
+    }
+
     /// The document after `change`.
-    fn changed(
+    pub(super) fn changed(
         &self,
         definition: &TypeDefinition,
         key: &ObjectKey,
@@ -153,6 +167,8 @@ impl Repository {
         change: &mut impl FnMut(&mut Draft) -> Result<()>,
     ) -> Result<StoredDocument> {
         let unopened = loaded.unopened.take();
+        let newer = loaded.newer.clone();
+        let sets = read::sets_of(definition, newer.as_ref())?;
         let stored = loaded.document.clone();
         let shown = self.view(definition, &key.id, loaded)?;
         let mut draft = Draft {
@@ -164,21 +180,31 @@ impl Repository {
 
         let Draft { mut attributes, references, mut secrets } = draft;
         take_exposed_changes(definition, &shown.attributes, &mut attributes, &mut secrets)?;
-        content::check_attributes(definition, &attributes)?;
+        content::check_attributes(definition, &definition.latest().sets, &attributes)?;
         content::check_secret_names(definition, secrets.keys().map(String::as_str))?;
-        content::check_identity(definition, &stored.attributes, &attributes)?;
+        content::check_identity(definition, &shown.attributes, &attributes)?;
         if let Some(unopened) = unopened
             && unopened.names.iter().any(|name| is_kept(&secrets, name))
         {
             return Err(unopened.error);
         }
-        self.seal_changes(definition, key, &stored, &mut attributes, secrets)?;
+        if newer.is_some() {
+            merge::check_secret_changes(definition, sets, &secrets)?;
+            content::check_attributes(definition, sets, &attributes)?;
+            attributes = merge::merged(definition, sets, &stored.attributes, &shown.attributes, &attributes);
+        }
+        self.seal_changes(definition, sets, key, &stored, &mut attributes, secrets)?;
+        let stored_attributes = stored.attributes;
         let root = RootFields {
             references,
             updated_at: Some(self.shared.environment.now_iso()),
             updated_by: None,
             ..stored.root
         };
+        if newer.is_some() {
+            merge::check_schema(definition, key, &stored_attributes, &attributes)?;
+            return Ok(StoredDocument { type_name: stored.type_name, attributes, root });
+        }
         content::finish(definition, key, root, attributes)
     }
 
@@ -186,15 +212,15 @@ impl Repository {
     fn seal_changes(
         &self,
         definition: &TypeDefinition,
+        sets: &EncryptionSets,
         key: &ObjectKey,
         stored: &StoredDocument,
         attributes: &mut Attributes,
         changes: BTreeMap<String, SecretChange>,
     ) -> Result<()> {
         let encryption = &self.shared.encryption;
-        let sets = &definition.latest().sets;
         let descriptor = read::descriptor(definition, &stored.root, &key.id);
-        let bound_changed = content::bound_changed(definition, &stored.attributes, attributes);
+        let bound_changed = content::bound_changed(sets, &stored.attributes, attributes);
         let mut secrets = Secrets::new();
         for encrypted in sets.encrypted.iter().filter(|encrypted| is_kept(&changes, &encrypted.name)) {
             let name = &encrypted.name;

@@ -107,7 +107,7 @@ async fn a_server_that_is_not_there(context: Context) {
     assert!(ran.err.contains("http://127.0.0.1:9200"), "{ran:?}");
 }
 
-fn write(folder: &Path, name: &str, content: &Value) {
+pub(crate) fn write(folder: &Path, name: &str, content: &Value) {
     let path = folder.join(name);
     std::fs::create_dir_all(path.parent().expect("a folder")).expect("the folder is made");
     std::fs::write(path, content.to_string()).expect("the file is written");

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use saved_objects::cluster::{Cluster, Elastic};
+use saved_objects::cluster::{BulkAction, BulkOperation, BulkRequest, Cluster, Elastic, InMemory, Refresh};
 use saved_objects::encryption::{EncryptionService, KeyRing};
 use saved_objects::environment::Environment;
 use saved_objects::layout::Prefix;
@@ -9,23 +9,34 @@ use saved_objects::registry::{Registry, TypeDefinition};
 use saved_objects::verify::Verifier;
 use saved_objects::{SavedObjects, SavedObjectsBuilder, Start};
 use secrecy::SecretString;
+use serde_json::Value;
 
-/// What a test works with: the server, and a prefix of its own.
+/// In the place of a server's URL: a cluster in memory, one for each test.
+pub(crate) const MEMORY: &str = "memory";
+
+/// What a test works with: a cluster, and a prefix of its own.
 #[derive(Debug, Clone)]
 pub(crate) struct Context {
     pub(crate) url: String,
     pub(crate) prefix: Prefix,
     pub(crate) environment: Environment,
+    pub(crate) memory: Option<InMemory>,
 }
 
 impl Context {
     pub(crate) fn new(url: &str, test: &str) -> Self {
-        let prefix = format!("test-{}", test.replace("::", "-")).parse().expect("test names are fine prefixes");
-        Self { url: url.to_owned(), prefix, environment: Environment::system() }
+        let name = if url == MEMORY { "memory".to_owned() } else { test.replace("::", "-") };
+        let prefix = format!("test-{name}").parse().expect("test names are fine prefixes");
+        let environment = Environment::system();
+        let memory = (url == MEMORY).then(|| InMemory::new(environment.clone()));
+        Self { url: url.to_owned(), prefix, environment, memory }
     }
 
     pub(crate) fn cluster(&self) -> Arc<dyn Cluster> {
-        Arc::new(Elastic::builder(&self.url).build().expect("the test server's URL is fine"))
+        match &self.memory {
+            Some(memory) => Arc::new(memory.clone()),
+            None => Arc::new(Elastic::builder(&self.url).build().expect("the test server's URL is fine")),
+        }
     }
 
     pub(crate) fn encryption(&self) -> EncryptionService {
@@ -54,7 +65,39 @@ impl Context {
 
     pub(crate) fn builder(&self, types: Vec<TypeDefinition>) -> SavedObjectsBuilder {
         let registry = Registry::builder().with(types).build().expect("the test's types are fine");
-        SavedObjects::builder(registry).elasticsearch(&self.url).prefix(self.prefix.clone()).key_ring(key_ring())
+        let builder = SavedObjects::builder(registry).prefix(self.prefix.clone()).key_ring(key_ring());
+        match &self.memory {
+            Some(memory) => builder.cluster(Arc::new(memory.clone())),
+            None => builder.elasticsearch(&self.url),
+        }
+    }
+
+    /// The `_source` that the cluster has; null if there is none.
+    pub(crate) async fn stored(&self, group: &str, raw_id: &str) -> Value {
+        let names = self.prefix.group(group);
+        let hit = self.cluster().get(names.alias(), raw_id).await.expect("the cluster answers");
+        hit.map_or(Value::Null, |hit| serde_json::from_str(hit.source.get()).expect("JSON"))
+    }
+
+    /// Writes a document past the library, into the first generation, and lets searches see it.
+    pub(crate) async fn put(&self, group: &str, raw_id: &str, source: &Value) {
+        let names = self.prefix.group(group);
+        let action = BulkAction::Put { source: source.to_string().into() };
+        let operations = [BulkOperation { id: raw_id.to_owned(), action }];
+        let alias = names.write_alias(1);
+        let request = BulkRequest { alias: &alias, operations: &operations, refresh: Refresh::Later };
+        let cluster = self.cluster();
+        let outcomes = cluster.bulk(&request).await.expect("the cluster answers");
+        assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+        cluster.refresh(names.alias()).await.expect("refreshed");
+    }
+
+    /// How many documents a group has, unrefreshed ones included.
+    pub(crate) async fn documents(&self, group: &str) -> u64 {
+        let (cluster, names) = (self.cluster(), self.prefix.group(group));
+        cluster.refresh(names.alias()).await.expect("refreshed");
+        let counts = cluster.count_by_type(names.alias()).await.expect("counted");
+        counts.iter().map(|count| count.documents).sum()
     }
 
     /// The name of the first generation of a group.

@@ -1,4 +1,5 @@
-//! The integration tests: one binary, one real Elasticsearch that it starts and stops, an index prefix per test.
+//! The integration tests: one binary, one real Elasticsearch that it starts and stops, an index prefix per test. What is built
+//! on the cluster's trait runs on the cluster in memory too (`memory::…`), which needs no server.
 //!
 //! `SAVED_OBJECTS_TEST_URL` puts them on a server that runs already, `SAVED_OBJECTS_TEST_VERSION` on another version.
 #![allow(missing_docs, clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -15,6 +16,7 @@ mod generations;
 mod healing;
 mod lease;
 mod migration;
+mod platform_types;
 mod proxy;
 mod real_input;
 mod repository;
@@ -26,7 +28,7 @@ use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Trial};
 
-use context::Context;
+use context::{Context, MEMORY};
 use server::Server;
 
 fn main() -> ExitCode {
@@ -66,8 +68,11 @@ fn trials(url: &str) -> Vec<Trial> {
         lease::trials(url),
         healing::trials(url),
         migration::trials(url),
+        platform_types::trials(url),
         repository::trials(url),
+        repository::trials(MEMORY),
         tokens::trials(url),
+        tokens::trials(MEMORY),
         real_input::trials(url),
         verify::trials(url),
     ]
@@ -87,7 +92,8 @@ pub(crate) use named_trials;
 type Test = fn(Context) -> std::pin::Pin<Box<dyn Future<Output = ()>>>;
 
 fn trial(url: &str, path: &str, test: Test) -> Trial {
-    let name = path.strip_prefix("all::").unwrap_or(path).to_owned();
+    let name = path.strip_prefix("all::").unwrap_or(path);
+    let name = if url == MEMORY { format!("memory::{name}") } else { name.to_owned() };
     let context = Context::new(url, &name);
     Trial::test(name, move || {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;

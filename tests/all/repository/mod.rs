@@ -1,4 +1,4 @@
-//! Reading, writing and finding objects on the real server.
+//! Reading, writing and finding objects, on the real server and in memory.
 
 mod find;
 mod namespaces;
@@ -75,17 +75,14 @@ async fn refresh(context: &Context) {
     context.cluster().refresh(&format!("{}-things", context.prefix)).await.expect("refreshed");
 }
 
-/// The `_source` that the server has.
+/// The `_source` that the cluster has.
 async fn stored(context: &Context, group: &str, raw_id: &str) -> Value {
-    let mut answer = context.raw("GET", &format!("/{}-{group}/_doc/{raw_id}", context.prefix), None).await;
-    answer["_source"].take()
+    context.stored(group, raw_id).await
 }
 
 /// Writes a document past the library.
 async fn put(context: &Context, group: &str, raw_id: &str, source: Value) {
-    let path = format!("/{}-{group}/_doc/{raw_id}?refresh=true", context.prefix);
-    let answer = context.raw("PUT", &path, Some(source)).await;
-    assert!(answer["_seq_no"].is_u64(), "{answer}");
+    context.put(group, raw_id, &source).await;
 }
 
 fn ids(objects: &[SavedObject]) -> Vec<&str> {

@@ -1,5 +1,9 @@
+use std::sync::Arc;
+
 use libtest_mimic::Trial;
+use saved_objects::cluster::Cluster;
 use saved_objects::encryption::Secret;
+use saved_objects::migrate::Outcome;
 use saved_objects::repository::{Create, Draft, Find, Replace, SecretChange};
 use saved_objects::{ErrorKind, Repository, Start};
 use serde_json::json;
@@ -13,7 +17,10 @@ pub(super) fn trials(url: &str) -> Vec<Trial> {
         url,
         older_documents_are_upgraded_for_the_reader_and_stored_by_the_next_update,
         older_secrets_that_do_not_open_keep_nobody_from_the_rest,
-        newer_documents_are_projected_and_only_replaced,
+        newer_documents_of_an_unrecorded_version_are_projected_and_only_replaced,
+        a_change_is_merged_into_a_newer_document,
+        secrets_of_a_newer_document_are_kept_set_and_removed,
+        a_newer_document_is_judged_by_what_the_change_breaks,
     )
 }
 
@@ -72,7 +79,7 @@ async fn older_secrets_that_do_not_open_keep_nobody_from_the_rest(context: Conte
     assert_eq!(secrets.get("password"), Some(&Secret::text("NEW")));
 }
 
-async fn newer_documents_are_projected_and_only_replaced(context: Context) {
+async fn newer_documents_of_an_unrecorded_version_are_projected_and_only_replaced(context: Context) {
     let (old, _) = old_and_new(&context).await;
     login(&old).await;
     let mut source = stored(&context, "things", "login:a").await;
@@ -80,15 +87,104 @@ async fn newer_documents_are_projected_and_only_replaced(context: Context) {
     source["login"]["later"] = json!("unknown here");
     put(&context, "things", "login:a", source).await;
 
-    let (read, secrets) = old.get_with_secrets(&key("login", "a")).await.expect("opens");
-    assert_eq!(read.attributes, object(json!({"user": "kim", "hint": "h"})));
-    assert_eq!((read.model_version, secrets.len()), (7, 2));
-    let error = old.update(&key("login", "a"), |_| Ok(())).await.expect_err("newer");
-    assert_eq!(error.kind(), ErrorKind::Incompatible);
-    assert!(error.message().contains("login/a") && error.message().contains("version 7"), "{error}");
+    let before = stored(&context, "things", "login:a").await;
+    let read = old.get(&key("login", "a")).await.expect("projected");
+    assert_eq!((read.model_version, &read.attributes), (7, &object(json!({"user": "kim", "hint": "h"}))));
+    let opened = old.get_with_secrets(&key("login", "a")).await.map(drop);
+    let updated = old.update(&key("login", "a"), |_| Ok(())).await.map(drop);
+    for error in [opened.expect_err("unrecorded"), updated.expect_err("unrecorded")] {
+        assert_eq!(error.kind(), ErrorKind::Incompatible);
+        assert!(error.message().contains("login/a") && error.message().contains("version 7"), "{error}");
+    }
+    assert_eq!(stored(&context, "things", "login:a").await, before, "nothing was written");
 
     let replaced = old.replace(Replace::of(&read, object(json!({"user": "lee"})))).await.expect("replaced");
     assert_eq!(replaced.model_version, 1);
     let after = stored(&context, "things", "login:a").await;
     assert_eq!((&after["typeMigrationVersion"], &after["login"]), (&json!("10.1.0"), &json!({"user": "lee"})));
+}
+
+/// Two nodes on an index that was migrated to version 2, with one object that the newer one wrote.
+async fn old_beside_new(context: &Context) -> (Repository, Arc<dyn Cluster>, Repository) {
+    let (new, _) = store_of(context, vec![types::login(2)], Start::Migrate).await;
+    let (old, cluster) = store_of(context, vec![types::login(1)], Start::Migrate).await;
+    assert_eq!(old.start_report().expect("migrated").outcome, Outcome::NothingToDo);
+    let request = Create::new("login", object(json!({"user": "kim", "realm": "north"}))).id("a");
+    let request = request.secret("password", Secret::text("SECRET")).secret("hint", Secret::text("h"));
+    new.repository().create(request).await.expect("created");
+    (old.repository().clone(), cluster, new.repository().clone())
+}
+
+async fn a_change_is_merged_into_a_newer_document(context: Context) {
+    let (old, cluster, new) = old_beside_new(&context).await;
+    let key = key("login", "a");
+    let (read, secrets) = old.get_with_secrets(&key).await.expect("opens by what the index says");
+    assert_eq!((read.model_version, secrets.get("password")), (2, Some(&Secret::text("SECRET"))));
+    let requests = cluster.requests().total();
+    old.get_with_secrets(&key).await.expect("opens");
+    assert_eq!(cluster.requests().total(), requests + 1, "what the index says is remembered");
+
+    let before = stored(&context, "things", "login:a").await;
+    let set = |name: &'static str, value: &'static str| {
+        move |draft: &mut Draft| {
+            draft.attributes.insert(name.to_owned(), value.into());
+            Ok(())
+        }
+    };
+    let updated = old.update(&key, set("note", "n")).await.expect("merged");
+    assert_eq!((updated.model_version, &updated.attributes["note"]), (2, &json!("n")));
+    let after = stored(&context, "things", "login:a").await;
+    for name in ["password", "hint", "realm"] {
+        assert_eq!(after["login"][name], before["login"][name], "nothing that it is bound to changed");
+    }
+    assert_eq!(after["typeMigrationVersion"], "10.2.0");
+
+    old.update(&key, set("user", "lee")).await.expect("merged, and encrypted again");
+    assert_ne!(stored(&context, "things", "login:a").await["login"]["password"], before["login"]["password"]);
+    let (read, secrets) = new.get_with_secrets(&key).await.expect("opens");
+    assert_eq!(read.attributes, object(json!({"user": "lee", "realm": "north", "note": "n", "hint": "h"})));
+    assert_eq!(secrets.get("password"), Some(&Secret::text("SECRET")));
+}
+
+async fn secrets_of_a_newer_document_are_kept_set_and_removed(context: Context) {
+    let (old, _, new) = old_beside_new(&context).await;
+    let key = key("login", "a");
+    let change = |draft: &mut Draft| {
+        draft.secret("password", SecretChange::Set(Secret::text("NEW")));
+        Ok(())
+    };
+    old.update(&key, change).await.expect("set");
+    let (read, secrets) = new.get_with_secrets(&key).await.expect("opens");
+    assert_eq!((secrets.get("password"), secrets.get("hint")), (Some(&Secret::text("NEW")), Some(&Secret::text("h"))));
+    assert_eq!((read.model_version, &read.attributes["realm"]), (2, &json!("north")));
+    let remove = |draft: &mut Draft| {
+        draft.attributes.remove("hint");
+        draft.secret("password", SecretChange::Remove);
+        Ok(())
+    };
+    old.update(&key, remove).await.expect("removed");
+    let (read, secrets) = new.get_with_secrets(&key).await.expect("readable");
+    assert_eq!((read.attributes, secrets.len()), (object(json!({"user": "kim", "realm": "north"})), 0));
+    let replaced = old.replace(Replace::new(key.clone(), object(json!({"user": "lee"})))).await.expect("replaced");
+    assert_eq!(replaced.model_version, 1, "a full replace writes what this software knows");
+}
+
+async fn a_newer_document_is_judged_by_what_the_change_breaks(context: Context) {
+    let (old, _, new) = old_beside_new(&context).await;
+    let key = key("login", "a");
+    let before = stored(&context, "things", "login:a").await;
+    let broken = |draft: &mut Draft| {
+        draft.attributes.insert("user".to_owned(), json!(7));
+        Ok(())
+    };
+    let error = old.update(&key, broken).await.expect_err("not a text");
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.message().contains("/user"), "{error}");
+    let clear = |draft: &mut Draft| {
+        draft.attributes.insert("password".to_owned(), json!("in the clear"));
+        Ok(())
+    };
+    assert_eq!(kind(old.update(&key, clear).await), ErrorKind::Invalid);
+    assert_eq!(stored(&context, "things", "login:a").await, before, "nothing was written");
+    new.get_with_secrets(&key).await.expect("opens");
 }

@@ -1,4 +1,5 @@
 use libtest_mimic::Trial;
+use saved_objects::cluster::{AliasAction, CloneIndex};
 use saved_objects::document::Reference;
 use saved_objects::repository::{Create, Delete, Replace, Update};
 use saved_objects::{ErrorKind, Start};
@@ -249,8 +250,7 @@ async fn hidden_types_are_reached_by_name_only(context: Context) {
 
 async fn a_write_block_is_told_as_such(context: Context) {
     let repository = repository(&context).await;
-    let index = format!("/{}-things-000001", context.prefix);
-    context.raw("PUT", &format!("{index}/_block/write"), None).await;
+    context.cluster().add_write_block(&context.index("things")).await.expect("blocked");
     let error = repository.create(note("a", json!({"title": "t"}))).await.expect_err("blocked");
     assert_eq!(error.kind(), ErrorKind::Forbidden, "{error}");
 }
@@ -258,21 +258,18 @@ async fn a_write_block_is_told_as_such(context: Context) {
 async fn writes_follow_the_group_to_its_next_generation(context: Context) {
     let repository = repository(&context).await;
     let old = repository.create(note("a", json!({"title": "one"}))).await.expect("created");
-    let prefix = &context.prefix;
-    let (first, second) = (format!("{prefix}-things-000001"), format!("{prefix}-things-000002"));
-    context.raw("PUT", &format!("/{first}/_block/write"), None).await;
-    let settings = json!({"settings": {"index.blocks.write": null, "index.number_of_replicas": 0}});
-    context.raw("PUT", &format!("/{first}/_clone/{second}"), Some(settings)).await;
-    let alias = format!("{prefix}-things");
-    let step = |action: &str, index: &str, alias: &str| json!({ action: { "index": index, "alias": alias } });
-    let actions = json!({"actions": [
-        step("remove", &first, &alias),
-        step("remove", &first, &format!("{first}-write")),
-        {"add": {"index": second, "alias": alias, "is_hidden": true}},
-        {"add": {"index": second, "alias": format!("{second}-write"), "is_hidden": true}},
-    ]});
-    let answer = context.raw("POST", "/_aliases", Some(actions)).await;
-    assert_eq!(answer["acknowledged"], true, "{answer}");
+    let (cluster, names) = (context.cluster(), context.prefix.group("things"));
+    let (source, target) = (names.index(1), names.index(2));
+    cluster.add_write_block(&source).await.expect("blocked");
+    let clone = CloneIndex { source: source.clone(), target: target.clone(), aliases: vec![names.write_alias(2)] };
+    cluster.clone_index(&clone).await.expect("cloned");
+    let alias = names.alias().to_owned();
+    let swap = [
+        AliasAction::Remove { index: source.clone(), alias: alias.clone() },
+        AliasAction::Remove { index: source, alias: names.write_alias(1) },
+        AliasAction::Add { index: target, alias },
+    ];
+    cluster.update_aliases(&swap).await.expect("swapped");
 
     let late = repository.replace(Replace::of(&old, object(json!({"title": "late"})))).await;
     assert_eq!(kind(late), ErrorKind::Conflict, "the numbers match, the generation does not");

@@ -1,6 +1,7 @@
-//! The connectors' tokens on the real server: facts/tokens.md sections 2 and 4, mended.
+//! The connectors' tokens, on the real server and in memory: facts/tokens.md sections 2 and 4, mended.
 
 mod deletes;
+mod mixed_versions;
 mod reads;
 mod refusals;
 mod scopes;
@@ -15,7 +16,7 @@ use saved_objects::SavedObjects;
 use saved_objects::cluster::Cluster;
 use saved_objects::encryption::Secret;
 use saved_objects::tokens::{self, ConnectorId, ConnectorToken, ConnectorTokens, Credentials, ProfileUid, Scope};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::context::Context;
 
@@ -28,6 +29,7 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         refusals::trials(url),
         taken_over::trials(url),
         deletes::trials(url),
+        mixed_versions::trials(url),
     ]
     .into_iter()
     .flatten()
@@ -77,22 +79,21 @@ fn object(token: &ConnectorToken) -> Value {
 
 /// How many documents the index has, unrefreshed ones included.
 async fn documents(context: &Context) -> u64 {
-    let index = format!("/{}-connectors", context.prefix);
-    context.raw("POST", &format!("{index}/_refresh"), None).await;
-    context.raw("GET", &format!("{index}/_count"), None).await["count"].as_u64().expect("a count")
+    context.documents("connectors").await
 }
 
 /// The `_source` of a document.
 async fn stored(context: &Context, raw_id: &str) -> Value {
-    let mut answer = context.raw("GET", &format!("/{}-connectors/_doc/{raw_id}", context.prefix), None).await;
-    answer["_source"].take()
+    context.stored("connectors", raw_id).await
 }
 
 /// Changes a stored document past the library: `change` merged into its attributes.
 async fn change_stored(context: &Context, type_name: &str, uuid: &str, change: Value) {
-    let path = format!("/{}-connectors/_update/{type_name}:{uuid}?refresh=true", context.prefix);
-    let answer = context.raw("POST", &path, Some(json!({ "doc": { type_name: change } }))).await;
-    assert_eq!(answer["result"], "updated", "{answer}");
+    let raw_id = format!("{type_name}:{uuid}");
+    let mut source = stored(context, &raw_id).await;
+    let change = change.as_object().cloned().expect("an object");
+    source[type_name].as_object_mut().expect("attributes").extend(change);
+    context.put("connectors", &raw_id, &source).await;
 }
 
 /// The UUID of the token that is called so, derived from nothing but the known answer's inputs.

@@ -1,8 +1,8 @@
 use serde_json::{Map, Value};
 
-/// Does to `target` what made `before` into `after`: values that are the same in both are not touched, so what a struct
-/// does not know stays, in objects within objects too. A list is one value.
-pub(super) fn apply(before: &Map<String, Value>, after: &Map<String, Value>, target: &mut Map<String, Value>) {
+/// Does to `target` what made `before` into `after`: values that are the same in both are not touched, so what a struct or
+/// an older forward schema does not know stays, in objects within objects and in lists too.
+pub(crate) fn apply(before: &Map<String, Value>, after: &Map<String, Value>, target: &mut Map<String, Value>) {
     for (name, new) in after {
         let old = before.get(name);
         if old == Some(new) {
@@ -10,12 +10,42 @@ pub(super) fn apply(before: &Map<String, Value>, after: &Map<String, Value>, tar
         }
         match (old, new, target.get_mut(name)) {
             (Some(Value::Object(old)), Value::Object(new), Some(Value::Object(target))) => apply(old, new, target),
+            (Some(Value::Array(old)), Value::Array(new), Some(Value::Array(target))) if old.len() == target.len() => {
+                *target = apply_to_list(old, new, target);
+            }
             _ => drop(target.insert(name.clone(), new.clone())),
         }
     }
     for name in before.keys().filter(|name| !after.contains_key(*name)) {
         target.remove(name);
     }
+}
+
+/// The list that `new` asks for, in which elements that were there keep what `old` does not show of them, wherever they
+/// moved to. `target[i]` is what `old[i]` shows.
+fn apply_to_list(old: &[Value], new: &[Value], target: &[Value]) -> Vec<Value> {
+    let mut is_used: Vec<bool> = old.iter().zip(new).map(|(old, new)| old == new).collect();
+    is_used.resize(old.len(), false);
+    let mut list: Vec<Option<Value>> = vec![None; new.len()];
+    for (index, wanted) in new.iter().enumerate() {
+        let stayed = (old.get(index) == Some(wanted)).then_some(index);
+        let source = stayed.or_else(|| (0..old.len()).find(|other| !is_used[*other] && old[*other] == *wanted));
+        if let Some(source) = source {
+            is_used[source] = true;
+            list[index] = Some(target[source].clone());
+        }
+    }
+    let changed = |(index, (element, wanted)): (usize, (Option<Value>, &Value))| {
+        element.unwrap_or_else(|| match (old.get(index), wanted, target.get(index)) {
+            (Some(Value::Object(old)), Value::Object(new), Some(Value::Object(target))) if !is_used[index] => {
+                let mut element = target.clone();
+                apply(old, new, &mut element);
+                Value::Object(element)
+            }
+            _ => wanted.clone(),
+        })
+    };
+    list.into_iter().zip(new).enumerate().map(changed).collect()
 }
 
 #[cfg(test)]
@@ -44,6 +74,19 @@ mod tests {
                 json!({"o": {"a": 2, "b": 7, "x": 9}}),
             ),
             (json!({"l": [1, 2]}), json!({"l": [2]}), json!({"l": [1, 2]}), json!({"l": [2]})),
+            (
+                json!({"l": [{"a": 1}, {"a": 2}]}),
+                json!({"l": [{"a": 1}, {"a": 3}]}),
+                json!({"l": [{"a": 1, "x": 8}, {"a": 2, "x": 9}]}),
+                json!({"l": [{"a": 1, "x": 8}, {"a": 3, "x": 9}]}),
+            ),
+            (
+                json!({"l": [{"a": 1}, {"a": 2}, {"a": 1}]}),
+                json!({"l": [{"a": 2}, {"a": 1}, {"a": 7}, {"a": 8}]}),
+                json!({"l": [{"a": 1, "x": 7}, {"a": 2, "x": 8}, {"a": 1, "x": 9}]}),
+                json!({"l": [{"a": 2, "x": 8}, {"a": 1, "x": 7}, {"a": 7, "x": 9}, {"a": 8}]}),
+            ),
+            (json!({"l": [1]}), json!({"l": [1, 2]}), json!({"l": [1, 5]}), json!({"l": [1, 2]})),
             (json!({"o": {"a": 1}}), json!({"o": 3}), json!({"o": {"a": 1, "x": 9}}), json!({"o": 3})),
             (json!({"o": {"a": 1}}), json!({"o": {"a": 2}}), json!({"o": "text"}), json!({"o": {"a": 2}})),
         ];
