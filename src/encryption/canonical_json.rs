@@ -5,23 +5,37 @@ use std::fmt::Write;
 
 use serde_json::{Map, Number, Value};
 
+/// How integers are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Integers {
+    /// In full, as far as `i64` and `u64` reach.
+    InFull,
+    /// As ECMAScript knows them: rounded to a double first.
+    AsDoubles,
+}
+
 /// Appends the canonical text of `value` to `out`.
 pub(super) fn write(value: &Value, out: &mut String) {
+    write_with(Integers::InFull, value, out);
+}
+
+/// Appends the text of `value` to `out`, as [`write`] does but for integers.
+pub(super) fn write_with(integers: Integers, value: &Value, out: &mut String) {
     match value {
         Value::Null => out.push_str("null"),
         Value::Bool(true) => out.push_str("true"),
         Value::Bool(false) => out.push_str("false"),
-        Value::Number(number) => write_number(number, out),
+        Value::Number(number) => write_number(integers, number, out),
         Value::String(text) => write_string(text, out),
         Value::Array(items) => {
             out.push('[');
             for (index, item) in items.iter().enumerate() {
                 separate(index, out);
-                write(item, out);
+                write_with(integers, item, out);
             }
             out.push(']');
         }
-        Value::Object(members) => write_object(members, out),
+        Value::Object(members) => write_object(integers, members, out),
     }
 }
 
@@ -60,17 +74,18 @@ fn split_at_escaped(text: &str) -> Option<(&str, char, &str)> {
     Some((before, escaped, chars.as_str()))
 }
 
-fn write_number(number: &Number, out: &mut String) {
-    if let Some(integer) = number.as_i64() {
+fn write_number(integers: Integers, number: &Number, out: &mut String) {
+    let is_in_full = integers == Integers::InFull;
+    if let Some(integer) = number.as_i64().filter(|_| is_in_full) {
         append(out, format_args!("{integer}"));
-    } else if let Some(integer) = number.as_u64() {
+    } else if let Some(integer) = number.as_u64().filter(|_| is_in_full) {
         append(out, format_args!("{integer}"));
     } else if let Some(double) = number.as_f64() {
         out.push_str(ryu_js::Buffer::new().format(double));
     }
 }
 
-fn write_object(members: &Map<String, Value>, out: &mut String) {
+fn write_object(integers: Integers, members: &Map<String, Value>, out: &mut String) {
     let mut sorted: Vec<_> = members.iter().collect();
     sorted.sort_unstable_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
     out.push('{');
@@ -78,7 +93,7 @@ fn write_object(members: &Map<String, Value>, out: &mut String) {
         separate(index, out);
         write_string(name, out);
         out.push(':');
-        write(value, out);
+        write_with(integers, value, out);
     }
     out.push('}');
 }

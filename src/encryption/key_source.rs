@@ -107,7 +107,8 @@ fn key_text(text: &str) -> SecretString {
     SecretString::from(text.trim_end_matches(['\n', '\r']))
 }
 
-fn read_key_file(path: &Path) -> Result<Zeroizing<String>> {
+/// The text of the file at `path`, if nobody but its owner and group can read it.
+pub(super) fn read_key_file(path: &Path) -> Result<Zeroizing<String>> {
     let unreadable =
         |error| Error::invalid("it cannot be read", "check the path and who may read it").with_source(error);
     let file = File::open(path).map_err(unreadable)?;
@@ -158,7 +159,8 @@ struct KeyFile {
     decryption_only: Vec<KeyText>,
 }
 
-struct KeyText(SecretString);
+/// A key as JSON has it.
+pub(super) struct KeyText(pub(super) SecretString);
 
 impl<'de> Deserialize<'de> for KeyText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -40,6 +40,7 @@ mod fingerprint;
 mod key;
 mod key_ring;
 mod key_source;
+mod kibana;
 mod secret;
 mod service;
 
@@ -53,6 +54,7 @@ pub use fingerprint::{Fingerprint, Fingerprinter};
 pub use key::KeyId;
 pub use key_ring::KeyRing;
 pub use key_source::{DECRYPTION_ONLY_KEYS_VARIABLE, KEY_FILE_VARIABLE, KEY_VARIABLE};
+pub use kibana::{KIBANA_KEYS_FILE_VARIABLE, KibanaCodec, KibanaKeys};
 pub use secrecy::SecretString;
 pub use secret::{Secret, Secrets};
 pub use service::{EncryptionService, Opened};

@@ -1,0 +1,69 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+use serde_json::Value;
+
+use super::KibanaKeys;
+use super::associated_data::associated_data;
+use super::ciphertext::Ciphertext;
+use crate::document::Attributes;
+use crate::encryption::{DecryptionCause, Descriptor, Opened, Secret};
+use crate::environment::Environment;
+use crate::model::EncryptionSets;
+
+/// Opens the secrets of documents that Kibana wrote. Cloning shares the keys, and the time that deriving keys took.
+#[derive(Debug, Clone)]
+pub struct KibanaCodec {
+    keys: Arc<KibanaKeys>,
+    environment: Environment,
+    derivation_nanos: Arc<AtomicU64>,
+}
+
+impl KibanaCodec {
+    /// A codec with these keys.
+    pub fn new(keys: KibanaKeys, environment: Environment) -> Self {
+        Self { keys: Arc::new(keys), environment, derivation_nanos: Arc::default() }
+    }
+
+    /// Decrypts every attribute that `sets` encrypts and that is there, and says of each that does not open why. Absent and
+    /// null attributes have no secret. Takes milliseconds for each value and key, so it belongs on a blocking thread.
+    pub fn open_each(&self, descriptor: &Descriptor<'_>, sets: &EncryptionSets, attributes: &Attributes) -> Opened {
+        let mut opened = Opened::default();
+        let associated_data = associated_data(descriptor, sets, attributes);
+        for name in sets.encrypted.iter().map(|encrypted| &encrypted.name) {
+            let Some(stored) = attributes.get(name).filter(|value| !value.is_null()) else { continue };
+            match self.open(&associated_data, stored) {
+                Ok(secret) => drop(opened.secrets.insert(name.clone(), secret)),
+                Err(cause) => opened.failures.push((name.clone(), cause)),
+            }
+        }
+        opened
+    }
+
+    /// How long deriving keys took so far, summed over all threads.
+    pub fn derivation_time(&self) -> Duration {
+        Duration::from_nanos(self.derivation_nanos.load(Ordering::Relaxed))
+    }
+
+    /// Opens one value. Of several failures the first one is told, that of the primary key.
+    pub(super) fn open(&self, associated_data: &str, stored: &Value) -> Result<Secret, DecryptionCause> {
+        let ciphertext = Ciphertext::decode(stored.as_str().ok_or(DecryptionCause::NotAString)?)?;
+        let clock = self.environment.clock();
+        let mut first_failure = None;
+        for secret in self.keys.iter() {
+            let started = clock.monotonic();
+            let key = ciphertext.derive_key(secret.expose_secret().as_bytes());
+            let took = clock.monotonic().saturating_sub(started).as_nanos();
+            self.derivation_nanos.fetch_add(u64::try_from(took).unwrap_or(u64::MAX), Ordering::Relaxed);
+            match ciphertext.open(&key, associated_data) {
+                // What authenticates was encrypted with this key: no other one opens it.
+                Ok(text) => return Secret::from_plaintext(text).ok_or(DecryptionCause::PlaintextNotJson),
+                Err(DecryptionCause::PlaintextNotJson) => return Err(DecryptionCause::PlaintextNotJson),
+                Err(cause) => drop(first_failure.get_or_insert(cause)),
+            }
+        }
+        Err(first_failure.unwrap_or(DecryptionCause::NoKeys))
+    }
+}
