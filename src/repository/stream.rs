@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures::stream::{self, BoxStream, Stream, StreamExt};
+use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
 
 use super::find::{self, Find, Unreadable};
-use super::{Repository, SavedObject};
+use super::{Action, Repository, SavedObject};
 use crate::Result;
 use crate::cluster::{Cluster, Hit, PointInTime, Search, SearchIn};
 use crate::document::{Attributes, Namespace};
@@ -77,6 +77,7 @@ impl Repository {
         let definitions = self.definitions(types)?;
         let repository = self.clone();
         let types: Vec<String> = types.iter().map(|&name| name.to_owned()).collect();
+        let asked = types.clone();
         let read = {
             let request = request.clone();
             move |hit: &Hit| {
@@ -90,8 +91,14 @@ impl Repository {
             size: request.page_of_stream(PAGE),
             ..request.to_search(SearchIn::Index(self.aliases(&definitions)), &definitions)?
         };
-        let objects = self
-            .hits(search)
+        let hits = self.hits(search);
+        let caller = self.clone();
+        let admitted = async move {
+            let types: Vec<&str> = asked.iter().map(String::as_str).collect();
+            caller.admit_all(Action::Find, &types, &request).await.map(|()| hits)
+        };
+        let objects = stream::once(admitted)
+            .try_flatten()
             .map(move |hit| hit.map(|hit| read(&hit).map_err(|error| Unreadable { raw_id: hit.id, error })));
         Ok(FoundStream { items: objects.boxed() })
     }

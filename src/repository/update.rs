@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use super::attempts::Attempts;
 use super::read::Loaded;
-use super::{ObjectKey, Repository, SavedObject, content, errors, read};
+use super::{Action, ObjectKey, Repository, SavedObject, content, errors, read};
 use crate::Result;
 use crate::cluster::Refresh;
 use crate::conversion::{self, Standing};
@@ -120,6 +120,7 @@ impl Repository {
     {
         let Update { key, version: expected, refresh } = request.into();
         let definition = self.definition(&key.type_name)?;
+        self.admit(Action::Update, &key).await?;
         let mut attempts = match expected {
             Some(_) => Attempts::one(&self.shared.environment),
             None => Attempts::several(&self.shared.environment),
