@@ -7,6 +7,7 @@ use crate::environment::Environment;
 use crate::layout::Prefix;
 use crate::migrate::Migrator;
 use crate::registry::{Registry, read_definitions};
+use crate::repository::Repository;
 use crate::{Result, tokens};
 
 const DEFAULT_URL: &str = "http://127.0.0.1:9200";
@@ -43,6 +44,15 @@ impl Connection {
     pub(crate) fn cluster(&self, environment: &Environment) -> Result<Arc<dyn Cluster>> {
         let url = self.elasticsearch_url.as_deref().unwrap_or(DEFAULT_URL);
         Ok(Arc::new(Elastic::builder(url).environment(environment.clone()).build()?))
+    }
+
+    /// A repository that reaches hidden types too, with the keys of the process's environment, if there are any.
+    pub(crate) fn repository(&self, environment: &Environment) -> Result<Repository> {
+        let encryption = EncryptionService::new(KeyRing::from_env_opt()?, environment.clone());
+        let (cluster, registry) = (self.cluster(environment)?, self.registry()?);
+        let hidden: Vec<&str> = registry.types().map(|definition| definition.name()).collect();
+        let prefix = self.prefix.clone();
+        Repository::new(cluster, registry.clone(), prefix, encryption, environment.clone()).including(&hidden)
     }
 
     /// A migrator with the keys of the process's environment, if there are any: only documents that must be encrypted anew

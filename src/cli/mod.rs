@@ -6,6 +6,8 @@ mod connection;
 mod demo;
 mod dev;
 mod exit;
+mod export;
+mod import;
 mod logging;
 mod migrate;
 mod output;
@@ -53,6 +55,8 @@ enum Command {
     /// The main job, start to end, on a real Elasticsearch
     Demo,
     Dev(dev::Arguments),
+    Export(export::Arguments),
+    Import(import::Arguments),
     Migrate(migrate::Arguments),
     Quarantine(quarantine::Arguments),
     /// Say what is stored, and what a migration would do
@@ -96,6 +100,8 @@ fn run_command(command: &Command, connection: &connection::Connection, output: O
             Command::Check(arguments) => check::run(arguments, connection, output),
             Command::Demo => demo::run(connection, &environment, output).await,
             Command::Dev(arguments) => dev::run(arguments, &environment, output).await,
+            Command::Export(arguments) => export::run(arguments, connection, &environment, output).await,
+            Command::Import(arguments) => import::run(arguments, connection, &environment, output).await,
             Command::Migrate(arguments) => migrate::run(arguments, connection, &environment, output).await,
             Command::Quarantine(arguments) => quarantine::run(arguments, connection, &environment, output).await,
             Command::Status => status::run(connection, &environment, output).await,

@@ -7,8 +7,7 @@ use crate::cluster::Refresh;
 use crate::document::{Attributes, Namespace, VersionToken};
 use crate::repository::{
     Create, Delete, Draft, Find, Found, FoundStream, ObjectKey, Replace, Repository, SavedObject, SecretChange,
-    Unreadable, Update,
-    difference,
+    Unreadable, Update, difference,
 };
 
 /// The typed client of the type `T`. Cloning is cheap and shares everything.

@@ -1,6 +1,6 @@
 use super::attempts::Attempts;
 use super::write::Written;
-use super::{ObjectKey, Repository, SavedObject, content, errors, read};
+use super::{Action, ObjectKey, Repository, SavedObject, content, errors, read};
 use crate::Result;
 use crate::cluster::Refresh;
 use crate::document::{
@@ -137,6 +137,7 @@ impl Repository {
     ///   [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown), [`Unavailable`](crate::ErrorKind::Unavailable).
     pub async fn create(&self, request: Create) -> Result<SavedObject> {
         let definition = self.definition(&request.type_name)?;
+        self.admit_to(Action::Create, definition.name(), request.id.as_deref(), &request.namespace).await?;
         let id = match &request.id {
             Some(id) => id.clone(),
             None => self.shared.environment.random_uuid()?.to_string(),

@@ -1,5 +1,5 @@
 use super::attempts::Attempts;
-use super::{ObjectKey, Repository, SavedObject, errors};
+use super::{Action, ObjectKey, Repository, SavedObject, errors};
 use crate::cluster::Refresh;
 use crate::document::{NamespaceKind, VersionToken};
 use crate::registry::TypeDefinition;
@@ -83,6 +83,7 @@ impl Repository {
     pub async fn delete(&self, request: impl Into<Delete>) -> Result<()> {
         let request = request.into();
         let definition = self.definition(&request.key.type_name)?;
+        self.admit(Action::Delete, &request.key).await?;
         let changed = || errors::changed(&request.key);
         if let (Some(version), NamespaceKind::Agnostic) = (request.version, definition.namespace_kind()) {
             let done = self.delete_document(definition, &request.key, version, request.refresh).await?;

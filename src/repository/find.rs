@@ -5,7 +5,7 @@ use super::filter::{Field, Filter};
 use super::kql::Kql;
 use super::read::Fetched;
 use super::searchable::{self, Use};
-use super::{Repository, SavedObject, errors};
+use super::{Action, Repository, SavedObject, errors};
 use crate::cluster::{ClusterError, ClusterErrorKind, Direction, Hit, Query, Search, SearchIn, Sort};
 use crate::document::{Attributes, Namespace, NamespaceKind, StoredDocument};
 use crate::registry::TypeDefinition;
@@ -276,6 +276,7 @@ impl Repository {
     pub async fn find(&self, types: &[&str], request: Find) -> Result<Found> {
         let definitions = self.definitions(types)?;
         let request = request.or_in_namespace(&Namespace::DEFAULT);
+        self.admit_all(Action::Find, types, &request).await?;
         let aliases = self.aliases(&definitions);
         let search = Search {
             size: request.per_page.unwrap_or(PER_PAGE),
@@ -300,6 +301,16 @@ impl Repository {
             }
         }
         Ok(found)
+    }
+
+    /// Lets a search pass if it may look for all of its types in all of its namespaces.
+    pub(super) async fn admit_all(&self, action: Action, types: &[&str], request: &Find) -> Result<()> {
+        for type_name in types {
+            for namespace in &request.namespaces {
+                self.admit_to(action, type_name, None, namespace).await?;
+            }
+        }
+        Ok(())
     }
 
     /// The definitions of types that are searched for.

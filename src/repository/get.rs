@@ -1,4 +1,4 @@
-use super::{ObjectKey, Repository, SavedObject, errors};
+use super::{Action, ObjectKey, Repository, SavedObject, errors};
 use crate::Result;
 use crate::encryption::Secrets;
 
@@ -25,6 +25,7 @@ impl Repository {
     /// Those of [`get`](Self::get); [`NotFound`](crate::ErrorKind::NotFound) means here that the index does not exist.
     pub async fn get_opt(&self, key: &ObjectKey) -> Result<Option<SavedObject>> {
         let definition = self.definition(&key.type_name)?;
+        self.admit(Action::Get, key).await?;
         let Some(fetched) = self.fetch(definition, key).await? else { return Ok(None) };
         let loaded = self.load(definition, &key.id, fetched).await?;
         self.view(definition, &key.id, loaded).map(Some)
@@ -44,6 +45,7 @@ impl Repository {
     /// Those of [`get_opt`](Self::get_opt), and [`Decrypt`](crate::ErrorKind::Decrypt) if a secret does not open.
     pub async fn get_with_secrets_opt(&self, key: &ObjectKey) -> Result<Option<(SavedObject, Secrets)>> {
         let definition = self.definition(&key.type_name)?;
+        self.admit(Action::GetSecrets, key).await?;
         let Some(fetched) = self.fetch(definition, key).await? else { return Ok(None) };
         let mut loaded = self.load_for_secrets(definition, &key.id, fetched).await?;
         let secrets = self.open(definition, &key.id, &mut loaded)?;

@@ -4,6 +4,7 @@
 //! after the index's next refresh, within a second usually. Every write is conditional, so nobody's work is overwritten
 //! unseen: a new object is only created where none is, and one that exists is only changed or deleted as it was read.
 
+mod access;
 mod aggregation;
 mod attempts;
 mod content;
@@ -25,6 +26,7 @@ mod refresh;
 mod replace;
 mod searchable;
 mod stream;
+mod transfer;
 mod update;
 mod write;
 
@@ -43,6 +45,7 @@ use crate::registry::{Registry, TypeDefinition};
 use generations::Generations;
 use recorded_sets::RecordedSets;
 
+pub use access::{Action, AllowAll, Audit, AuditEvent, Authorization, RecordingAudit};
 pub use aggregation::{Aggregation, Bounds};
 pub(crate) use attempts::Attempts;
 pub use create::Create;
@@ -54,6 +57,10 @@ pub use kql::{Kql, KqlError, KqlProblem};
 pub use object::SavedObject;
 pub use replace::Replace;
 pub use stream::FoundStream;
+pub use transfer::{
+    Decision, Export, ExportSummary, Import, ImportSummary, NamedObject, OnConflict, Problem, Relocated, SecretForm,
+    Skipped,
+};
 pub use update::{Draft, SecretChange, Update};
 
 /// Reads and writes objects of the registered types, with attributes as JSON. Cloning is cheap and shares everything.
@@ -64,6 +71,7 @@ pub use update::{Draft, SecretChange, Update};
 pub struct Repository {
     shared: Arc<Shared>,
     included: Arc<BTreeSet<String>>,
+    access: access::Access,
 }
 
 #[derive(Debug)]
@@ -92,7 +100,7 @@ impl Repository {
         let recorded_sets = RecordedSets::default();
         let shared =
             Shared { cluster, registry, prefix, encryption, environment, conversion, generations, recorded_sets };
-        Self { shared: Arc::new(shared), included: Arc::default() }
+        Self { shared: Arc::new(shared), included: Arc::default(), access: access::Access::default() }
     }
 
     /// A repository that reaches these hidden types too. Naming one that is not hidden changes nothing.
@@ -105,7 +113,7 @@ impl Repository {
         }
         let mut included = BTreeSet::clone(&self.included);
         included.extend(hidden_types.iter().map(|name| (*name).to_owned()));
-        Ok(Self { shared: Arc::clone(&self.shared), included: Arc::new(included) })
+        Ok(Self { included: Arc::new(included), ..self.clone() })
     }
 
     /// The definition of a type that this repository may use.

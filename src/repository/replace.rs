@@ -1,5 +1,5 @@
 use super::attempts::Attempts;
-use super::{ObjectKey, Repository, SavedObject, content, errors};
+use super::{Action, ObjectKey, Repository, SavedObject, content, errors};
 use crate::Result;
 use crate::cluster::Refresh;
 use crate::document::{Attributes, Reference, RootFields, VersionToken};
@@ -125,6 +125,7 @@ impl Repository {
     ///   [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown), [`Unavailable`](crate::ErrorKind::Unavailable).
     pub async fn replace(&self, request: Replace) -> Result<SavedObject> {
         let definition = self.definition(&request.key.type_name)?;
+        self.admit(Action::Update, &request.key).await?;
         if let Over::Read(read) = &request.over {
             let done = self.replace_over(definition, &request, read.root.clone(), &read.identity, read.version).await?;
             return done.ok_or_else(|| errors::changed(&request.key));

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures::stream::{self, BoxStream, Stream, StreamExt};
+use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
 
 use super::find::{self, Find, Unreadable};
-use super::{Repository, SavedObject};
+use super::{Action, Repository, SavedObject};
 use crate::Result;
 use crate::cluster::{Cluster, Hit, PointInTime, Search, SearchIn};
 use crate::document::{Attributes, Namespace};
@@ -76,12 +76,19 @@ impl Repository {
         let request = request.or_in_namespace(&Namespace::DEFAULT);
         let definitions = self.definitions(types)?;
         let types: Vec<String> = types.iter().map(|&name| name.to_owned()).collect();
+        let asked = types.clone();
         let search = Search {
             size: request.page_of_stream(PAGE),
             ..request.to_search(SearchIn::Index(self.aliases(&definitions)), &definitions)?
         };
-        let read = Arc::new((self.clone(), types, request));
-        let objects = self.hits(search).then(move |hit| {
+        let read = Arc::new((self.clone(), types, request.clone()));
+        let hits = self.hits(search);
+        let caller = self.clone();
+        let admitted = async move {
+            let types: Vec<&str> = asked.iter().map(String::as_str).collect();
+            caller.admit_all(Action::Find, &types, &request).await.map(|()| hits)
+        };
+        let objects = stream::once(admitted).try_flatten().then(move |hit| {
             let read = Arc::clone(&read);
             async move {
                 let hit = hit?;

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use super::attempts::Attempts;
 use super::read::{Loaded, Newer};
-use super::{ObjectKey, Repository, SavedObject, content, errors, merge, read};
+use super::{Action, ObjectKey, Repository, SavedObject, content, errors, merge, read};
 use crate::Result;
 use crate::cluster::Refresh;
 use crate::document::{Attributes, Reference, RootFields, StoredDocument, VersionToken};
@@ -122,6 +122,7 @@ impl Repository {
     {
         let Update { key, version: expected, refresh } = request.into();
         let definition = self.definition(&key.type_name)?;
+        self.admit(Action::Update, &key).await?;
         let mut attempts = match expected {
             Some(_) => Attempts::one(&self.shared.environment),
             None => Attempts::several(&self.shared.environment),

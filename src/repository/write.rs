@@ -124,7 +124,7 @@ impl Repository {
     }
 
     /// Asks the cluster for the current generation of a type's group, and remembers it.
-    async fn look_up_generation(&self, definition: &TypeDefinition) -> Result<u32> {
+    pub(super) async fn look_up_generation(&self, definition: &TypeDefinition) -> Result<u32> {
         let names = self.names(definition);
         let indices = self.shared.cluster.indices(&[names.alias()]).await?;
         let indices: Vec<&str> = indices.keys().map(String::as_str).collect();
@@ -139,6 +139,7 @@ impl Repository {
     }
 }
 
-fn sequence(version: VersionToken) -> SequenceNumber {
+/// The sequence number of a version.
+pub(super) fn sequence(version: VersionToken) -> SequenceNumber {
     SequenceNumber { seq_no: version.seq_no, primary_term: version.primary_term }
 }

@@ -27,8 +27,8 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) code: i32,
-    out: String,
-    err: String,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Ran {
@@ -37,7 +37,7 @@ impl Ran {
     }
 }
 
-async fn run_with(context: &Context, arguments: &[&str], variables: &[(&str, &str)]) -> Ran {
+pub(crate) async fn run_with(context: &Context, arguments: &[&str], variables: &[(&str, &str)]) -> Ran {
     let output = Command::new(env!("CARGO_BIN_EXE_saved-objects"))
         .args(arguments)
         .args(["--prefix", &context.prefix.to_string()])

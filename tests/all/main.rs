@@ -7,6 +7,7 @@
 mod bad_documents;
 mod batches;
 mod cli;
+mod cli_transfer;
 mod clock;
 mod conformance;
 mod context;
@@ -62,6 +63,7 @@ fn trials(url: &str) -> Vec<Trial> {
         bad_documents::trials(url),
         batches::trials(url),
         cli::trials(url),
+        cli_transfer::trials(url),
         elastic::trials(url),
         faults::trials(url),
         generations::trials(url),

@@ -4,6 +4,7 @@ mod crypto;
 mod memory;
 mod migrate;
 mod raw;
+mod reads;
 mod result;
 mod token;
 
@@ -30,6 +31,10 @@ enum Measure {
     Migrate(migrate::Arguments),
     /// Encrypting and decrypting 1 KB, beside the cipher alone
     Crypto,
+    /// Finding pages of 1,000 objects of 1 KB, beside the bare search
+    Find,
+    /// Getting objects of 1 KB by id, beside the bare request
+    Get,
 }
 
 pub(super) async fn run(
@@ -41,6 +46,8 @@ pub(super) async fn run(
     let result = match &arguments.measure {
         Measure::Migrate(arguments) => migrate::run(arguments, connection, environment, output).await?,
         Measure::Crypto => crypto::run(environment)?,
+        Measure::Find => reads::run(reads::Read::Find, connection, environment, output).await?,
+        Measure::Get => reads::run(reads::Read::Get, connection, environment, output).await?,
     };
     output.say(result.to_string());
     output.document(&result)?;

@@ -1,9 +1,11 @@
 //! Reading, writing and finding objects, on the real server and in memory.
 
+mod access;
 mod find;
 mod namespaces;
 mod search;
 mod secrets;
+mod transfer;
 mod typed;
 mod types;
 mod versions;
@@ -28,6 +30,8 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         namespaces::trials(url),
         find::trials(url),
         search::trials(url),
+        access::trials(url),
+        transfer::trials(url),
         versions::trials(url),
         typed::trials(url),
     ]

@@ -9,6 +9,22 @@ pub(super) fn all() -> Vec<TypeDefinition> {
     types
 }
 
+/// The same types, of which those that an export is tried with may be exported.
+pub(super) fn all_exportable() -> Vec<TypeDefinition> {
+    let mut types = vec![with_exports(note_parts()), with_exports(login_parts(2)), vault(), badge()];
+    let titled = ["page", "board", "card"].into_iter().zip(["single", "multiple", "multiple-isolated"]);
+    types.extend(titled.map(|kind| with_exports(titled_parts(kind))));
+    types
+}
+
+fn with_exports((mut file, versions): Parts) -> TypeDefinition {
+    file["exportable"] = json!(true);
+    definition(file, &versions)
+}
+
+/// A definition's file and its versions.
+type Parts = (Value, Vec<Value>);
+
 fn definition(mut file: Value, versions: &[Value]) -> TypeDefinition {
     file["group"] = json!("things");
     let versions: Vec<_> = (1..).zip(versions).map(|(n, version)| (format!("{n}.json"), version.to_string())).collect();
@@ -17,6 +33,11 @@ fn definition(mut file: Value, versions: &[Value]) -> TypeDefinition {
 
 /// Not encrypted.
 fn note() -> TypeDefinition {
+    let (file, versions) = note_parts();
+    definition(file, &versions)
+}
+
+fn note_parts() -> Parts {
     let keyword = json!({ "type": "keyword" });
     let properties = json!({
         "title": keyword, "count": { "type": "long" }, "text": { "type": "text", "fields": { "raw": keyword } },
@@ -29,12 +50,17 @@ fn note() -> TypeDefinition {
     let file = json!({
         "type": "note", "namespace_kind": "agnostic", "mapping": { "dynamic": false, "properties": properties }
     });
-    definition(file, &[json!({ "create": create })])
+    (file, vec![json!({ "create": create })])
 }
 
 /// With a secret `password` and an exposed `hint`, bound to `user`; from version 2 on to `realm` too, which version 2 fills
 /// in.
 pub(super) fn login(versions: usize) -> TypeDefinition {
+    let (file, versions) = login_parts(versions);
+    definition(file, &versions)
+}
+
+fn login_parts(versions: usize) -> Parts {
     let text = json!({ "type": "string" });
     let file = json!({
         "type": "login", "namespace_kind": "agnostic", "random_id": false,
@@ -58,7 +84,7 @@ pub(super) fn login(versions: usize) -> TypeDefinition {
             "changes": [{ "type": "data_backfill", "defaults": { "realm": "main" } }], "waivers": [waiver]
         }),
     ];
-    definition(file, &all[..versions])
+    (file, all[..versions].to_vec())
 }
 
 /// Hidden, with random ids only.
@@ -86,14 +112,17 @@ fn badge() -> TypeDefinition {
 }
 
 /// With a title and a secret, of a namespace kind.
-fn titled((name, namespace_kind): (&str, &str)) -> TypeDefinition {
+fn titled(kind: (&str, &str)) -> TypeDefinition {
+    let (file, versions) = titled_parts(kind);
+    definition(file, &versions)
+}
+
+fn titled_parts((name, namespace_kind): (&str, &str)) -> Parts {
     let text = json!({ "type": "string" });
     let create = json!({ "type": "object", "properties": { "title": text, "secret": text } });
-    definition(
-        json!({
-            "type": name, "namespace_kind": namespace_kind, "random_id": false,
-            "mapping": { "dynamic": false, "properties": { "title": { "type": "keyword" } } }
-        }),
-        &[json!({ "create": create, "encrypted": [{ "name": "secret" }] })],
-    )
+    let file = json!({
+        "type": name, "namespace_kind": namespace_kind, "random_id": false,
+        "mapping": { "dynamic": false, "properties": { "title": { "type": "keyword" } } }
+    });
+    (file, vec![json!({ "create": create, "encrypted": [{ "name": "secret" }] })])
 }

@@ -1,0 +1,120 @@
+use std::path::PathBuf;
+
+use tokio::io::AsyncSeekExt;
+
+use crate::cli::connection::Connection;
+use crate::cli::exit::Exit;
+use crate::cli::export::{namespace, object};
+use crate::cli::output::Output;
+use crate::document::Namespace;
+use crate::environment::Environment;
+use crate::repository::{Decision, Import, ImportSummary, ObjectKey, OnConflict};
+use crate::{Error, ErrorKind, Result};
+
+/// Read objects from lines of JSON, as `export` writes them: all of them, or none if one cannot be imported
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The file to read; `-` is standard input
+    #[arg(default_value = "-")]
+    file: PathBuf,
+    /// Overwrite objects that exist already
+    #[arg(long, conflicts_with = "new_ids")]
+    overwrite: bool,
+    /// Give every object a new id
+    #[arg(long)]
+    new_ids: bool,
+    /// Import into this namespace [default: the ones the file says]
+    #[arg(long, value_name = "NAMESPACE", value_parser = namespace)]
+    namespace: Option<Namespace>,
+    /// Leave this object out (may be repeated)
+    #[arg(long, value_name = "TYPE/ID", value_parser = object)]
+    skip: Vec<ObjectKey>,
+    /// Let this object overwrite the one with its id, or another one (may be repeated)
+    #[arg(long, value_name = "TYPE/ID[=ID]", value_parser = decided)]
+    replace: Vec<(ObjectKey, Option<String>)>,
+    /// Give this object a new id (may be repeated)
+    #[arg(long, value_name = "TYPE/ID[=ID]", value_parser = decided)]
+    rename: Vec<(ObjectKey, Option<String>)>,
+    /// Import only what --replace and --rename name
+    #[arg(long)]
+    only_named: bool,
+}
+
+pub(super) async fn run(
+    arguments: &Arguments,
+    connection: &Connection,
+    environment: &Environment,
+    output: Output,
+) -> Result<Exit> {
+    let repository = connection.repository(environment)?;
+    let mut request = Import::new().on_conflict(match (arguments.overwrite, arguments.new_ids) {
+        (true, _) => OnConflict::Overwrite,
+        (_, true) => OnConflict::NewIds,
+        _ => OnConflict::Fail,
+    });
+    if let Some(namespace) = &arguments.namespace {
+        request = request.namespace(namespace.clone());
+    }
+    for key in &arguments.skip {
+        request = request.decide(&key.type_name, &key.id, Decision::Skip);
+    }
+    for (key, id) in &arguments.replace {
+        request = request.decide(&key.type_name, &key.id, Decision::Overwrite(id.clone()));
+    }
+    for (key, id) in &arguments.rename {
+        request = request.decide(&key.type_name, &key.id, Decision::NewId(id.clone()));
+    }
+    if arguments.only_named {
+        request = request.only_decided();
+    }
+    let summary = repository.import(request, open(arguments).await?).await?;
+    describe(&summary, output);
+    output.document(&summary)?;
+    Ok(match (summary.success, summary.success_count) {
+        (true, _) => Exit::Done,
+        (false, 0) => Exit::Blocked,
+        (false, _) => Exit::Failed,
+    })
+}
+
+/// The file, which must be read twice: standard input is kept in one without a name.
+async fn open(arguments: &Arguments) -> Result<tokio::fs::File> {
+    let unreadable = |error: std::io::Error| {
+        Error::new(ErrorKind::Invalid, format!("{} cannot be read: {error}", arguments.file.display()))
+            .with_cure("name a file that can be read")
+            .with_source(error)
+    };
+    if arguments.file.as_os_str() != "-" {
+        return tokio::fs::File::open(&arguments.file).await.map_err(unreadable);
+    }
+    let mut file = tokio::fs::File::from_std(tempfile::tempfile().map_err(unreadable)?);
+    tokio::io::copy(&mut tokio::io::stdin(), &mut file).await.map_err(unreadable)?;
+    file.rewind().await.map_err(unreadable)?;
+    Ok(file)
+}
+
+fn describe(summary: &ImportSummary, output: Output) {
+    for problem in summary.errors.iter().take(20) {
+        output.say(format!("line {}: {}: {}", problem.line, problem.kind, problem.message));
+        if !problem.destinations.is_empty() {
+            output.say(format!("  it could overwrite {}", problem.destinations.join(" or ")));
+        }
+    }
+    let more = summary.errors.len().saturating_sub(20) as u64 + summary.not_listed;
+    if more > 0 {
+        output.say(format!("and {more} more problems"));
+    }
+    if let Some(line) = summary.stopped_at_line {
+        output.say(format!("stopped at line {line}: what follows was not written"));
+    }
+    let (written, skipped) = (summary.success_count, summary.skipped_count);
+    output.say(format!("{written} objects imported, {skipped} left out"));
+}
+
+fn decided(text: &str) -> Result<(ObjectKey, Option<String>), String> {
+    let (key, id) = match text.split_once('=') {
+        Some((key, id)) => (key, Some(id.to_owned())),
+        None => (text, None),
+    };
+    Ok((object(key)?, id))
+}

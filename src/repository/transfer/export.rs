@@ -1,0 +1,341 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::StreamExt;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+
+use super::line::{Clear, Line};
+use super::summary::{ExportSummary, NamedObject, Skipped};
+use crate::cluster::{Hit, Search, SearchIn};
+use crate::conversion;
+use crate::document::{Namespace, NamespaceKind, RawId, StoredDocument};
+use crate::model::VirtualVersion;
+use crate::registry::TypeDefinition;
+use crate::repository::find::{self, Find};
+use crate::repository::read::Fetched;
+use crate::repository::{Action, ObjectKey, Repository, errors};
+use crate::{Error, ErrorKind, Result};
+
+/// Excluded objects and missing references that a summary names.
+const MAX_NAMED: usize = 1_000;
+/// Objects fetched by id at once.
+const BATCH: usize = 500;
+/// Objects read at once.
+const PAGE: u32 = 1_000;
+
+/// What becomes of encrypted attributes in an export.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SecretForm {
+    /// They are left out.
+    #[default]
+    Strip,
+    /// They stay as they are stored: for a store with the same keys.
+    Encrypted,
+    /// They are decrypted. Whoever can read the file can read them.
+    Clear,
+}
+
+/// Which objects are to be exported, and how.
+#[derive(Debug, Clone)]
+pub struct Export {
+    which: Which,
+    secrets: SecretForm,
+    references: bool,
+    summary: bool,
+}
+
+#[derive(Debug, Clone)]
+enum Which {
+    Found(Vec<String>, Box<Find>),
+    Named(Vec<ObjectKey>),
+}
+
+impl Export {
+    /// All objects of these types that a request finds; its page and aggregations are left aside.
+    pub fn found(types: impl IntoIterator<Item: Into<String>>, request: Find) -> Self {
+        Self::of(Which::Found(types.into_iter().map(Into::into).collect(), Box::new(request)))
+    }
+
+    /// These objects.
+    pub fn objects(keys: impl IntoIterator<Item = ObjectKey>) -> Self {
+        Self::of(Which::Named(keys.into_iter().collect()))
+    }
+
+    fn of(which: Which) -> Self {
+        Self { which, secrets: SecretForm::Strip, references: false, summary: true }
+    }
+
+    /// Says what becomes of encrypted attributes. Default: they are left out.
+    #[must_use]
+    pub fn secrets(mut self, secrets: SecretForm) -> Self {
+        self.secrets = secrets;
+        self
+    }
+
+    /// Exports what the objects refer to as well, and what that refers to.
+    #[must_use]
+    pub fn references(mut self) -> Self {
+        self.references = true;
+        self
+    }
+
+    /// Leaves the last line out, which sums the export up.
+    #[must_use]
+    pub fn without_summary(mut self) -> Self {
+        self.summary = false;
+        self
+    }
+}
+
+impl Repository {
+    /// Writes objects as lines of JSON, however many there are, in memory for one page. What cannot be read is left out, and
+    /// named in the summary.
+    ///
+    /// ```no_run
+    /// # use saved_objects::repository::{Export, Find, Repository};
+    /// # async fn example(repository: &Repository) -> saved_objects::Result<()> {
+    /// let mut lines = Vec::new();
+    /// let summary = repository.export(Export::found(["note"], Find::new()).references(), &mut lines).await?;
+    /// println!("{} objects", summary.exported_count);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// - [`Invalid`](ErrorKind::Invalid) if a type is not available here or not exportable, and those of
+    ///   [`find`](Self::find).
+    /// - [`Unavailable`](ErrorKind::Unavailable) if the cluster cannot be reached or the writer takes no more.
+    pub async fn export<W: AsyncWrite + Unpin>(&self, request: Export, writer: W) -> Result<ExportSummary> {
+        let mut exporter = Exporter {
+            repository: self,
+            secrets: request.secrets,
+            writer: tokio::io::BufWriter::new(writer),
+            follows: request.references,
+            seen: BTreeSet::new(),
+            wanted: BTreeMap::new(),
+            summary: ExportSummary::default(),
+        };
+        match request.which {
+            Which::Found(types, find) => exporter.found(&types, *find).await?,
+            Which::Named(keys) => exporter.named(keys).await?,
+        }
+        while let Some(keys) = exporter.referred() {
+            exporter.named(keys).await?;
+        }
+        exporter.end(request.summary).await
+    }
+
+    /// The definition of a type that may leave and enter.
+    pub(super) fn exportable(&self, type_name: &str) -> Result<&TypeDefinition> {
+        let definition = self.definition(type_name)?;
+        match definition.exportable() {
+            true => Ok(definition),
+            false => Err(Error::invalid(
+                format!("objects of the type {type_name} are not exported or imported"),
+                "leave the type out, or let its definition say `exportable`",
+            )),
+        }
+    }
+}
+
+struct Exporter<'a, W> {
+    repository: &'a Repository,
+    secrets: SecretForm,
+    writer: tokio::io::BufWriter<W>,
+    follows: bool,
+    /// What was exported or looked for, if references are followed.
+    seen: BTreeSet<NamedObject>,
+    /// What is referred to, and from which namespace.
+    wanted: BTreeMap<NamedObject, Namespace>,
+    summary: ExportSummary,
+}
+
+impl<W: AsyncWrite + Unpin> Exporter<'_, W> {
+    /// What the caller must be allowed to do.
+    fn actions(&self) -> &'static [Action] {
+        match self.secrets {
+            SecretForm::Clear => &[Action::Export, Action::GetSecrets],
+            SecretForm::Strip | SecretForm::Encrypted => &[Action::Export],
+        }
+    }
+
+    async fn found(&mut self, types: &[String], request: Find) -> Result<()> {
+        let names: Vec<&str> = types.iter().map(String::as_str).collect();
+        let definitions = self.repository.definitions(&names)?;
+        types.iter().try_for_each(|name| self.repository.exportable(name).map(drop))?;
+        let request = request.or_in_namespace(&Namespace::DEFAULT);
+        for action in self.actions() {
+            self.repository.admit_all(*action, &names, &request).await?;
+        }
+        let within = SearchIn::Index(self.repository.aliases(&definitions));
+        let search = Search { size: request.page_of_stream(PAGE), ..request.to_search(within, &definitions)? };
+        let mut hits = self.repository.hits(search);
+        while let Some(hit) = hits.next().await {
+            self.hit(&hit?, &definitions).await?;
+        }
+        Ok(())
+    }
+
+    /// Objects by id. What is not there is a missing reference, or an excluded object if it was asked for.
+    async fn named(&mut self, keys: Vec<ObjectKey>) -> Result<()> {
+        let mut by_alias: BTreeMap<String, Vec<(String, ObjectKey)>> = BTreeMap::new();
+        for key in keys {
+            let definition = self.repository.exportable(&key.type_name)?;
+            for action in self.actions() {
+                self.repository.admit(*action, &key).await?;
+            }
+            let raw_id = RawId::new(definition.name(), definition.namespace_kind(), &key.namespace, &key.id)?;
+            let alias = self.repository.names(definition).alias().to_owned();
+            by_alias.entry(alias).or_default().push((raw_id.to_string(), key));
+        }
+        for (alias, wanted) in by_alias {
+            for batch in wanted.chunks(BATCH) {
+                let ids: Vec<&str> = batch.iter().map(|(raw_id, _)| raw_id.as_str()).collect();
+                let found = self.repository.shared.cluster.get_many(&alias, &ids).await;
+                let found = found.map_err(|error| find::refused(&alias, error))?;
+                for ((_, key), hit) in batch.iter().zip(found) {
+                    let definition = self.repository.exportable(&key.type_name)?;
+                    match hit {
+                        Some(hit) if is_seen(definition, key, &hit) => self.hit(&hit, &[definition]).await?,
+                        _ => self.missing(key),
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn hit(&mut self, hit: &Hit, definitions: &[&TypeDefinition]) -> Result<()> {
+        match self.line(hit, definitions).await {
+            Ok(line) => {
+                self.note_references(&line);
+                self.summary.exported_count += 1;
+                self.writer.write_all(&line.to_bytes()?).await.map_err(unwritable)
+            }
+            Err(error) => {
+                self.summary.excluded_objects_count += 1;
+                if self.summary.excluded_objects.len() < MAX_NAMED {
+                    self.summary.excluded_objects.push(Skipped { id: hit.id.clone(), reason: error.to_string() });
+                }
+                Ok(())
+            }
+        }
+    }
+
+    async fn line(&self, hit: &Hit, definitions: &[&TypeDefinition]) -> Result<Line> {
+        let corrupt = |corruption| errors::corrupt(&hit.id, corruption);
+        let document = StoredDocument::from_source(hit.source.get().as_bytes()).map_err(corrupt)?;
+        let definition = definitions
+            .iter()
+            .find(|definition| definition.name() == document.type_name)
+            .ok_or_else(|| Error::new(ErrorKind::Internal, "a document of a type that was not asked for was found"))?;
+        let id = document.object_id(&hit.id, definition.namespace_kind()).map_err(corrupt)?.to_owned();
+        let version = self.repository.version_of(&self.repository.names(definition), hit)?;
+        let mut loaded = self.repository.load(definition, &id, Fetched { document, version }).await?;
+        if let Some(newer) = &loaded.newer {
+            return Err(conversion::newer(definition, newer.version));
+        }
+        let sets = &definition.latest().sets;
+        let secrets = match self.secrets {
+            SecretForm::Clear => self.repository.open(definition, &id, &mut loaded)?,
+            SecretForm::Encrypted => match loaded.unopened {
+                Some(unopened) => return Err(unopened.error),
+                None => BTreeMap::new(),
+            },
+            SecretForm::Strip => BTreeMap::new(),
+        };
+        let StoredDocument { mut attributes, root, type_name } = loaded.document;
+        let mut envelopes = crate::document::Attributes::new();
+        for encrypted in &sets.encrypted {
+            if let Some(envelope) = attributes.remove(&encrypted.name).filter(|value| !value.is_null())
+                && self.secrets == SecretForm::Encrypted
+            {
+                envelopes.insert(encrypted.name.clone(), envelope);
+            }
+        }
+        let namespaces = match definition.namespace_kind() {
+            NamespaceKind::Agnostic => Vec::new(),
+            NamespaceKind::Single => vec![root.namespace.unwrap_or_else(|| Namespace::DEFAULT.to_string())],
+            NamespaceKind::Multiple | NamespaceKind::MultipleIsolated => root.namespaces.unwrap_or_default(),
+        };
+        Ok(Line {
+            object: NamedObject { type_name, id },
+            namespaces,
+            attributes,
+            envelopes,
+            secrets: secrets.into_iter().map(|(name, secret)| (name, Clear(secret))).collect(),
+            references: root.references,
+            managed: root.managed.unwrap_or_default(),
+            origin_id: root.origin_id,
+            type_migration_version: Some(VirtualVersion::of(definition.latest().number).to_string()),
+            created_at: root.created_at,
+            created_by: root.created_by,
+            updated_at: root.updated_at,
+            updated_by: root.updated_by,
+        })
+    }
+
+    fn note_references(&mut self, line: &Line) {
+        if !self.follows {
+            return;
+        }
+        let namespace = line.namespaces.first().and_then(|name| Namespace::new(name).ok()).unwrap_or_default();
+        for reference in &line.references {
+            let object = NamedObject { type_name: reference.type_name.clone(), id: reference.id.clone() };
+            if !self.seen.contains(&object) {
+                self.wanted.entry(object).or_insert_with(|| namespace.clone());
+            }
+        }
+        self.wanted.remove(&line.object);
+        self.seen.insert(line.object.clone());
+    }
+
+    /// The objects that are referred to and were not looked for yet; none if there are no more.
+    fn referred(&mut self) -> Option<Vec<ObjectKey>> {
+        let wanted = std::mem::take(&mut self.wanted);
+        if wanted.is_empty() {
+            return None;
+        }
+        let mut keys = Vec::new();
+        for (object, namespace) in wanted {
+            let key = ObjectKey::new(&object.type_name, &object.id).in_namespace(namespace);
+            match self.repository.exportable(&object.type_name) {
+                Ok(_) => keys.push(key),
+                Err(_) => self.missing(&key),
+            }
+            self.seen.insert(object);
+        }
+        Some(keys)
+    }
+
+    fn missing(&mut self, key: &ObjectKey) {
+        self.summary.missing_ref_count += 1;
+        if self.summary.missing_references.len() < MAX_NAMED {
+            let object = NamedObject { type_name: key.type_name.clone(), id: key.id.clone() };
+            self.summary.missing_references.push(object);
+        }
+    }
+
+    async fn end(mut self, with_summary: bool) -> Result<ExportSummary> {
+        if with_summary {
+            let mut line = serde_json::to_vec(&self.summary)
+                .map_err(|error| Error::new(ErrorKind::Internal, "a summary cannot be written").with_source(error))?;
+            line.push(b'\n');
+            self.writer.write_all(&line).await.map_err(unwritable)?;
+        }
+        self.writer.flush().await.map_err(unwritable)?;
+        Ok(self.summary)
+    }
+}
+
+/// Whether a document is the object that was asked for, seen from its namespace. What cannot be read is seen: the reading
+/// says what is wrong with it.
+fn is_seen(definition: &TypeDefinition, key: &ObjectKey, hit: &Hit) -> bool {
+    StoredDocument::from_source(hit.source.get().as_bytes())
+        .map_or(true, |document| crate::repository::read::is_asked_for(definition, key, &document))
+}
+
+fn unwritable(error: std::io::Error) -> Error {
+    Error::new(ErrorKind::Unavailable, format!("the export cannot be written: {error}"))
+        .with_cure("check the file or the pipe, and how full the disk is")
+        .with_source(error)
+}

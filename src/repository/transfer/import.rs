@@ -1,0 +1,293 @@
+use std::collections::BTreeMap;
+use std::io::SeekFrom;
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncSeek, AsyncSeekExt, BufReader};
+
+use super::batch;
+use super::check::{Checked, Checker, Prepared};
+use super::lines::Lines;
+use super::summary::{ImportSummary, NamedObject, Problem, Relocated};
+use crate::cluster::{BulkAction, BulkOperation, ItemErrorKind, Refresh};
+use crate::document::{Namespace, RawId};
+use crate::repository::write::sequence;
+use crate::repository::{Repository, content, errors};
+use crate::{Error, ErrorKind, Result};
+
+/// Objects that are looked up or written at once.
+const BATCH: usize = 500;
+/// Bytes of lines that are looked up or written at once, unless a single line has more.
+const BATCH_BYTES: usize = 4 * 1024 * 1024;
+/// Problems that a summary names.
+pub(super) const MAX_NAMED: usize = 1_000;
+
+/// What to do about objects that exist already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnConflict {
+    /// Nothing is imported.
+    #[default]
+    Fail,
+    /// They are overwritten, whatever they are.
+    Overwrite,
+    /// Every object gets a new id, and references within the file follow.
+    NewIds,
+}
+
+/// What to do about one object of the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// It is left out.
+    Skip,
+    /// It overwrites the object with its id, or with this one.
+    Overwrite(Option<String>),
+    /// It is created with a new id, or with this one.
+    NewId(Option<String>),
+}
+
+/// How objects are to be imported.
+#[derive(Debug, Clone, Default)]
+pub struct Import {
+    pub(super) namespace: Option<Namespace>,
+    pub(super) on_conflict: OnConflict,
+    pub(super) decisions: BTreeMap<NamedObject, Decision>,
+    pub(super) only_decided: bool,
+    refresh: Refresh,
+}
+
+impl Import {
+    /// All objects, into the namespaces that the file says; nothing if one of them exists.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Imports them into this namespace instead.
+    #[must_use]
+    pub fn namespace(mut self, namespace: Namespace) -> Self {
+        self.namespace = Some(namespace);
+        self
+    }
+
+    /// Says what to do about objects that exist already.
+    #[must_use]
+    pub fn on_conflict(mut self, on_conflict: OnConflict) -> Self {
+        self.on_conflict = on_conflict;
+        self
+    }
+
+    /// Says what to do about one object: the answer to a problem of an import before.
+    #[must_use]
+    pub fn decide(mut self, type_name: impl Into<String>, id: impl Into<String>, decision: Decision) -> Self {
+        self.decisions.insert(NamedObject { type_name: type_name.into(), id: id.into() }, decision);
+        self
+    }
+
+    /// Imports only the objects that something was decided about.
+    #[must_use]
+    pub fn only_decided(mut self) -> Self {
+        self.only_decided = true;
+        self
+    }
+
+    /// Decides when [`Repository::find`] sees the objects.
+    #[must_use]
+    pub fn refresh(mut self, refresh: Refresh) -> Self {
+        self.refresh = refresh;
+        self
+    }
+}
+
+impl Repository {
+    /// Reads lines of an export twice: first to check every object, then to write them, in batches. If one cannot be imported,
+    /// nothing is written. What the second reading cannot write, because somebody else wrote meanwhile or the server fails, is
+    /// named in the summary; with a failing server the writing stops, and the summary says at which line.
+    ///
+    /// Both readings need memory for a batch, and about a hundred bytes for each object.
+    ///
+    /// ```no_run
+    /// # use saved_objects::repository::{Import, OnConflict, Repository};
+    /// # async fn example(repository: &Repository) -> Result<(), Box<dyn std::error::Error>> {
+    /// let file = tokio::fs::File::open("export.ndjson").await?;
+    /// let summary = repository.import(Import::new().on_conflict(OnConflict::Overwrite), file).await?;
+    /// for problem in &summary.errors {
+    ///     eprintln!("line {}: {}", problem.line, problem.message);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// - [`Invalid`](ErrorKind::Invalid) if a line is not an object, or if the file has an object twice.
+    /// - [`Unavailable`](ErrorKind::Unavailable) if the file cannot be read, or the cluster not be reached for checking.
+    pub async fn import<R: AsyncRead + AsyncSeek + Unpin>(
+        &self,
+        request: Import,
+        mut file: R,
+    ) -> Result<ImportSummary> {
+        let mut checker = Checker::new(self, &request);
+        let start = file.stream_position().await.map_err(unreadable)?;
+        let mut lines = Lines::new(BufReader::new(&mut file));
+        while let Some(batch) = read_batch(&mut lines).await? {
+            checker.check(batch).await?;
+        }
+        let Checked { problems, not_listed, skipped, targets } = checker.end();
+        let mut summary = ImportSummary {
+            skipped_count: skipped,
+            relocated: targets.relocated(),
+            errors: problems,
+            not_listed,
+            ..ImportSummary::default()
+        };
+        if !summary.errors.is_empty() {
+            summary.relocated.clear();
+            return Ok(summary);
+        }
+        file.seek(SeekFrom::Start(start)).await.map_err(unreadable)?;
+        let mut lines = Lines::new(BufReader::new(&mut file));
+        let mut writer = Writer { repository: self, request: &request, summary: &mut summary };
+        while let Some(batch) = read_batch(&mut lines).await? {
+            let first = batch.first().map_or(0, |(line, _)| *line);
+            let prepared = targets.prepare(self, &request, batch).await;
+            let done = match prepared {
+                Ok(prepared) => writer.write(prepared).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = done {
+                writer.stop(first, &error);
+                break;
+            }
+        }
+        let unwritten: std::collections::BTreeSet<_> =
+            summary.errors.iter().filter_map(|problem| problem.object.clone()).collect();
+        summary.relocated.retain(|relocated: &Relocated| !unwritten.contains(&relocated.object));
+        summary.success = summary.errors.is_empty() && summary.stopped_at_line.is_none();
+        Ok(summary)
+    }
+}
+
+/// The next lines, with their numbers; none at the end.
+async fn read_batch<R: tokio::io::AsyncBufRead + Unpin>(
+    lines: &mut Lines<R>,
+) -> Result<Option<Vec<(u64, zeroize::Zeroizing<Vec<u8>>)>>> {
+    let mut batch = Vec::new();
+    let mut bytes = 0;
+    while batch.len() < BATCH && bytes < BATCH_BYTES {
+        let Some((number, line)) = lines.next().await? else { break };
+        bytes += line.len();
+        batch.push((number, line));
+    }
+    Ok((!batch.is_empty()).then_some(batch))
+}
+
+struct Writer<'a> {
+    repository: &'a Repository,
+    request: &'a Import,
+    summary: &'a mut ImportSummary,
+}
+
+impl Writer<'_> {
+    /// Writes a batch, group by group. An error is one after which it is not known what was written of this batch.
+    async fn write(&mut self, prepared: Vec<Prepared>) -> Result<()> {
+        let mut groups: BTreeMap<String, Vec<Prepared>> = BTreeMap::new();
+        for object in prepared {
+            let definition = self.repository.definition(&object.key.type_name)?;
+            groups.entry(definition.group().to_owned()).or_default().push(object);
+        }
+        for objects in groups.into_values() {
+            let Some(first) = objects.first() else { continue };
+            let definition = self.repository.definition(&first.key.type_name)?;
+            // What was read from another generation than the current one cannot be written over.
+            let generation = match self.repository.shared.generations.get(definition.group()) {
+                Some(generation) => generation,
+                None => self.repository.look_up_generation(definition).await?,
+            };
+            let mut written = Vec::new();
+            let mut operations = Vec::new();
+            for object in objects {
+                match self.operation(&object, generation) {
+                    Ok(operation) => {
+                        operations.push(operation);
+                        written.push(object);
+                    }
+                    Err(error) => self.summary.errors.push(object.problem(&error)),
+                }
+            }
+            let outcomes =
+                match batch::write(self.repository, definition, generation, &operations, self.request.refresh).await {
+                    Ok(outcomes) => outcomes,
+                    Err(error) => {
+                        // Whether any of them was written is what nobody knows.
+                        let unknown =
+                            written.iter().map(|object| Problem { kind: "outcome_unknown", ..object.problem(&error) });
+                        self.summary.errors.extend(unknown);
+                        return Err(error);
+                    }
+                };
+            for (object, outcome) in written.iter().zip(outcomes) {
+                match outcome {
+                    Ok(_) => self.summary.success_count += 1,
+                    Err(error) if error.kind == ItemErrorKind::Conflict => {
+                        self.summary.errors.push(object.problem(&errors::changed(&object.key)));
+                    }
+                    Err(error) => {
+                        self.summary.errors.push(object.problem(&errors::refused_write(&object.key, &error)));
+                    }
+                }
+            }
+            if self.summary.errors.len() > MAX_NAMED {
+                return Err(Error::new(ErrorKind::Unavailable, "too many objects could not be written"));
+            }
+        }
+        Ok(())
+    }
+
+    fn operation(&self, object: &Prepared, generation: u32) -> Result<BulkOperation> {
+        let definition = self.repository.definition(&object.key.type_name)?;
+        let key = &object.key;
+        let raw_id = RawId::new(definition.name(), definition.namespace_kind(), &key.namespace, &key.id)?;
+        let action = match &object.existing {
+            None => BulkAction::Create { source: Bytes::from(object.document.to_source()) },
+            Some((_, read)) if read.generation != generation => return Err(errors::changed(key)),
+            Some((existing, read)) => {
+                content::check_identity(definition, &existing.attributes, &object.document.attributes)?;
+                let mut document = object.document.clone();
+                // Who sees it is not the file's to change.
+                document.root.namespaces.clone_from(&existing.root.namespaces);
+                document.root.namespace.clone_from(&existing.root.namespace);
+                BulkAction::Replace { source: Bytes::from(document.to_source()), read: sequence(*read) }
+            }
+        };
+        Ok(BulkOperation { id: raw_id.to_string(), action })
+    }
+
+    /// Notes that nothing is written from `line` on.
+    fn stop(&mut self, line: u64, error: &Error) {
+        self.summary.stopped_at_line = Some(line);
+        if self.summary.errors.is_empty() {
+            let message = error.to_string();
+            self.summary.errors.push(Problem {
+                line,
+                object: None,
+                kind: kind_of(error),
+                message,
+                destinations: Vec::new(),
+            });
+        }
+    }
+}
+
+/// What a problem is called.
+pub(super) fn kind_of(error: &Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::Conflict => "conflict",
+        ErrorKind::Decrypt | ErrorKind::Corrupt | ErrorKind::Incompatible => "unreadable",
+        ErrorKind::Unavailable | ErrorKind::NotFound | ErrorKind::Forbidden | ErrorKind::Internal => "unavailable",
+        ErrorKind::OutcomeUnknown => "outcome_unknown",
+        _ => "invalid",
+    }
+}
+
+fn unreadable(error: std::io::Error) -> Error {
+    Error::new(ErrorKind::Unavailable, format!("the file cannot be read from its beginning: {error}"))
+        .with_cure("give a file; a pipe cannot be read twice")
+        .with_source(error)
+}

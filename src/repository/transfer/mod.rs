@@ -1,0 +1,17 @@
+//! Objects as lines of JSON, out of one store and into another one.
+//!
+//! A line has everything of one object: `type`, `id`, where it is seen, `attributes`, `references`, who made it and when, and
+//! the model version. Encrypted attributes are left out, or are `envelopes` (only for the same keys and the same ids), or are
+//! `secrets` in the clear. The last line of an export sums it up.
+
+mod batch;
+mod check;
+mod export;
+mod import;
+mod line;
+mod lines;
+mod summary;
+
+pub use export::{Export, SecretForm};
+pub use import::{Decision, Import, OnConflict};
+pub use summary::{ExportSummary, ImportSummary, NamedObject, Problem, Relocated, Skipped};
