@@ -29,7 +29,7 @@ impl AdaptiveSize {
     pub(crate) fn refuse(&self, sent: usize) {
         self.halve(sent);
         // A little below, and not half of it: what was sent may have been far above the limit or just so.
-        self.ceiling.fetch_min((sent - sent / 4).max(1), Ordering::Relaxed);
+        self.ceiling.fetch_min(sent.saturating_sub((sent / 4).max(1)).max(1), Ordering::Relaxed);
     }
 
     /// The server took it.
