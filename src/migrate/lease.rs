@@ -19,7 +19,7 @@ const TTL: Duration = Duration::from_secs(6);
 const RENEWAL: Duration = Duration::from_secs(2);
 /// How soon a watching node looks again at first, and at most: most migrations are over soon, and some are not.
 const FIRST_LOOK: Duration = Duration::from_millis(50);
-const LONGEST_LOOK: Duration = Duration::from_millis(500);
+const LONGEST_LOOK: Duration = Duration::from_millis(250);
 /// The lease's id. One for all index groups, because they are planned together.
 const ID: &str = "migration";
 
