@@ -1,7 +1,8 @@
 //! The integration tests: one binary, one real Elasticsearch that it starts and stops, an index prefix per test. What is built
 //! on the cluster's trait runs on the cluster in memory too (`memory::…`), which needs no server.
 //!
-//! `SAVED_OBJECTS_TEST_URL` puts them on a server that runs already, `SAVED_OBJECTS_TEST_VERSION` on another version.
+//! `SAVED_OBJECTS_TEST_URL` puts them on a server that runs already, `SAVED_OBJECTS_TEST_VERSION` on another version;
+//! `SAVED_OBJECTS_TEST_SEED` (`7` or `100..300`) replays or tries seeds of the tests in `faults`.
 #![allow(missing_docs, clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod bad_documents;
