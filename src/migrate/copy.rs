@@ -92,7 +92,7 @@ impl Copy<'_> {
                     "see GET _cluster/allocation/explain for why the cluster does not allocate it, and start again",
                 ));
         }
-        self.check_complete(&target).await
+        self.check_complete(&target, source_writes).await
     }
 
     /// Deletes a generation that is not current, in one request that fails if the source is no longer the current one: a
@@ -112,7 +112,7 @@ impl Copy<'_> {
     }
 
     /// The last look before the swap: no type may have lost a document on the way.
-    async fn check_complete(self, target: &str) -> Result<()> {
+    async fn check_complete(self, target: &str, source_writes: u64) -> Result<()> {
         self.cluster.refresh(target).await?;
         let (source, copy) = (self.count(&self.plan.index).await?, self.count(target).await?);
         let left_out = match self.cluster.indices(&[target]).await?.get(target) {
@@ -122,6 +122,10 @@ impl Copy<'_> {
         let lacks: u64 =
             source.iter().map(|(name, count)| count - copy.get(name).copied().unwrap_or(0).min(*count)).sum();
         if lacks == left_out && copy.values().sum::<u64>() + left_out == source.values().sum::<u64>() {
+            return Ok(());
+        }
+        // The source was written to since, because somebody lifted its block: it is looked at next, and copied anew.
+        if self.cluster.write_count(&self.plan.index).await? != source_writes {
             return Ok(());
         }
         // What is current already is no copy any more: its users have written and deleted.
