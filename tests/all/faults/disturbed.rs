@@ -32,7 +32,8 @@ pub(crate) struct Call {
 impl Call {
     pub(crate) fn is_write(&self) -> bool {
         let reads = ["version", "indices", "write_count", "wait_for_health", "refresh", "get", "get_many", "search"];
-        let more = ["count_by_type", "open_point_in_time", "close_point_in_time"];
+        let more =
+            ["count_by_type", "open_point_in_time", "close_point_in_time", "conditions", "interfering_templates"];
         !reads.contains(&self.method) && !more.contains(&self.method)
     }
 }
