@@ -3,6 +3,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::ClusterErrorKind;
+
 /// An index as the cluster has it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct IndexState {
@@ -80,6 +82,18 @@ pub enum AliasAction {
         /// The index.
         index: String,
     },
+}
+
+impl AliasAction {
+    /// Whether a repeat after a lost answer can be refused so. An index that these actions do not remove was never there.
+    pub(super) fn may_be_done(actions: &[Self], refusal: ClusterErrorKind) -> bool {
+        let removes_index = || actions.iter().any(|action| matches!(action, Self::RemoveIndex { .. }));
+        match refusal {
+            ClusterErrorKind::AliasNotFound => true,
+            ClusterErrorKind::IndexNotFound => removes_index(),
+            _ => false,
+        }
+    }
 }
 
 /// The health of an index.

@@ -153,14 +153,9 @@ pub(super) async fn update_aliases(connection: &Connection, actions: &[AliasActi
     match connection.send(&publishing(Verb::Post, "_aliases").json(&json!({ "actions": steps }))).await {
         Ok(_) => Ok(()),
         // A repeat after a lost answer finds the aliases as they shall be.
-        Err(error) if is_missing(error.kind) && are_done(connection, actions).await? => Ok(()),
+        Err(error) if AliasAction::may_be_done(actions, error.kind) && are_done(connection, actions).await? => Ok(()),
         Err(error) => Err(error),
     }
-}
-
-/// What a repeat finds when an alias was removed, or an index.
-fn is_missing(kind: ClusterErrorKind) -> bool {
-    matches!(kind, ClusterErrorKind::AliasNotFound | ClusterErrorKind::IndexNotFound)
 }
 
 async fn are_done(connection: &Connection, actions: &[AliasAction]) -> ClusterResult<bool> {

@@ -10,7 +10,7 @@ pub(super) fn update(state: &mut State, actions: &[AliasAction]) -> ClusterResul
         return Err(rejected("POST", "_aliases", "no action specified"));
     }
     match actions.iter().try_for_each(|action| check(state, action)) {
-        Err(error) if is_missing(error.kind) && are_done(state, actions) => return Ok(()),
+        Err(error) if AliasAction::may_be_done(actions, error.kind) && are_done(state, actions) => return Ok(()),
         checked => checked?,
     }
     for action in actions {
@@ -25,11 +25,6 @@ pub(super) fn update(state: &mut State, actions: &[AliasAction]) -> ClusterResul
         }
     }
     Ok(())
-}
-
-/// What a repeat finds when an alias was removed, or an index.
-fn is_missing(kind: ClusterErrorKind) -> bool {
-    matches!(kind, ClusterErrorKind::AliasNotFound | ClusterErrorKind::IndexNotFound)
 }
 
 /// Whether all is as the actions want it, as for whoever repeats them.
