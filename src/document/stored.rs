@@ -102,6 +102,30 @@ pub struct RootFields {
     pub others: Map<String, Value>,
 }
 
+impl RootFields {
+    /// The fields of a document without its type and attributes; none if one has the wrong JSON type. A null is as good as
+    /// nothing. By hand, for serde would copy every document once more for the sake of the fields it does not know.
+    fn take(mut fields: Map<String, Value>) -> Option<Self> {
+        fn taken<T: serde::de::DeserializeOwned>(value: Option<Value>) -> Option<Option<T>> {
+            value.filter(|value| !value.is_null()).map(serde_json::from_value).transpose().ok()
+        }
+        Some(Self {
+            namespace: taken(fields.remove("namespace"))?,
+            namespaces: taken(fields.remove("namespaces"))?,
+            origin_id: taken(fields.remove("originId"))?,
+            references: taken(fields.remove("references"))?.unwrap_or_default(),
+            managed: taken(fields.remove("managed"))?,
+            type_migration_version: taken(fields.remove("typeMigrationVersion"))?,
+            core_migration_version: taken(fields.remove("coreMigrationVersion"))?,
+            created_at: taken(fields.remove("created_at"))?,
+            created_by: taken(fields.remove("created_by"))?,
+            updated_at: taken(fields.remove("updated_at"))?,
+            updated_by: taken(fields.remove("updated_by"))?,
+            others: fields,
+        })
+    }
+}
+
 impl StoredDocument {
     /// Reads a document's `_source`.
     ///
@@ -119,12 +143,8 @@ impl StoredDocument {
             Some(Value::Object(attributes)) => attributes,
             _ => return Err(Corruption::NoAttributes { type_name }),
         };
-        // `references: null` and an absent one are the same.
-        if fields.get("references").is_some_and(Value::is_null) {
-            fields.remove("references");
-        }
-        let root = RootFields::deserialize(Value::Object(fields))
-            .map_err(|_| Corruption::Shape("a root field has the wrong JSON type".to_owned()))?;
+        let root = RootFields::take(fields)
+            .ok_or_else(|| Corruption::Shape("a root field has the wrong JSON type".to_owned()))?;
         Ok(Self { type_name, attributes, root })
     }
 

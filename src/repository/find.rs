@@ -47,6 +47,8 @@ struct TextSearch {
 
 /// Objects on a page, unless said otherwise.
 const PER_PAGE: u32 = 20;
+/// Objects of a page that one task reads.
+const PER_TASK: usize = 250;
 
 /// One page of objects.
 #[derive(Debug)]
@@ -291,16 +293,44 @@ impl Repository {
             unreadable: Vec::new(),
             aggregations: page.aggregations,
         };
-        for hit in &page.hits {
-            match self.read_hit(&definitions, hit).await {
+        for item in self.read_page(types, page.hits).await? {
+            match item {
                 Ok(mut object) => {
                     request.pick(&mut object);
                     found.objects.push(object);
                 }
-                Err(error) => found.unreadable.push(Unreadable { raw_id: hit.id.clone(), error }),
+                Err(unreadable) => found.unreadable.push(unreadable),
             }
         }
         Ok(found)
+    }
+
+    /// The objects of a page, in order. Those of a large one are read by several tasks: a page of a thousand takes as long to
+    /// read as the server takes to find it.
+    async fn read_page(&self, types: &[&str], mut hits: Vec<Hit>) -> Result<Vec<Result<SavedObject, Unreadable>>> {
+        let types: Vec<String> = types.iter().map(|&name| name.to_owned()).collect();
+        let mut others = Vec::new();
+        while hits.len() > PER_TASK {
+            let part = hits.split_off(hits.len() - PER_TASK);
+            others.push(tokio::spawn(self.clone().read_part(types.clone(), part)));
+        }
+        let mut items = self.clone().read_part(types, hits).await;
+        for part in others.into_iter().rev() {
+            items.extend(part.await.map_err(|error| {
+                Error::new(ErrorKind::Internal, "reading a page of objects was aborted").with_source(error)
+            })?);
+        }
+        Ok(items)
+    }
+
+    async fn read_part(self, types: Vec<String>, hits: Vec<Hit>) -> Vec<Result<SavedObject, Unreadable>> {
+        let definitions: Vec<&TypeDefinition> = types.iter().filter_map(|name| self.definition(name).ok()).collect();
+        let mut items = Vec::with_capacity(hits.len());
+        for hit in &hits {
+            let read = self.read_hit(&definitions, hit).await;
+            items.push(read.map_err(|error| Unreadable { raw_id: hit.id.clone(), error }));
+        }
+        items
     }
 
     /// Lets a search pass if it may look for all of its types in all of its namespaces.
