@@ -4,6 +4,18 @@
 test:
     cargo test
 
+# All tests on the oldest Elasticsearch that is supported.
+test-819:
+    SAVED_OBJECTS_TEST_VERSION=8.19.0 cargo test
+
+# All tests on a cluster of three nodes.
+test-three-nodes:
+    SAVED_OBJECTS_TEST_NODES=3 cargo test
+
+# The conformance suite's cases with their result on each kind of cluster.
+conformance:
+    cargo test --test conformance
+
 # What a change must pass.
 ci:
     .ci/run

@@ -2,9 +2,15 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(any(test, feature = "testing"))]
+use base64::{Engine, engine::general_purpose::STANDARD};
 use futures::Stream;
 use futures::future::{Either, select};
+#[cfg(any(test, feature = "testing"))]
+use secrecy::SecretString;
 
+#[cfg(any(test, feature = "testing"))]
+use crate::cluster::InMemory;
 use crate::cluster::{Cluster, Elastic};
 use crate::encryption::{EncryptionService, KeyRing};
 use crate::environment::Environment;
@@ -49,6 +55,41 @@ impl SavedObjects {
             deadline: DEFAULT_DEADLINE,
             progress: ProgressSender::new(),
         }
+    }
+
+    /// A builder for a store in this process, with a key of its own: for tests of code that uses the library, which then need
+    /// no server. All is gone when it is dropped. It behaves like the real one, but searches neither words nor aggregations.
+    ///
+    /// ```
+    /// use saved_objects::encryption::Secret;
+    /// use saved_objects::registry::Registry;
+    /// use saved_objects::tokens::{self, ConnectorId, ConnectorTokens, NewToken, Scope, TokenClient};
+    /// use saved_objects::{SavedObjects, Start};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let registry = Registry::builder().with(tokens::types()?).build()?;
+    /// let store = SavedObjects::in_memory(registry)?.start(Start::Migrate).await?;
+    /// let tokens = ConnectorTokens::new(&store)?;
+    /// let connector = ConnectorId::new("github")?;
+    /// tokens.create(Scope::Shared, &connector, NewToken::token(Secret::text("Bearer 1"))).await?;
+    /// let token = tokens.get_oauth_credentials(Scope::Shared, &connector).await?;
+    /// assert!(token.is_some());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Internal`](ErrorKind::Internal) if the system gives no randomness for the key.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn in_memory(registry: Registry) -> Result<SavedObjectsBuilder> {
+        const KEY_BYTES: usize = 48;
+        let builder = Self::builder(registry);
+        let mut key = [0; KEY_BYTES];
+        builder.environment.rng().fill(&mut key)?;
+        let ring = KeyRing::new(SecretString::from(STANDARD.encode(key)), Vec::new())?;
+        let cluster = InMemory::new(builder.environment.clone());
+        Ok(builder.cluster(Arc::new(cluster)).key_ring(ring))
     }
 
     /// The typed client of `T`'s type.

@@ -1,7 +1,8 @@
 //! The integration tests: one binary, one real Elasticsearch that it starts and stops, an index prefix per test. What is built
 //! on the cluster's trait runs on the cluster in memory too (`memory::…`), which needs no server.
 //!
-//! `SAVED_OBJECTS_TEST_URL` puts them on a server that runs already, `SAVED_OBJECTS_TEST_VERSION` on another version;
+//! `SAVED_OBJECTS_TEST_URL` puts them on a server that runs already, `SAVED_OBJECTS_TEST_VERSION` on another version,
+//! `SAVED_OBJECTS_TEST_NODES` on several nodes;
 //! `SAVED_OBJECTS_TEST_SEED` (`7` or `100..300`) replays or tries seeds of the tests in `faults`.
 #![allow(missing_docs, clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -38,9 +39,14 @@ fn main() -> ExitCode {
     if arguments.list {
         return libtest_mimic::run(&arguments, trials("")).exit_code();
     }
-    let version = std::env::var("SAVED_OBJECTS_TEST_VERSION").ok();
-    let options: Vec<&str> = version.iter().flat_map(|version| ["--version", version]).collect();
-    let server = match Server::start(&options) {
+    let option = |name: &str, variable: &str| Some([name.to_owned(), std::env::var(variable).ok()?]);
+    let options: Vec<String> =
+        [option("--version", "SAVED_OBJECTS_TEST_VERSION"), option("--nodes", "SAVED_OBJECTS_TEST_NODES")]
+            .into_iter()
+            .flatten()
+            .flatten()
+            .collect();
+    let server = match Server::start(&options.iter().map(String::as_str).collect::<Vec<_>>()) {
         Ok(server) => server,
         Err(error) => {
             eprintln!("the server for the tests could not be started: {error}");

@@ -31,6 +31,7 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         a_mappings_change_is_copied_into_the_next_generation,
         a_copy_with_bad_documents_is_undone,
         five_migrators_copy_at_once,
+        two_registries_copy_at_once,
         documents_of_removed_types_go_only_when_asked,
         an_attribute_that_becomes_bound_is_encrypted_anew,
     )
@@ -287,15 +288,23 @@ async fn a_mapping_that_the_index_refuses_leads_to_a_copy(context: Context) {
 
 /// A note type whose `title` becomes another kind of field in version 2.
 pub(crate) fn notes_before_and_after() -> (Vec<TypeDefinition>, Vec<TypeDefinition>) {
+    (notes_of_release(1), notes_of_release(2))
+}
+
+/// Notes as each of three releases has them. The second and the third change the mapping of titles.
+fn notes_of_release(release: usize) -> Vec<TypeDefinition> {
     let sets = json!({"encrypted": [], "bound": []});
     let first = version(json!({"title": {"type": "string"}}), sets.clone());
     let mut second = version(json!({"title": {"type": "string"}, "stars": {"type": "integer"}}), sets);
+    let mut third = second.clone();
+    third["changes"] = json!([{"type": "mappings_change", "attributes": ["title"]}]);
     second["changes"] = json!([
         {"type": "mappings_change", "attributes": ["title"]},
         {"type": "data_backfill", "defaults": {"stars": 0}},
     ]);
-    let mapping = |kind: &str| json!({"dynamic": false, "properties": {"title": {"type": kind}}});
-    (note(first.clone(), mapping("keyword"), &[]), note(first, mapping("text"), &[second]))
+    let kind = if release == 2 { "text" } else { "keyword" };
+    let mapping = json!({"dynamic": false, "properties": {"title": {"type": kind}}});
+    note(first, mapping, &[second, third][..release - 1])
 }
 
 async fn a_mappings_change_is_copied_into_the_next_generation(context: Context) {
@@ -390,6 +399,29 @@ async fn five_migrators_copy_at_once(context: Context) {
     let new = context.store(after).await;
     for number in 0..50 {
         new.repository().get(&ObjectKey::new("note", number.to_string())).await.expect("not lost");
+    }
+}
+
+/// One of them is a release further, so both would copy, and to different mappings.
+async fn two_registries_copy_at_once(context: Context) {
+    let (before, after) = notes_before_and_after();
+    let further = notes_of_release(3);
+    let old = context.store(before).await;
+    for number in 0..50 {
+        let request = Create::new("note", object(json!({"title": format!("t{number}")}))).id(format!("{number}"));
+        old.repository().create(request).await.expect("created");
+    }
+    // Without the lease, which would let one wait for the other.
+    let (one, other) = (context.migrator(after).without_lease(), context.migrator(further.clone()).without_lease());
+    let (one, other) = tokio::join!(one.migrate(), other.migrate());
+    assert!(matches!(one.outcome, Outcome::Migrated | Outcome::Blocked), "{one:?}");
+    assert_eq!(other.outcome, Outcome::Migrated, "{other:?}");
+    let again = context.migrator(further.clone()).migrate().await;
+    assert_eq!(again.indices[0].types[0].to, Some(3), "{again:?}");
+    let new = context.store(further).await;
+    for number in 0..50 {
+        let found = new.repository().get(&ObjectKey::new("note", number.to_string())).await.expect("not lost");
+        assert_eq!(found.model_version, 3);
     }
 }
 

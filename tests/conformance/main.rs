@@ -98,6 +98,7 @@ fn print(columns: &[(&str, Results)]) -> ExitCode {
     let failures: Vec<String> = columns.iter().flat_map(failures).collect();
     failures.iter().for_each(|failure| println!("\n{failure}"));
     let passed = columns.iter().map(|(_, results)| results.len()).sum::<usize>() - failures.len();
-    println!("\ntest result: {passed} passed; {} failed", failures.len());
+    let word = if failures.is_empty() { "ok" } else { "FAILED" };
+    println!("\ntest result: {word}. {passed} passed; {} failed", failures.len());
     if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
