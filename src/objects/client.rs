@@ -224,10 +224,7 @@ impl<T: Object> Objects<T> {
     ///
     /// # Errors
     /// Those of [`Repository::stream`].
-    pub fn stream(&self, request: Find) -> Result<FoundStream<T::Attributes>>
-    where
-        T::Attributes: 'static,
-    {
+    pub fn stream(&self, request: Find) -> Result<FoundStream<T::Attributes>> {
         let stream = self.repository.stream(&[T::TYPE], request.or_in_namespace(&self.namespace))?;
         let repository = self.repository.clone();
         Ok(stream.map_objects(move |object| {

@@ -35,7 +35,7 @@ pub trait Object {
     const TYPE: &'static str;
     /// The attributes as reads give them: those that are not encrypted, and encrypted ones that are exposed. Attributes that
     /// it does not know stay when an object is updated.
-    type Attributes: Serialize + DeserializeOwned;
+    type Attributes: Serialize + DeserializeOwned + 'static;
     /// The encrypted attributes; `()` if the type has none.
     type Secrets: SecretAttributes;
 }
