@@ -3,7 +3,7 @@ use serde_json::{Map, Value};
 use super::aggregation::{self, Aggregation};
 use super::filter::{Field, Filter};
 use super::kql::Kql;
-use super::read::Fetched;
+use super::read::{Fetched, Loaded};
 use super::searchable::{self, Use};
 use super::{Action, Repository, SavedObject, errors};
 use crate::cluster::{ClusterError, ClusterErrorKind, Direction, Hit, Query, Search, SearchIn, Sort};
@@ -364,16 +364,26 @@ impl Repository {
     }
 
     pub(super) async fn read_hit(&self, definitions: &[&TypeDefinition], hit: &Hit) -> Result<SavedObject> {
+        let (definition, id, loaded) = self.load_hit(definitions, hit).await?;
+        self.view(definition, &id, loaded)
+    }
+
+    /// The type, the id and the document of a hit that is of one of `definitions`.
+    pub(super) async fn load_hit<'a>(
+        &self,
+        definitions: &[&'a TypeDefinition],
+        hit: &Hit,
+    ) -> Result<(&'a TypeDefinition, String, Loaded)> {
         let corrupt = |corruption| errors::corrupt(&hit.id, corruption);
         let document = StoredDocument::from_source(hit.source.get().as_bytes()).map_err(corrupt)?;
-        let definition = definitions
-            .iter()
-            .find(|definition| definition.name() == document.type_name)
-            .ok_or_else(|| Error::new(ErrorKind::Internal, "a document of a type that was not asked for was found"))?;
+        let definition =
+            definitions.iter().copied().find(|definition| definition.name() == document.type_name).ok_or_else(
+                || Error::new(ErrorKind::Internal, "a document of a type that was not asked for was found"),
+            )?;
         let id = document.object_id(&hit.id, definition.namespace_kind()).map_err(corrupt)?.to_owned();
         let version = self.version_of(&self.names(definition), hit)?;
         let loaded = self.load(definition, &id, Fetched { document, version }).await?;
-        self.view(definition, &id, loaded)
+        Ok((definition, id, loaded))
     }
 }
 

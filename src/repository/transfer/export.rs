@@ -11,8 +11,7 @@ use crate::document::{Namespace, NamespaceKind, RawId, StoredDocument};
 use crate::model::VirtualVersion;
 use crate::registry::TypeDefinition;
 use crate::repository::find::{self, Find};
-use crate::repository::read::Fetched;
-use crate::repository::{Action, ObjectKey, Repository, errors};
+use crate::repository::{Action, ObjectKey, Repository};
 use crate::{Error, ErrorKind, Result};
 
 /// Excluded objects and missing references that a summary names.
@@ -222,15 +221,7 @@ impl<W: AsyncWrite + Unpin> Exporter<'_, W> {
     }
 
     async fn line(&self, hit: &Hit, definitions: &[&TypeDefinition]) -> Result<Line> {
-        let corrupt = |corruption| errors::corrupt(&hit.id, corruption);
-        let document = StoredDocument::from_source(hit.source.get().as_bytes()).map_err(corrupt)?;
-        let definition = definitions
-            .iter()
-            .find(|definition| definition.name() == document.type_name)
-            .ok_or_else(|| Error::new(ErrorKind::Internal, "a document of a type that was not asked for was found"))?;
-        let id = document.object_id(&hit.id, definition.namespace_kind()).map_err(corrupt)?.to_owned();
-        let version = self.repository.version_of(&self.repository.names(definition), hit)?;
-        let mut loaded = self.repository.load(definition, &id, Fetched { document, version }).await?;
+        let (definition, id, mut loaded) = self.repository.load_hit(definitions, hit).await?;
         if let Some(newer) = &loaded.newer {
             return Err(conversion::newer(definition, newer.version));
         }
