@@ -5,12 +5,10 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::object::Header;
-use super::{ObjectKey, Repository, SavedObject, content, errors};
-use crate::cluster::{ClusterErrorKind, Hit};
+use super::{ObjectKey, Repository, SavedObject, content};
 use crate::conversion::{self, Standing};
-use crate::document::{Attributes, Namespace, NamespaceKind, RawId, RootFields, StoredDocument, VersionToken};
+use crate::document::{Attributes, Namespace, NamespaceKind, RootFields, StoredDocument, VersionToken};
 use crate::encryption::{AttributeError, Descriptor, Secrets};
-use crate::layout::IndexNames;
 use crate::model::{EncryptionSets, VirtualVersion};
 use crate::registry::TypeDefinition;
 use crate::{Error, ErrorKind, Result};
@@ -70,37 +68,6 @@ pub(super) struct Unopened {
 }
 
 impl Repository {
-    /// The document at `key`, if there is one that is seen from its namespace. One request.
-    pub(super) async fn fetch(&self, definition: &TypeDefinition, key: &ObjectKey) -> Result<Option<Fetched>> {
-        let found = self.fetch_any(definition, key).await?;
-        Ok(found.filter(|fetched| is_asked_for(definition, key, &fetched.document)))
-    }
-
-    /// The document that has the `_id` of `key`, whichever it is. One request.
-    pub(super) async fn fetch_any(&self, definition: &TypeDefinition, key: &ObjectKey) -> Result<Option<Fetched>> {
-        let names = self.names(definition);
-        let raw_id = RawId::new(definition.name(), definition.namespace_kind(), &key.namespace, &key.id)?;
-        let hit = match self.shared.cluster.get(names.alias(), raw_id.as_str()).await {
-            Ok(Some(hit)) => hit,
-            Ok(None) => return Ok(None),
-            Err(error) if error.kind == ClusterErrorKind::IndexNotFound => {
-                return Err(errors::no_index(&names).with_source(error));
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let version = self.version_of(&names, &hit)?;
-        self.remember_generation(definition.group(), version.generation);
-        let document = StoredDocument::from_source(hit.source.get().as_bytes())
-            .map_err(|corruption| errors::corrupt(key, corruption))?;
-        Ok(Some(Fetched { document, version }))
-    }
-
-    pub(super) fn version_of(&self, names: &IndexNames, hit: &Hit) -> Result<VersionToken> {
-        let generation =
-            names.generation(&hit.index).ok_or_else(|| errors::not_one_generation(names, &[hit.index.as_str()]))?;
-        Ok(VersionToken { seq_no: hit.sequence.seq_no, primary_term: hit.sequence.primary_term, generation })
-    }
-
     /// Brings a document to the newest model version. Secrets that do not open keep nobody from reading the rest, and neither
     /// does a newer version of which the index does not say what it encrypts.
     pub(super) async fn load(&self, definition: &TypeDefinition, id: &str, fetched: Fetched) -> Result<Loaded> {
