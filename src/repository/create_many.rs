@@ -1,5 +1,6 @@
 use futures::StreamExt;
 
+use super::access::{Admitted, AdmittedItems};
 use super::create::Create;
 use super::many::{Items, Named, on_pool, pages};
 use super::rounds::Rounds;
@@ -57,10 +58,14 @@ impl Repository {
         let refresh = strongest(requests.iter().map(|request| request.refresh));
         let mut items = Items::new(requests.len());
         let mut named = Named::default();
+        let mut heard = AdmittedItems::default();
         let mut admitted = Vec::with_capacity(requests.len());
         for (at, request) in requests.into_iter().enumerate() {
             match self.admit_creation(&request, &mut named).await {
-                Ok(key) => admitted.push((at, key, request)),
+                Ok((key, item)) => {
+                    heard.add(at, item);
+                    admitted.push((at, key, request));
+                }
                 Err(error) => items.answer(at, Err(error)),
             }
         }
@@ -68,7 +73,7 @@ impl Repository {
         let mut done = futures::stream::iter(pages).map(|page| self.create_page(page, refresh)).buffered(IN_FLIGHT);
         while let Some(page) = done.next().await {
             for (at, answer) in page {
-                items.answer(at, answer);
+                items.answer(at, heard.end(at, answer));
             }
         }
         drop(done);
@@ -76,9 +81,20 @@ impl Repository {
     }
 
     /// What a new object is called, if it may be created.
-    async fn admit_creation(&self, request: &Create, named: &mut Named) -> Result<ObjectKey> {
+    async fn admit_creation(&self, request: &Create, named: &mut Named) -> Result<(ObjectKey, Admitted)> {
         let definition = self.definition(&request.type_name)?;
-        self.admit_to(Action::Create, definition.name(), request.id.as_deref(), &request.namespace).await?;
+        let admitted =
+            self.admit_to(Action::Create, definition.name(), request.id.as_deref(), &request.namespace).await?;
+        match self.new_key(definition, request, named) {
+            Ok(key) => {
+                let admitted = admitted.named(&key.id);
+                Ok((key, admitted))
+            }
+            Err(error) => admitted.end(Err(error)),
+        }
+    }
+
+    fn new_key(&self, definition: &TypeDefinition, request: &Create, named: &mut Named) -> Result<ObjectKey> {
         let id = match &request.id {
             Some(id) => id.clone(),
             None => self.shared.environment.random_uuid()?.to_string(),
@@ -206,7 +222,7 @@ impl Repository {
         }
     }
 
-    fn new_root(&self, definition: &TypeDefinition, request: &Create) -> RootFields {
+    pub(super) fn new_root(&self, definition: &TypeDefinition, request: &Create) -> RootFields {
         let kind = definition.namespace_kind();
         let now = self.shared.environment.now_iso();
         RootFields {

@@ -1,3 +1,4 @@
+use super::access::{Admitted, AdmittedItems};
 use super::create_many::strongest;
 use super::many::{Items, Named, only, pages};
 use super::read::{self, Fetched};
@@ -110,26 +111,33 @@ impl Repository {
         let refresh = strongest(requests.iter().map(|request| request.refresh));
         let mut items = Items::new(requests.len());
         let mut named = Named::default();
+        let mut heard = AdmittedItems::default();
         let mut admitted = Vec::with_capacity(requests.len());
         for (at, request) in requests.into_iter().enumerate() {
             match self.admit_deletion(&request, &mut named).await {
-                Ok(()) => admitted.push((at, request)),
+                Ok(item) => {
+                    heard.add(at, item);
+                    admitted.push((at, request));
+                }
                 Err(error) => items.answer(at, Err(error)),
             }
         }
         for page in pages(admitted, |_| 0) {
             let (places, page): (Vec<usize>, Vec<Delete>) = page.into_iter().unzip();
             for (at, answer) in places.into_iter().zip(self.delete_page(page, refresh).await) {
-                items.answer(at, answer);
+                items.answer(at, heard.end(at, answer));
             }
         }
         items.end()
     }
 
-    async fn admit_deletion(&self, request: &Delete, named: &mut Named) -> Result<()> {
+    async fn admit_deletion(&self, request: &Delete, named: &mut Named) -> Result<Admitted> {
         self.check_type(&request.key.type_name)?;
-        self.admit(Action::Delete, &request.key).await?;
-        named.add(self, &request.key)
+        let admitted = self.admit(Action::Delete, &request.key).await?;
+        match named.add(self, &request.key) {
+            Ok(()) => Ok(admitted),
+            Err(error) => admitted.end(Err(error)),
+        }
     }
 
     async fn delete_page(&self, page: Vec<Delete>, refresh: Refresh) -> Vec<Result<()>> {

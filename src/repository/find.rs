@@ -1,5 +1,6 @@
 use serde_json::{Map, Value};
 
+use super::access::Admitted;
 use super::aggregation::{self, Aggregation};
 use super::filter::{Field, Filter};
 use super::kql::Kql;
@@ -278,13 +279,17 @@ impl Repository {
     pub async fn find(&self, types: &[&str], request: Find) -> Result<Found> {
         let definitions = self.definitions(types)?;
         let request = request.or_in_namespace(&Namespace::DEFAULT);
-        self.admit_all(Action::Find, types, &request).await?;
-        let aliases = self.aliases(&definitions);
+        let admitted = self.admit_all(Action::Find, types, &request).await?;
+        admitted.end(self.find_admitted(types, &definitions, request).await)
+    }
+
+    async fn find_admitted(&self, types: &[&str], definitions: &[&TypeDefinition], request: Find) -> Result<Found> {
+        let aliases = self.aliases(definitions);
         let search = Search {
             size: request.per_page.unwrap_or(PER_PAGE),
             from: request.from()?,
             count_total: true,
-            ..request.to_search(SearchIn::Index(aliases.clone()), &definitions)?
+            ..request.to_search(SearchIn::Index(aliases.clone()), definitions)?
         };
         let page = self.shared.cluster.search(&search).await.map_err(|error| refused(&aliases, error))?;
         let mut found = Found {
@@ -334,13 +339,17 @@ impl Repository {
     }
 
     /// Lets a search pass if it may look for all of its types in all of its namespaces.
-    pub(super) async fn admit_all(&self, action: Action, types: &[&str], request: &Find) -> Result<()> {
+    pub(super) async fn admit_all(&self, action: Action, types: &[&str], request: &Find) -> Result<Admitted> {
+        let mut admitted = self.nothing_admitted();
         for type_name in types {
             for namespace in &request.namespaces {
-                self.admit_to(action, type_name, None, namespace).await?;
+                match self.admit_to(action, type_name, None, namespace).await {
+                    Ok(another) => admitted = admitted.and(another),
+                    Err(refused) => return admitted.end(Err(refused)),
+                }
             }
         }
-        Ok(())
+        Ok(admitted)
     }
 
     /// The definitions of types that are searched for.
@@ -407,7 +416,7 @@ impl TextSearch {
 }
 
 /// What documents of a type seen from one of the namespaces have in common.
-fn seen_from(kind: NamespaceKind, namespaces: &[Namespace]) -> Option<Query> {
+pub(super) fn seen_from(kind: NamespaceKind, namespaces: &[Namespace]) -> Option<Query> {
     let mut names: Vec<&str> = namespaces.iter().map(Namespace::as_str).collect();
     match kind {
         NamespaceKind::Agnostic => None,

@@ -224,7 +224,7 @@ pub(super) fn is_asked_for(definition: &TypeDefinition, key: &ObjectKey, documen
 }
 
 /// Whether a document is seen from `namespace`.
-fn is_seen_from(root: &RootFields, kind: NamespaceKind, namespace: &Namespace) -> bool {
+pub(super) fn is_seen_from(root: &RootFields, kind: NamespaceKind, namespace: &Namespace) -> bool {
     match kind {
         NamespaceKind::Agnostic => true,
         NamespaceKind::Single => root.namespace.as_deref() == namespace.id_form(),

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
 
+use super::access::Admitted;
 use super::find::{self, Find, Unreadable};
 use super::{Action, Repository, SavedObject};
 use crate::Result;
@@ -86,7 +87,7 @@ impl Repository {
         let caller = self.clone();
         let admitted = async move {
             let types: Vec<&str> = asked.iter().map(String::as_str).collect();
-            caller.admit_all(Action::Find, &types, &request).await.map(|()| hits)
+            caller.admit_all(Action::Find, &types, &request).await.map(|admitted| heard(hits, admitted))
         };
         let objects = stream::once(admitted).try_flatten().then(move |hit| {
             let read = Arc::clone(&read);
@@ -121,6 +122,22 @@ impl Repository {
         })
         .boxed()
     }
+}
+
+/// The same documents, of whose end the audit hears.
+fn heard(hits: BoxStream<'static, Result<Hit>>, admitted: Admitted) -> BoxStream<'static, Result<Hit>> {
+    stream::unfold(Some((hits, admitted)), |open| async move {
+        let (mut hits, admitted) = open?;
+        match hits.next().await {
+            Some(Ok(hit)) => Some((Ok(hit), Some((hits, admitted)))),
+            Some(Err(error)) => Some((admitted.end(Err(error)), None)),
+            None => {
+                admitted.tell(&Ok(()));
+                None
+            }
+        }
+    })
+    .boxed()
 }
 
 /// What is still to be read.

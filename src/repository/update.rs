@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::attempts::Attempts;
-use super::read::{Loaded, Newer};
+use super::read::{Fetched, Loaded, Newer};
 use super::{Action, ObjectKey, Repository, SavedObject, content, errors, merge, read};
 use crate::Result;
 use crate::cluster::Refresh;
@@ -116,32 +116,60 @@ impl Repository {
     /// - [`Corrupt`](crate::ErrorKind::Corrupt), [`Forbidden`](crate::ErrorKind::Forbidden) if the index takes no writes,
     ///   [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown), [`Unavailable`](crate::ErrorKind::Unavailable).
     /// - Those of `change`, unchanged.
-    pub async fn update<F>(&self, request: impl Into<Update>, mut change: F) -> Result<SavedObject>
+    pub async fn update<F>(&self, request: impl Into<Update>, change: F) -> Result<SavedObject>
     where
         F: FnMut(&mut Draft) -> Result<()>,
     {
-        let Update { key, version: expected, refresh } = request.into();
-        let definition = self.definition(&key.type_name)?;
-        self.admit(Action::Update, &key).await?;
+        let request = request.into();
+        let definition = self.definition(&request.key.type_name)?;
+        let admitted = self.admit(Action::Update, &request.key).await?;
+        admitted.end(self.update_admitted(definition, request, change).await)
+    }
+
+    async fn update_admitted<F>(
+        &self,
+        definition: &TypeDefinition,
+        request: Update,
+        mut change: F,
+    ) -> Result<SavedObject>
+    where
+        F: FnMut(&mut Draft) -> Result<()>,
+    {
+        let Update { key, version: expected, refresh } = request;
         let mut attempts = match expected {
             Some(_) => Attempts::one(&self.shared.environment),
             None => Attempts::several(&self.shared.environment),
         };
         loop {
             let fetched = self.fetch(definition, &key).await?.ok_or_else(|| errors::not_found(&key))?;
-            let read = fetched.version;
-            if expected.is_some_and(|expected| expected != read) {
+            if expected.is_some_and(|expected| expected != fetched.version) {
                 return Err(errors::changed(&key));
             }
-            let loaded = self.load_for_secrets(definition, &key.id, fetched).await?;
-            let newer = loaded.newer.clone();
-            let document = self.changed(definition, &key, loaded, &mut change)?;
-            if let Some(version) = self.replace_document(definition, &key, &document, read, refresh).await? {
-                return self.updated(definition, &key, document, version, newer);
+            if let Some(object) = self.change_fetched(definition, &key, fetched, &mut change, refresh).await? {
+                return Ok(object);
             }
             if !attempts.wait_for_next().await {
                 return Err(errors::changed(&key));
             }
+        }
+    }
+
+    /// Changes the document that was fetched; none if it no longer is the current one.
+    pub(super) async fn change_fetched(
+        &self,
+        definition: &TypeDefinition,
+        key: &ObjectKey,
+        fetched: Fetched,
+        change: &mut impl FnMut(&mut Draft) -> Result<()>,
+        refresh: Refresh,
+    ) -> Result<Option<SavedObject>> {
+        let read = fetched.version;
+        let loaded = self.load_for_secrets(definition, &key.id, fetched).await?;
+        let newer = loaded.newer.clone();
+        let document = self.changed(definition, key, loaded, change)?;
+        match self.replace_document(definition, key, &document, read, refresh).await? {
+            Some(version) => self.updated(definition, key, document, version, newer).map(Some),
+            None => Ok(None),
         }
     }
 

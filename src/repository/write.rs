@@ -51,6 +51,10 @@ impl Write {
     pub(super) fn delete(key: &ObjectKey, read: VersionToken) -> Self {
         Self { key: key.clone(), action: BulkAction::Delete { read: sequence(read) }, over: Some(read) }
     }
+
+    pub(super) fn is_deletion(&self) -> bool {
+        matches!(self.action, BulkAction::Delete { .. })
+    }
 }
 
 fn source_of(definition: &TypeDefinition, key: &ObjectKey, document: &StoredDocument) -> Result<Bytes> {

@@ -115,7 +115,8 @@ impl<'a> Checker<'a> {
                 return Ok(None);
             }
         };
-        self.repository.admit(Action::Import, &key).await?;
+        // What becomes of it is told when it is written.
+        drop(self.repository.admit(Action::Import, &key).await?);
         let raw_id = RawId::new(definition.name(), definition.namespace_kind(), &key.namespace, &key.id);
         if let Ok(raw_id) = &raw_id
             && !self.seen.insert(raw_id.to_string())

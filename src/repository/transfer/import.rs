@@ -8,10 +8,10 @@ use super::batch;
 use super::check::{Checked, Checker, Prepared};
 use super::lines::Lines;
 use super::summary::{ImportSummary, NamedObject, Problem, Relocated};
-use crate::cluster::{BulkAction, BulkOperation, ItemErrorKind, Refresh};
+use crate::cluster::{BulkAction, BulkOperation, Refresh};
 use crate::document::{Namespace, RawId};
 use crate::repository::write::sequence;
-use crate::repository::{Repository, content, errors};
+use crate::repository::{Action, Repository, content, errors};
 use crate::{Error, ErrorKind, Result};
 
 /// Objects that are looked up or written at once.
@@ -100,6 +100,9 @@ impl Repository {
     /// Reads lines of an export twice: first to check every object, then to write them, in batches. If one cannot be imported,
     /// nothing is written. What the second reading cannot write, because somebody else wrote meanwhile or the server fails, is
     /// named in the summary; with a failing server the writing stops, and the summary says at which line.
+    ///
+    /// The audit hears of each object whether it may be imported, and what became of its write; of an import that is refused
+    /// as a whole it hears no more.
     ///
     /// Both readings need memory for a batch, and about a hundred bytes for each object.
     ///
@@ -208,7 +211,7 @@ impl Writer<'_> {
                         operations.push(operation);
                         written.push(object);
                     }
-                    Err(error) => self.summary.errors.push(object.problem(&error)),
+                    Err(error) => self.failed(&object, &error),
                 }
             }
             let outcomes =
@@ -216,21 +219,21 @@ impl Writer<'_> {
                     Ok(outcomes) => outcomes,
                     Err(error) => {
                         // Whether any of them was written is what nobody knows.
-                        let unknown =
-                            written.iter().map(|object| Problem { kind: "outcome_unknown", ..object.problem(&error) });
-                        self.summary.errors.extend(unknown);
+                        for object in &written {
+                            let unknown = Problem { kind: "outcome_unknown", ..object.problem(&error) };
+                            self.summary.errors.push(unknown);
+                            self.heard(object, Err(ErrorKind::OutcomeUnknown));
+                        }
                         return Err(error);
                     }
                 };
             for (object, outcome) in written.iter().zip(outcomes) {
                 match outcome {
-                    Ok(_) => self.summary.success_count += 1,
-                    Err(error) if error.kind == ItemErrorKind::Conflict => {
-                        self.summary.errors.push(object.problem(&errors::changed(&object.key)));
+                    Ok(_) => {
+                        self.summary.success_count += 1;
+                        self.heard(object, Ok(()));
                     }
-                    Err(error) => {
-                        self.summary.errors.push(object.problem(&errors::refused_write(&object.key, &error)));
-                    }
+                    Err(error) => self.failed(object, &errors::refused_write(&object.key, &error)),
                 }
             }
             if self.summary.errors.len() > MAX_NAMED {
@@ -238,6 +241,16 @@ impl Writer<'_> {
             }
         }
         Ok(())
+    }
+
+    fn failed(&mut self, object: &Prepared, error: &Error) {
+        self.summary.errors.push(object.problem(error));
+        self.heard(object, Err(error.kind()));
+    }
+
+    /// Lets the audit hear what became of an object.
+    fn heard(&self, object: &Prepared, outcome: Result<(), ErrorKind>) {
+        self.repository.heard(Action::Import, &object.key, outcome);
     }
 
     fn operation(&self, object: &Prepared, generation: u32) -> Result<BulkOperation> {

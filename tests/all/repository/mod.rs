@@ -1,10 +1,14 @@
 //! Reading, writing and finding objects, on the real server and in memory.
 
 mod access;
+mod counters;
 mod find;
 mod namespaces;
+mod references;
+mod resolve;
 mod search;
 mod secrets;
+mod sharing;
 mod transfer;
 mod typed;
 mod types;
@@ -34,6 +38,10 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         transfer::trials(url),
         versions::trials(url),
         typed::trials(url),
+        counters::trials(url),
+        resolve::trials(url),
+        references::trials(url),
+        sharing::trials(url),
     ]
     .into_iter()
     .flatten()
