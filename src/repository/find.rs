@@ -7,7 +7,7 @@ use super::kql::Kql;
 use super::read::{Fetched, Loaded};
 use super::searchable::{self, Use};
 use super::{Action, Repository, SavedObject, errors};
-use crate::cluster::{ClusterError, ClusterErrorKind, Direction, Hit, Query, Search, SearchIn, Sort};
+use crate::cluster::{ClusterError, ClusterErrorKind, Direction, Hit, Page, Query, Search, SearchIn, Sort};
 use crate::document::{Attributes, Namespace, NamespaceKind, StoredDocument};
 use crate::registry::TypeDefinition;
 use crate::{Error, ErrorKind, Result};
@@ -199,6 +199,20 @@ impl Find {
         }
     }
 
+    /// How many objects are on a page.
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) if they are more than the server gives at once.
+    pub(super) fn size(&self) -> Result<u32> {
+        match self.per_page.unwrap_or(PER_PAGE) {
+            size if size <= MAX_RESULT_WINDOW => Ok(size),
+            size => Err(Error::invalid(
+                format!("a page of {size} objects is larger than {MAX_RESULT_WINDOW}"),
+                "read everything with `stream`, or ask for smaller pages",
+            )),
+        }
+    }
+
     /// How many objects a stream reads at once.
     pub(super) fn page_of_stream(&self, default: u32) -> u32 {
         self.per_page.unwrap_or(default).clamp(1, MAX_RESULT_WINDOW)
@@ -292,6 +306,11 @@ impl Repository {
             ..request.to_search(SearchIn::Index(aliases.clone()), definitions)?
         };
         let page = self.shared.cluster.search(&search).await.map_err(|error| refused(&aliases, error))?;
+        self.found(types, &request, page).await
+    }
+
+    /// The objects of a page that was found.
+    pub(super) async fn found(&self, types: &[&str], request: &Find, page: Page) -> Result<Found> {
         let mut found = Found {
             objects: Vec::with_capacity(page.hits.len()),
             total: page.total.unwrap_or_default(),

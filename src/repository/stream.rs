@@ -174,12 +174,12 @@ impl Pages {
             let opened = opened.map_err(|error| find::refused(aliases, error))?;
             self.search.within = SearchIn::PointInTime(opened.clone());
             self.search.aggregations.clear();
-            self.open = Some(Open { cluster: Arc::clone(&self.cluster), point_in_time: Some(opened) });
+            self.open = Some(Open::new(Arc::clone(&self.cluster), opened));
         }
         let page = self.cluster.search(&self.search).await.map_err(|error| find::refused("that is read", error))?;
         if let (Some(current), Some(open)) = (page.point_in_time, &mut self.open) {
             self.search.within = SearchIn::PointInTime(current.clone());
-            open.point_in_time = Some(current);
+            open.go_on_with(current);
         }
         self.done = page.hits.len() < self.search.size as usize || page.last_sort.is_none();
         self.search.after = page.last_sort;
@@ -189,13 +189,27 @@ impl Pages {
 }
 
 /// An open point in time. It is closed when this is dropped, in a task of its own; without a runtime it expires.
-struct Open {
+#[derive(Debug)]
+pub(super) struct Open {
     cluster: Arc<dyn Cluster>,
     point_in_time: Option<PointInTime>,
 }
 
 impl Open {
-    async fn close(mut self) {
+    pub(super) fn new(cluster: Arc<dyn Cluster>, point_in_time: PointInTime) -> Self {
+        Self { cluster, point_in_time: Some(point_in_time) }
+    }
+
+    /// The newest id of it.
+    pub(super) fn current(&self) -> Option<PointInTime> {
+        self.point_in_time.clone()
+    }
+
+    pub(super) fn go_on_with(&mut self, current: PointInTime) {
+        self.point_in_time = Some(current);
+    }
+
+    pub(super) async fn close(mut self) {
         if let Some(point_in_time) = self.point_in_time.take() {
             close(self.cluster.as_ref(), &point_in_time).await;
         }

@@ -4,6 +4,7 @@ mod access;
 mod counters;
 mod find;
 mod namespaces;
+mod points_in_time;
 mod references;
 mod resolve;
 mod search;
@@ -42,6 +43,7 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         resolve::trials(url),
         references::trials(url),
         sharing::trials(url),
+        points_in_time::trials(url),
     ]
     .into_iter()
     .flatten()
