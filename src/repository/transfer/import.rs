@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::SeekFrom;
 
 use bytes::Bytes;
@@ -9,7 +9,7 @@ use super::check::{Checked, Checker, Prepared};
 use super::lines::Lines;
 use super::summary::{ImportSummary, NamedObject, Problem, Relocated};
 use crate::cluster::{BulkAction, BulkOperation, Refresh};
-use crate::document::{Namespace, RawId};
+use crate::document::{Namespace, RawId, Reference};
 use crate::repository::write::sequence;
 use crate::repository::{Action, Repository, content, errors};
 use crate::{Error, ErrorKind, Result};
@@ -51,6 +51,9 @@ pub struct Import {
     pub(super) on_conflict: OnConflict,
     pub(super) decisions: BTreeMap<NamedObject, Decision>,
     pub(super) only_decided: bool,
+    required: BTreeSet<String>,
+    may_miss: BTreeSet<NamedObject>,
+    redirected: BTreeMap<NamedObject, BTreeMap<NamedObject, String>>,
     refresh: Refresh,
 }
 
@@ -88,6 +91,43 @@ impl Import {
         self
     }
 
+    /// Imports nothing if an object refers to one of this type that is neither in the file nor in the store.
+    #[must_use]
+    pub fn require_references(mut self, type_name: impl Into<String>) -> Self {
+        self.required.insert(type_name.into());
+        self
+    }
+
+    /// Lets this object of the file refer to what is missing.
+    #[must_use]
+    pub fn may_miss_references(mut self, object: NamedObject) -> Self {
+        self.may_miss.insert(object);
+        self
+    }
+
+    /// Lets this object of the file refer to `to`, of the same type, where it refers to `from`.
+    #[must_use]
+    pub fn replace_reference(mut self, object: NamedObject, from: NamedObject, to: impl Into<String>) -> Self {
+        self.redirected.entry(object).or_default().insert(from, to.into());
+        self
+    }
+
+    /// Whether the import fails if what `object` refers to of this type is missing.
+    pub(super) fn is_required(&self, object: &NamedObject, type_name: &str) -> bool {
+        self.required.contains(type_name) && !self.may_miss.contains(object)
+    }
+
+    /// Lets the references of an object lead to where the request says.
+    pub(super) fn redirect(&self, object: &NamedObject, references: &mut [Reference]) {
+        let Some(redirected) = self.redirected.get(object) else { return };
+        for reference in references {
+            let from = NamedObject { type_name: reference.type_name.clone(), id: reference.id.clone() };
+            if let Some(to) = redirected.get(&from) {
+                reference.id.clone_from(to);
+            }
+        }
+    }
+
     /// Decides when [`Repository::find`] sees the objects.
     #[must_use]
     pub fn refresh(mut self, refresh: Refresh) -> Self {
@@ -100,6 +140,9 @@ impl Repository {
     /// Reads lines of an export twice: first to check every object, then to write them, in batches. If one cannot be imported,
     /// nothing is written. What the second reading cannot write, because somebody else wrote meanwhile or the server fails, is
     /// named in the summary; with a failing server the writing stops, and the summary says at which line.
+    ///
+    /// References to objects of types with several namespaces that the file does not have follow these, if an earlier import gave them
+    /// another id.
     ///
     /// The audit hears of each object whether it may be imported, and what became of its write; of an import that is refused
     /// as a whole it hears no more.
@@ -132,7 +175,7 @@ impl Repository {
         while let Some(batch) = read_batch(&mut lines).await? {
             checker.check(batch).await?;
         }
-        let Checked { problems, not_listed, skipped, targets } = checker.end();
+        let Checked { problems, not_listed, skipped, targets } = checker.end().await?;
         let mut summary = ImportSummary {
             skipped_count: skipped,
             relocated: targets.relocated(),
@@ -159,8 +202,7 @@ impl Repository {
                 break;
             }
         }
-        let unwritten: std::collections::BTreeSet<_> =
-            summary.errors.iter().filter_map(|problem| problem.object.clone()).collect();
+        let unwritten: BTreeSet<_> = summary.errors.iter().filter_map(|problem| problem.object.clone()).collect();
         summary.relocated.retain(|relocated: &Relocated| !unwritten.contains(&relocated.object));
         summary.success = summary.errors.is_empty() && summary.stopped_at_line.is_none();
         Ok(summary)
@@ -283,6 +325,7 @@ impl Writer<'_> {
                 kind: kind_of(error),
                 message,
                 destinations: Vec::new(),
+                missing: Vec::new(),
             });
         }
     }

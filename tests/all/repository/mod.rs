@@ -4,6 +4,7 @@ mod access;
 mod counters;
 mod find;
 mod namespaces;
+mod network;
 mod points_in_time;
 mod references;
 mod resolve;
@@ -44,6 +45,7 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         references::trials(url),
         sharing::trials(url),
         points_in_time::trials(url),
+        network::trials(url),
     ]
     .into_iter()
     .flatten()
