@@ -1,6 +1,7 @@
 //! The connectors' tokens: the types `connector_token`, one secret a connector that all users share, and
 //! `user_connector_token`, one secret for each user of a connector.
 
+mod access;
 mod attributes;
 mod client;
 mod credentials;
@@ -18,6 +19,7 @@ mod token_id;
 mod types;
 mod user_client;
 
+pub use access::{AccessToken, AccessTokens, RefreshError, Refresher};
 pub use client::TokenClient;
 pub use credentials::{Credentials, CredentialsChange, OAuthCredentials};
 pub use error::TokenError;

@@ -120,7 +120,7 @@ impl SharedTokenClient {
     }
 }
 
-fn identity(connector_id: &ConnectorId, token_type: Option<&TokenType>) -> SharedIdentity {
+pub(super) fn identity(connector_id: &ConnectorId, token_type: Option<&TokenType>) -> SharedIdentity {
     SharedIdentity {
         connector_id: connector_id.clone(),
         token_type: token_type.cloned().unwrap_or_else(|| SharedIdentity::KIND.default_token_type()),

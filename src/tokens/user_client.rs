@@ -161,7 +161,11 @@ impl UserTokenClient {
     }
 }
 
-fn identity(profile_uid: &ProfileUid, connector_id: &ConnectorId, token_type: Option<&TokenType>) -> UserIdentity {
+pub(super) fn identity(
+    profile_uid: &ProfileUid,
+    connector_id: &ConnectorId,
+    token_type: Option<&TokenType>,
+) -> UserIdentity {
     UserIdentity {
         profile_uid: profile_uid.clone(),
         connector_id: connector_id.clone(),

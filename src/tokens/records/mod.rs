@@ -9,7 +9,11 @@ mod create;
 mod delete;
 mod grant;
 mod read;
+mod refreshed;
 mod update;
+
+pub(super) use read::Current;
+pub(super) use refreshed::Stored;
 
 use super::TokenId;
 use super::attributes::TokenObject;

@@ -1,0 +1,47 @@
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use super::AccessToken;
+use crate::tokens::TokenError;
+
+/// How the last refresh of one token ended, for those who waited for it.
+#[derive(Debug, Default)]
+pub(super) struct Flight {
+    pub(super) ended: Option<Ended>,
+}
+
+/// The end of a refresh.
+#[derive(Debug)]
+pub(super) struct Ended {
+    /// When, by the monotonic clock.
+    pub(super) at: Duration,
+    pub(super) outcome: Result<AccessToken, TokenError>,
+}
+
+pub(super) type Slot = Arc<tokio::sync::Mutex<Flight>>;
+
+/// One slot for each token that is being refreshed in this process: whoever holds its lock refreshes.
+#[derive(Clone, Default)]
+pub(super) struct Flights(Arc<Mutex<HashMap<String, Weak<tokio::sync::Mutex<Flight>>>>>);
+
+impl fmt::Debug for Flights {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Flights")
+    }
+}
+
+impl Flights {
+    /// The slot of `key`. It lives as long as somebody has it.
+    pub(super) fn slot(&self, key: &str) -> Slot {
+        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(slot) = slots.get(key).and_then(Weak::upgrade) {
+            return slot;
+        }
+        slots.retain(|_, slot| slot.strong_count() > 0);
+        let slot = Slot::default();
+        slots.insert(key.to_owned(), Arc::downgrade(&slot));
+        slot
+    }
+}
