@@ -1,6 +1,6 @@
 use thiserror::Error;
 
-use super::{ConnectorId, Grant, RefreshError, TokenId};
+use super::{ConnectorId, Grant, ProviderError, TokenId};
 use crate::{Error, ErrorKind};
 
 /// The error of every call about tokens. No secret is ever in it.
@@ -55,10 +55,10 @@ pub enum TokenError {
         /// The token.
         id: TokenId,
         /// Why.
-        source: RefreshError,
+        source: ProviderError,
     },
     /// Somebody deleted the token while it was refreshed. What the provider granted was not stored; it was given to
-    /// [`Refresher::revoke`](super::Refresher::revoke).
+    /// the [`Revoker`](super::Revoker), if there is one.
     #[error("the token {id} was deleted while it was refreshed; authorize the connector again")]
     Deleted {
         /// The token.

@@ -4,20 +4,42 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use super::AccessToken;
+use crate::encryption::Secret;
 use crate::tokens::TokenError;
 
 /// How the last refresh of one token ended, for those who waited for it.
 #[derive(Debug, Default)]
 pub(super) struct Flight {
-    pub(super) ended: Option<Ended>,
+    ended: Option<Ended>,
 }
 
-/// The end of a refresh.
 #[derive(Debug)]
-pub(super) struct Ended {
+struct Ended {
     /// When, by the monotonic clock.
-    pub(super) at: Duration,
-    pub(super) outcome: Result<AccessToken, TokenError>,
+    at: Duration,
+    outcome: Result<AccessToken, TokenError>,
+}
+
+impl Flight {
+    /// Remembers how it ended.
+    pub(super) fn end(&mut self, at: Duration, outcome: &Result<AccessToken, TokenError>) {
+        self.ended = Some(Ended { at, outcome: copy(outcome) });
+    }
+
+    /// The outcome, if it is news for somebody who began to look at `began` and was refused this token.
+    pub(super) fn outcome_since(
+        &self,
+        began: Duration,
+        refused: Option<&Secret>,
+    ) -> Option<Result<AccessToken, TokenError>> {
+        let Ended { at, outcome } = self.ended.as_ref()?;
+        let is_refused = outcome.as_ref().is_ok_and(|token| Some(&token.token) == refused);
+        (*at >= began && !is_refused).then(|| copy(outcome))
+    }
+}
+
+fn copy(outcome: &Result<AccessToken, TokenError>) -> Result<AccessToken, TokenError> {
+    outcome.as_ref().cloned().map_err(TokenError::copy)
 }
 
 pub(super) type Slot = Arc<tokio::sync::Mutex<Flight>>;

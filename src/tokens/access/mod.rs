@@ -1,7 +1,9 @@
 //! Access tokens that stay valid: [`AccessTokens`] gives the stored token as long as it is good, and gets a new one in time.
 
+mod claim;
 mod flights;
 mod judgement;
+mod keep;
 mod refresh;
 mod refresher;
 
@@ -12,16 +14,16 @@ use std::time::Duration;
 use futures::future::{Either, select};
 use jiff::{SignedDuration, Timestamp};
 
-pub use refresher::{RefreshError, Refresher};
+pub use refresher::{ProviderError, RefreshRequest, Refresher};
 
 use super::identity::{Identity, SharedIdentity, UserIdentity};
 use super::records::Records;
-use super::{ConnectorId, ConnectorToken, OAuthCredentials, Scope, TokenError, shared_client, user_client};
+use super::{ConnectorId, ConnectorToken, OAuthCredentials, Revoker, Scope, TokenError, shared_client, user_client};
 use crate::control::{Claims, Kind};
 use crate::encryption::Secret;
 use crate::store::SavedObjects;
 use crate::{Error, ErrorKind, Result};
-use flights::{Ended, Flights};
+use flights::Flights;
 use judgement::{Judgement, judge};
 use refresh::Refresh;
 
@@ -55,6 +57,7 @@ pub struct AccessTokens {
     users: Records<UserIdentity>,
     flights: Flights,
     deadline: Duration,
+    revoker: Option<Arc<dyn Revoker>>,
 }
 
 /// A token that was good when it was given.
@@ -83,6 +86,7 @@ impl AccessTokens {
             users: Records::over(store.repository())?,
             flights: Flights::default(),
             deadline: DEFAULT_DEADLINE,
+            revoker: None,
         })
     }
 
@@ -91,6 +95,13 @@ impl AccessTokens {
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
+        self
+    }
+
+    /// Lets what was granted for a token that was deleted meanwhile be revoked.
+    #[must_use]
+    pub fn revoking(mut self, revoker: Arc<dyn Revoker>) -> Self {
+        self.revoker = Some(revoker);
         self
     }
 
@@ -153,15 +164,36 @@ impl AccessTokens {
         refresher: &Arc<dyn Refresher>,
     ) -> Result<AccessToken, TokenError> {
         let clock = records.environment().clock();
-        let Some(stored) = records.get_oauth(&identity).await? else {
-            return Err(TokenError::NoToken { connector_id: identity.connector_id().clone() });
+        let began = clock.monotonic();
+        let refresh = Refresh {
+            claims: Claims::new(
+                records.repository().control(),
+                records.environment().clone(),
+                Kind::Claim,
+                claim::ttl(self.deadline),
+            ),
+            records: records.clone(),
+            identity,
+            refresher: Arc::clone(refresher),
+            revoker: self.revoker.clone(),
+            deadline: self.deadline,
+            refused: refused.cloned(),
+            outdated: None,
         };
+        let Some(stored) = refresh.read().await? else {
+            if refresher.needs_refresh_token() {
+                return Err(TokenError::NoToken { connector_id: refresh.identity.connector_id().clone() });
+            }
+            return self.refreshed(refresh, began).await;
+        };
+        let stored = stored.token;
         let left = match judge(&stored, refused, clock.now()) {
             Judgement::Good => return Ok(AccessToken::of(&stored)),
             Judgement::Due(left) => Some(left),
             Judgement::Over => None,
         };
-        let refreshed = self.refreshed(records, identity, refused.cloned(), Arc::clone(refresher));
+        let refresh = Refresh { outdated: Some(stored.credentials.access_token.clone()), ..refresh };
+        let refreshed = self.refreshed(refresh, began);
         let outcome = match left {
             None => refreshed.await,
             Some(left) => match select(pin!(refreshed), clock.sleep(patience(left))).await {
@@ -178,32 +210,16 @@ impl AccessTokens {
         }
     }
 
-    /// The outcome of a refresh: of the one that is under way in this process, or else of one that is started.
-    async fn refreshed<I: Identity>(
-        &self,
-        records: &Records<I>,
-        identity: I,
-        refused: Option<Secret>,
-        refresher: Arc<dyn Refresher>,
-    ) -> Result<AccessToken, TokenError> {
-        let environment = records.environment().clone();
-        let began = environment.clock().monotonic();
-        let slot = self.flights.slot(&format!("{}:{}", I::TYPE, identity.derived_id()));
+    /// The outcome of a refresh: of one that ended in this process after `began`, or else of one that is started.
+    async fn refreshed<I: Identity>(&self, refresh: Refresh<I>, began: Duration) -> Result<AccessToken, TokenError> {
+        let slot = self.flights.slot(&format!("{}:{}", I::TYPE, refresh.identity.derived_id()));
         let mut flight = slot.lock_owned().await;
-        if let Some(Ended { at, outcome }) = &flight.ended
-            && *at >= began
-            && (refused.is_none() || outcome.as_ref().ok().map(|token| &token.token) != refused.as_ref())
-        {
-            return outcome.as_ref().cloned().map_err(TokenError::copy);
+        if let Some(outcome) = flight.outcome_since(began, refresh.refused.as_ref()) {
+            return outcome;
         }
-        let ttl = self.deadline.mul_f64(1.5);
-        let claims = Claims::new(records.repository().control(), environment.clone(), Kind::Claim, ttl);
-        let refresh =
-            Refresh { records: records.clone(), identity, refresher, claims, deadline: self.deadline, refused };
         let task = tokio::spawn(async move {
             let outcome = refresh.run().await;
-            let for_others = outcome.as_ref().cloned().map_err(TokenError::copy);
-            flight.ended = Some(Ended { at: environment.clock().monotonic(), outcome: for_others });
+            flight.end(refresh.clock().monotonic(), &outcome);
             outcome
         });
         task.await.unwrap_or_else(|error| {

@@ -8,61 +8,92 @@ use std::time::Duration;
 use futures::future::{Either, select};
 use jiff::Timestamp;
 
+use super::claim::Claim;
 use super::judgement::{Judgement, judge};
-use super::{AccessToken, RefreshError, Refresher};
-use crate::control::{Claims, Held, Taking, Watch};
+use super::{AccessToken, ProviderError, RefreshRequest, Refresher};
+use crate::control::{Claims, Taking, Watch};
 use crate::encryption::Secret;
+use crate::environment::Clock;
 use crate::tokens::identity::Identity;
-use crate::tokens::records::{Current, Records, Stored};
-use crate::tokens::{ConnectorToken, Grant, OAuthCredentials, TokenError, TokenId};
-use crate::{ErrorKind, Result};
+use crate::tokens::records::{Current, Records};
+use crate::tokens::{ConnectorToken, Grant, OAuthCredentials, Revoker, TokenError, TokenId};
+use crate::{Error, ErrorKind, Result};
 
 /// How often somebody else's claim is looked at.
 const WATCH_PAUSE: Duration = Duration::from_millis(100);
-/// How often a grant is tried to be stored before it is given to the caller instead.
-const STORE_ATTEMPTS: u32 = 6;
-const FIRST_STORE_PAUSE: Duration = Duration::from_millis(100);
+/// How often in a row the cluster may fail while a claim is waited for.
+const MAX_FAILURES: u32 = 3;
+/// How long a stalled process may take to store what made the provider refuse the refresh token that is still stored.
+const STALL_PAUSE: Duration = Duration::from_secs(1);
 
+/// What a refresh works with.
+#[derive(Clone)]
 pub(super) struct Refresh<I: Identity> {
     pub(super) records: Records<I>,
     pub(super) identity: I,
     pub(super) refresher: Arc<dyn Refresher>,
+    pub(super) revoker: Option<Arc<dyn Revoker>>,
     pub(super) claims: Claims,
     pub(super) deadline: Duration,
     /// The token that its service did not accept.
     pub(super) refused: Option<Secret>,
+    /// The stored token that the caller found not to be good any more.
+    pub(super) outdated: Option<Secret>,
 }
 
 /// A token as it is stored, with the credentials that a refresh needs.
-struct Readable<I> {
-    current: Current<I>,
-    token: ConnectorToken<OAuthCredentials>,
-    refresh_token: Option<Secret>,
+pub(super) struct Readable<I> {
+    pub(super) current: Current<I>,
+    pub(super) token: ConnectorToken<OAuthCredentials>,
+}
+
+impl<I> Readable<I> {
+    pub(super) fn refresh_token(&self) -> Option<&Secret> {
+        self.token.credentials.refresh_token.as_ref()
+    }
+}
+
+/// What came of working under a claim.
+enum Worked {
+    Token(AccessToken),
+    /// Another process took the claim over before the provider was asked.
+    ClaimLost,
 }
 
 impl<I: Identity> Refresh<I> {
     /// A good token: somebody else's, or one that the provider grants now.
     pub(super) async fn run(&self) -> Result<AccessToken, TokenError> {
-        let claim = format!("{}:{}", I::TYPE, self.identity.derived_id());
-        let mut watch = Watch::default();
+        let claim_id = format!("{}:{}", I::TYPE, self.identity.derived_id());
+        let began = self.clock().monotonic();
+        let (mut watch, mut failures) = (Watch::default(), 0);
         loop {
-            if let Some(token) = self.good_one().await? {
-                return Ok(token);
-            }
-            match self.claims.try_take(&claim, &(), &mut watch).await? {
-                Taking::Taken(mut held) => {
-                    let outcome = self.claimed(&mut held).await;
-                    if let Err(error) = held.release().await {
-                        tracing::debug!(%claim, %error, "a claim was not given back; it expires by itself");
+            let asked_at = self.clock().monotonic();
+            match self.claims.try_take(&claim_id, &(), &mut watch).await {
+                Ok(Taking::Taken(held)) => {
+                    let mut claim = Claim::new(held, asked_at, self.deadline);
+                    let worked = self.work(&mut claim).await;
+                    claim.give_back().await;
+                    if let Worked::Token(token) = worked? {
+                        return Ok(token);
                     }
-                    return outcome;
+                    watch = Watch::default();
                 }
-                Taking::HeldByOther(()) => self.clock().sleep(WATCH_PAUSE).await,
+                Ok(Taking::HeldByOther(())) => failures = 0,
+                Err(error) if may_pass(&error) && failures < MAX_FAILURES => failures += 1,
+                Err(error) => return self.unclaimed(error).await,
+            }
+            // Whoever holds it may be killed, and whoever takes it over too; then it is the next one's turn.
+            if self.clock().monotonic().saturating_sub(began) > self.deadline * 3 {
+                return Err(self.failed(transient("another process has been refreshing the token for too long")));
+            }
+            self.clock().sleep(WATCH_PAUSE).await;
+            if let Some(token) = self.replaced().await? {
+                return Ok(token);
             }
         }
     }
 
-    fn clock(&self) -> &dyn crate::environment::Clock {
+    pub(super) fn clock(&self) -> &dyn Clock {
         self.records.environment().clock()
     }
 
@@ -70,22 +101,45 @@ impl<I: Identity> Refresh<I> {
         self.clock().now()
     }
 
-    async fn read(&self) -> Result<Option<Readable<I>>, TokenError> {
+    /// Without the claim two processes may use one refresh token, and there are providers that revoke everything then. So the
+    /// provider is asked only if no refresh token is used.
+    async fn unclaimed(&self, error: Error) -> Result<AccessToken, TokenError> {
+        if self.refresher.needs_refresh_token() {
+            let error = error.context("the provider was not asked, because no other process can be kept from it");
+            return Err(TokenError::Other(error));
+        }
+        tracing::warn!(connector = %self.identity.connector_id(), %error, "a token is refreshed without a claim");
+        match self.work(&mut Claim::none()).await? {
+            Worked::Token(token) => Ok(token),
+            Worked::ClaimLost => Err(TokenError::Other(error)),
+        }
+    }
+
+    /// The stored token; none if there is none, or if it cannot be read and the refresher gets one all the same.
+    pub(super) async fn read(&self) -> Result<Option<Readable<I>>, TokenError> {
+        match self.read_current().await {
+            Err(TokenError::Unreadable { .. } | TokenError::NotOAuth { .. })
+                if !self.refresher.needs_refresh_token() =>
+            {
+                Ok(None)
+            }
+            read => read,
+        }
+    }
+
+    async fn read_current(&self) -> Result<Option<Readable<I>>, TokenError> {
         let Some(current) = self.records.current(&self.identity).await? else { return Ok(None) };
         let token = current.token.clone().into_oauth()?;
-        let refresh_token = token.credentials.refresh_token.clone();
-        Ok(Some(Readable { current, token, refresh_token }))
+        Ok(Some(Readable { current, token }))
     }
 
-    async fn read_existing(&self) -> Result<Readable<I>, TokenError> {
-        let no_token = || TokenError::NoToken { connector_id: self.identity.connector_id().clone() };
-        self.read().await?.ok_or_else(no_token)
-    }
-
-    /// The stored token, if it need not be refreshed any more.
-    async fn good_one(&self) -> Result<Option<AccessToken>, TokenError> {
-        let found = self.read_existing().await?;
-        Ok(self.if_good(&found))
+    /// The token that another process stored while this one waited for the claim: whatever its lifetime, it was just
+    /// obtained.
+    async fn replaced(&self) -> Result<Option<AccessToken>, TokenError> {
+        let Some(found) = self.read().await? else { return self.none_stored().map(|()| None) };
+        let token = &found.token.credentials.access_token;
+        let is_new = self.outdated.as_ref() != Some(token) && self.refused.as_ref() != Some(token);
+        Ok(is_new.then(|| AccessToken::of(&found.token)))
     }
 
     fn if_good(&self, found: &Readable<I>) -> Option<AccessToken> {
@@ -94,100 +148,107 @@ impl<I: Identity> Refresh<I> {
     }
 
     /// Refreshes the token as it is now that nobody else does.
-    async fn claimed(&self, held: &mut Held) -> Result<AccessToken, TokenError> {
-        let mut found = self.read_existing().await?;
+    async fn work(&self, claim: &mut Claim) -> Result<Worked, TokenError> {
+        let mut found = self.read().await?;
         loop {
-            if let Some(token) = self.if_good(&found) {
-                return Ok(token);
+            if let Some(token) = found.as_ref().and_then(|found| self.if_good(found)) {
+                return Ok(Worked::Token(token));
             }
-            let id = found.token.metadata.id.clone();
-            let refresh_token = usable_refresh_token(&found, self.now())?;
+            let request = self.request(found.as_ref())?;
+            if !claim.is_ours(self.clock()).await {
+                return Ok(Worked::ClaimLost);
+            }
             let asked_at = self.now();
-            match self.ask(&refresh_token).await {
-                Ok(grant) => return self.store(held, found, &refresh_token, grant, asked_at).await,
-                // Whoever claimed before may have been stalled, and stored what it got just now.
-                Err(RefreshError::InvalidGrant) => match self.read().await? {
-                    None => return Err(TokenError::Deleted { id }),
-                    Some(again) if again.refresh_token != found.refresh_token => found = again,
-                    Some(_) => return Err(TokenError::Revoked { id }),
-                },
-                Err(source) => return Err(TokenError::RefreshFailed { id, source }),
+            match self.ask(&request).await {
+                Ok(grant) => return self.keep(claim, found, grant, asked_at).await.map(Worked::Token),
+                Err(ProviderError::InvalidGrant) => {
+                    let id = self.id(found.as_ref());
+                    match self.rotated_by_another(&request).await? {
+                        Some(again) => found = Some(again),
+                        None => return Err(TokenError::Revoked { id }),
+                    }
+                }
+                Err(source) => return Err(self.failed(source)),
             }
         }
     }
 
-    async fn ask(&self, refresh_token: &Secret) -> Result<Grant, RefreshError> {
-        match select(pin!(self.refresher.refresh(refresh_token)), self.clock().sleep(self.deadline)).await {
+    /// What the provider is asked for.
+    fn request(&self, found: Option<&Readable<I>>) -> Result<RefreshRequest, TokenError> {
+        if self.refresher.needs_refresh_token() {
+            let Some(found) = found else { return Err(self.no_token()) };
+            check_refresh_token(found, self.now())?;
+        }
+        Ok(RefreshRequest {
+            scope: self.identity.scope(),
+            connector_id: self.identity.connector_id().clone(),
+            token_type: self.identity.token_type().clone(),
+            refresh_token: found.and_then(Readable::refresh_token).cloned(),
+        })
+    }
+
+    async fn ask(&self, request: &RefreshRequest) -> Result<Grant, ProviderError> {
+        match select(pin!(self.refresher.refresh(request)), self.clock().sleep(self.deadline)).await {
             Either::Left((outcome, _)) => outcome,
-            Either::Right(_) => {
-                let reason = format!("it did not answer within {} ms", self.deadline.as_millis());
-                Err(RefreshError::Transient { reason })
-            }
+            Either::Right(_) => Err(transient(&format!("no answer within {} ms", self.deadline.as_millis()))),
         }
     }
 
-    /// Stores what was granted for `refresh_token`, before anything else is done with it.
-    async fn store(
-        &self,
-        held: &mut Held,
-        mut found: Readable<I>,
-        refresh_token: &Secret,
-        grant: Grant,
-        asked_at: Timestamp,
-    ) -> Result<AccessToken, TokenError> {
-        let id = found.token.metadata.id.clone();
-        let update = match grant.clone().into_update(asked_at) {
-            Ok(update) => update,
-            Err(source) => return Err(TokenError::NotStored { id, grant: Box::new(grant), source }),
-        };
-        let granted = AccessToken { token: grant.access_token.clone(), expires_at: update.expires_at };
-        let mut pause = FIRST_STORE_PAUSE;
-        let mut failure = None;
-        for attempt in 1..=STORE_ATTEMPTS {
-            match self.records.store_over(&found.current, &update).await {
-                Ok(Stored::Done) => return Ok(granted),
-                Ok(Stored::Conflict) => {}
-                Err(error) => failure = Some(error),
+    /// What is stored, if that has another refresh token than the provider was asked with. Whoever held the claim before may
+    /// have been stalled so long that it was taken from him, and is storing what he got only now.
+    async fn rotated_by_another(&self, request: &RefreshRequest) -> Result<Option<Readable<I>>, TokenError> {
+        for pause in [Some(STALL_PAUSE), None] {
+            match self.read().await? {
+                None => return Err(TokenError::Deleted { id: self.id(None) }),
+                Some(again) if again.refresh_token() != request.refresh_token.as_ref() => return Ok(Some(again)),
+                Some(_) => {}
             }
-            match self.read().await {
-                Ok(None) => {
-                    self.refresher.revoke(&grant).await;
-                    return Err(TokenError::Deleted { id });
-                }
-                // The write happened, and its answer was lost.
-                Ok(Some(again)) if again.token.credentials.access_token == grant.access_token => return Ok(granted),
-                // Somebody authorized anew, or refreshed too: what they stored stays.
-                Ok(Some(again)) if again.refresh_token.as_ref() != Some(refresh_token) => {
-                    let is_over = judge(&again.token, self.refused.as_ref(), self.now()) == Judgement::Over;
-                    return Ok(if is_over { granted } else { AccessToken::of(&again.token) });
-                }
-                Ok(Some(again)) => found = again,
-                Err(error) => failure = Some(error),
-            }
-            if attempt < STORE_ATTEMPTS {
+            if let Some(pause) = pause {
                 self.clock().sleep(pause).await;
-                pause *= 2;
-                // Others are to go on waiting; if they do not, what they store is found by the next attempt.
-                let _ = held.renew(()).await;
             }
         }
-        let source = failure.map_or_else(|| others_write(&id), crate::Error::from);
-        Err(TokenError::NotStored { id, grant: Box::new(grant), source })
+        Ok(None)
+    }
+
+    /// What the token is called, whether it is there or not.
+    pub(super) fn id(&self, found: Option<&Readable<I>>) -> TokenId {
+        let derived = || TokenId::new(I::KIND, self.identity.derived_id().to_string());
+        found.map_or_else(derived, |found| found.token.metadata.id.clone())
+    }
+
+    fn none_stored(&self) -> Result<(), TokenError> {
+        if self.refresher.needs_refresh_token() { Err(self.no_token()) } else { Ok(()) }
+    }
+
+    fn no_token(&self) -> TokenError {
+        // Whoever was told so has seen it a moment ago.
+        match self.outdated {
+            Some(_) => TokenError::Deleted { id: self.id(None) },
+            None => TokenError::NoToken { connector_id: self.identity.connector_id().clone() },
+        }
+    }
+
+    fn failed(&self, source: ProviderError) -> TokenError {
+        TokenError::RefreshFailed { id: self.id(None), source }
     }
 }
 
-fn usable_refresh_token<I>(found: &Readable<I>, now: Timestamp) -> Result<Secret, TokenError> {
+fn check_refresh_token<I>(found: &Readable<I>, now: Timestamp) -> Result<(), TokenError> {
     let metadata = &found.token.metadata;
-    let Some(refresh_token) = &found.refresh_token else {
+    if found.refresh_token().is_none() {
         return Err(TokenError::Expired { id: metadata.id.clone() });
-    };
+    }
     if metadata.refresh_token_expires_at.is_some_and(|expires_at| expires_at <= now) {
         return Err(TokenError::RefreshExpired { id: metadata.id.clone() });
     }
-    Ok(refresh_token.clone())
+    Ok(())
 }
 
-fn others_write(id: &TokenId) -> crate::Error {
-    crate::Error::new(ErrorKind::Conflict, format!("others go on writing the token {id}"))
-        .with_cure("find out what writes it, and store the grant then")
+fn transient(reason: &str) -> ProviderError {
+    ProviderError::Transient { reason: reason.to_owned() }
+}
+
+/// Whether the same may succeed a moment later.
+fn may_pass(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::OutcomeUnknown | ErrorKind::Conflict)
 }
