@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::future::{Either, select};
 
-use super::{ConnectorId, ProviderError, Scope};
+use super::{ConnectorId, ConnectorToken, OAuthCredentials, ProviderError, Scope};
 use crate::encryption::Secret;
 use crate::environment::Clock;
 
@@ -31,6 +31,18 @@ pub struct Revocation {
     pub access_token: Secret,
     /// The refresh token, if there was one.
     pub refresh_token: Option<Secret>,
+}
+
+impl Revocation {
+    /// That of a stored token.
+    pub(super) fn of(token: &ConnectorToken<OAuthCredentials>) -> Self {
+        Self {
+            scope: token.metadata.scope.clone(),
+            connector_id: token.metadata.connector_id.clone(),
+            access_token: token.credentials.access_token.clone(),
+            refresh_token: token.credentials.refresh_token.clone(),
+        }
+    }
 }
 
 /// How long a provider may take for it.

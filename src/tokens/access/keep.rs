@@ -11,7 +11,7 @@ use super::{AccessToken, ProviderError};
 use crate::encryption::Secret;
 use crate::tokens::identity::Identity;
 use crate::tokens::records::Stored;
-use crate::tokens::{Grant, Revocation, TokenError, TokenId, TokenUpdate, expiry, revocation};
+use crate::tokens::{Grant, Revocation, TokenError, TokenId, TokenUpdate, expiry};
 use crate::{Error, ErrorKind};
 
 /// The pauses between the attempts to store a grant, before it is given to the caller instead: ten seconds.
@@ -129,14 +129,10 @@ impl<I: Identity> Refresh<I> {
 
     /// Nobody is to be left with what was granted for a token that is gone.
     async fn revoke(&self, found: &Readable<I>, grant: &Grant) {
-        let Some(revoker) = &self.revoker else { return };
-        let revocation = Revocation {
-            scope: self.identity.scope(),
-            connector_id: self.identity.connector_id().clone(),
-            access_token: grant.access_token.clone(),
-            refresh_token: grant.refresh_token.as_ref().or(found.refresh_token()).cloned(),
-        };
-        revocation::revoke(revoker.as_ref(), &revocation, self.clock()).await;
+        let stored = Revocation::of(&found.token);
+        let refresh_token = grant.refresh_token.clone().or(stored.refresh_token);
+        let revocation = Revocation { access_token: grant.access_token.clone(), refresh_token, ..stored };
+        self.records.revoke(&revocation).await;
     }
 }
 

@@ -57,7 +57,6 @@ pub struct AccessTokens {
     users: Records<UserIdentity>,
     flights: Flights,
     deadline: Duration,
-    revoker: Option<Arc<dyn Revoker>>,
 }
 
 /// A token that was good when it was given.
@@ -86,7 +85,6 @@ impl AccessTokens {
             users: Records::over(store.repository())?,
             flights: Flights::default(),
             deadline: DEFAULT_DEADLINE,
-            revoker: None,
         })
     }
 
@@ -100,9 +98,9 @@ impl AccessTokens {
 
     /// Lets what was granted for a token that was deleted meanwhile be revoked.
     #[must_use]
-    pub fn revoking(mut self, revoker: Arc<dyn Revoker>) -> Self {
-        self.revoker = Some(revoker);
-        self
+    pub fn revoking(self, revoker: Arc<dyn Revoker>) -> Self {
+        let (shared, users) = (self.shared.revoking(Arc::clone(&revoker)), self.users.revoking(revoker));
+        Self { shared, users, ..self }
     }
 
     /// The connector's token in the scope, refreshed if it is time to. One real-time read if not.
@@ -175,7 +173,6 @@ impl AccessTokens {
             records: records.clone(),
             identity,
             refresher: Arc::clone(refresher),
-            revoker: self.revoker.clone(),
             deadline: self.deadline,
             refused: refused.cloned(),
             outdated: None,

@@ -16,7 +16,7 @@ use crate::encryption::Secret;
 use crate::environment::Clock;
 use crate::tokens::identity::Identity;
 use crate::tokens::records::{Current, Records};
-use crate::tokens::{ConnectorToken, Grant, OAuthCredentials, Revoker, TokenError, TokenId};
+use crate::tokens::{ConnectorToken, Grant, OAuthCredentials, TokenError, TokenId};
 use crate::{Error, ErrorKind, Result};
 
 /// How often somebody else's claim is looked at.
@@ -32,7 +32,6 @@ pub(super) struct Refresh<I: Identity> {
     pub(super) records: Records<I>,
     pub(super) identity: I,
     pub(super) refresher: Arc<dyn Refresher>,
-    pub(super) revoker: Option<Arc<dyn Revoker>>,
     pub(super) claims: Claims,
     pub(super) deadline: Duration,
     /// The token that its service did not accept.

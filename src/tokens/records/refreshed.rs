@@ -1,4 +1,4 @@
-use super::update::{Changed, Record};
+use super::update::Changed;
 use super::{Current, Records, is_conflict};
 use crate::Result;
 use crate::tokens::attributes::TokenSecrets;
@@ -39,26 +39,9 @@ impl<I: Identity> Records<I> {
             Err(error) if is_conflict(&error) => return Ok(Stored::Conflict),
             Err(error) => return Err(error.into()),
         };
-        if is_folding && !self.has_folded(&read, &object).await? {
+        if is_folding && !self.has_folded(&read.id, read.version, &object).await? {
             return Ok(Stored::Conflict);
         }
         Ok(Stored::Done)
-    }
-
-    /// Deletes the record that `derived` takes the place of. False if it was gone already: then `derived` is deleted.
-    async fn has_folded(&self, old: &Record<I>, derived: &Record<I>) -> Result<bool> {
-        match self.objects.delete(&old.id, Some(old.version)).await {
-            Err(error) if is_conflict(&error) && self.objects.get_opt(&old.id).await?.is_none() => {
-                match self.objects.delete(&derived.id, Some(derived.version)).await {
-                    Err(error) if !is_conflict(&error) => Err(error),
-                    _ => Ok(false),
-                }
-            }
-            Err(error) if !is_conflict(&error) => {
-                tracing::warn!(token = %Self::token_id(&old.id), %error, "an older record of a token was not deleted");
-                Ok(true)
-            }
-            _ => Ok(true),
-        }
     }
 }
