@@ -1,6 +1,7 @@
 //! Access tokens that stay valid: who asks the provider, what is stored, and what everybody gets.
 
 mod failures;
+mod network;
 mod processes;
 pub(super) mod provider;
 mod races;
@@ -29,8 +30,11 @@ use provider::{FIRST_REFRESH_TOKEN, Provider};
 pub(crate) use processes::{CHILD, child};
 
 pub(super) fn trials(url: &str) -> Vec<Trial> {
-    let processes = if url == MEMORY { Vec::new() } else { processes::trials(url) };
-    [refreshes::trials(url), failures::trials(url), races::trials(url), processes].into_iter().flatten().collect()
+    let mut trials = vec![refreshes::trials(url), failures::trials(url), races::trials(url)];
+    if url != MEMORY {
+        trials.extend([processes::trials(url), network::trials(url)]);
+    }
+    trials.into_iter().flatten().collect()
 }
 
 /// A node over the test's cluster, with a clock of its own.
@@ -48,11 +52,20 @@ async fn node(context: &Context) -> Node {
 }
 
 async fn node_with(context: &Context, clock: Arc<PollingClock>, seen: Arc<dyn Clock>) -> Node {
+    node_over(context, context.cluster(), clock, seen, Start::Migrate).await
+}
+
+async fn node_over(
+    context: &Context,
+    cluster: Arc<dyn Cluster>,
+    clock: Arc<PollingClock>,
+    seen: Arc<dyn Clock>,
+    start: Start,
+) -> Node {
     let types = tokens::types().expect("built-in types");
     let environment = Environment::new(seen, Arc::new(SystemRng));
-    let cluster = context.cluster();
     let builder = context.builder(types).cluster(cluster.clone()).environment(environment);
-    let store = builder.start(Start::Migrate).await.expect("the store starts");
+    let store = builder.start(start).await.expect("the store starts");
     let access = AccessTokens::new(&store).expect("the types are there");
     Node { clock, access, client: ConnectorTokens::new(&store).expect("the types are there"), cluster }
 }

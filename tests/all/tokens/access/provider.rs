@@ -96,6 +96,11 @@ impl Provider {
         self.asked.subscribe().wait_for(|asked| *asked >= times).await.expect("the provider is there");
     }
 
+    /// The refresh token that it takes.
+    pub(crate) fn refresh_token(&self) -> String {
+        self.state.lock().expect("no test panics with the lock").refresh_token.clone()
+    }
+
     /// The tokens that were revoked: access tokens, each with its refresh token.
     pub(crate) fn revoked(&self) -> Vec<(String, Option<String>)> {
         self.state.lock().expect("no test panics with the lock").revoked.clone()
