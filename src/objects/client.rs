@@ -517,6 +517,20 @@ impl<T: Object> Objects<T> {
         typed(self.repository.replace(request).await?)
     }
 
+    /// As [`replace`](Self::replace), for a caller who has read no more of the object than its version and when it was
+    /// created.
+    pub(crate) async fn replace_unread(
+        &self,
+        id: &str,
+        version: VersionToken,
+        created_at: String,
+        attributes: &T::Attributes,
+        secrets: T::Secrets,
+    ) -> Result<SavedObject<T::Attributes>> {
+        let request = Replace::unread(self.key(id), version, created_at, convert::to_json(attributes)?);
+        typed(self.repository.replace(request.secrets(secrets.into_secrets())).await?)
+    }
+
     /// Deletes the object `id`; with `version`, only if it still is at that one.
     ///
     /// ```

@@ -50,6 +50,7 @@ use std::sync::Arc;
 
 use crate::Result;
 use crate::cluster::Cluster;
+use crate::control::Control;
 use crate::conversion::Conversion;
 use crate::document::RawId;
 use crate::encryption::EncryptionService;
@@ -162,6 +163,11 @@ impl Repository {
     /// The time and randomness that this repository works with.
     pub(crate) fn environment(&self) -> &Environment {
         &self.shared.environment
+    }
+
+    /// What nodes tell each other beside the objects.
+    pub(crate) fn control(&self) -> Control {
+        Control::new(Arc::clone(&self.shared.cluster), &self.shared.prefix)
     }
 
     fn names(&self, definition: &TypeDefinition) -> IndexNames {

@@ -55,6 +55,15 @@ impl Replace {
         Self { over: Over::Read(Box::new(read)), ..Self::new(object.key(), attributes) }
     }
 
+    /// New attributes for the object called `key`, if it still is at `version`, by a caller who has not read more of it than
+    /// that. What it has beside its attributes is as if it were created anew, but for when. One request.
+    pub(crate) fn unread(key: ObjectKey, version: VersionToken, created_at: String, attributes: Attributes) -> Self {
+        let root = RootFields { created_at: Some(created_at), managed: Some(false), ..RootFields::default() };
+        // Whoever derives the id from the identity cannot have changed that.
+        let read = ReadObject { root, identity: attributes.clone(), version };
+        Self { over: Over::Read(Box::new(read)), ..Self::new(key, attributes) }
+    }
+
     /// Replaces this version only.
     #[must_use]
     pub fn version(mut self, version: VersionToken) -> Self {

@@ -109,6 +109,15 @@ pub trait TokenClient: Send + Sync + fmt::Debug {
     /// Those of [`update`](Self::update).
     async fn update_with_refresh_token(&self, id: &TokenId, grant: Grant) -> Result<TokenMetadata, TokenError>;
 
+    /// Stores a token in the place of one that was read, if it still is at that version. One request, and nothing of the old
+    /// one stays but when it was created. `read` is what a read or a write gave; a record that was taken over with another id
+    /// moves to the one that follows from what it is called.
+    ///
+    /// # Errors
+    /// - [`Conflict`](crate::ErrorKind::Conflict) if it was changed or deleted since it was read.
+    /// - [`Invalid`](crate::ErrorKind::Invalid) if the token says another type.
+    async fn replace(&self, read: &TokenMetadata, token: NewToken) -> Result<TokenMetadata, TokenError>;
+
     /// Updates the token called `existing`; without one, stores the replacement as [`create`](Self::create) does, so that
     /// nothing has to be deleted before. The type is the one that is usual in the scope.
     ///
@@ -121,6 +130,13 @@ pub trait TokenClient: Send + Sync + fmt::Debug {
         existing: Option<&TokenId>,
         replacement: Replacement,
     ) -> Result<(), TokenError>;
+
+    /// Deletes the token called `id`, readable or not, and every older record of what it is called, which would come to light
+    /// otherwise.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound) if there is no such token, and those of [`delete`](Self::delete).
+    async fn delete_one(&self, id: &TokenId) -> Result<(), TokenError>;
 
     /// Deletes the connector's tokens in the scope, of this type or of all, however many: until a search that misses no
     /// write finds none. Tokens that somebody else deletes meanwhile are no error. Kibana deletes the first twenty, and
@@ -144,6 +160,19 @@ pub trait TokenClient: Send + Sync + fmt::Debug {
         connector_id: &ConnectorId,
         token_type: Option<&TokenType>,
     ) -> Result<(), TokenError>;
+
+    /// Deletes the connector's tokens, the shared ones and those of every user, as [`delete`](Self::delete) does: before the
+    /// connector itself is deleted, while its tokens can still be revoked.
+    ///
+    /// # Errors
+    /// Those of [`delete`](Self::delete).
+    async fn delete_of_connector(&self, connector_id: &ConnectorId) -> Result<(), TokenError>;
+
+    /// Deletes the user's tokens for every connector, as [`delete`](Self::delete) does.
+    ///
+    /// # Errors
+    /// Those of [`delete`](Self::delete).
+    async fn delete_of_user(&self, profile_uid: &ProfileUid) -> Result<(), TokenError>;
 
     /// The connectors for which the user has a token, of whatever type, expired or not; the secrets are not looked at. A
     /// search: it sees a write after the index's next refresh, within a second usually.

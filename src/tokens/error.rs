@@ -1,6 +1,6 @@
 use thiserror::Error;
 
-use super::TokenId;
+use super::{ConnectorId, Grant, ProviderError, TokenId};
 use crate::{Error, ErrorKind};
 
 /// The error of every call about tokens. No secret is ever in it.
@@ -25,6 +25,59 @@ pub enum TokenError {
         /// The token.
         id: TokenId,
     },
+    /// There is no token: the user, or an administrator for a shared one, must authorize the connector.
+    #[error("there is no token for the connector {connector_id}; authorize the connector")]
+    NoToken {
+        /// The connector.
+        connector_id: ConnectorId,
+    },
+    /// The token has expired, or its service refused it, and there is no refresh token to get another one for.
+    #[error("the token {id} is no longer good, and has no refresh token; authorize the connector again")]
+    Expired {
+        /// The token.
+        id: TokenId,
+    },
+    /// The token is no longer good, and neither is its refresh token.
+    #[error("the refresh token of {id} has expired; authorize the connector again")]
+    RefreshExpired {
+        /// The token.
+        id: TokenId,
+    },
+    /// The provider takes the refresh token no longer (`invalid_grant`), and nobody has stored another one.
+    #[error("the provider no longer accepts the refresh token of {id}; authorize the connector again")]
+    Revoked {
+        /// The token.
+        id: TokenId,
+    },
+    /// The provider gave no new token. What is stored is as it was.
+    #[error("the token {id} could not be refreshed: {source}")]
+    RefreshFailed {
+        /// The token.
+        id: TokenId,
+        /// Why.
+        source: ProviderError,
+    },
+    /// Somebody deleted the token while it was refreshed. What the provider granted was not stored; it was given to
+    /// the [`Revoker`](super::Revoker), if there is one.
+    #[error("the token {id} was deleted while it was refreshed; authorize the connector again")]
+    Deleted {
+        /// The token.
+        id: TokenId,
+    },
+    /// The provider granted a new token and it could not be stored, however often that was tried. The stored refresh token may
+    /// be worth nothing now: store the grant with
+    /// [`update_with_refresh_token`](super::TokenClient::update_with_refresh_token), or use its access token.
+    #[error(
+        "the new grant of {id} could not be stored; keep what this error holds, and store it when the server is back"
+    )]
+    NotStored {
+        /// The token.
+        id: TokenId,
+        /// What the provider granted.
+        grant: Box<Grant>,
+        /// Why it was not stored.
+        source: Error,
+    },
     /// Whatever else can go wrong with a stored object.
     #[error(transparent)]
     Other(#[from] Error),
@@ -36,7 +89,29 @@ impl TokenError {
         match self {
             Self::Unreadable { source, .. } => source.kind(),
             Self::NotOAuth { .. } => ErrorKind::Corrupt,
+            Self::NoToken { .. } | Self::Deleted { .. } => ErrorKind::NotFound,
+            Self::Expired { .. } | Self::RefreshExpired { .. } | Self::Revoked { .. } => ErrorKind::Forbidden,
+            Self::RefreshFailed { source, .. } => source.kind(),
+            Self::NotStored { source, .. } => source.kind(),
             Self::Other(error) => error.kind(),
+        }
+    }
+
+    /// The same error once more, for all who waited for one refresh.
+    pub(super) fn copy(&self) -> Self {
+        match self {
+            Self::Unreadable { id, source } => Self::Unreadable { id: id.clone(), source: copy(source) },
+            Self::NotOAuth { id } => Self::NotOAuth { id: id.clone() },
+            Self::NoToken { connector_id } => Self::NoToken { connector_id: connector_id.clone() },
+            Self::Expired { id } => Self::Expired { id: id.clone() },
+            Self::RefreshExpired { id } => Self::RefreshExpired { id: id.clone() },
+            Self::Revoked { id } => Self::Revoked { id: id.clone() },
+            Self::RefreshFailed { id, source } => Self::RefreshFailed { id: id.clone(), source: source.clone() },
+            Self::Deleted { id } => Self::Deleted { id: id.clone() },
+            Self::NotStored { id, grant, source } => {
+                Self::NotStored { id: id.clone(), grant: grant.clone(), source: copy(source) }
+            }
+            Self::Other(error) => Self::Other(copy(error)),
         }
     }
 
@@ -47,6 +122,11 @@ impl TokenError {
             _ => Self::Other(error),
         }
     }
+}
+
+/// The error without its source, which cannot be cloned.
+fn copy(error: &Error) -> Error {
+    error.cure().into_iter().fold(Error::new(error.kind(), error.message()), Error::with_cure)
 }
 
 impl From<TokenError> for Error {

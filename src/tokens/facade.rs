@@ -1,9 +1,10 @@
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use super::{
-    ConnectorId, ConnectorToken, Grant, NewToken, OAuthCredentials, ProfileUid, Replacement, Scope, ScopeKind,
+    ConnectorId, ConnectorToken, Grant, NewToken, OAuthCredentials, ProfileUid, Replacement, Revoker, Scope, ScopeKind,
     SharedTokenClient, TokenClient, TokenError, TokenId, TokenMetadata, TokenType, TokenUpdate, UserTokenClient,
 };
 use crate::Result;
@@ -41,6 +42,14 @@ impl ConnectorTokens {
     /// [`Invalid`](crate::ErrorKind::Invalid) if the store does not have the two types: register [`types`](super::types).
     pub fn new(store: &SavedObjects) -> Result<Self> {
         Ok(Self { shared: SharedTokenClient::new(store)?, users: UserTokenClient::new(store)? })
+    }
+
+    /// Lets every token that is deleted be revoked at its provider. Its secrets are read before; it is revoked when it is
+    /// gone, so that no token is left that its provider no longer takes. A provider that fails keeps no token from being
+    /// deleted: that is logged.
+    #[must_use]
+    pub fn revoking(self, revoker: Arc<dyn Revoker>) -> Self {
+        Self { shared: self.shared.revoking(Arc::clone(&revoker)), users: self.users.revoking(revoker) }
     }
 }
 
@@ -119,6 +128,14 @@ impl TokenClient for ConnectorTokens {
         }
     }
 
+    async fn replace(&self, read: &TokenMetadata, token: NewToken) -> Result<TokenMetadata, TokenError> {
+        delegating(read.scope.kind(), "replace", &read.connector_id);
+        match read.scope {
+            Scope::Shared => self.shared.replace(read, token).await,
+            Scope::User(_) => self.users.replace(read, token).await,
+        }
+    }
+
     async fn update_or_replace(
         &self,
         scope: Scope,
@@ -132,6 +149,13 @@ impl TokenClient for ConnectorTokens {
             Scope::User(profile_uid) => {
                 self.users.update_or_replace(&profile_uid, connector_id, existing, replacement).await
             }
+        }
+    }
+
+    async fn delete_one(&self, id: &TokenId) -> Result<(), TokenError> {
+        match delegating_by_id("delete_one", id) {
+            ScopeKind::Shared => self.shared.delete_one(id).await,
+            ScopeKind::PerUser => self.users.delete_one(id).await,
         }
     }
 
@@ -155,6 +179,16 @@ impl TokenClient for ConnectorTokens {
     ) -> Result<(), TokenError> {
         delegating(ScopeKind::PerUser, "delete_for_all_users", connector_id);
         self.users.delete_for_all_users(connector_id, token_type).await
+    }
+
+    async fn delete_of_connector(&self, connector_id: &ConnectorId) -> Result<(), TokenError> {
+        self.delete(Scope::Shared, connector_id, None).await?;
+        self.delete_for_all_users(connector_id, None).await
+    }
+
+    async fn delete_of_user(&self, profile_uid: &ProfileUid) -> Result<(), TokenError> {
+        tracing::debug!(scope = %ScopeKind::PerUser, method = "delete_of_user", "delegating");
+        self.users.delete_of_user(profile_uid).await
     }
 
     async fn connectors_of_user(&self, profile_uid: &ProfileUid) -> Result<BTreeSet<ConnectorId>, TokenError> {

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::attributes::{SharedSecrets, TokenSecrets, UserSecrets};
-use super::{ConnectorId, ProfileUid, Scope, ScopeKind, TokenType};
+use super::{ConnectorId, ProfileUid, Scope, ScopeKind, TokenMetadata, TokenType};
 use crate::repository::Filter;
 
 /// What the ids are derived under, so that they are not those of any other scheme.
@@ -25,6 +25,8 @@ pub(super) trait Identity: fmt::Debug + Clone + Send + Sync + Serialize + Deseri
 
     /// The attributes that name a token and their values, in the order in which the type's definition lists them.
     fn values(&self) -> Vec<(&'static str, &str)>;
+    /// The name of a token that was read; none if that is one of the other scope.
+    fn of(token: &TokenMetadata) -> Option<Self>;
     fn scope(&self) -> Scope;
     fn connector_id(&self) -> &ConnectorId;
     fn token_type(&self) -> &TokenType;
@@ -68,6 +70,11 @@ impl Identity for SharedIdentity {
         vec![("connectorId", self.connector_id.as_str()), ("tokenType", self.token_type.as_str())]
     }
 
+    fn of(token: &TokenMetadata) -> Option<Self> {
+        let (connector_id, token_type) = (token.connector_id.clone(), token.token_type.clone());
+        matches!(token.scope, Scope::Shared).then_some(Self { connector_id, token_type })
+    }
+
     fn scope(&self) -> Scope {
         Scope::Shared
     }
@@ -92,6 +99,14 @@ impl Identity for UserIdentity {
             ("connectorId", self.connector_id.as_str()),
             ("credentialType", self.token_type.as_str()),
         ]
+    }
+
+    fn of(token: &TokenMetadata) -> Option<Self> {
+        let (connector_id, token_type) = (token.connector_id.clone(), token.token_type.clone());
+        match &token.scope {
+            Scope::User(profile_uid) => Some(Self { profile_uid: profile_uid.clone(), connector_id, token_type }),
+            Scope::Shared => None,
+        }
     }
 
     fn scope(&self) -> Scope {

@@ -1,6 +1,7 @@
 //! The connectors' tokens: the types `connector_token`, one secret a connector that all users share, and
 //! `user_connector_token`, one secret for each user of a connector.
 
+mod access;
 mod attributes;
 mod client;
 mod credentials;
@@ -12,12 +13,14 @@ mod name;
 mod record;
 mod records;
 mod request;
+mod revocation;
 mod scope;
 mod shared_client;
 mod token_id;
 mod types;
 mod user_client;
 
+pub use access::{AccessToken, AccessTokens, ProviderError, RefreshRequest, Refresher};
 pub use client::TokenClient;
 pub use credentials::{Credentials, CredentialsChange, OAuthCredentials};
 pub use error::TokenError;
@@ -27,6 +30,7 @@ pub(crate) use identity::derived_id;
 pub use name::{ConnectorId, ProfileUid, TokenType};
 pub use record::{ConnectorToken, TokenMetadata};
 pub use request::{Grant, NewToken, Replacement, TokenUpdate};
+pub use revocation::{Revocation, Revoker};
 pub use scope::{Scope, ScopeKind};
 pub use shared_client::SharedTokenClient;
 pub use token_id::TokenId;

@@ -1,8 +1,10 @@
+use std::sync::Arc;
+
 use super::identity::{Identity, SharedIdentity};
 use super::records::Records;
 use super::{
-    ConnectorId, ConnectorToken, Grant, NewToken, OAuthCredentials, Replacement, TokenError, TokenId, TokenMetadata,
-    TokenType, TokenUpdate,
+    ConnectorId, ConnectorToken, Grant, NewToken, OAuthCredentials, Replacement, Revoker, TokenError, TokenId,
+    TokenMetadata, TokenType, TokenUpdate,
 };
 use crate::Result;
 use crate::repository::{Filter, Repository};
@@ -26,6 +28,13 @@ impl SharedTokenClient {
 
     pub(super) fn over(repository: &Repository) -> Result<Self> {
         Ok(Self { records: Records::over(repository)? })
+    }
+
+    /// Lets every token that is deleted be revoked at its provider: see
+    /// [`ConnectorTokens::revoking`](super::ConnectorTokens::revoking).
+    #[must_use]
+    pub fn revoking(self, revoker: Arc<dyn Revoker>) -> Self {
+        Self { records: self.records.revoking(revoker) }
     }
 
     /// Stores a token: see [`create`](super::TokenClient::create).
@@ -96,6 +105,14 @@ impl SharedTokenClient {
         self.records.update_from_grant(id, grant).await
     }
 
+    /// Replaces a token as it was read: see [`replace`](super::TokenClient::replace).
+    ///
+    /// # Errors
+    /// Those named there, and [`Invalid`](crate::ErrorKind::Invalid) for a user's token.
+    pub async fn replace(&self, read: &TokenMetadata, token: NewToken) -> Result<TokenMetadata, TokenError> {
+        self.records.replace(read, token).await
+    }
+
     /// Updates a token or stores another: see [`update_or_replace`](super::TokenClient::update_or_replace).
     ///
     /// # Errors
@@ -109,6 +126,14 @@ impl SharedTokenClient {
         self.records.update_or_replace(identity(connector_id, None), existing, replacement).await
     }
 
+    /// Deletes one token: see [`delete_one`](super::TokenClient::delete_one).
+    ///
+    /// # Errors
+    /// Those named there, and [`Invalid`](crate::ErrorKind::Invalid) for the id of a user's token.
+    pub async fn delete_one(&self, id: &TokenId) -> Result<(), TokenError> {
+        self.records.delete_one(id).await
+    }
+
     /// Deletes the connector's shared tokens: see [`delete`](super::TokenClient::delete).
     ///
     /// # Errors
@@ -120,7 +145,7 @@ impl SharedTokenClient {
     }
 }
 
-fn identity(connector_id: &ConnectorId, token_type: Option<&TokenType>) -> SharedIdentity {
+pub(super) fn identity(connector_id: &ConnectorId, token_type: Option<&TokenType>) -> SharedIdentity {
     SharedIdentity {
         connector_id: connector_id.clone(),
         token_type: token_type.cloned().unwrap_or_else(|| SharedIdentity::KIND.default_token_type()),

@@ -1,10 +1,11 @@
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::identity::{Identity, UserIdentity};
 use super::records::Records;
 use super::{
-    ConnectorId, ConnectorToken, Grant, NewToken, OAuthCredentials, ProfileUid, Replacement, TokenError, TokenId,
-    TokenMetadata, TokenType, TokenUpdate,
+    ConnectorId, ConnectorToken, Grant, NewToken, OAuthCredentials, ProfileUid, Replacement, Revoker, TokenError,
+    TokenId, TokenMetadata, TokenType, TokenUpdate,
 };
 use crate::Result;
 use crate::repository::{Filter, Repository};
@@ -29,6 +30,13 @@ impl UserTokenClient {
 
     pub(super) fn over(repository: &Repository) -> Result<Self> {
         Ok(Self { records: Records::over(repository)? })
+    }
+
+    /// Lets every token that is deleted be revoked at its provider: see
+    /// [`ConnectorTokens::revoking`](super::ConnectorTokens::revoking).
+    #[must_use]
+    pub fn revoking(self, revoker: Arc<dyn Revoker>) -> Self {
+        Self { records: self.records.revoking(revoker) }
     }
 
     /// Stores a token: see [`create`](super::TokenClient::create).
@@ -111,6 +119,14 @@ impl UserTokenClient {
         self.records.update_from_grant(id, grant).await
     }
 
+    /// Replaces a token as it was read: see [`replace`](super::TokenClient::replace).
+    ///
+    /// # Errors
+    /// Those named there, and [`Invalid`](crate::ErrorKind::Invalid) for a shared token.
+    pub async fn replace(&self, read: &TokenMetadata, token: NewToken) -> Result<TokenMetadata, TokenError> {
+        self.records.replace(read, token).await
+    }
+
     /// Updates a token or stores another: see [`update_or_replace`](super::TokenClient::update_or_replace).
     ///
     /// # Errors
@@ -123,6 +139,14 @@ impl UserTokenClient {
         replacement: Replacement,
     ) -> Result<(), TokenError> {
         self.records.update_or_replace(identity(profile_uid, connector_id, None), existing, replacement).await
+    }
+
+    /// Deletes one token: see [`delete_one`](super::TokenClient::delete_one).
+    ///
+    /// # Errors
+    /// Those named there, and [`Invalid`](crate::ErrorKind::Invalid) for the id of a shared token.
+    pub async fn delete_one(&self, id: &TokenId) -> Result<(), TokenError> {
+        self.records.delete_one(id).await
     }
 
     /// Deletes the user's tokens for the connector: see [`delete`](super::TokenClient::delete).
@@ -152,6 +176,14 @@ impl UserTokenClient {
         self.records.delete_all(of_connector(connector_id, token_type)).await
     }
 
+    /// Deletes all of the user's tokens: see [`delete_of_user`](super::TokenClient::delete_of_user).
+    ///
+    /// # Errors
+    /// Those named there.
+    pub async fn delete_of_user(&self, profile_uid: &ProfileUid) -> Result<(), TokenError> {
+        self.records.delete_all(Filter::equals("profileUid", profile_uid.as_str())).await
+    }
+
     /// The connectors for which the user has a token: see [`connectors_of_user`](super::TokenClient::connectors_of_user).
     ///
     /// # Errors
@@ -161,7 +193,11 @@ impl UserTokenClient {
     }
 }
 
-fn identity(profile_uid: &ProfileUid, connector_id: &ConnectorId, token_type: Option<&TokenType>) -> UserIdentity {
+pub(super) fn identity(
+    profile_uid: &ProfileUid,
+    connector_id: &ConnectorId,
+    token_type: Option<&TokenType>,
+) -> UserIdentity {
     UserIdentity {
         profile_uid: profile_uid.clone(),
         connector_id: connector_id.clone(),

@@ -35,6 +35,10 @@ use context::{Context, MEMORY};
 use server::Server;
 
 fn main() -> ExitCode {
+    if let Ok(order) = std::env::var(tokens::CHILD) {
+        runtime().expect("a runtime").block_on(tokens::child(&order));
+        return ExitCode::SUCCESS;
+    }
     let arguments = Arguments::from_args();
     if arguments.list {
         return libtest_mimic::run(&arguments, trials("")).exit_code();
@@ -105,8 +109,11 @@ fn trial(url: &str, path: &str, test: Test) -> Trial {
     let name = if url == MEMORY { format!("memory::{name}") } else { name.to_owned() };
     let context = Context::new(url, &name);
     Trial::test(name, move || {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-        runtime.block_on(test(context));
+        runtime()?.block_on(test(context));
         Ok(())
     })
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
 }

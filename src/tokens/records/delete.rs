@@ -2,9 +2,10 @@ use futures::StreamExt;
 use futures::stream;
 
 use super::{Records, is_conflict};
+use crate::document::VersionToken;
 use crate::repository::{Attempts, Filter, Find, SavedObject};
-use crate::tokens::TokenError;
 use crate::tokens::identity::Identity;
+use crate::tokens::{Revocation, TokenError, TokenId};
 use crate::{Error, ErrorKind, Result};
 
 /// How many records one search gives.
@@ -13,6 +14,17 @@ const PER_PAGE: u32 = 1000;
 const IN_FLIGHT: usize = 8;
 
 impl<I: Identity> Records<I> {
+    /// Deletes the token called `id`, and with it every other record of what it is called: an older one must not come to
+    /// light in its place.
+    pub(in crate::tokens) async fn delete_one(&self, id: &TokenId) -> Result<(), TokenError> {
+        id.check_kind(I::KIND)?;
+        match self.objects.get(id.uuid()).await {
+            Ok(object) => self.delete_all(object.attributes.identity.filter()).await,
+            Err(error) if error.kind() == ErrorKind::Corrupt => Ok(self.objects.delete(id.uuid(), None).await?),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Deletes every record that the filter fits, readable or not, each at the version that was seen, until a search that
     /// misses no write finds none. Those that somebody else deletes meanwhile are deleted too.
     pub(in crate::tokens) async fn delete_all(&self, filter: Filter) -> Result<(), TokenError> {
@@ -39,18 +51,44 @@ impl<I: Identity> Records<I> {
     async fn delete_each(&self, objects: &[SavedObject]) -> Result<usize> {
         let mut deletions = Vec::with_capacity(objects.len());
         for object in objects {
-            deletions.push(self.objects.delete(&object.id, Some(object.version)));
+            deletions.push(self.delete_at(&object.id, object.version));
         }
         let outcomes: Vec<_> = stream::iter(deletions).buffer_unordered(IN_FLIGHT).collect().await;
-        let mut deleted = 0;
-        for outcome in outcomes {
-            match outcome {
-                Ok(()) => deleted += 1,
-                Err(error) if is_conflict(&error) => {}
-                Err(error) => return Err(error),
+        outcomes.into_iter().try_fold(0, |deleted, outcome| Ok(deleted + usize::from(outcome?)))
+    }
+
+    /// Deletes one record as it is, and has it revoked if that is wanted. False if it is no longer so.
+    async fn delete_at(&self, uuid: &str, seen: VersionToken) -> Result<bool> {
+        // Its secrets are read before they are gone, and revoked after: what is still there must not be revoked.
+        let (version, revocation) = match self.revocation_of(uuid).await {
+            Some((version, revocation)) => (version, Some(revocation)),
+            None => (seen, None),
+        };
+        match self.objects.delete(uuid, Some(version)).await {
+            Ok(()) => {}
+            Err(error) if is_conflict(&error) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        if let Some(revocation) = revocation {
+            self.revoke(&revocation).await;
+        }
+        Ok(true)
+    }
+
+    /// What is to be revoked when a record is deleted at this version; none if nothing is, or nothing can be.
+    async fn revocation_of(&self, uuid: &str) -> Option<(VersionToken, Revocation)> {
+        self.revoker.as_ref()?;
+        match self.read(uuid).await {
+            Ok(current) => {
+                let token = current?.token.into_oauth().ok()?;
+                Some((token.metadata.version, Revocation::of(&token)))
+            }
+            Err(error) => {
+                let token = Self::token_id(uuid);
+                tracing::warn!(%token, %error, "a token is deleted without being revoked, because it cannot be read");
+                None
             }
         }
-        Ok(deleted)
     }
 }
 

@@ -9,11 +9,18 @@ mod create;
 mod delete;
 mod grant;
 mod read;
+mod refreshed;
+mod replace;
 mod update;
 
-use super::TokenId;
+use std::sync::Arc;
+
+pub(super) use read::Current;
+pub(super) use refreshed::Stored;
+
 use super::attributes::TokenObject;
 use super::identity::Identity;
+use super::{Revocation, Revoker, TokenId, revocation};
 use crate::environment::Environment;
 use crate::objects::Objects;
 use crate::repository::Repository;
@@ -23,12 +30,26 @@ use crate::{ErrorKind, Result};
 #[derive(Debug, Clone)]
 pub(super) struct Records<I: Identity> {
     objects: Objects<TokenObject<I>>,
+    /// Hears of every token that is deleted.
+    revoker: Option<Arc<dyn Revoker>>,
 }
 
 impl<I: Identity> Records<I> {
     /// The records in `repository`, even though their type is hidden.
     pub(super) fn over(repository: &Repository) -> Result<Self> {
-        Ok(Self { objects: Objects::new(repository.including(&[I::TYPE])?)? })
+        Ok(Self { objects: Objects::new(repository.including(&[I::TYPE])?)?, revoker: None })
+    }
+
+    /// Lets `revoker` hear of every token that is deleted.
+    pub(super) fn revoking(self, revoker: Arc<dyn Revoker>) -> Self {
+        Self { revoker: Some(revoker), ..self }
+    }
+
+    /// Tells the revoker, if there is one.
+    pub(super) async fn revoke(&self, revocation: &Revocation) {
+        if let Some(revoker) = &self.revoker {
+            revocation::revoke(revoker.as_ref(), revocation, self.environment().clock()).await;
+        }
     }
 
     pub(super) fn repository(&self) -> &Repository {

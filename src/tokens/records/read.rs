@@ -1,8 +1,8 @@
 use super::Records;
 use crate::Result;
 use crate::cluster::Direction;
-use crate::repository::{Find, RootField};
-use crate::tokens::attributes::TokenSecrets;
+use crate::repository::{Find, RootField, SavedObject};
+use crate::tokens::attributes::{TokenAttributes, TokenSecrets};
 use crate::tokens::identity::Identity;
 use crate::tokens::{ConnectorToken, TokenError, TokenMetadata};
 
@@ -10,9 +10,21 @@ use crate::tokens::{ConnectorToken, TokenError, TokenMetadata};
 /// more; the newest that can be read counts.
 const CANDIDATES: u32 = 20;
 
+/// A token, and the record that it was read from.
+#[derive(Debug, Clone)]
+pub(in crate::tokens) struct Current<I> {
+    pub(super) record: SavedObject<TokenAttributes<I>>,
+    pub(in crate::tokens) token: ConnectorToken,
+}
+
 impl<I: Identity> Records<I> {
     /// The token called `identity`. One real-time request if there is one at the derived id.
     pub(in crate::tokens) async fn get(&self, identity: &I) -> Result<Option<ConnectorToken>, TokenError> {
+        Ok(self.current(identity).await?.map(|current| current.token))
+    }
+
+    /// As [`get`](Self::get), with the record that a write over it must name.
+    pub(in crate::tokens) async fn current(&self, identity: &I) -> Result<Option<Current<I>>, TokenError> {
         let derived_id = identity.derived_id().to_string();
         if let Some(token) = self.read(&derived_id).await? {
             return Ok(Some(token));
@@ -25,7 +37,7 @@ impl<I: Identity> Records<I> {
     }
 
     /// The newest readable record of `identity` at another id than the derived one.
-    async fn get_taken_over(&self, identity: &I, derived_id: &str) -> Result<Option<ConnectorToken>, TokenError> {
+    async fn get_taken_over(&self, identity: &I, derived_id: &str) -> Result<Option<Current<I>>, TokenError> {
         let request = Find::new()
             .filter(identity.filter())
             .sort(RootField::UpdatedAt, Direction::Descending)
@@ -51,13 +63,14 @@ impl<I: Identity> Records<I> {
     }
 
     /// The token in the object `uuid`.
-    async fn read(&self, uuid: &str) -> Result<Option<ConnectorToken>, TokenError> {
+    pub(super) async fn read(&self, uuid: &str) -> Result<Option<Current<I>>, TokenError> {
         let id = Self::token_id(uuid);
         let read = self.objects.get_with_secrets_opt(uuid).await;
         let Some((object, secrets)) = read.map_err(|error| TokenError::of_reading(id.clone(), error))? else {
             return Ok(None);
         };
         let metadata = TokenMetadata::new(id, &object.attributes, object.version)?;
-        Ok(Some(ConnectorToken { metadata, credentials: secrets.into_credentials() }))
+        let token = ConnectorToken { metadata, credentials: secrets.into_credentials() };
+        Ok(Some(Current { record: object, token }))
     }
 }

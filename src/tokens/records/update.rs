@@ -6,13 +6,13 @@ use crate::tokens::attributes::{TokenAttributes, TokenSecrets};
 use crate::tokens::identity::Identity;
 use crate::tokens::{TokenError, TokenId, TokenMetadata, TokenUpdate};
 
-type Record<I> = SavedObject<TokenAttributes<I>>;
+pub(super) type Record<I> = SavedObject<TokenAttributes<I>>;
 
 /// A record as it was read, and what it is to become.
-struct Changed<I: Identity> {
-    read: Record<I>,
-    attributes: TokenAttributes<I>,
-    secrets: I::Secrets,
+pub(super) struct Changed<I: Identity> {
+    pub(super) read: Record<I>,
+    pub(super) attributes: TokenAttributes<I>,
+    pub(super) secrets: I::Secrets,
 }
 
 impl<I: Identity> Records<I> {
@@ -66,8 +66,12 @@ impl<I: Identity> Records<I> {
         Ok(Changed { read, attributes, secrets })
     }
 
-    /// Writes a record over the version that was read.
-    async fn write_over(&self, changed: Changed<I>) -> Result<Record<I>> {
+    /// Writes a record over the version that was read: one request, unless newer software wrote it. What this one does not
+    /// know of it is read again then, so that it stays.
+    pub(super) async fn write_over(&self, changed: Changed<I>) -> Result<Record<I>> {
+        if self.repository().check_copyable(&changed.read).is_ok() {
+            return self.objects.replace(&changed.read, &changed.attributes, changed.secrets).await;
+        }
         let mut secrets = changed.secrets.into_secrets();
         let change = I::Secrets::ATTRIBUTES.iter().fold(Change::of(&changed.read), |change, name| {
             let secret = secrets.remove(*name).map_or(SecretChange::Remove, SecretChange::Set);
@@ -77,7 +81,7 @@ impl<I: Identity> Records<I> {
     }
 
     /// Writes a record that was read at another id to the derived one, where none is.
-    async fn write_derived(&self, changed: Changed<I>, derived_id: &str) -> Result<Record<I>> {
+    pub(super) async fn write_derived(&self, changed: Changed<I>, derived_id: &str) -> Result<Record<I>> {
         self.repository().check_copyable(&changed.read)?;
         self.objects.create_with(&changed.attributes, changed.secrets, |request| request.id(derived_id)).await
     }

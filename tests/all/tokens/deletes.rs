@@ -1,10 +1,13 @@
 use futures::future::join_all;
 use libtest_mimic::Trial;
+use saved_objects::ErrorKind;
 use saved_objects::encryption::Secret;
 use saved_objects::repository::Create;
-use saved_objects::tokens::{NewToken, Scope, TokenClient, TokenType};
+use saved_objects::tokens::{Credentials, NewToken, ProfileUid, ProviderError, Scope, TokenClient, TokenType};
 use serde_json::json;
 
+use super::access::provider::{Kind, Provider};
+use super::taken_over::take_over;
 use super::{SHARED_C1, Tokens, change_stored, connector, documents, tokens, user};
 use crate::context::Context;
 use crate::named_trials;
@@ -18,6 +21,9 @@ pub(super) fn trials(url: &str) -> Vec<Trial> {
         what_was_written_just_now_is_deleted_too,
         concurrent_deletions_are_no_error,
         records_with_random_ids_and_unreadable_ones_go_too,
+        one_token_is_deleted_by_its_id_and_no_older_one_comes_to_light,
+        all_of_a_user_and_all_of_a_connector_go,
+        what_is_deleted_is_revoked_and_a_failing_provider_stops_nothing,
     )
 }
 
@@ -116,4 +122,72 @@ async fn records_with_random_ids_and_unreadable_ones_go_too(context: Context) {
     assert_eq!(documents(&context).await, 16);
     all.client.delete(Scope::Shared, &connector("c1"), None).await.expect("deleted");
     assert_eq!(documents(&context).await, 0);
+}
+
+async fn one_token_is_deleted_by_its_id_and_no_older_one_comes_to_light(context: Context) {
+    let all = tokens(&context).await;
+    for scope in [Scope::Shared, user("u1")] {
+        create(&all, scope.clone(), "c2").await;
+        let api_key = NewToken::token(Secret::text("a")).of_type(TokenType::new("api_key").expect("a type"));
+        all.client.create(scope.clone(), &connector("c1"), api_key).await.expect("stored");
+        // Two that were taken over, and neither folded yet.
+        for token in ["older", "newer"] {
+            take_over(&all, &scope, token).await;
+        }
+        documents(&context).await;
+        let id = all.client.get(scope.clone(), &connector("c1")).await.expect("readable").expect("there").metadata.id;
+        all.client.delete_one(&id).await.expect("deleted");
+        assert!(!is_there(&all, scope.clone(), "c1").await);
+        let error = all.client.delete_one(&id).await.expect_err("it is gone");
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        assert!(is_there(&all, scope, "c2").await);
+    }
+    assert_eq!(documents(&context).await, 4, "one of another type and one of another connector in each scope");
+
+    // One that cannot be read, too.
+    let id = all.client.create(Scope::Shared, &connector("c1"), NewToken::token(Secret::text("a"))).await;
+    change_stored(&context, "connector_token", SHARED_C1, json!({"updatedAt": "yo"})).await;
+    all.client.delete_one(&id.expect("stored").id).await.expect("deleted");
+    assert_eq!(documents(&context).await, 4);
+}
+
+async fn all_of_a_user_and_all_of_a_connector_go(context: Context) {
+    let all = tokens(&context).await;
+    for connector_id in ["c1", "c2", "c3"] {
+        for scope in [Scope::Shared, user("u1"), user("u2")] {
+            create(&all, scope, connector_id).await;
+        }
+    }
+    let api_key = NewToken::token(Secret::text("a")).of_type(TokenType::new("api_key").expect("a type"));
+    all.client.create(user("u1"), &connector("c1"), api_key).await.expect("stored");
+    all.client.delete_of_user(&ProfileUid::new("u1").expect("a user")).await.expect("deleted");
+    assert_eq!(documents(&context).await, 6);
+    assert!(is_there(&all, user("u2"), "c1").await && is_there(&all, Scope::Shared, "c1").await);
+    all.client.delete_of_connector(&connector("c1")).await.expect("deleted");
+    assert_eq!(documents(&context).await, 4);
+    assert!(!is_there(&all, user("u2"), "c1").await && !is_there(&all, Scope::Shared, "c1").await);
+}
+
+async fn what_is_deleted_is_revoked_and_a_failing_provider_stops_nothing(context: Context) {
+    let all = tokens(&context).await;
+    let provider = Provider::new(Kind::Rotating);
+    provider.fail(ProviderError::Transient { reason: "it is asleep".to_owned() });
+    let client = all.client.clone().revoking(provider.clone());
+    for number in 0..5 {
+        let refresh_token = Some(Secret::text(&format!("r{number}")));
+        let credentials = Credentials::Token { token: Secret::text(&format!("a{number}")), refresh_token };
+        client.create(user(&format!("u{number}")), &connector("c1"), NewToken::new(credentials)).await.expect("stored");
+    }
+    // Nothing of these can be told: one does not open, the other is not OAuth.
+    create(&all, Scope::Shared, "c1").await;
+    change_stored(&context, "connector_token", SHARED_C1, json!({"updatedAt": "2026-01-01T00:00:00.000Z"})).await;
+    let basic = Credentials::Object(Secret::json(&json!({"user": "kim"})).expect("not null"));
+    client.create(user("u5"), &connector("c1"), NewToken::new(basic)).await.expect("stored");
+
+    client.delete_of_connector(&connector("c1")).await.expect("deleted");
+    assert_eq!(documents(&context).await, 0);
+    let mut revoked = provider.revoked();
+    revoked.sort();
+    let expected: Vec<_> = (0..5).map(|number| (format!("a{number}"), Some(format!("r{number}")))).collect();
+    assert_eq!(revoked, expected);
 }

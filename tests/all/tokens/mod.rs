@@ -1,9 +1,11 @@
 //! The connectors' tokens, on the real server and in memory: facts/tokens.md sections 2 and 4, mended.
 
+mod access;
 mod deletes;
 mod mixed_versions;
 mod reads;
 mod refusals;
+mod replaces;
 mod scopes;
 mod taken_over;
 mod updates;
@@ -20,6 +22,8 @@ use serde_json::Value;
 
 use crate::context::Context;
 
+pub(crate) use access::{CHILD, child};
+
 pub(crate) fn trials(url: &str) -> Vec<Trial> {
     [
         scopes::trials(url),
@@ -27,7 +31,9 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         updates::trials(url),
         reads::trials(url),
         refusals::trials(url),
+        replaces::trials(url),
         taken_over::trials(url),
+        access::trials(url),
         deletes::trials(url),
         mixed_versions::trials(url),
     ]

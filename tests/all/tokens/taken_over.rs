@@ -27,7 +27,7 @@ pub(super) fn trials(url: &str) -> Vec<Trial> {
 const CREATED_AT: &str = "2026-01-01T00:00:00.000Z";
 
 /// Stores a token of connector `c1` with a random id, as a take-over leaves it; gives the id.
-async fn take_over(all: &Tokens, scope: &Scope, token: &str) -> String {
+pub(super) async fn take_over(all: &Tokens, scope: &Scope, token: &str) -> String {
     let (type_name, mut attributes) = match scope {
         Scope::Shared => ("connector_token", json!({"tokenType": "access_token"})),
         Scope::User(profile_uid) => (

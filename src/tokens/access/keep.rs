@@ -1,0 +1,182 @@
+//! What a provider granted is stored before anything else is done with it.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::claim::Claim;
+use super::judgement::{Judgement, judge};
+use super::refresh::{Readable, Refresh};
+use super::{AccessToken, ProviderError};
+use crate::encryption::Secret;
+use crate::tokens::identity::Identity;
+use crate::tokens::records::Stored;
+use crate::tokens::{Grant, Revocation, TokenError, TokenId, TokenUpdate, expiry};
+use crate::{Error, ErrorKind};
+
+/// The pauses between the attempts to store a grant, before it is given to the caller instead: ten seconds.
+const PAUSES_MS: [u64; 7] = [100, 200, 400, 800, 1_500, 3_000, 4_000];
+
+/// What became of one attempt.
+enum Attempt<I> {
+    /// This is what is stored now, or what is good enough in its place.
+    Over(AccessToken),
+    /// Once more, over this if it is known.
+    Again(Option<Readable<I>>, Error),
+}
+
+/// A grant that is to be stored.
+struct Kept<'a> {
+    id: &'a TokenId,
+    grant: &'a Grant,
+    update: TokenUpdate,
+    token: AccessToken,
+}
+
+impl<I: Identity> Refresh<I> {
+    /// Stores what was granted over what was `found`, or anew if nothing was.
+    ///
+    /// # Errors
+    /// [`Deleted`](TokenError::Deleted) if what was found is gone, [`NotStored`](TokenError::NotStored) if it was not stored
+    /// and would be lost.
+    pub(super) async fn keep(
+        &self,
+        claim: &mut Claim,
+        found: Option<Readable<I>>,
+        grant: Grant,
+        asked_at: Timestamp,
+    ) -> Result<AccessToken, TokenError> {
+        let id = &self.id(found.as_ref());
+        let grant = sound(grant, asked_at).map_err(|source| TokenError::RefreshFailed { id: id.clone(), source })?;
+        let update = grant.clone().into_update(asked_at)?;
+        let token = AccessToken { token: grant.access_token.clone(), expires_at: update.expires_at };
+        let kept = Kept { id, grant: &grant, update, token };
+        let is_rotated = grant.refresh_token.is_some()
+            && found.as_ref().is_some_and(|found| found.refresh_token() != grant.refresh_token.as_ref());
+        let source = match found {
+            None => match self.keep_new(&kept, asked_at).await {
+                Ok(()) => return Ok(kept.token),
+                Err(error) => error.into(),
+            },
+            Some(found) => match self.keep_over(claim, found, &kept).await? {
+                Ok(token) => return Ok(token),
+                Err(error) => error,
+            },
+        };
+        if is_rotated {
+            return Err(TokenError::NotStored { id: id.clone(), grant: Box::new(grant), source });
+        }
+        // Nothing is lost but this: the next one asks once more.
+        tracing::warn!(token = %id, error = %source, "a new token was not stored; it is given all the same");
+        Ok(kept.token)
+    }
+
+    async fn keep_new(&self, kept: &Kept<'_>, asked_at: Timestamp) -> Result<(), TokenError> {
+        let token = kept.grant.clone().into_new_token(asked_at)?;
+        self.records.create(self.identity.clone(), token).await.map(drop)
+    }
+
+    /// Stores a grant over a token, again and again if need be. The inner error says why it was not stored.
+    async fn keep_over(
+        &self,
+        claim: &mut Claim,
+        mut found: Readable<I>,
+        kept: &Kept<'_>,
+    ) -> Result<Result<AccessToken, Error>, TokenError> {
+        let mut pauses = PAUSES_MS.into_iter().map(Duration::from_millis);
+        loop {
+            let failure = match self.attempt(&found, kept).await? {
+                Attempt::Over(token) => return Ok(Ok(token)),
+                Attempt::Again(again, failure) => {
+                    found = again.unwrap_or(found);
+                    failure
+                }
+            };
+            // What cannot be stored now cannot be stored later.
+            let pause = pauses.next().filter(|_| failure.kind() != ErrorKind::Invalid);
+            let Some(pause) = pause else { return Ok(Err(failure)) };
+            tracing::debug!(token = %kept.id, error = %failure, "a new grant was not stored yet");
+            self.clock().sleep(pause).await;
+            // Others are to go on waiting. If they do not, what they store is found by the next attempt.
+            let _ = claim.is_ours(self.clock()).await;
+        }
+    }
+
+    async fn attempt(&self, found: &Readable<I>, kept: &Kept<'_>) -> Result<Attempt<I>, TokenError> {
+        let failure = match self.records.store_over(&found.current, &kept.update).await {
+            Ok(Stored::Done) => return Ok(Attempt::Over(kept.token.clone())),
+            Ok(Stored::Conflict) => others_write(kept.id),
+            Err(error) => error.into(),
+        };
+        Ok(match self.read().await {
+            Ok(None) => {
+                self.revoke(found, kept.grant).await;
+                return Err(TokenError::Deleted { id: kept.id.clone() });
+            }
+            // The write happened, and its answer was lost.
+            Ok(Some(again)) if again.token.credentials.access_token == kept.token.token => {
+                Attempt::Over(kept.token.clone())
+            }
+            // Somebody authorized anew, or refreshed too: what they stored stays.
+            Ok(Some(again)) if again.refresh_token() != found.refresh_token() => {
+                let is_over = judge(&again.token, self.refused.as_ref(), self.clock().now()) == Judgement::Over;
+                Attempt::Over(if is_over { kept.token.clone() } else { AccessToken::of(&again.token) })
+            }
+            Ok(Some(again)) => Attempt::Again(Some(again), failure),
+            Err(error) => Attempt::Again(None, error.into()),
+        })
+    }
+
+    /// Nobody is to be left with what was granted for a token that is gone.
+    async fn revoke(&self, found: &Readable<I>, grant: &Grant) {
+        let stored = Revocation::of(&found.token);
+        let refresh_token = grant.refresh_token.clone().or(stored.refresh_token);
+        let revocation = Revocation { access_token: grant.access_token.clone(), refresh_token, ..stored };
+        self.records.revoke(&revocation).await;
+    }
+}
+
+/// The grant as it can be stored. An empty refresh token is none, and a lifetime beyond the year 9999 is for ever: nothing of
+/// that is worth losing what was granted.
+fn sound(grant: Grant, asked_at: Timestamp) -> Result<Grant, ProviderError> {
+    let has_text = |secret: &Secret| secret.expose_text().is_ok_and(|text| !text.is_empty());
+    if !has_text(&grant.access_token) {
+        return Err(ProviderError::Refused { reason: "it granted no access token".to_owned() });
+    }
+    let in_time = |lifetime: &Duration| expiry::after(asked_at, *lifetime).is_ok();
+    Ok(Grant {
+        access_token: grant.access_token,
+        refresh_token: grant.refresh_token.filter(has_text),
+        expires_in: grant.expires_in.filter(in_time),
+        refresh_token_expires_in: grant.refresh_token_expires_in.filter(in_time),
+    })
+}
+
+fn others_write(id: &TokenId) -> Error {
+    Error::new(ErrorKind::Conflict, format!("others go on writing the token {id}"))
+        .with_cure("find out what writes it, and store the grant then")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn odd_grants_are_made_storable() {
+        let now = Timestamp::UNIX_EPOCH;
+        let grant = Grant {
+            access_token: Secret::text("a"),
+            refresh_token: Some(Secret::text("")),
+            expires_in: Some(Duration::MAX),
+            refresh_token_expires_in: Some(Duration::from_secs(u64::MAX)),
+        };
+        let sound_grant = sound(grant.clone(), now).expect("it has a token");
+        assert_eq!(sound_grant.refresh_token, None);
+        assert_eq!((sound_grant.expires_in, sound_grant.refresh_token_expires_in), (None, None));
+        sound_grant.into_update(now).expect("it can be stored");
+        for empty in [Secret::text(""), Secret::json(&7).expect("not null")] {
+            let error = sound(Grant { access_token: empty, ..grant.clone() }, now).expect_err("no token");
+            assert!(matches!(error, ProviderError::Refused { .. }), "{error:?}");
+        }
+    }
+}

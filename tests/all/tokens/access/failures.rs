@@ -1,0 +1,242 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use libtest_mimic::Trial;
+use saved_objects::ErrorKind;
+use saved_objects::cluster::Cluster;
+use saved_objects::encryption::Secret;
+use saved_objects::environment::Clock;
+use saved_objects::tokens::{Credentials, NewToken, ProviderError, TokenClient, TokenError};
+use serde_json::json;
+
+use super::provider::{FIRST_REFRESH_TOKEN, Kind, Provider};
+use super::{node, node_with, pair, scopes, seconds, token};
+use crate::clock::PollingClock;
+use crate::context::Context;
+use crate::named_trials;
+use crate::tokens::{SHARED_C1, USER_U1_C1, change_stored, connector};
+
+pub(super) fn trials(url: &str) -> Vec<Trial> {
+    named_trials!(
+        url,
+        what_stands_in_the_way_of_a_token_is_told_without_asking,
+        a_failing_provider_is_no_failure_as_long_as_the_token_is_good,
+        a_refused_refresh_token_is_told_as_revoked,
+        a_silent_provider_is_given_up,
+        a_grant_that_cannot_be_stored_is_given_to_the_caller,
+        a_grant_is_stored_when_the_index_takes_writes_again,
+        nothing_is_lost_if_a_constant_refresh_token_is_stored_already,
+        without_a_claim_no_refresh_token_is_used,
+    )
+}
+
+fn transient() -> ProviderError {
+    ProviderError::Transient { reason: "it is asleep".to_owned() }
+}
+
+fn refused() -> ProviderError {
+    ProviderError::Refused { reason: "it does not know the client".to_owned() }
+}
+
+async fn what_stands_in_the_way_of_a_token_is_told_without_asking(context: Context) {
+    let (node, provider) = (node(&context).await, Provider::new(Kind::Rotating));
+    let uuids = [("connector_token", SHARED_C1), ("user_connector_token", USER_U1_C1)];
+    for (scope, (type_name, uuid)) in scopes().into_iter().zip(uuids) {
+        let error = node.get(&scope, &provider).await.expect_err("there is none");
+        assert!(
+            matches!(&error, TokenError::NoToken { connector_id } if *connector_id == connector("c1")),
+            "{error:?}"
+        );
+
+        let expired = || NewToken::token(Secret::text("access 0")).expires_at(node.clock.now());
+        let id = node.client.create(scope.clone(), &connector("c1"), expired()).await.expect("stored").id;
+        let error = node.get(&scope, &provider).await.expect_err("it has no refresh token");
+        assert!(matches!(&error, TokenError::Expired { id: named } if *named == id), "{error:?}");
+
+        let refresh_token = Some(Secret::text(FIRST_REFRESH_TOKEN));
+        let credentials = Credentials::Token { token: Secret::text("access 0"), refresh_token };
+        let both = NewToken::new(credentials).expires_at(node.clock.now()).refresh_token_expires_at(node.clock.now());
+        node.client.create(scope.clone(), &connector("c1"), both).await.expect("stored");
+        let error = node.get(&scope, &provider).await.expect_err("both have expired");
+        assert!(matches!(&error, TokenError::RefreshExpired { id: named } if *named == id), "{error:?}");
+
+        change_stored(&context, type_name, uuid, json!({"updatedAt": "2026-01-01T00:00:00.000Z"})).await;
+        let error = node.get(&scope, &provider).await.expect_err("its secrets do not open");
+        assert!(matches!(&error, TokenError::Unreadable { id: named, .. } if *named == id), "{error:?}");
+        assert_eq!(error.kind(), ErrorKind::Decrypt);
+    }
+    assert_eq!(provider.asked(), 0);
+}
+
+async fn a_failing_provider_is_no_failure_as_long_as_the_token_is_good(context: Context) {
+    let node = node(&context).await;
+    for scope in scopes() {
+        let provider = Provider::new(Kind::Rotating);
+        node.store(&scope, Some(seconds(3600))).await;
+        node.clock.forward(seconds(3560));
+        for (number, failure) in [transient(), refused()].into_iter().enumerate() {
+            provider.fail(failure);
+            assert_eq!(token(node.get(&scope, &provider).await), "access 0");
+            assert_eq!(provider.asked(), number + 1);
+        }
+        node.clock.forward(seconds(40));
+        for failure in [transient(), refused()] {
+            provider.fail(failure.clone());
+            let error = node.get(&scope, &provider).await.expect_err("it is over");
+            assert!(matches!(&error, TokenError::RefreshFailed { source, .. } if *source == failure), "{error:?}");
+            assert_eq!(error.kind(), failure.kind());
+        }
+        assert_eq!(node.stored(&scope).await, pair("access 0", FIRST_REFRESH_TOKEN), "nothing has changed");
+        assert_eq!(token(node.get(&scope, &provider).await), "access 1");
+    }
+}
+
+async fn a_refused_refresh_token_is_told_as_revoked(context: Context) {
+    let node = node(&context).await;
+    for scope in scopes() {
+        let provider = Provider::new(Kind::Rotating);
+        let id = node.store_expired(&scope).await.id;
+        provider.fail(ProviderError::InvalidGrant);
+        let error = node.get(&scope, &provider).await.expect_err("revoked");
+        assert!(matches!(&error, TokenError::Revoked { id: named } if *named == id), "{error:?}");
+        assert_eq!((error.kind(), provider.asked()), (ErrorKind::Forbidden, 1));
+        assert_eq!(node.stored(&scope).await, pair("access 0", FIRST_REFRESH_TOKEN));
+    }
+}
+
+async fn a_silent_provider_is_given_up(context: Context) {
+    let node = node(&context).await;
+    for scope in scopes() {
+        let provider = Provider::new(Kind::Rotating);
+        node.store_expired(&scope).await;
+        provider.hold();
+        let waiting = node.getting(&scope, &provider);
+        provider.until_asked(1).await;
+        node.clock.forward(seconds(29));
+        assert!(!waiting.is_finished());
+        node.clock.forward(seconds(1));
+        let error = waiting.await.expect("it ends").expect_err("no answer");
+        let TokenError::RefreshFailed { source: ProviderError::Transient { reason }, .. } = &error else {
+            panic!("{error:?}")
+        };
+        assert!(reason.contains("30000 ms"), "{reason}");
+        provider.let_go();
+        assert_eq!(token(node.get(&scope, &provider).await), "access 1");
+    }
+}
+
+/// Blocks the index of the tokens while a provider holds an expired token's refresh, and lets it answer then.
+async fn refresh_into_a_blocked_index(
+    context: &Context,
+    node: &super::Node,
+    scope: &saved_objects::tokens::Scope,
+    provider: &Arc<Provider>,
+) -> tokio::task::JoinHandle<Result<saved_objects::tokens::AccessToken, TokenError>> {
+    node.store_expired(scope).await;
+    provider.hold();
+    let waiting = node.getting(scope, provider);
+    provider.until_asked(1).await;
+    context.cluster().add_write_block(&context.index("connectors")).await.expect("blocked");
+    provider.let_go();
+    waiting
+}
+
+async fn unblock(context: &Context) {
+    context.cluster().remove_write_block(&context.index("connectors")).await.expect("no longer blocked");
+}
+
+async fn a_grant_that_cannot_be_stored_is_given_to_the_caller(context: Context) {
+    let node = node(&context).await;
+    for scope in scopes() {
+        let provider = Provider::new(Kind::Rotating);
+        let waiting = refresh_into_a_blocked_index(&context, &node, &scope, &provider).await;
+        let error = waiting.await.expect("it ends").expect_err("not stored");
+        assert_eq!(error.kind(), ErrorKind::Forbidden);
+        assert!(!format!("{error} {error:?}").contains("refresh 1"));
+        let TokenError::NotStored { id, grant, .. } = error else { panic!("{error:?}") };
+        unblock(&context).await;
+        node.client.update_with_refresh_token(&id, *grant).await.expect("stored by the caller");
+        assert_eq!(node.stored(&scope).await, pair("access 1", "refresh 1"));
+        assert_eq!(token(node.get(&scope, &provider).await), "access 1");
+        assert_eq!(provider.asked(), 1);
+    }
+}
+
+/// A clock that takes the write block away after a few pauses.
+#[derive(Debug)]
+struct Unblocking {
+    clock: Arc<PollingClock>,
+    cluster: Arc<dyn Cluster>,
+    index: String,
+}
+
+#[async_trait]
+impl Clock for Unblocking {
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.clock.monotonic()
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        // The third pause between attempts to store.
+        if duration == Duration::from_millis(400) {
+            self.cluster.remove_write_block(&self.index).await.expect("no longer blocked");
+        }
+        self.clock.sleep(duration).await;
+    }
+}
+
+async fn a_grant_is_stored_when_the_index_takes_writes_again(context: Context) {
+    let (clock, cluster, index) = (PollingClock::new(), context.cluster(), context.index("connectors"));
+    let unblocking = Arc::new(Unblocking { clock: clock.clone(), cluster, index });
+    let node = node_with(&context, clock, unblocking).await;
+    for scope in scopes() {
+        let provider = Provider::new(Kind::Rotating);
+        let waiting = refresh_into_a_blocked_index(&context, &node, &scope, &provider).await;
+        assert_eq!(token(waiting.await.expect("it ends")), "access 1");
+        assert_eq!(node.stored(&scope).await, pair("access 1", "refresh 1"));
+    }
+}
+
+async fn nothing_is_lost_if_a_constant_refresh_token_is_stored_already(context: Context) {
+    let node = node(&context).await;
+    for (scope, kind) in scopes().into_iter().flat_map(|scope| [(scope.clone(), Kind::Constant), (scope, Kind::Alone)])
+    {
+        let provider = Provider::new(kind);
+        let waiting = refresh_into_a_blocked_index(&context, &node, &scope, &provider).await;
+        assert_eq!(token(waiting.await.expect("it ends")), "access 1");
+        unblock(&context).await;
+        assert_eq!(node.stored(&scope).await, pair("access 0", FIRST_REFRESH_TOKEN));
+    }
+}
+
+async fn without_a_claim_no_refresh_token_is_used(context: Context) {
+    let node = node(&context).await;
+    let control = format!("{}-control-000001", context.prefix);
+    for scope in scopes() {
+        let provider = Provider::new(Kind::Rotating);
+        // One refresh, so that the control index is there.
+        node.store_expired(&scope).await;
+        assert_eq!(token(node.get(&scope, &provider).await), "access 1");
+        context.cluster().add_write_block(&control).await.expect("blocked");
+        node.clock.forward(seconds(3550));
+        assert_eq!(token(node.get(&scope, &provider).await), "access 1", "it still is good");
+        node.clock.forward(seconds(50));
+        let error = node.get(&scope, &provider).await.expect_err("it is over");
+        assert_eq!(error.kind(), ErrorKind::Forbidden, "{error:?}");
+        assert!(error.to_string().contains("the provider was not asked"), "{error}");
+        assert_eq!(provider.asked(), 1);
+
+        // Where no refresh token is used, none is used twice.
+        let alone = Provider::new(Kind::Alone);
+        assert_eq!(token(node.get(&scope, &alone).await), "access 1");
+        context.cluster().remove_write_block(&control).await.expect("no longer blocked");
+        node.clock.forward(seconds(3600));
+        assert_eq!(token(node.get(&scope, &provider).await), "access 2");
+    }
+}

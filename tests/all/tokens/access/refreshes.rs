@@ -1,0 +1,181 @@
+use std::time::Duration;
+
+use libtest_mimic::Trial;
+use saved_objects::environment::Clock;
+use saved_objects::tokens::TokenClient;
+use serde_json::json;
+
+use super::provider::{Kind, Provider};
+use super::{node, pair, scopes, seconds, token};
+use crate::context::Context;
+use crate::named_trials;
+use crate::tokens::{SHARED_C1, USER_U1_C1, change_stored, connector, documents, text};
+
+pub(super) fn trials(url: &str) -> Vec<Trial> {
+    named_trials!(
+        url,
+        a_good_token_is_one_request,
+        an_expired_token_is_refreshed_and_what_was_rotated_is_stored,
+        a_token_is_refreshed_before_it_expires,
+        whoever_waits_gets_the_stored_token_before_it_expires,
+        a_token_just_obtained_is_given_whatever_its_lifetime,
+        a_refused_token_is_refreshed_only_if_it_is_the_stored_one,
+        a_constant_refresh_token_stays,
+        a_record_with_a_random_id_folds,
+        a_provider_that_wants_no_refresh_token_is_asked_for_the_first_one_too,
+    )
+}
+
+async fn a_good_token_is_one_request(context: Context) {
+    let (node, provider) = (node(&context).await, Provider::new(Kind::Rotating));
+    for scope in scopes() {
+        for left in [None, Some(seconds(3600))] {
+            node.store(&scope, left).await;
+            let before = node.cluster.requests();
+            let got = node.get(&scope, &provider).await.expect("good");
+            let after = node.cluster.requests();
+            assert_eq!((after.reads - before.reads, after.writes - before.writes), (1, 0));
+            assert_eq!(text(&got.token), "access 0");
+            assert_eq!(got.expires_at, left.map(|left| node.clock.now() + left));
+        }
+    }
+    assert_eq!(provider.asked(), 0);
+}
+
+async fn an_expired_token_is_refreshed_and_what_was_rotated_is_stored(context: Context) {
+    let node = node(&context).await;
+    for scope in scopes() {
+        let provider = Provider::new(Kind::Rotating);
+        let created = node.store_expired(&scope).await;
+        let asked_at = node.clock.now();
+        let got = node.get(&scope, &provider).await.expect("refreshed");
+        assert_eq!(text(&got.token), "access 1");
+        assert_eq!(got.expires_at, Some(asked_at + seconds(3600)));
+        assert_eq!(node.stored(&scope).await, pair("access 1", "refresh 1"));
+        assert_eq!(token(node.get(&scope, &provider).await), "access 1");
+        assert_eq!(provider.asked(), 1);
+
+        // Once more, by what was rotated; the record stays the same one.
+        node.clock.forward(seconds(3600));
+        assert_eq!(token(node.get(&scope, &provider).await), "access 2");
+        assert_eq!(node.stored(&scope).await, pair("access 2", "refresh 2"));
+        let read = node.client.get(scope, &connector("c1")).await.expect("readable").expect("there").metadata;
+        assert_eq!((read.id, read.created_at), (created.id, created.created_at));
+    }
+    assert_eq!(documents(&context).await, 2);
+}
+
+async fn a_token_is_refreshed_before_it_expires(context: Context) {
+    let node = node(&context).await;
+    let table = [(3600, 3539, false), (3600, 3541, true), (40, 29, false), (40, 31, true)];
+    for scope in scopes() {
+        for (lifetime, age, is_refreshed) in table {
+            let provider = Provider::new(Kind::Rotating);
+            node.store(&scope, Some(seconds(lifetime))).await;
+            node.clock.forward(seconds(age));
+            let expected = if is_refreshed { "access 1" } else { "access 0" };
+            assert_eq!(token(node.get(&scope, &provider).await), expected, "{lifetime} {age}");
+            assert_eq!(provider.asked(), usize::from(is_refreshed), "{lifetime} {age}");
+        }
+    }
+}
+
+async fn whoever_waits_gets_the_stored_token_before_it_expires(context: Context) {
+    let node = node(&context).await;
+    for scope in scopes() {
+        let provider = Provider::new(Kind::Rotating);
+        node.store(&scope, Some(seconds(80))).await;
+        node.clock.forward(seconds(65));
+        provider.hold();
+        let waiting = node.getting(&scope, &provider);
+        provider.until_asked(1).await;
+        assert!(!waiting.is_finished(), "it is waited for");
+        node.clock.forward(seconds(14));
+        assert_eq!(token(waiting.await.expect("it ends")), "access 0");
+        provider.let_go();
+        // The refresh goes on without whoever asked for it.
+        node.clock.forward(seconds(1));
+        assert_eq!(token(node.get(&scope, &provider).await), "access 1");
+        assert_eq!(provider.asked(), 1);
+        assert_eq!(node.stored(&scope).await, pair("access 1", "refresh 1"));
+    }
+}
+
+async fn a_token_just_obtained_is_given_whatever_its_lifetime(context: Context) {
+    let node = node(&context).await;
+    for scope in scopes() {
+        let provider = Provider::granting(Kind::Rotating, Some(Duration::ZERO));
+        node.store_expired(&scope).await;
+        provider.hold();
+        let waiting = [node.getting(&scope, &provider), node.getting(&scope, &provider)];
+        provider.until_asked(1).await;
+        provider.let_go();
+        for got in waiting {
+            token(got.await.expect("it ends"));
+        }
+        assert_eq!(token(node.get(&scope, &provider).await), format!("access {}", provider.asked()));
+    }
+}
+
+async fn a_refused_token_is_refreshed_only_if_it_is_the_stored_one(context: Context) {
+    let node = node(&context).await;
+    for scope in scopes() {
+        let provider = Provider::new(Kind::Rotating);
+        node.store(&scope, None).await;
+        assert_eq!(token(node.get_instead_of(&scope, "another", &provider).await), "access 0");
+        assert_eq!(provider.asked(), 0);
+        let refused = (0..20).map(|_| node.get_instead_of(&scope, "access 0", &provider));
+        for got in futures::future::join_all(refused).await {
+            assert_eq!(token(got), "access 1");
+        }
+        assert_eq!(provider.asked(), 1);
+        assert_eq!(token(node.get_instead_of(&scope, "access 1", &provider).await), "access 2");
+        assert_eq!(provider.asked(), 2);
+    }
+}
+
+async fn a_constant_refresh_token_stays(context: Context) {
+    let node = node(&context).await;
+    for scope in scopes() {
+        let provider = Provider::new(Kind::Constant);
+        node.store_expired(&scope).await;
+        assert_eq!(token(node.get(&scope, &provider).await), "access 1");
+        assert_eq!(node.stored(&scope).await, pair("access 1", super::FIRST_REFRESH_TOKEN));
+    }
+}
+
+async fn a_record_with_a_random_id_folds(context: Context) {
+    let all = crate::tokens::tokens(&context).await;
+    let node = node(&context).await;
+    for scope in scopes() {
+        let provider = Provider::new(Kind::Rotating);
+        let uuid = crate::tokens::taken_over::take_over(&all, &scope, "access 0").await;
+        documents(&context).await;
+        // It does not expire, but its service does not take it.
+        assert_eq!(token(node.get_instead_of(&scope, "access 0", &provider).await), "access 1");
+        let read = node.client.get(scope.clone(), &connector("c1")).await.expect("readable").expect("there");
+        assert!(!read.metadata.id.to_string().ends_with(&uuid));
+        assert_eq!(node.stored(&scope).await, pair("access 1", "refresh 1"));
+    }
+    assert_eq!(documents(&context).await, 2, "the old ones are gone");
+}
+
+async fn a_provider_that_wants_no_refresh_token_is_asked_for_the_first_one_too(context: Context) {
+    let node = node(&context).await;
+    for (scope, type_name, uuid) in
+        [(scopes()[0].clone(), "connector_token", SHARED_C1), (scopes()[1].clone(), "user_connector_token", USER_U1_C1)]
+    {
+        let provider = Provider::new(Kind::Alone);
+        assert_eq!(token(node.get(&scope, &provider).await), "access 1");
+        assert_eq!(node.stored(&scope).await, Some(("access 1".to_owned(), None)));
+        assert_eq!(token(node.get(&scope, &provider).await), "access 1");
+        node.clock.forward(seconds(3600));
+        assert_eq!(token(node.get(&scope, &provider).await), "access 2");
+        // What cannot be read is replaced: nothing is lost by that.
+        change_stored(&context, type_name, uuid, json!({"updatedAt": "2026-01-01T00:00:00.000Z"})).await;
+        assert_eq!(token(node.get(&scope, &provider).await), "access 3");
+        assert_eq!(node.stored(&scope).await, Some(("access 3".to_owned(), None)));
+        assert_eq!(provider.asked(), 3);
+    }
+    assert_eq!(documents(&context).await, 2);
+}
