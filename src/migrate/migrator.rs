@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use tracing::Instrument;
 
 use super::bad::Policy;
-use super::decide::{GroupMetadata, new_plans, plan};
+use super::decide::{GroupMetadata, is_beyond_others, new_plans, plan};
 use super::lease::{self, Lease};
 use super::preflight;
 use super::progress::ProgressSender;
@@ -264,18 +264,24 @@ impl Migrator {
         }
     }
 
-    /// Waits until other nodes have brought every index to the registered versions, and writes nothing. It ends only then, or
-    /// with an error: whoever waits decides how long.
+    /// Waits until other nodes have brought every index to the registered versions, and writes nothing. It ends only then,
+    /// with an error, or blocked, if this software cannot go on with the indices whatever others do: whoever waits decides how
+    /// long.
     pub async fn wait(&self) -> Report {
         let run = Run::begin(self);
         let lease = self.lease();
         let (mut work, mut waited, mut pause) = (Work::default(), false, Lease::FIRST_PAUSE);
         loop {
             match self.plan().await {
-                Ok(plan) if plan.is_nothing_to_do() => {
+                Ok(plan) if plan.is_ready() => {
                     plan.groups.iter().for_each(|group| work.add(&Survey::default(), group));
                     return run.report(work.outcome(waited), work, None);
                 }
+                Ok(plan) if is_beyond_others(&self.registry, &plan) => {
+                    work.blockers = plan.blockers;
+                    return run.report(Outcome::Blocked, work, None);
+                }
+                // Other blockers may be what another node is about to heal.
                 Ok(_) => waited = true,
                 Err(error) => return run.report(Outcome::Failed, work, Some(&error)),
             }
@@ -384,8 +390,9 @@ impl Migrator {
     /// # Errors
     /// As [`plan`](Self::plan).
     pub async fn status(&self) -> Result<Status> {
-        let plan = self.plan().await?;
-        let survey = self.survey(&plan).await?;
+        let mut plan = self.plan().await?;
+        plan.blockers.extend(preflight::obstacles(self.cluster.as_ref(), &plan).await?);
+        let survey = self.survey_if_possible(&plan).await?;
         let mut status = status::status(&plan, &survey, self.lease_status().await?);
         let quarantined = self.quarantine.list().await?;
         for (group, index) in plan.groups.iter().zip(&mut status.indices) {

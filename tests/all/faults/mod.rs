@@ -9,7 +9,10 @@ mod processes;
 mod race;
 mod room;
 pub(crate) mod seed;
+mod server_race;
+mod tally;
 mod types;
+mod writer;
 
 use libtest_mimic::Trial;
 
@@ -19,6 +22,7 @@ use processes::{
     a_killed_node_of_three_loses_nothing_of_a_migration, a_killed_server_loses_nothing_of_a_migration,
     killed_processes_leave_what_the_next_one_finishes,
 };
+use server_race::five_migrators_and_a_writer_lose_nothing_on_the_server;
 
 pub(crate) fn trials(url: &str) -> Vec<Trial> {
     let in_memory: [(&str, fn()); 4] = [
@@ -41,6 +45,7 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         migrations_in_place_through_a_bad_network,
         copies_through_a_bad_network,
         killed_processes_leave_what_the_next_one_finishes,
+        five_migrators_and_a_writer_lose_nothing_on_the_server,
         a_killed_server_loses_nothing_of_a_migration,
         a_killed_node_of_three_loses_nothing_of_a_migration,
     );
