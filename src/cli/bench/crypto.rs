@@ -8,8 +8,8 @@ use aes_siv::KeyInit;
 use aes_siv::siv::Aes256Siv;
 use serde_json::Value;
 
+use super::process;
 use super::result::{BenchResult, median};
-use super::{RUNS, memory};
 use crate::document::Attributes;
 use crate::encryption::{Descriptor, EncryptionService, KeyRing, Secret, SecretString, Secrets};
 use crate::environment::Environment;
@@ -31,12 +31,12 @@ const BOUND: [(&str, &str); 5] = [
 /// Microseconds for one value: encrypting, decrypting.
 type Times = [f64; 2];
 
-pub(super) fn run(environment: &Environment) -> Result<BenchResult> {
+pub(super) fn run(runs: usize, environment: &Environment) -> Result<BenchResult> {
     let ours = Ours::new(environment)?;
     let raw = Raw::new(environment)?;
-    memory::reset_peak();
+    process::reset_peak();
     let (mut our_times, mut raw_times) = (Vec::new(), Vec::new());
-    for round in 0..=RUNS {
+    for round in 0..=runs {
         let (ours, raw) = (ours.times(environment)?, raw.times(environment)?);
         if round > 0 {
             our_times.push(ours);
@@ -50,9 +50,12 @@ pub(super) fn run(environment: &Environment) -> Result<BenchResult> {
         raw,
         ratio: raw / ours,
         unit: "µs",
-        runs: RUNS,
-        peak_rss_mb: memory::peak_mb(),
+        runs,
+        peak_rss_mb: process::peak_mb(),
         documents: VALUES,
+        ours_processor_us: None,
+        raw_processor_us: None,
+        requests: None,
     })
 }
 
