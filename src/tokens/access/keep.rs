@@ -108,7 +108,7 @@ impl<I: Identity> Refresh<I> {
             Ok(Stored::Conflict) => others_write(kept.id),
             Err(error) => error.into(),
         };
-        Ok(match self.read().await {
+        Ok(match self.read_current().await {
             Ok(None) => {
                 self.revoke(found, kept.grant).await;
                 return Err(TokenError::Deleted { id: kept.id.clone() });
