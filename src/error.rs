@@ -3,6 +3,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -38,14 +39,17 @@ pub enum ErrorKind {
 
 /// The error of every fallible call of this library.
 ///
-/// [`fmt::Display`] shows `message; cure`. The source chain keeps what caused it.
+/// [`fmt::Display`] shows `message; cure`. The source chain keeps what caused it. Cloning shares the source: what fails a
+/// request fails everything that was asked for in it.
+#[derive(Clone)]
 pub struct Error(Box<Inner>);
 
+#[derive(Clone)]
 struct Inner {
     kind: ErrorKind,
     message: String,
     cure: Option<String>,
-    source: Option<Box<dyn StdError + Send + Sync>>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 impl Error {
@@ -69,7 +73,7 @@ impl Error {
     /// Keeps the error that caused this one.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        self.0.source = Some(source.into());
+        self.0.source = Some(Arc::from(source.into()));
         self
     }
 

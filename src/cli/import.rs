@@ -8,7 +8,7 @@ use crate::cli::export::{namespace, object};
 use crate::cli::output::Output;
 use crate::document::Namespace;
 use crate::environment::Environment;
-use crate::repository::{Decision, Import, ImportSummary, ObjectKey, OnConflict};
+use crate::repository::{Decision, Import, ImportSummary, NamedObject, ObjectKey, OnConflict};
 use crate::{Error, ErrorKind, Result};
 
 /// Read objects from lines of JSON, as `export` writes them: all of them, or none if one cannot be imported
@@ -35,6 +35,15 @@ pub(super) struct Arguments {
     /// Give this object a new id (may be repeated)
     #[arg(long, value_name = "TYPE/ID[=ID]", value_parser = decided)]
     rename: Vec<(ObjectKey, Option<String>)>,
+    /// Import nothing if an object refers to one of this type that is nowhere (may be repeated)
+    #[arg(long, value_name = "TYPE")]
+    require_references: Vec<String>,
+    /// Let this object refer to what is nowhere (may be repeated)
+    #[arg(long, value_name = "TYPE/ID", value_parser = object)]
+    may_miss_references: Vec<ObjectKey>,
+    /// Let this object refer to another one than the file says (may be repeated)
+    #[arg(long, value_name = "TYPE/ID,TYPE/ID=ID", value_parser = redirected)]
+    replace_reference: Vec<(NamedObject, NamedObject, String)>,
     /// Import only what --replace and --rename name
     #[arg(long)]
     only_named: bool,
@@ -63,6 +72,13 @@ pub(super) async fn run(
     }
     for (key, id) in &arguments.rename {
         request = request.decide(&key.type_name, &key.id, Decision::NewId(id.clone()));
+    }
+    request = arguments.require_references.iter().fold(request, Import::require_references);
+    for key in &arguments.may_miss_references {
+        request = request.may_miss_references(named(key));
+    }
+    for (object, from, to) in &arguments.replace_reference {
+        request = request.replace_reference(object.clone(), from.clone(), to);
     }
     if arguments.only_named {
         request = request.only_decided();
@@ -109,6 +125,16 @@ fn describe(summary: &ImportSummary, output: Output) {
     }
     let (written, skipped) = (summary.success_count, summary.skipped_count);
     output.say(format!("{written} objects imported, {skipped} left out"));
+}
+
+fn named(key: &ObjectKey) -> NamedObject {
+    NamedObject { type_name: key.type_name.clone(), id: key.id.clone() }
+}
+
+fn redirected(text: &str) -> Result<(NamedObject, NamedObject, String), String> {
+    let (referring, rest) = text.split_once(',').ok_or("give an object, a comma, and TYPE/ID=ID")?;
+    let (from, to) = rest.rsplit_once('=').ok_or("say after `=` which id it is to refer to")?;
+    Ok((named(&object(referring)?), named(&object(from)?), to.to_owned()))
 }
 
 fn decided(text: &str) -> Result<(ObjectKey, Option<String>), String> {

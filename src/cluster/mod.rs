@@ -38,6 +38,9 @@ pub use search::{Direction, Hit, Page, PointInTime, Query, Search, SearchIn, Seq
 /// A `Result` whose error is [`ClusterError`].
 pub type ClusterResult<T> = Result<T, ClusterError>;
 
+/// The largest request that a server takes unless its `http.max_content_length` says otherwise, in bytes.
+pub const DEFAULT_MAX_CONTENT_LENGTH: usize = 100 * 1024 * 1024;
+
 /// How many requests a cluster was sent, repeats included.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RequestCounts {
@@ -156,6 +159,12 @@ pub trait Cluster: Send + Sync + fmt::Debug {
     /// Writes documents through an alias, never creating an index (`require_alias`), and answers for each operation in
     /// order; one that fails does not keep the others from being done.
     async fn bulk(&self, request: &BulkRequest<'_>) -> ClusterResult<Vec<ItemOutcome>>;
+
+    /// The largest request that the server takes, in bytes; the default of Elasticsearch where nothing else is known. Source:
+    /// `http.max_content_length_in_bytes` of the nodes info API.
+    async fn max_content_length(&self) -> ClusterResult<usize> {
+        Ok(DEFAULT_MAX_CONTENT_LENGTH)
+    }
 
     /// How many requests were sent so far.
     fn requests(&self) -> RequestCounts;

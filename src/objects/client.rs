@@ -1,18 +1,46 @@
 use std::fmt;
 use std::marker::PhantomData;
 
+use super::many::change_typed;
 use super::{Object, SecretAttributes, convert};
 use crate::Result;
 use crate::cluster::Refresh;
 use crate::document::{Attributes, Namespace, VersionToken};
 use crate::repository::{
     Create, Delete, Draft, Find, Found, FoundStream, ObjectKey, Replace, Repository, SavedObject, SecretChange,
-    Unreadable, Update, difference,
+    Unreadable, Update,
 };
 
 /// The typed client of the type `T`. Cloning is cheap and shares everything.
 ///
 /// Reads by id see every write at once; [`find`](Self::find) sees it after the index's next refresh.
+///
+/// The examples of its methods are about this type, whose secret is a `password` that is bound to the user:
+///
+/// ```
+/// use saved_objects::Object;
+/// use saved_objects::encryption::Secrets;
+/// use serde::{Deserialize, Serialize};
+///
+/// struct Login;
+///
+/// #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// struct LoginAttributes {
+///     user: String,
+///     #[serde(default)]
+///     uses: i64,
+/// }
+///
+/// impl Object for Login {
+///     const TYPE: &'static str = "login";
+///     type Attributes = LoginAttributes;
+///     type Secrets = Secrets;
+/// }
+///
+/// fn login(user: &str) -> LoginAttributes {
+///     LoginAttributes { user: user.to_owned(), uses: 0 }
+/// }
+/// ```
 pub struct Objects<T> {
     repository: Repository,
     namespace: Namespace,
@@ -67,6 +95,12 @@ impl From<&str> for Change {
     }
 }
 
+impl From<String> for Change {
+    fn from(id: String) -> Self {
+        Self::new(id)
+    }
+}
+
 impl From<&String> for Change {
     fn from(id: &String) -> Self {
         Self::new(id)
@@ -88,6 +122,19 @@ impl<T: Object> fmt::Debug for Objects<T> {
 impl<T: Object> Objects<T> {
     /// The client of `T` over a repository, in the default namespace.
     ///
+    /// ```
+    /// # #![allow(unused_imports, dead_code)]
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/objects/example.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> saved_objects::Result<()> {
+    /// # let logins = store().await?.objects::<Login>()?;
+    /// let store = store().await?;
+    /// let logins = Objects::<Login>::new(store.repository().clone())?;
+    /// assert_eq!(logins.get_opt("nobody").await?, None);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Invalid`](crate::ErrorKind::Invalid) if the repository does not reach the type.
     pub fn new(repository: Repository) -> Result<Self> {
@@ -96,22 +143,71 @@ impl<T: Object> Objects<T> {
     }
 
     /// The client of `T` in another namespace.
+    ///
+    /// ```
+    /// # #![allow(unused_imports, dead_code)]
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/objects/example.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> saved_objects::Result<()> {
+    /// # let logins = store().await?.objects::<Login>()?;
+    /// let team = logins.in_namespace(saved_objects::document::Namespace::new("team-a")?);
+    /// let created = team.create(&login("kim"), password("s3cret")).await?;
+    /// assert_eq!(created.namespaces, ["team-a"]);
+    /// assert_eq!(logins.get_opt(&created.id).await?, None);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn in_namespace(&self, namespace: Namespace) -> Self {
         Self { namespace, ..self.clone() }
     }
 
     /// The repository beneath.
+    ///
+    /// ```
+    /// # #![allow(unused_imports, dead_code)]
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/objects/example.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> saved_objects::Result<()> {
+    /// # let logins = store().await?.objects::<Login>()?;
+    /// assert!(logins.repository().get_opt(&logins.key("nobody")).await?.is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn repository(&self) -> &Repository {
         &self.repository
     }
 
     /// What the object `id` is called.
+    ///
+    /// ```
+    /// # #![allow(unused_imports, dead_code)]
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/objects/example.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> saved_objects::Result<()> {
+    /// # let logins = store().await?.objects::<Login>()?;
+    /// assert_eq!(logins.key("l1").to_string(), "login/l1");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn key(&self, id: &str) -> ObjectKey {
         ObjectKey::new(T::TYPE, id).in_namespace(self.namespace.clone())
     }
 
     /// Creates an object with a random id.
+    ///
+    /// ```
+    /// # #![allow(unused_imports, dead_code)]
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/objects/example.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> saved_objects::Result<()> {
+    /// # let logins = store().await?.objects::<Login>()?;
+    /// let created = logins.create(&login("kim"), password("s3cret")).await?;
+    /// assert_eq!(created.attributes.user, "kim");
+    /// assert!(created.unopened.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`create_with`](Self::create_with).
@@ -121,10 +217,16 @@ impl<T: Object> Objects<T> {
 
     /// Creates an object; `options` sets its id, references and whatever else [`Create`] knows.
     ///
-    /// ```no_run
-    /// # use saved_objects::{Object, Objects};
-    /// # async fn example<Note: Object<Secrets = ()>>(notes: &Objects<Note>, note: Note::Attributes) -> saved_objects::Result<()> {
-    /// let object = notes.create_with(&note, (), |request| request.id("n1").managed(true)).await?;
+    /// ```
+    /// # #![allow(unused_imports, dead_code)]
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/objects/example.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> saved_objects::Result<()> {
+    /// # let logins = store().await?.objects::<Login>()?;
+    /// let created = logins.create_with(&login("kim"), password("s3cret"), |request| request.id("l1").managed(true)).await?;
+    /// assert_eq!((created.id.as_str(), created.managed), ("l1", true));
+    /// let twice = logins.create_with(&login("lee"), password("other"), |request| request.id("l1")).await;
+    /// assert_eq!(twice.map_err(|error| error.kind()), Err(ErrorKind::Conflict));
     /// # Ok(())
     /// # }
     /// ```
@@ -145,6 +247,19 @@ impl<T: Object> Objects<T> {
 
     /// The object `id`, without its secrets. One request.
     ///
+    /// ```
+    /// # #![allow(unused_imports, dead_code)]
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/objects/example.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> saved_objects::Result<()> {
+    /// # let logins = store().await?.objects::<Login>()?;
+    /// let created = logins.create(&login("kim"), password("s3cret")).await?;
+    /// assert_eq!(logins.get(&created.id).await?, created);
+    /// assert_eq!(logins.get("nobody").await.map_err(|error| error.kind()), Err(ErrorKind::NotFound));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Those of [`Repository::get`], and [`Corrupt`](crate::ErrorKind::Corrupt) if the attributes do not fit the struct.
     pub async fn get(&self, id: &str) -> Result<SavedObject<T::Attributes>> {
@@ -153,6 +268,19 @@ impl<T: Object> Objects<T> {
 
     /// As [`get`](Self::get), with none for an object that is not there.
     ///
+    /// ```
+    /// # #![allow(unused_imports, dead_code)]
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/objects/example.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> saved_objects::Result<()> {
+    /// # let logins = store().await?.objects::<Login>()?;
+    /// assert_eq!(logins.get_opt("nobody").await?, None);
+    /// let created = logins.create(&login("kim"), password("s3cret")).await?;
+    /// assert_eq!(logins.get_opt(&created.id).await?, Some(created));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Those of [`Repository::get_opt`], and [`Corrupt`](crate::ErrorKind::Corrupt) if the attributes do not fit the struct.
     pub async fn get_opt(&self, id: &str) -> Result<Option<SavedObject<T::Attributes>>> {
@@ -160,6 +288,19 @@ impl<T: Object> Objects<T> {
     }
 
     /// The object `id` and its decrypted secrets. One request.
+    ///
+    /// ```
+    /// # #![allow(unused_imports, dead_code)]
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/objects/example.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> saved_objects::Result<()> {
+    /// # let logins = store().await?.objects::<Login>()?;
+    /// let created = logins.create(&login("kim"), password("s3cret")).await?;
+    /// let (object, secrets) = logins.get_with_secrets(&created.id).await?;
+    /// assert_eq!((object, &secrets["password"]), (created, &Secret::text("s3cret")));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Those of [`Repository::get_with_secrets`], and [`Corrupt`](crate::ErrorKind::Corrupt) if the attributes or the
@@ -170,6 +311,17 @@ impl<T: Object> Objects<T> {
     }
 
     /// As [`get_with_secrets`](Self::get_with_secrets), with none for an object that is not there.
+    ///
+    /// ```
+    /// # #![allow(unused_imports, dead_code)]
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/objects/example.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> saved_objects::Result<()> {
+    /// # let logins = store().await?.objects::<Login>()?;
+    /// assert!(logins.get_with_secrets_opt("nobody").await?.is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Those of [`Repository::get_with_secrets_opt`], and [`Corrupt`](crate::ErrorKind::Corrupt) if the attributes or the
@@ -183,6 +335,23 @@ impl<T: Object> Objects<T> {
 
     /// One page of objects, those of the client's namespace unless the request names others. One whose attributes do not
     /// fit the struct is in [`Found::unreadable`].
+    ///
+    /// ```
+    /// # #![allow(unused_imports, dead_code)]
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/objects/example.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> saved_objects::Result<()> {
+    /// # let logins = store().await?.objects::<Login>()?;
+    /// for user in ["kim", "lee"] {
+    ///     // Only so that the search below sees it at once.
+    ///     let now = saved_objects::cluster::Refresh::WaitFor;
+    ///     logins.create_with(&login(user), password("s3cret"), |request| request.refresh(now)).await?;
+    /// }
+    /// let found = logins.find(Find::new().filter(Filter::equals("user", "kim"))).await?;
+    /// assert_eq!((found.total, found.objects[0].attributes.user.as_str()), (1, "kim"));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Those of [`Repository::find`].
@@ -207,17 +376,29 @@ impl<T: Object> Objects<T> {
     /// Everything that the request finds, without a limit and in bounded memory: see [`Repository::stream`]. An object whose
     /// attributes do not fit the struct is an [`Unreadable`].
     ///
-    /// ```no_run
-    /// # use futures::TryStreamExt;
-    /// # use saved_objects::{Object, Objects, repository::Find};
-    /// # async fn example<Note: Object>(notes: &Objects<Note>) -> saved_objects::Result<()> {
-    /// let mut stream = notes.stream(Find::new())?;
+    /// ```
+    /// # #![allow(unused_imports, dead_code)]
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/objects/example.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> saved_objects::Result<()> {
+    /// # let logins = store().await?.objects::<Login>()?;
+    /// use futures::TryStreamExt;
+    ///
+    /// for user in ["kim", "lee"] {
+    ///     // Only so that the stream below sees it at once.
+    ///     let now = saved_objects::cluster::Refresh::WaitFor;
+    ///     logins.create_with(&login(user), password("s3cret"), |request| request.refresh(now)).await?;
+    /// }
+    /// let mut users = Vec::new();
+    /// let mut stream = logins.stream(Find::new())?;
     /// while let Some(item) = stream.try_next().await? {
     ///     match item {
-    ///         Ok(note) => println!("{}", note.id),
+    ///         Ok(login) => users.push(login.attributes.user),
     ///         Err(unreadable) => eprintln!("{}: {}", unreadable.raw_id, unreadable.error),
     ///     }
     /// }
+    /// users.sort();
+    /// assert_eq!(users, ["kim", "lee"]);
     /// # Ok(())
     /// # }
     /// ```
@@ -237,16 +418,21 @@ impl<T: Object> Objects<T> {
     /// repeated, a few times. What the struct does not know of the attributes stays, and so do secrets, unless the
     /// [`Change`] says something else of them.
     ///
-    /// ```no_run
-    /// # use saved_objects::{Change, Object, Objects};
-    /// # use saved_objects::encryption::Secret;
-    /// # use saved_objects::repository::SecretChange;
-    /// # #[derive(serde::Serialize, serde::Deserialize)]
-    /// # struct Login { user: String }
-    /// # async fn example<T: Object<Attributes = Login>>(logins: &Objects<T>, id: &str) -> saved_objects::Result<()> {
-    /// let object = logins.update(id, |login| login.user = "kim".to_owned()).await?;
-    /// let password = SecretChange::Set(Secret::text("…"));
-    /// logins.update(Change::of(&object).secret("password", password), |_| ()).await?;
+    /// ```
+    /// # #![allow(unused_imports, dead_code)]
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/objects/example.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> saved_objects::Result<()> {
+    /// # let logins = store().await?.objects::<Login>()?;
+    /// let created = logins.create(&login("kim"), password("s3cret")).await?;
+    /// let updated = logins.update(&created.id, |login| login.uses += 1).await?;
+    /// assert_eq!(updated.attributes.uses, 1);
+    ///
+    /// // Only if it still is as it was read, and with another password.
+    /// let password = SecretChange::Set(Secret::text("new"));
+    /// logins.update(Change::of(&updated).secret("password", password), |_| ()).await?;
+    /// let late = logins.update(Change::of(&updated), |login| login.uses = 0).await;
+    /// assert_eq!(late.map_err(|error| error.kind()), Err(ErrorKind::Conflict));
     /// # Ok(())
     /// # }
     /// ```
@@ -266,34 +452,69 @@ impl<T: Object> Objects<T> {
 
     /// As [`update`](Self::update), with a change that may refuse: nothing is written then.
     ///
+    /// ```
+    /// # #![allow(unused_imports, dead_code)]
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/objects/example.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> saved_objects::Result<()> {
+    /// # let logins = store().await?.objects::<Login>()?;
+    /// let created = logins.create(&login("kim"), password("s3cret")).await?;
+    /// let refused = logins
+    ///     .try_update(&created.id, |login| match login.uses {
+    ///         0 => Err(saved_objects::Error::invalid("it was never used", "use it first")),
+    ///         _ => Ok(login.uses = 0),
+    ///     })
+    ///     .await;
+    /// assert_eq!(refused.map_err(|error| error.kind()), Err(ErrorKind::Invalid));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Those of [`update`](Self::update), and those of `change`, unchanged.
     pub async fn try_update<F>(&self, target: impl Into<Change>, mut change: F) -> Result<SavedObject<T::Attributes>>
     where
         F: FnMut(&mut T::Attributes) -> Result<()>,
     {
-        let Change { id, version, secrets, refresh } = target.into();
-        let mut request = Update::new(self.key(&id)).refresh(refresh);
-        if let Some(version) = version {
-            request = request.version(version);
-        }
+        let (request, secrets) = self.update_request(target.into());
         let object = self
             .repository
             .update(request, |draft: &mut Draft| {
                 for (name, change) in &secrets {
                     draft.secret(name, change.clone());
                 }
-                let mut attributes: T::Attributes = convert::from_json(draft.attributes.clone())?;
-                let before = convert::to_json(&attributes)?;
-                change(&mut attributes)?;
-                difference::apply(&before, &convert::to_json(&attributes)?, &mut draft.attributes);
-                Ok(())
+                change_typed::<T>(draft, &mut change)
             })
             .await?;
         typed(object)
     }
 
+    /// What the repository is asked for, and what becomes of secrets.
+    pub(super) fn update_request(&self, change: Change) -> (Update, Vec<(String, SecretChange)>) {
+        let Change { id, version, secrets, refresh } = change;
+        let request = Update::new(self.key(&id)).refresh(refresh);
+        (version.into_iter().fold(request, Update::version), secrets)
+    }
+
+    /// The namespace that the client works in.
+    pub(super) fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
     /// Replaces `object`, if it still is as it was read, by these attributes and secrets and no others. One request.
+    ///
+    /// ```
+    /// # #![allow(unused_imports, dead_code)]
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/objects/example.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> saved_objects::Result<()> {
+    /// # let logins = store().await?.objects::<Login>()?;
+    /// let created = logins.create(&login("kim"), password("s3cret")).await?;
+    /// let replaced = logins.replace(&created, &login("lee"), password("other")).await?;
+    /// assert_eq!((replaced.id, replaced.attributes.user.as_str()), (created.id, "lee"));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Those of [`Repository::replace`].
@@ -323,6 +544,23 @@ impl<T: Object> Objects<T> {
 
     /// Deletes the object `id`; with `version`, only if it still is at that one.
     ///
+    /// ```
+    /// # #![allow(unused_imports, dead_code)]
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/objects/example.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> saved_objects::Result<()> {
+    /// # let logins = store().await?.objects::<Login>()?;
+    /// let created = logins.create(&login("kim"), password("s3cret")).await?;
+    /// logins.update(&created.id, |login| login.uses += 1).await?;
+    /// // It was changed since, so that version is no longer there to be deleted.
+    /// let late = logins.delete(&created.id, Some(created.version)).await;
+    /// assert_eq!(late.map_err(|error| error.kind()), Err(ErrorKind::Conflict));
+    /// logins.delete(&created.id, None).await?;
+    /// assert_eq!(logins.get_opt(&created.id).await?, None);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Those of [`Repository::delete`].
     pub async fn delete(&self, id: &str, version: Option<VersionToken>) -> Result<()> {
@@ -331,7 +569,7 @@ impl<T: Object> Objects<T> {
     }
 }
 
-fn typed<A: serde::de::DeserializeOwned>(object: SavedObject<Attributes>) -> Result<SavedObject<A>> {
+pub(super) fn typed<A: serde::de::DeserializeOwned>(object: SavedObject<Attributes>) -> Result<SavedObject<A>> {
     let key = object.key();
     object.try_map(convert::from_json).map_err(|error| error.context(format!("saved object {key}")))
 }

@@ -1,5 +1,6 @@
 //! Who may do what, and what was done: the platform's own rules, asked before anything else.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,15 +14,15 @@ use crate::{Error, ErrorKind, Result};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Action {
-    /// Creating an object, or overwriting one by creating.
+    /// Creating an object, or overwriting one by creating; asking whether an id is free for it.
     Create,
-    /// Reading an object by id.
+    /// Reading an object by id, or by the id that it had where it came from.
     Get,
     /// Reading an object's decrypted secrets.
     GetSecrets,
     /// Finding and streaming objects.
     Find,
-    /// Changing or replacing an object.
+    /// Changing or replacing an object, its counters and references included.
     Update,
     /// Deleting an object.
     Delete,
@@ -29,6 +30,12 @@ pub enum Action {
     Export,
     /// Importing an object.
     Import,
+    /// Letting an object be seen from a namespace, or no longer: asked in each of these, and in the one that it is seen from.
+    Share,
+    /// Letting an object be seen from everywhere, or no longer.
+    ShareEverywhere,
+    /// Removing all that a namespace has of a type.
+    DeleteNamespace,
 }
 
 /// Says yes or no to an action on objects of a type in a namespace. It is asked before anything is read or written: what is
@@ -39,7 +46,8 @@ pub trait Authorization: Send + Sync + fmt::Debug {
     async fn allows(&self, action: Action, type_name: &str, namespace: &Namespace) -> bool;
 }
 
-/// Hears of every operation, once, when it is admitted or refused.
+/// Hears of every operation: first whether it is admitted or refused, and if it was admitted, what became of it. An operation
+/// of which no end is heard was given up by its caller, or the process ended: what it did is not known.
 pub trait Audit: Send + Sync + fmt::Debug {
     /// Takes note of an operation. It should be quick: the operation waits.
     fn record(&self, event: AuditEvent);
@@ -52,12 +60,25 @@ pub struct AuditEvent {
     pub action: Action,
     /// The type's name.
     pub type_name: String,
-    /// The object's id, if one object was named; none for a new one with a random id.
+    /// The object's id, if one object was named; none for a new one with a random id until it has one.
     pub id: Option<String>,
     /// The namespace.
     pub namespace: Namespace,
-    /// Whether it was admitted. What then became of it is in the operation's answer.
-    pub admitted: bool,
+    /// How far it is.
+    pub outcome: AuditOutcome,
+}
+
+/// How far an operation is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AuditOutcome {
+    /// It must not be done, and is not.
+    Refused,
+    /// It may be done, and begins.
+    Admitted,
+    /// It was done. Reading what is not there is done, too, if the operation says so by its answer.
+    Done,
+    /// It ended with an error of this kind. With [`OutcomeUnknown`](ErrorKind::OutcomeUnknown) it may have been done.
+    Failed(ErrorKind),
 }
 
 /// Allows everything: what a repository does unless told otherwise.
@@ -101,6 +122,67 @@ impl Default for Access {
     }
 }
 
+/// What was admitted, until its end is told.
+#[derive(Debug)]
+#[must_use = "the audit is to hear of its end"]
+pub(super) struct Admitted {
+    audit: Option<Arc<dyn Audit>>,
+    /// None if nobody hears of them.
+    events: Vec<AuditEvent>,
+}
+
+impl Admitted {
+    /// Names the object, which had no id before.
+    pub(super) fn named(mut self, id: &str) -> Self {
+        for event in &mut self.events {
+            event.id = Some(id.to_owned());
+        }
+        self
+    }
+
+    /// Both of them, with one end.
+    pub(super) fn and(mut self, other: Self) -> Self {
+        self.events.extend(other.events);
+        self
+    }
+
+    /// Tells what became of it, and gives it on.
+    pub(super) fn end<T>(self, result: Result<T>) -> Result<T> {
+        self.tell(&result);
+        result
+    }
+
+    /// Tells what became of it.
+    pub(super) fn tell<T>(self, result: &Result<T>) {
+        let Some(audit) = self.audit else { return };
+        let outcome = match result {
+            Ok(_) => AuditOutcome::Done,
+            Err(error) => AuditOutcome::Failed(error.kind()),
+        };
+        for event in self.events {
+            audit.record(AuditEvent { outcome, ..event });
+        }
+    }
+}
+
+/// What was admitted for each item of a call, until its end is told.
+#[derive(Debug, Default)]
+pub(super) struct AdmittedItems(BTreeMap<usize, Admitted>);
+
+impl AdmittedItems {
+    pub(super) fn add(&mut self, at: usize, admitted: Admitted) {
+        self.0.insert(at, admitted);
+    }
+
+    /// Tells what became of an item, and gives it on.
+    pub(super) fn end<T>(&mut self, at: usize, result: Result<T>) -> Result<T> {
+        match self.0.remove(&at) {
+            Some(admitted) => admitted.end(result),
+            None => result,
+        }
+    }
+}
+
 impl Repository {
     /// A repository that asks `authorization` before each operation: one for each caller, say.
     ///
@@ -135,7 +217,7 @@ impl Repository {
     }
 
     /// Lets an operation on one object pass, or refuses it.
-    pub(super) async fn admit(&self, action: Action, key: &ObjectKey) -> Result<()> {
+    pub(super) async fn admit(&self, action: Action, key: &ObjectKey) -> Result<Admitted> {
         self.admit_to(action, &key.type_name, Some(&key.id), &key.namespace).await
     }
 
@@ -146,21 +228,42 @@ impl Repository {
         type_name: &str,
         id: Option<&str>,
         namespace: &Namespace,
-    ) -> Result<()> {
+    ) -> Result<Admitted> {
         let admitted = self.access.authorization.allows(action, type_name, namespace).await;
+        let mut events = Vec::new();
         if let Some(audit) = &self.access.audit {
-            audit.record(AuditEvent {
+            let event = AuditEvent {
                 action,
                 type_name: type_name.to_owned(),
                 id: id.map(str::to_owned),
                 namespace: namespace.clone(),
-                admitted,
-            });
+                outcome: if admitted { AuditOutcome::Admitted } else { AuditOutcome::Refused },
+            };
+            audit.record(event.clone());
+            events.push(event);
         }
         match admitted {
-            true => Ok(()),
+            true => Ok(Admitted { audit: self.access.audit.clone(), events }),
             false => Err(refused(action, type_name, namespace)),
         }
+    }
+
+    /// Lets the audit hear the end of an operation that was admitted long before.
+    pub(super) fn heard(&self, action: Action, key: &ObjectKey, outcome: Result<(), ErrorKind>) {
+        if let Some(audit) = &self.access.audit {
+            audit.record(AuditEvent {
+                action,
+                type_name: key.type_name.clone(),
+                id: Some(key.id.clone()),
+                namespace: key.namespace.clone(),
+                outcome: outcome.map_or_else(AuditOutcome::Failed, |()| AuditOutcome::Done),
+            });
+        }
+    }
+
+    /// What is admitted before anything else is.
+    pub(super) fn nothing_admitted(&self) -> Admitted {
+        Admitted { audit: self.access.audit.clone(), events: Vec::new() }
     }
 }
 
@@ -174,6 +277,9 @@ fn refused(action: Action, type_name: &str, namespace: &Namespace) -> Error {
         Action::Delete => "deleted",
         Action::Export => "exported",
         Action::Import => "imported",
+        Action::Share => "shared",
+        Action::ShareEverywhere => "shared with every namespace",
+        Action::DeleteNamespace => "removed all at once",
     };
     Error::new(
         ErrorKind::Forbidden,

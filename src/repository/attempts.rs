@@ -5,6 +5,8 @@ use crate::environment::Environment;
 /// The attempts at a read-change-write that lost against other writers. At each attempt one of them wins, so this suffices
 /// for several times as many writers of one object as there should ever be.
 const MAX_ATTEMPTS: u32 = 10;
+/// The attempts at raising a counter, which many may do at once.
+const MAX_PATIENT_ATTEMPTS: u32 = 40;
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
@@ -19,6 +21,11 @@ impl<'a> Attempts<'a> {
     /// The first of several attempts is under way.
     pub(crate) fn several(environment: &'a Environment) -> Self {
         Self { environment, made: 1, limit: MAX_ATTEMPTS }
+    }
+
+    /// The first of many attempts is under way: everybody counts with the same object.
+    pub(super) fn patient(environment: &'a Environment) -> Self {
+        Self { environment, made: 1, limit: MAX_PATIENT_ATTEMPTS }
     }
 
     /// The only attempt is under way: the caller named the version to be changed, so another one is not what they saw.

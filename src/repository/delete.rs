@@ -1,8 +1,12 @@
-use super::attempts::Attempts;
+use super::access::{Admitted, AdmittedItems};
+use super::create_many::strongest;
+use super::many::{Items, Named, only, pages};
+use super::read::{self, Fetched};
+use super::rounds::Rounds;
+use super::write::Write;
 use super::{Action, ObjectKey, Repository, SavedObject, errors};
 use crate::cluster::Refresh;
 use crate::document::{NamespaceKind, VersionToken};
-use crate::registry::TypeDefinition;
 use crate::{Error, Result};
 
 /// An object to be deleted.
@@ -81,31 +85,106 @@ impl Repository {
     /// - [`Forbidden`](crate::ErrorKind::Forbidden) if the index takes no writes,
     ///   [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown), [`Unavailable`](crate::ErrorKind::Unavailable).
     pub async fn delete(&self, request: impl Into<Delete>) -> Result<()> {
-        let request = request.into();
-        let definition = self.definition(&request.key.type_name)?;
-        self.admit(Action::Delete, &request.key).await?;
-        let changed = || errors::changed(&request.key);
-        if let (Some(version), NamespaceKind::Agnostic) = (request.version, definition.namespace_kind()) {
-            let done = self.delete_document(definition, &request.key, version, request.refresh).await?;
-            return done.map(drop).ok_or_else(changed);
-        }
-        let mut attempts = match request.version {
-            Some(_) => Attempts::one(&self.shared.environment),
-            None => Attempts::several(&self.shared.environment),
-        };
-        loop {
-            let read = self.version_to_delete(definition, &request).await?;
-            if self.delete_document(definition, &request.key, read, request.refresh).await?.is_some() {
-                return Ok(());
+        only(self.delete_many([request.into()]).await)
+    }
+
+    /// Deletes objects, and answers for each in order: one that cannot be deleted keeps no other from being deleted. What was
+    /// changed between the reading and the deleting is read again, as for [`delete`](Self::delete). Each object may be named
+    /// once.
+    ///
+    /// ```no_run
+    /// # use saved_objects::repository::{Delete, ObjectKey, Repository};
+    /// # async fn example(repository: &Repository, keys: &[ObjectKey]) {
+    /// for (key, deleted) in keys.iter().zip(repository.delete_many(keys).await) {
+    ///     match deleted {
+    ///         Ok(()) => println!("{key} is gone"),
+    ///         Err(error) => eprintln!("{key}: {error}"),
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`delete`](Self::delete), for each object. What fails a whole request fails all objects that were sent in it.
+    pub async fn delete_many<D: Into<Delete>>(&self, requests: impl IntoIterator<Item = D>) -> Vec<Result<()>> {
+        let requests: Vec<Delete> = requests.into_iter().map(Into::into).collect();
+        let refresh = strongest(requests.iter().map(|request| request.refresh));
+        let mut items = Items::new(requests.len());
+        let mut named = Named::default();
+        let mut heard = AdmittedItems::default();
+        let mut admitted = Vec::with_capacity(requests.len());
+        for (at, request) in requests.into_iter().enumerate() {
+            match self.admit_deletion(&request, &mut named).await {
+                Ok(item) => {
+                    heard.add(at, item);
+                    admitted.push((at, request));
+                }
+                Err(error) => items.answer(at, Err(error)),
             }
-            if !attempts.wait_for_next().await {
-                return Err(changed());
+        }
+        for page in pages(admitted, |_| 0) {
+            let (places, page): (Vec<usize>, Vec<Delete>) = page.into_iter().unzip();
+            for (at, answer) in places.into_iter().zip(self.delete_page(page, refresh).await) {
+                items.answer(at, heard.end(at, answer));
+            }
+        }
+        items.end()
+    }
+
+    async fn admit_deletion(&self, request: &Delete, named: &mut Named) -> Result<Admitted> {
+        self.check_type(&request.key.type_name)?;
+        let admitted = self.admit(Action::Delete, &request.key).await?;
+        match named.add(self, &request.key) {
+            Ok(()) => Ok(admitted),
+            Err(error) => admitted.end(Err(error)),
+        }
+    }
+
+    async fn delete_page(&self, page: Vec<Delete>, refresh: Refresh) -> Vec<Result<()>> {
+        let mut rounds = Rounds::new(self, page.iter().map(|request| request.key.clone()).collect());
+        let known = page.iter().enumerate().filter_map(|(at, request)| Some((at, self.known_deletion(request)?)));
+        self.write_deletions(&mut rounds, &page, known.collect(), refresh).await;
+        while let Some(read) = rounds.read().await {
+            let mut writes = Vec::with_capacity(read.len());
+            for (at, fetched) in read {
+                match self.deletion(&page[at], fetched) {
+                    Ok(write) => writes.push((at, write)),
+                    Err(error) => rounds.end(at, Err(error)),
+                }
+            }
+            self.write_deletions(&mut rounds, &page, writes, refresh).await;
+        }
+        rounds.into_answers()
+    }
+
+    async fn write_deletions(
+        &self,
+        rounds: &mut Rounds<'_, ()>,
+        page: &[Delete],
+        writes: Vec<(usize, Write)>,
+        refresh: Refresh,
+    ) {
+        for (at, done) in rounds.write(writes, refresh).await {
+            let request = &page[at];
+            match done {
+                Some(_) => rounds.end(at, Ok(())),
+                None if request.version.is_some() => rounds.end(at, Err(errors::changed(&request.key))),
+                None => {}
             }
         }
     }
 
-    async fn version_to_delete(&self, definition: &TypeDefinition, request: &Delete) -> Result<VersionToken> {
-        let fetched = self.fetch(definition, &request.key).await?.ok_or_else(|| errors::not_found(&request.key))?;
+    /// What needs no reading: nobody asks where an agnostic object is seen.
+    fn known_deletion(&self, request: &Delete) -> Option<Write> {
+        let definition = self.definition(&request.key.type_name).ok()?;
+        let version = request.version.filter(|_| definition.namespace_kind() == NamespaceKind::Agnostic)?;
+        Some(Write::delete(&request.key, version))
+    }
+
+    fn deletion(&self, request: &Delete, fetched: Option<Fetched>) -> Result<Write> {
+        let definition = self.definition(&request.key.type_name)?;
+        let is_seen = |fetched: &Fetched| read::is_asked_for(definition, &request.key, &fetched.document);
+        let fetched = fetched.filter(is_seen).ok_or_else(|| errors::not_found(&request.key))?;
         if request.version.is_some_and(|expected| expected != fetched.version) {
             return Err(errors::changed(&request.key));
         }
@@ -117,6 +196,6 @@ impl Repository {
                 "delete it with `force` to take it from all of them",
             ));
         }
-        Ok(fetched.version)
+        Ok(Write::delete(&request.key, fetched.version))
     }
 }

@@ -106,8 +106,3 @@ pub(super) fn refused_write(key: &ObjectKey, error: &ItemError) -> Error {
     };
     Error::new(kind, format!("saved object {key} cannot be written: {what}: {}", error.reason)).with_cure(cure)
 }
-
-pub(super) fn unanswered_write(key: &ObjectKey) -> Error {
-    Error::new(ErrorKind::Internal, format!("the write of saved object {key} was not answered"))
-        .with_cure("read the object to see whether it happened; report this")
-}

@@ -1,12 +1,13 @@
 use serde_json::{Map, Value};
 
+use super::access::Admitted;
 use super::aggregation::{self, Aggregation};
 use super::filter::{Field, Filter};
 use super::kql::Kql;
 use super::read::{Fetched, Loaded};
 use super::searchable::{self, Use};
 use super::{Action, Repository, SavedObject, errors};
-use crate::cluster::{ClusterError, ClusterErrorKind, Direction, Hit, Query, Search, SearchIn, Sort};
+use crate::cluster::{ClusterError, ClusterErrorKind, Direction, Hit, Page, Query, Search, SearchIn, Sort};
 use crate::document::{Attributes, Namespace, NamespaceKind, StoredDocument};
 use crate::registry::TypeDefinition;
 use crate::{Error, ErrorKind, Result};
@@ -198,6 +199,20 @@ impl Find {
         }
     }
 
+    /// How many objects are on a page.
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) if they are more than the server gives at once.
+    pub(super) fn size(&self) -> Result<u32> {
+        match self.per_page.unwrap_or(PER_PAGE) {
+            size if size <= MAX_RESULT_WINDOW => Ok(size),
+            size => Err(Error::invalid(
+                format!("a page of {size} objects is larger than {MAX_RESULT_WINDOW}"),
+                "read everything with `stream`, or ask for smaller pages",
+            )),
+        }
+    }
+
     /// How many objects a stream reads at once.
     pub(super) fn page_of_stream(&self, default: u32) -> u32 {
         self.per_page.unwrap_or(default).clamp(1, MAX_RESULT_WINDOW)
@@ -278,15 +293,24 @@ impl Repository {
     pub async fn find(&self, types: &[&str], request: Find) -> Result<Found> {
         let definitions = self.definitions(types)?;
         let request = request.or_in_namespace(&Namespace::DEFAULT);
-        self.admit_all(Action::Find, types, &request).await?;
-        let aliases = self.aliases(&definitions);
+        let admitted = self.admit_all(Action::Find, types, &request).await?;
+        admitted.end(self.find_admitted(types, &definitions, request).await)
+    }
+
+    async fn find_admitted(&self, types: &[&str], definitions: &[&TypeDefinition], request: Find) -> Result<Found> {
+        let aliases = self.aliases(definitions);
         let search = Search {
             size: request.per_page.unwrap_or(PER_PAGE),
             from: request.from()?,
             count_total: true,
-            ..request.to_search(SearchIn::Index(aliases.clone()), &definitions)?
+            ..request.to_search(SearchIn::Index(aliases.clone()), definitions)?
         };
         let page = self.shared.cluster.search(&search).await.map_err(|error| refused(&aliases, error))?;
+        self.found(types, &request, page).await
+    }
+
+    /// The objects of a page that was found.
+    pub(super) async fn found(&self, types: &[&str], request: &Find, page: Page) -> Result<Found> {
         let mut found = Found {
             objects: Vec::with_capacity(page.hits.len()),
             total: page.total.unwrap_or_default(),
@@ -334,13 +358,17 @@ impl Repository {
     }
 
     /// Lets a search pass if it may look for all of its types in all of its namespaces.
-    pub(super) async fn admit_all(&self, action: Action, types: &[&str], request: &Find) -> Result<()> {
+    pub(super) async fn admit_all(&self, action: Action, types: &[&str], request: &Find) -> Result<Admitted> {
+        let mut admitted = self.nothing_admitted();
         for type_name in types {
             for namespace in &request.namespaces {
-                self.admit_to(action, type_name, None, namespace).await?;
+                match self.admit_to(action, type_name, None, namespace).await {
+                    Ok(another) => admitted = admitted.and(another),
+                    Err(refused) => return admitted.end(Err(refused)),
+                }
             }
         }
-        Ok(())
+        Ok(admitted)
     }
 
     /// The definitions of types that are searched for.
@@ -407,7 +435,7 @@ impl TextSearch {
 }
 
 /// What documents of a type seen from one of the namespaces have in common.
-fn seen_from(kind: NamespaceKind, namespaces: &[Namespace]) -> Option<Query> {
+pub(super) fn seen_from(kind: NamespaceKind, namespaces: &[Namespace]) -> Option<Query> {
     let mut names: Vec<&str> = namespaces.iter().map(Namespace::as_str).collect();
     match kind {
         NamespaceKind::Agnostic => None,

@@ -1,6 +1,7 @@
 use super::{Action, ObjectKey, Repository, SavedObject, errors};
 use crate::Result;
 use crate::encryption::Secrets;
+use crate::registry::TypeDefinition;
 
 impl Repository {
     /// The object called `key`, without its secrets. One request; every write so far is seen.
@@ -25,7 +26,11 @@ impl Repository {
     /// Those of [`get`](Self::get); [`NotFound`](crate::ErrorKind::NotFound) means here that the index does not exist.
     pub async fn get_opt(&self, key: &ObjectKey) -> Result<Option<SavedObject>> {
         let definition = self.definition(&key.type_name)?;
-        self.admit(Action::Get, key).await?;
+        let admitted = self.admit(Action::Get, key).await?;
+        admitted.end(self.get_admitted(definition, key).await)
+    }
+
+    async fn get_admitted(&self, definition: &TypeDefinition, key: &ObjectKey) -> Result<Option<SavedObject>> {
         let Some(fetched) = self.fetch(definition, key).await? else { return Ok(None) };
         let loaded = self.load(definition, &key.id, fetched).await?;
         self.view(definition, &key.id, loaded).map(Some)
@@ -45,7 +50,15 @@ impl Repository {
     /// Those of [`get_opt`](Self::get_opt), and [`Decrypt`](crate::ErrorKind::Decrypt) if a secret does not open.
     pub async fn get_with_secrets_opt(&self, key: &ObjectKey) -> Result<Option<(SavedObject, Secrets)>> {
         let definition = self.definition(&key.type_name)?;
-        self.admit(Action::GetSecrets, key).await?;
+        let admitted = self.admit(Action::GetSecrets, key).await?;
+        admitted.end(self.get_with_secrets_admitted(definition, key).await)
+    }
+
+    async fn get_with_secrets_admitted(
+        &self,
+        definition: &TypeDefinition,
+        key: &ObjectKey,
+    ) -> Result<Option<(SavedObject, Secrets)>> {
         let Some(fetched) = self.fetch(definition, key).await? else { return Ok(None) };
         let mut loaded = self.load_for_secrets(definition, &key.id, fetched).await?;
         let secrets = self.open(definition, &key.id, &mut loaded)?;

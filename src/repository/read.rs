@@ -5,12 +5,10 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::object::Header;
-use super::{ObjectKey, Repository, SavedObject, content, errors};
-use crate::cluster::{ClusterErrorKind, Hit};
+use super::{ObjectKey, Repository, SavedObject, content};
 use crate::conversion::{self, Standing};
-use crate::document::{Attributes, Namespace, NamespaceKind, RawId, RootFields, StoredDocument, VersionToken};
+use crate::document::{Attributes, Namespace, NamespaceKind, RootFields, StoredDocument, VersionToken};
 use crate::encryption::{AttributeError, Descriptor, Secrets};
-use crate::layout::IndexNames;
 use crate::model::{EncryptionSets, VirtualVersion};
 use crate::registry::TypeDefinition;
 use crate::{Error, ErrorKind, Result};
@@ -70,45 +68,11 @@ pub(super) struct Unopened {
 }
 
 impl Repository {
-    /// The document at `key`, if there is one that is seen from its namespace. One request.
-    pub(super) async fn fetch(&self, definition: &TypeDefinition, key: &ObjectKey) -> Result<Option<Fetched>> {
-        let found = self.fetch_any(definition, key).await?;
-        Ok(found.filter(|fetched| is_asked_for(definition, key, &fetched.document)))
-    }
-
-    /// The document that has the `_id` of `key`, whichever it is. One request.
-    pub(super) async fn fetch_any(&self, definition: &TypeDefinition, key: &ObjectKey) -> Result<Option<Fetched>> {
-        let names = self.names(definition);
-        let raw_id = RawId::new(definition.name(), definition.namespace_kind(), &key.namespace, &key.id)?;
-        let hit = match self.shared.cluster.get(names.alias(), raw_id.as_str()).await {
-            Ok(Some(hit)) => hit,
-            Ok(None) => return Ok(None),
-            Err(error) if error.kind == ClusterErrorKind::IndexNotFound => {
-                return Err(errors::no_index(&names).with_source(error));
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let version = self.version_of(&names, &hit)?;
-        self.remember_generation(definition.group(), version.generation);
-        let document = StoredDocument::from_source(hit.source.get().as_bytes())
-            .map_err(|corruption| errors::corrupt(key, corruption))?;
-        Ok(Some(Fetched { document, version }))
-    }
-
-    pub(super) fn version_of(&self, names: &IndexNames, hit: &Hit) -> Result<VersionToken> {
-        let generation =
-            names.generation(&hit.index).ok_or_else(|| errors::not_one_generation(names, &[hit.index.as_str()]))?;
-        Ok(VersionToken { seq_no: hit.sequence.seq_no, primary_term: hit.sequence.primary_term, generation })
-    }
-
     /// Brings a document to the newest model version. Secrets that do not open keep nobody from reading the rest, and neither
     /// does a newer version of which the index does not say what it encrypts.
     pub(super) async fn load(&self, definition: &TypeDefinition, id: &str, fetched: Fetched) -> Result<Loaded> {
-        let generation = fetched.version.generation;
-        let mut loaded = self.convert(definition, id, fetched).map_err(about(definition, id))?;
-        if let Some(newer) = &mut loaded.newer {
-            newer.sets = self.recorded_sets(definition, generation, newer.version).await?;
-        }
+        let mut loaded = self.converted(definition, id, fetched)?;
+        self.learn_sets(definition, &mut loaded).await?;
         Ok(loaded)
     }
 
@@ -123,13 +87,37 @@ impl Repository {
         id: &str,
         fetched: Fetched,
     ) -> Result<Loaded> {
-        let generation = fetched.version.generation;
-        let mut loaded = self.convert(definition, id, fetched).map_err(about(definition, id))?;
+        let mut loaded = self.converted(definition, id, fetched)?;
+        self.learn_sets_for_secrets(definition, id, &mut loaded).await?;
+        Ok(loaded)
+    }
+
+    /// Looks up what a newer version encrypts.
+    pub(super) async fn learn_sets(&self, definition: &TypeDefinition, loaded: &mut Loaded) -> Result<()> {
+        let generation = loaded.version.generation;
+        if let Some(newer) = &mut loaded.newer {
+            newer.sets = self.recorded_sets(definition, generation, newer.version).await?;
+        }
+        Ok(())
+    }
+
+    /// Looks up what a newer version encrypts, which must be known.
+    pub(super) async fn learn_sets_for_secrets(
+        &self,
+        definition: &TypeDefinition,
+        id: &str,
+        loaded: &mut Loaded,
+    ) -> Result<()> {
+        let generation = loaded.version.generation;
         if let Some(newer) = &mut loaded.newer {
             newer.sets = self.recorded_sets_now(definition, generation, newer.version).await?;
         }
-        loaded.sets(definition).map_err(about(definition, id))?;
-        Ok(loaded)
+        loaded.sets(definition).map_err(about(definition, id)).map(drop)
+    }
+
+    /// Brings a document to the newest model version, as far as that can be done without asking the server.
+    pub(super) fn converted(&self, definition: &TypeDefinition, id: &str, fetched: Fetched) -> Result<Loaded> {
+        self.convert(definition, id, fetched).map_err(about(definition, id))
     }
 
     fn convert(&self, definition: &TypeDefinition, id: &str, fetched: Fetched) -> Result<Loaded> {
@@ -257,7 +245,7 @@ pub(super) fn is_asked_for(definition: &TypeDefinition, key: &ObjectKey, documen
 }
 
 /// Whether a document is seen from `namespace`.
-fn is_seen_from(root: &RootFields, kind: NamespaceKind, namespace: &Namespace) -> bool {
+pub(super) fn is_seen_from(root: &RootFields, kind: NamespaceKind, namespace: &Namespace) -> bool {
     match kind {
         NamespaceKind::Agnostic => true,
         NamespaceKind::Single => root.namespace.as_deref() == namespace.id_form(),

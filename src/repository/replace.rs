@@ -134,7 +134,11 @@ impl Repository {
     ///   [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown), [`Unavailable`](crate::ErrorKind::Unavailable).
     pub async fn replace(&self, request: Replace) -> Result<SavedObject> {
         let definition = self.definition(&request.key.type_name)?;
-        self.admit(Action::Update, &request.key).await?;
+        let admitted = self.admit(Action::Update, &request.key).await?;
+        admitted.end(self.replace_admitted(definition, request).await)
+    }
+
+    async fn replace_admitted(&self, definition: &TypeDefinition, request: Replace) -> Result<SavedObject> {
         if let Over::Read(read) = &request.over {
             let done = self.replace_over(definition, &request, read.root.clone(), &read.identity, read.version).await?;
             return done.ok_or_else(|| errors::changed(&request.key));
@@ -180,7 +184,7 @@ impl Repository {
         let (attributes, secrets) = (request.attributes.clone(), request.secrets.clone());
         let document = self.seal_whole(definition, &request.key, root, attributes, secrets)?;
         match self.replace_document(definition, &request.key, &document, read, request.refresh).await? {
-            Some(version) => self.written(definition, &request.key, document, version).map(Some),
+            Some(version) => self.updated(definition, &request.key, document, version, None).map(Some),
             None => Ok(None),
         }
     }

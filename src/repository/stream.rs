@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
 
+use super::access::Admitted;
 use super::find::{self, Find, Unreadable};
 use super::{Action, Repository, SavedObject};
 use crate::Result;
@@ -86,7 +87,7 @@ impl Repository {
         let caller = self.clone();
         let admitted = async move {
             let types: Vec<&str> = asked.iter().map(String::as_str).collect();
-            caller.admit_all(Action::Find, &types, &request).await.map(|()| hits)
+            caller.admit_all(Action::Find, &types, &request).await.map(|admitted| heard(hits, admitted))
         };
         let objects = stream::once(admitted).try_flatten().then(move |hit| {
             let read = Arc::clone(&read);
@@ -123,6 +124,22 @@ impl Repository {
     }
 }
 
+/// The same documents, of whose end the audit hears.
+fn heard(hits: BoxStream<'static, Result<Hit>>, admitted: Admitted) -> BoxStream<'static, Result<Hit>> {
+    stream::unfold(Some((hits, admitted)), |open| async move {
+        let (mut hits, admitted) = open?;
+        match hits.next().await {
+            Some(Ok(hit)) => Some((Ok(hit), Some((hits, admitted)))),
+            Some(Err(error)) => Some((admitted.end(Err(error)), None)),
+            None => {
+                admitted.tell(&Ok(()));
+                None
+            }
+        }
+    })
+    .boxed()
+}
+
 /// What is still to be read.
 struct Pages {
     cluster: Arc<dyn Cluster>,
@@ -157,12 +174,12 @@ impl Pages {
             let opened = opened.map_err(|error| find::refused(aliases, error))?;
             self.search.within = SearchIn::PointInTime(opened.clone());
             self.search.aggregations.clear();
-            self.open = Some(Open { cluster: Arc::clone(&self.cluster), point_in_time: Some(opened) });
+            self.open = Some(Open::new(Arc::clone(&self.cluster), opened));
         }
         let page = self.cluster.search(&self.search).await.map_err(|error| find::refused("that is read", error))?;
         if let (Some(current), Some(open)) = (page.point_in_time, &mut self.open) {
             self.search.within = SearchIn::PointInTime(current.clone());
-            open.point_in_time = Some(current);
+            open.go_on_with(current);
         }
         self.done = page.hits.len() < self.search.size as usize || page.last_sort.is_none();
         self.search.after = page.last_sort;
@@ -172,13 +189,27 @@ impl Pages {
 }
 
 /// An open point in time. It is closed when this is dropped, in a task of its own; without a runtime it expires.
-struct Open {
+#[derive(Debug)]
+pub(super) struct Open {
     cluster: Arc<dyn Cluster>,
     point_in_time: Option<PointInTime>,
 }
 
 impl Open {
-    async fn close(mut self) {
+    pub(super) fn new(cluster: Arc<dyn Cluster>, point_in_time: PointInTime) -> Self {
+        Self { cluster, point_in_time: Some(point_in_time) }
+    }
+
+    /// The newest id of it.
+    pub(super) fn current(&self) -> Option<PointInTime> {
+        self.point_in_time.clone()
+    }
+
+    pub(super) fn go_on_with(&mut self, current: PointInTime) {
+        self.point_in_time = Some(current);
+    }
+
+    pub(super) async fn close(mut self) {
         if let Some(point_in_time) = self.point_in_time.take() {
             close(self.cluster.as_ref(), &point_in_time).await;
         }

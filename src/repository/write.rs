@@ -1,45 +1,98 @@
-//! The way of every write: one operation in a bulk, through the alias of a generation.
+//! The way of every write: an operation in a bulk, through the alias of a generation.
+
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::{ObjectKey, Repository, errors};
-use crate::Result;
+use super::many::{Items, only};
+use super::{ObjectKey, Repository, errors, limits};
 use crate::cluster::{
-    BulkAction, BulkOperation, BulkRequest, ClusterErrorKind, ItemErrorKind, Refresh, SequenceNumber,
+    BulkAction, BulkOperation, BulkRequest, ClusterErrorKind, ItemError, ItemErrorKind, ItemOutcome, Refresh,
+    SequenceNumber,
 };
 use crate::document::{RawId, StoredDocument, VersionToken};
-use crate::layout::IndexNames;
 use crate::registry::TypeDefinition;
+use crate::{Error, ErrorKind, Result};
+
+/// One document to be written.
+#[derive(Debug, Clone)]
+pub(super) struct Write {
+    pub(super) key: ObjectKey,
+    action: BulkAction,
+    /// The version that it replaces or deletes; none if it creates.
+    over: Option<VersionToken>,
+}
+
+impl Write {
+    /// Creates a document where none is.
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) if the index could not take it: see [`limits`].
+    pub(super) fn create(definition: &TypeDefinition, key: &ObjectKey, document: &StoredDocument) -> Result<Self> {
+        let source = source_of(definition, key, document)?;
+        Ok(Self { key: key.clone(), action: BulkAction::Create { source }, over: None })
+    }
+
+    /// Replaces the document at `read`.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create).
+    pub(super) fn replace(
+        definition: &TypeDefinition,
+        key: &ObjectKey,
+        document: &StoredDocument,
+        read: VersionToken,
+    ) -> Result<Self> {
+        let source = source_of(definition, key, document)?;
+        Ok(Self { key: key.clone(), action: BulkAction::Replace { source, read: sequence(read) }, over: Some(read) })
+    }
+
+    /// Deletes the document at `read`.
+    pub(super) fn delete(key: &ObjectKey, read: VersionToken) -> Self {
+        Self { key: key.clone(), action: BulkAction::Delete { read: sequence(read) }, over: Some(read) }
+    }
+
+    pub(super) fn is_deletion(&self) -> bool {
+        matches!(self.action, BulkAction::Delete { .. })
+    }
+}
+
+fn source_of(definition: &TypeDefinition, key: &ObjectKey, document: &StoredDocument) -> Result<Bytes> {
+    let source = document.to_source();
+    limits::check(definition, key, document, source.len())?;
+    Ok(Bytes::from(source))
+}
 
 /// What became of a write that the server looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Written {
     Done(VersionToken),
     /// Somebody else wrote first, or the document exists already.
     Conflict,
-    /// The group has moved on to this generation.
-    Moved(u32),
+}
+
+/// Writes that go to one generation of a group, each with its place in the call.
+struct Batch<'a> {
+    /// A type of the group.
+    definition: &'a TypeDefinition,
+    places: Vec<usize>,
+    keys: Vec<ObjectKey>,
+    operations: Vec<BulkOperation>,
+}
+
+impl<'a> Batch<'a> {
+    fn new(definition: &'a TypeDefinition) -> Self {
+        Self { definition, places: Vec::new(), keys: Vec::new(), operations: Vec::new() }
+    }
+
+    fn add(&mut self, at: usize, key: ObjectKey, operation: BulkOperation) {
+        self.places.push(at);
+        self.keys.push(key);
+        self.operations.push(operation);
+    }
 }
 
 impl Repository {
-    /// Creates a document where none is. A group that moves on to another generation meanwhile is followed once.
-    pub(super) async fn create_document(
-        &self,
-        definition: &TypeDefinition,
-        key: &ObjectKey,
-        document: &StoredDocument,
-        refresh: Refresh,
-    ) -> Result<Written> {
-        let action = BulkAction::Create { source: Bytes::from(document.to_source()) };
-        let generation = match self.shared.generations.get(definition.group()) {
-            Some(generation) => generation,
-            None => self.look_up_generation(definition).await?,
-        };
-        match self.write(definition, key, generation, action.clone(), refresh).await? {
-            Written::Moved(generation) => self.write(definition, key, generation, action, refresh).await,
-            written => Ok(written),
-        }
-    }
-
     /// Replaces the document at `read`; none if it no longer is the current one.
     pub(super) async fn replace_document(
         &self,
@@ -49,78 +102,144 @@ impl Repository {
         read: VersionToken,
         refresh: Refresh,
     ) -> Result<Option<VersionToken>> {
-        let action = BulkAction::Replace { source: Bytes::from(document.to_source()), read: sequence(read) };
-        self.write_over(definition, key, action, read, refresh).await
-    }
-
-    /// Deletes the document at `read`; none if it no longer is the current one.
-    pub(super) async fn delete_document(
-        &self,
-        definition: &TypeDefinition,
-        key: &ObjectKey,
-        read: VersionToken,
-        refresh: Refresh,
-    ) -> Result<Option<VersionToken>> {
-        self.write_over(definition, key, BulkAction::Delete { read: sequence(read) }, read, refresh).await
-    }
-
-    async fn write_over(
-        &self,
-        definition: &TypeDefinition,
-        key: &ObjectKey,
-        action: BulkAction,
-        read: VersionToken,
-        refresh: Refresh,
-    ) -> Result<Option<VersionToken>> {
-        // What was read from a generation before the current one cannot be written over: its alias is gone. The other way
-        // round this node may be the one that has not heard of it, so the server decides.
-        if self.shared.generations.get(definition.group()).is_some_and(|current| current > read.generation) {
-            return Ok(None);
-        }
-        match self.write(definition, key, read.generation, action, refresh).await? {
+        let write = Write::replace(definition, key, document, read)?;
+        match only(self.write_many(vec![write], refresh).await)? {
             Written::Done(version) => Ok(Some(version)),
-            Written::Conflict | Written::Moved(_) => Ok(None),
+            Written::Conflict => Ok(None),
         }
     }
 
-    async fn write(
+    /// Writes documents, each another one, and answers for each in order. One bulk goes to each index; what cannot be written
+    /// keeps nothing else from being written.
+    pub(super) async fn write_many(&self, writes: Vec<Write>, refresh: Refresh) -> Vec<Result<Written>> {
+        let mut items = Items::new(writes.len());
+        let mut batches: BTreeMap<(&str, u32), Batch<'_>> = BTreeMap::new();
+        let mut looked_up = BTreeMap::new();
+        for (at, write) in writes.into_iter().enumerate() {
+            match self.destination(&write, &mut looked_up).await {
+                Ok(Some((definition, generation, raw_id))) => {
+                    let operation = BulkOperation { id: raw_id.to_string(), action: write.action };
+                    let batch = batches.entry((definition.group(), generation));
+                    batch.or_insert_with(|| Batch::new(definition)).add(at, write.key, operation);
+                }
+                Ok(None) => items.answer(at, Ok(Written::Conflict)),
+                Err(error) => items.answer(at, Err(error)),
+            }
+        }
+        for ((_, generation), batch) in batches {
+            if let Some((moved_to, missed)) = self.write_batch(generation, batch, refresh, &mut items).await {
+                self.write_batch(moved_to, missed, refresh, &mut items).await;
+            }
+        }
+        items.end()
+    }
+
+    /// To which generation of its type's group a write goes, and under which `_id`. None for one over what was read from a
+    /// generation before the current one: its alias is gone. The other way round this node may be the one that has not heard
+    /// of it, so the server decides.
+    async fn destination<'a>(
+        &'a self,
+        write: &Write,
+        looked_up: &mut BTreeMap<&'a str, Result<u32>>,
+    ) -> Result<Option<(&'a TypeDefinition, u32, RawId)>> {
+        let definition = self.definition(&write.key.type_name)?;
+        let raw_id = self.raw_id(&write.key)?;
+        if let Some(source) = write.action.source() {
+            limits::check_request(&*self.shared.cluster, &write.key, source.len()).await?;
+        }
+        let group = definition.group();
+        let known = self.shared.generations.get(group);
+        let generation = match (write.over, known) {
+            (Some(read), Some(current)) if current > read.generation => return Ok(None),
+            (Some(read), _) => read.generation,
+            (None, Some(current)) => current,
+            (None, None) => match looked_up.get(group) {
+                Some(found) => found.clone()?,
+                None => {
+                    let found = self.look_up_generation(definition).await;
+                    looked_up.insert(group, found.clone());
+                    found?
+                }
+            },
+        };
+        Ok(Some((definition, generation, raw_id)))
+    }
+
+    /// One bulk, to a generation of its group. Gives what its move to another generation kept from being created, and which
+    /// that is; what was read from this one is a conflict then.
+    async fn write_batch<'a>(
+        &self,
+        generation: u32,
+        batch: Batch<'a>,
+        refresh: Refresh,
+        items: &mut Items<Written>,
+    ) -> Option<(u32, Batch<'a>)> {
+        let Batch { definition, places, keys, operations } = batch;
+        let outcomes = match self.send(definition, generation, &operations, refresh).await {
+            Ok(outcomes) => outcomes,
+            Err(error) => {
+                places.into_iter().for_each(|at| items.answer(at, Err(error.clone())));
+                return None;
+            }
+        };
+        let mut missed = Batch::new(definition);
+        let answered = places.into_iter().zip(keys).zip(operations.into_iter().zip(outcomes));
+        for ((at, key), (operation, outcome)) in answered {
+            match outcome {
+                Ok(SequenceNumber { seq_no, primary_term }) => {
+                    items.answer(at, Ok(Written::Done(VersionToken { seq_no, primary_term, generation })));
+                }
+                Err(error) if error.kind == ItemErrorKind::Conflict => items.answer(at, Ok(Written::Conflict)),
+                Err(error) if error.kind == ItemErrorKind::AliasMissing => missed.add(at, key, operation),
+                Err(error) => items.answer(at, Err(errors::refused_write(&key, &error))),
+            }
+        }
+        if missed.places.is_empty() {
+            return None;
+        }
+        self.shared.generations.forget(definition.group());
+        let moved_to = match self.look_up_generation(definition).await {
+            Ok(current) if current != generation => current,
+            answer => {
+                let missing = || errors::no_write_alias(&self.names(definition), generation);
+                let error = answer.err().unwrap_or_else(missing);
+                missed.places.into_iter().for_each(|at| items.answer(at, Err(error.clone())));
+                return None;
+            }
+        };
+        let mut again = Batch::new(definition);
+        let missed = missed.places.into_iter().zip(missed.keys).zip(missed.operations);
+        for ((at, key), operation) in missed {
+            match operation.action {
+                BulkAction::Create { .. } => again.add(at, key, operation),
+                _ => items.answer(at, Ok(Written::Conflict)),
+            }
+        }
+        Some((moved_to, again))
+    }
+
+    async fn send(
         &self,
         definition: &TypeDefinition,
-        key: &ObjectKey,
         generation: u32,
-        action: BulkAction,
+        operations: &[BulkOperation],
         refresh: Refresh,
-    ) -> Result<Written> {
-        let names = self.names(definition);
-        let raw_id = RawId::new(definition.name(), definition.namespace_kind(), &key.namespace, &key.id)?;
-        let alias = names.write_alias(generation);
-        let operations = [BulkOperation { id: raw_id.to_string(), action }];
-        let request = BulkRequest { alias: &alias, operations: &operations, refresh };
-        let outcome = match self.shared.cluster.bulk(&request).await {
-            Ok(outcomes) => outcomes.into_iter().next(),
-            Err(error) if matches!(error.kind, ClusterErrorKind::IndexNotFound | ClusterErrorKind::AliasNotFound) => {
-                return self.follow(definition, &names, generation).await;
-            }
-            Err(error) => return Err(error.into()),
-        };
-        match outcome {
-            Some(Ok(SequenceNumber { seq_no, primary_term })) => {
-                Ok(Written::Done(VersionToken { seq_no, primary_term, generation }))
-            }
-            Some(Err(error)) => match error.kind {
-                ItemErrorKind::Conflict => Ok(Written::Conflict),
-                ItemErrorKind::AliasMissing => self.follow(definition, &names, generation).await,
-                _ => Err(errors::refused_write(key, &error)),
-            },
-            None => Err(errors::unanswered_write(key)),
+    ) -> Result<Vec<ItemOutcome>> {
+        if operations.is_empty() {
+            return Ok(Vec::new());
         }
-    }
-
-    /// Where the group went, when the alias of `generation` is missing.
-    async fn follow(&self, definition: &TypeDefinition, names: &IndexNames, generation: u32) -> Result<Written> {
-        self.shared.generations.forget(definition.group());
-        let current = self.look_up_generation(definition).await?;
-        if current == generation { Err(errors::no_write_alias(names, generation)) } else { Ok(Written::Moved(current)) }
+        let alias = self.names(definition).write_alias(generation);
+        let request = BulkRequest { alias: &alias, operations, refresh };
+        match self.shared.cluster.bulk(&request).await {
+            Ok(outcomes) if outcomes.len() == operations.len() => Ok(outcomes),
+            Ok(_) => Err(Error::new(ErrorKind::Internal, "not every write of a bulk was answered")
+                .with_cure("read the objects to see what happened; report this")),
+            Err(error) if matches!(error.kind, ClusterErrorKind::IndexNotFound | ClusterErrorKind::AliasNotFound) => {
+                let missing = ItemError { kind: ItemErrorKind::AliasMissing, reason: error.to_string() };
+                Ok(vec![Err(missing); operations.len()])
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Asks the cluster for the current generation of a type's group, and remembers it.

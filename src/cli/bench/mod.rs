@@ -7,6 +7,7 @@ mod raw;
 mod reads;
 mod result;
 mod token;
+mod transfer;
 
 use clap::Subcommand;
 
@@ -35,6 +36,7 @@ enum Measure {
     Find,
     /// Getting objects of 1 KB by id, beside the bare request
     Get,
+    Transfer(transfer::Arguments),
 }
 
 pub(super) async fn run(
@@ -47,6 +49,7 @@ pub(super) async fn run(
         Measure::Migrate(arguments) => migrate::run(arguments, connection, environment, output).await?,
         Measure::Crypto => crypto::run(environment)?,
         Measure::Find => reads::run(reads::Read::Find, connection, environment, output).await?,
+        Measure::Transfer(arguments) => transfer::run(arguments, connection, environment, output).await?,
         Measure::Get => reads::run(reads::Read::Get, connection, environment, output).await?,
     };
     output.say(result.to_string());

@@ -26,7 +26,7 @@ const TEXTS: [&str; 7] =
 /// both secrets of every document are encrypted again; with `copies` it changes the mapping, so that the index is copied.
 pub(super) fn definition(encrypts_again: bool, copies: bool) -> Result<TypeDefinition> {
     let file = json!({
-        "type": TYPE, "group": GROUP, "namespace_kind": "agnostic", "random_id": false,
+        "type": TYPE, "group": GROUP, "namespace_kind": "agnostic", "random_id": false, "exportable": true,
         "mapping": { "dynamic": false, "properties": {
             "connectorId": { "type": "keyword" }, "tokenType": { "type": "keyword" }, "scope": { "type": "keyword" } } },
     });

@@ -6,6 +6,7 @@ use zeroize::Zeroizing;
 
 use super::import::{Decision, Import, MAX_NAMED, OnConflict, kind_of};
 use super::line::Line;
+use super::references::Outgoing;
 use super::summary::{NamedObject, Problem, Relocated};
 use crate::cluster::{Query, Search, SearchIn};
 use crate::conversion;
@@ -29,7 +30,11 @@ pub(super) struct Checked {
 
 /// The ids of objects that get another one, and whether they overwrite.
 #[derive(Debug, Default)]
-pub(super) struct Targets(BTreeMap<NamedObject, Target>);
+pub(super) struct Targets {
+    objects: BTreeMap<NamedObject, Target>,
+    /// Ids of objects of the store that references of the file have under older ones.
+    references: BTreeMap<ObjectKey, String>,
+}
 
 #[derive(Debug, Clone)]
 struct Target {
@@ -64,24 +69,36 @@ pub(super) struct Checker<'a> {
     seen: BTreeSet<String>,
     /// Objects of the store that an object of the file overwrites though it is called otherwise.
     claimed: BTreeSet<NamedObject>,
+    outgoing: Outgoing,
     checked: Checked,
 }
 
 impl<'a> Checker<'a> {
     pub(super) fn new(repository: &'a Repository, request: &'a Import) -> Self {
         let checked = Checked { problems: Vec::new(), not_listed: 0, skipped: 0, targets: Targets::default() };
-        Self { repository, request, seen: BTreeSet::new(), claimed: BTreeSet::new(), checked }
+        Self {
+            repository,
+            request,
+            seen: BTreeSet::new(),
+            claimed: BTreeSet::new(),
+            outgoing: Outgoing::default(),
+            checked,
+        }
     }
 
-    pub(super) fn end(self) -> Checked {
-        self.checked
+    /// Once every line is checked: where do the references lead that the file does not answer?
+    pub(super) async fn end(mut self) -> Result<Checked> {
+        let followed = std::mem::take(&mut self.outgoing).follow(self.repository, &self.seen).await?;
+        followed.problems.into_iter().for_each(|problem| self.problem(problem));
+        self.checked.targets.references = followed.moved;
+        Ok(self.checked)
     }
 
     /// Checks some lines.
     pub(super) async fn check(&mut self, lines: RawLines) -> Result<()> {
         let mut objects = Vec::new();
         for (number, line) in lines {
-            let Some(line) = parse(number, &line)? else { continue };
+            let Some(line) = parse(self.request, number, &line)? else { continue };
             match self.request.decisions.get(&line.object) {
                 Some(Decision::Skip) => {
                     self.checked.skipped += 1;
@@ -115,13 +132,15 @@ impl<'a> Checker<'a> {
                 return Ok(None);
             }
         };
-        self.repository.admit(Action::Import, &key).await?;
+        // What becomes of it is told when it is written.
+        drop(self.repository.admit(Action::Import, &key).await?);
         let raw_id = RawId::new(definition.name(), definition.namespace_kind(), &key.namespace, &key.id);
         if let Ok(raw_id) = &raw_id
             && !self.seen.insert(raw_id.to_string())
         {
             return Err(Error::invalid(format!("line {number}: the file has {key} twice"), "leave one of them out"));
         }
+        self.outgoing.note(self.repository, self.request, number, &key, &line);
         let new_id = match (self.request.decisions.get(&object), self.request.on_conflict) {
             (Some(Decision::NewId(id)), _) => Some((id.clone(), false)),
             (Some(Decision::Overwrite(id)), _) => Some((Some(id.clone().unwrap_or_else(|| object.id.clone())), true)),
@@ -140,7 +159,7 @@ impl<'a> Checker<'a> {
                 return Ok(None);
             }
             let target = Target { id, keeps_origin: overwrites, overwrites };
-            self.checked.targets.0.insert(object.clone(), target);
+            self.checked.targets.objects.insert(object.clone(), target);
         }
         let prepared = self.checked.targets.prepare_one(self.repository, self.request, number, line).await;
         prepared.map(Some).or_else(|error| {
@@ -155,7 +174,7 @@ impl<'a> Checker<'a> {
         let mut maybe_elsewhere = Vec::new();
         for object in objects {
             let definition = self.repository.definition(&object.key.type_name)?;
-            let is_new = self.checked.targets.0.contains_key(&object.object);
+            let is_new = self.checked.targets.objects.contains_key(&object.object);
             match &object.existing {
                 Some((existing, _)) if !read::is_asked_for(definition, &object.key, existing) => {
                     if definition.namespace_kind().is_multiple() && !is_new && definition.identity().is_none() {
@@ -174,7 +193,7 @@ impl<'a> Checker<'a> {
     }
 
     fn overwrites(&self, object: &NamedObject) -> bool {
-        match self.checked.targets.0.get(object) {
+        match self.checked.targets.objects.get(object) {
             Some(target) => target.overwrites,
             None => self.request.on_conflict == OnConflict::Overwrite,
         }
@@ -183,7 +202,7 @@ impl<'a> Checker<'a> {
     fn relocate(&mut self, object: &Prepared, keeps_origin: bool) -> Result<()> {
         let id = self.repository.environment().random_uuid()?.to_string();
         let target = Target { id, keeps_origin, overwrites: false };
-        self.checked.targets.0.insert(object.object.clone(), target);
+        self.checked.targets.objects.insert(object.object.clone(), target);
         Ok(())
     }
 
@@ -221,7 +240,7 @@ impl<'a> Checker<'a> {
                     self.relocate(object, false)?;
                 } else if self.overwrites(&object.object) {
                     let target = Target { id: one.clone(), keeps_origin: true, overwrites: true };
-                    self.checked.targets.0.insert(object.object.clone(), target);
+                    self.checked.targets.objects.insert(object.object.clone(), target);
                 } else {
                     let conflict = object.problem(&errors::exists_already(&object.key));
                     self.problem(Problem { destinations, ..conflict });
@@ -279,7 +298,7 @@ impl<'a> Checker<'a> {
 impl Targets {
     /// The objects that get another id.
     pub(super) fn relocated(&self) -> Vec<Relocated> {
-        let moved = self.0.iter().filter(|(object, target)| object.id != target.id);
+        let moved = self.objects.iter().filter(|(object, target)| object.id != target.id);
         moved.map(|(object, target)| Relocated { object: object.clone(), destination_id: target.id.clone() }).collect()
     }
 
@@ -292,7 +311,7 @@ impl Targets {
     ) -> Result<Vec<Prepared>> {
         let mut objects = Vec::new();
         for (number, line) in lines {
-            let Some(line) = parse(number, &line)? else { continue };
+            let Some(line) = parse(request, number, &line)? else { continue };
             let decision = request.decisions.get(&line.object);
             if decision == Some(&Decision::Skip) || (decision.is_none() && request.only_decided) {
                 continue;
@@ -300,12 +319,14 @@ impl Targets {
             objects.push(self.prepare_one(repository, request, number, line).await?);
         }
         let overwrites =
-            request.on_conflict == OnConflict::Overwrite || self.0.values().any(|target| target.overwrites);
+            request.on_conflict == OnConflict::Overwrite || self.objects.values().any(|target| target.overwrites);
         if overwrites {
             look_up(repository, &mut objects).await?;
             for object in &mut objects {
-                let may =
-                    self.0.get(&object.object).map_or(request.on_conflict == OnConflict::Overwrite, |t| t.overwrites);
+                let may = self
+                    .objects
+                    .get(&object.object)
+                    .map_or(request.on_conflict == OnConflict::Overwrite, |t| t.overwrites);
                 let definition = repository.definition(&object.key.type_name)?;
                 let is_same =
                     object.existing.as_ref().is_some_and(|(it, _)| read::is_asked_for(definition, &object.key, it));
@@ -355,7 +376,7 @@ impl Targets {
             attributes.remove(&encrypted.name);
         }
         let mut origin_id = line.origin_id;
-        if let Some(target) = self.0.get(&object) {
+        if let Some(target) = self.objects.get(&object) {
             if target.id != object.id {
                 origin_id = target.keeps_origin.then(|| origin_id.unwrap_or_else(|| object.id.clone()));
             }
@@ -365,8 +386,13 @@ impl Targets {
         content::check_new_id(definition, &key.id)?;
         for reference in &mut line.references {
             let named = NamedObject { type_name: reference.type_name.clone(), id: reference.id.clone() };
-            if let Some(target) = self.0.get(&named) {
+            if let Some(target) = self.objects.get(&named) {
                 reference.id.clone_from(&target.id);
+                continue;
+            }
+            let outside = ObjectKey::new(&named.type_name, &named.id).in_namespace(key.namespace.clone());
+            if let Some(id) = self.references.get(&outside) {
+                reference.id.clone_from(id);
             }
         }
         let now = || Some(repository.environment().now_iso());
@@ -430,10 +456,14 @@ async fn look_up(repository: &Repository, objects: &mut [Prepared]) -> Result<()
     Ok(())
 }
 
-fn parse(number: u64, line: &[u8]) -> Result<Option<Line>> {
-    Line::parse(line).map_err(|error| error.context(format!("line {number}")))
+fn parse(request: &Import, number: u64, line: &[u8]) -> Result<Option<Line>> {
+    let mut line = Line::parse(line).map_err(|error| error.context(format!("line {number}")))?;
+    if let Some(line) = &mut line {
+        request.redirect(&line.object, &mut line.references);
+    }
+    Ok(line)
 }
 
 fn problem(line: u64, object: Option<&NamedObject>, kind: &'static str, message: String) -> Problem {
-    Problem { line, object: object.cloned(), kind, message, destinations: Vec::new() }
+    Problem { line, object: object.cloned(), kind, message, destinations: Vec::new(), missing: Vec::new() }
 }

@@ -10,6 +10,7 @@ use crate::conversion;
 use crate::document::{Namespace, NamespaceKind, RawId, StoredDocument};
 use crate::model::VirtualVersion;
 use crate::registry::TypeDefinition;
+use crate::repository::access::Admitted;
 use crate::repository::find::{self, Find};
 use crate::repository::{Action, ObjectKey, Repository};
 use crate::{Error, ErrorKind, Result};
@@ -114,7 +115,10 @@ impl Repository {
             summary: ExportSummary::default(),
         };
         match request.which {
-            Which::Found(types, find) => exporter.found(&types, *find).await?,
+            Which::Found(types, find) => {
+                let admitted = exporter.admit_found(&types, &find).await?;
+                admitted.end(exporter.found(&types, *find).await)?;
+            }
             Which::Named(keys) => exporter.named(keys).await?,
         }
         while let Some(keys) = exporter.referred() {
@@ -157,19 +161,30 @@ impl<W: AsyncWrite + Unpin> Exporter<'_, W> {
         }
     }
 
+    async fn admit_found(&self, types: &[String], request: &Find) -> Result<Admitted> {
+        let names: Vec<&str> = types.iter().map(String::as_str).collect();
+        types.iter().try_for_each(|name| self.repository.exportable(name).map(drop))?;
+        let request = request.clone().or_in_namespace(&Namespace::DEFAULT);
+        let mut admitted = self.repository.nothing_admitted();
+        for action in self.actions() {
+            match self.repository.admit_all(*action, &names, &request).await {
+                Ok(another) => admitted = admitted.and(another),
+                Err(refused) => return admitted.end(Err(refused)),
+            }
+        }
+        Ok(admitted)
+    }
+
     async fn found(&mut self, types: &[String], request: Find) -> Result<()> {
         let names: Vec<&str> = types.iter().map(String::as_str).collect();
         let definitions = self.repository.definitions(&names)?;
-        types.iter().try_for_each(|name| self.repository.exportable(name).map(drop))?;
         let request = request.or_in_namespace(&Namespace::DEFAULT);
-        for action in self.actions() {
-            self.repository.admit_all(*action, &names, &request).await?;
-        }
         let within = SearchIn::Index(self.repository.aliases(&definitions));
         let search = Search { size: request.page_of_stream(PAGE), ..request.to_search(within, &definitions)? };
         let mut hits = self.repository.hits(search);
         while let Some(hit) = hits.next().await {
-            self.hit(&hit?, &definitions).await?;
+            // The audit hears of the search, not of each object.
+            let _ = self.hit(&hit?, &definitions).await?;
         }
         Ok(())
     }
@@ -180,7 +195,8 @@ impl<W: AsyncWrite + Unpin> Exporter<'_, W> {
         for key in keys {
             let definition = self.repository.exportable(&key.type_name)?;
             for action in self.actions() {
-                self.repository.admit(*action, &key).await?;
+                // What becomes of it is told when it is read.
+                drop(self.repository.admit(*action, &key).await?);
             }
             let raw_id = RawId::new(definition.name(), definition.namespace_kind(), &key.namespace, &key.id)?;
             let alias = self.repository.names(definition).alias().to_owned();
@@ -193,9 +209,15 @@ impl<W: AsyncWrite + Unpin> Exporter<'_, W> {
                 let found = found.map_err(|error| find::refused(&alias, error))?;
                 for ((_, key), hit) in batch.iter().zip(found) {
                     let definition = self.repository.exportable(&key.type_name)?;
-                    match hit {
+                    let outcome = match hit {
                         Some(hit) if is_seen(definition, key, &hit) => self.hit(&hit, &[definition]).await?,
-                        _ => self.missing(key),
+                        _ => {
+                            self.missing(key);
+                            Err(ErrorKind::NotFound)
+                        }
+                    };
+                    for action in self.actions() {
+                        self.repository.heard(*action, key, outcome);
                     }
                 }
             }
@@ -203,19 +225,21 @@ impl<W: AsyncWrite + Unpin> Exporter<'_, W> {
         Ok(())
     }
 
-    async fn hit(&mut self, hit: &Hit, definitions: &[&TypeDefinition]) -> Result<()> {
+    /// Writes one object, or notes why it is left out.
+    async fn hit(&mut self, hit: &Hit, definitions: &[&TypeDefinition]) -> Result<Result<(), ErrorKind>> {
         match self.line(hit, definitions).await {
             Ok(line) => {
                 self.note_references(&line);
                 self.summary.exported_count += 1;
-                self.writer.write_all(&line.to_bytes()?).await.map_err(unwritable)
+                self.writer.write_all(&line.to_bytes()?).await.map_err(unwritable)?;
+                Ok(Ok(()))
             }
             Err(error) => {
                 self.summary.excluded_objects_count += 1;
                 if self.summary.excluded_objects.len() < MAX_NAMED {
                     self.summary.excluded_objects.push(Skipped { id: hit.id.clone(), reason: error.to_string() });
                 }
-                Ok(())
+                Ok(Err(error.kind()))
             }
         }
     }

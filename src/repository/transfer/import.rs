@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::SeekFrom;
 
 use bytes::Bytes;
@@ -8,10 +8,10 @@ use super::batch;
 use super::check::{Checked, Checker, Prepared};
 use super::lines::Lines;
 use super::summary::{ImportSummary, NamedObject, Problem, Relocated};
-use crate::cluster::{BulkAction, BulkOperation, ItemErrorKind, Refresh};
-use crate::document::{Namespace, RawId};
+use crate::cluster::{BulkAction, BulkOperation, Refresh};
+use crate::document::{Namespace, RawId, Reference};
 use crate::repository::write::sequence;
-use crate::repository::{Repository, content, errors};
+use crate::repository::{Action, Repository, content, errors};
 use crate::{Error, ErrorKind, Result};
 
 /// Objects that are looked up or written at once.
@@ -51,6 +51,9 @@ pub struct Import {
     pub(super) on_conflict: OnConflict,
     pub(super) decisions: BTreeMap<NamedObject, Decision>,
     pub(super) only_decided: bool,
+    required: BTreeSet<String>,
+    may_miss: BTreeSet<NamedObject>,
+    redirected: BTreeMap<NamedObject, BTreeMap<NamedObject, String>>,
     refresh: Refresh,
 }
 
@@ -88,6 +91,43 @@ impl Import {
         self
     }
 
+    /// Imports nothing if an object refers to one of this type that is neither in the file nor in the store.
+    #[must_use]
+    pub fn require_references(mut self, type_name: impl Into<String>) -> Self {
+        self.required.insert(type_name.into());
+        self
+    }
+
+    /// Lets this object of the file refer to what is missing.
+    #[must_use]
+    pub fn may_miss_references(mut self, object: NamedObject) -> Self {
+        self.may_miss.insert(object);
+        self
+    }
+
+    /// Lets this object of the file refer to `to`, of the same type, where it refers to `from`.
+    #[must_use]
+    pub fn replace_reference(mut self, object: NamedObject, from: NamedObject, to: impl Into<String>) -> Self {
+        self.redirected.entry(object).or_default().insert(from, to.into());
+        self
+    }
+
+    /// Whether the import fails if what `object` refers to of this type is missing.
+    pub(super) fn is_required(&self, object: &NamedObject, type_name: &str) -> bool {
+        self.required.contains(type_name) && !self.may_miss.contains(object)
+    }
+
+    /// Lets the references of an object lead to where the request says.
+    pub(super) fn redirect(&self, object: &NamedObject, references: &mut [Reference]) {
+        let Some(redirected) = self.redirected.get(object) else { return };
+        for reference in references {
+            let from = NamedObject { type_name: reference.type_name.clone(), id: reference.id.clone() };
+            if let Some(to) = redirected.get(&from) {
+                reference.id.clone_from(to);
+            }
+        }
+    }
+
     /// Decides when [`Repository::find`] sees the objects.
     #[must_use]
     pub fn refresh(mut self, refresh: Refresh) -> Self {
@@ -100,6 +140,12 @@ impl Repository {
     /// Reads lines of an export twice: first to check every object, then to write them, in batches. If one cannot be imported,
     /// nothing is written. What the second reading cannot write, because somebody else wrote meanwhile or the server fails, is
     /// named in the summary; with a failing server the writing stops, and the summary says at which line.
+    ///
+    /// References to objects of types with several namespaces that the file does not have follow these, if an earlier import gave them
+    /// another id.
+    ///
+    /// The audit hears of each object whether it may be imported, and what became of its write; of an import that is refused
+    /// as a whole it hears no more.
     ///
     /// Both readings need memory for a batch, and about a hundred bytes for each object.
     ///
@@ -129,7 +175,7 @@ impl Repository {
         while let Some(batch) = read_batch(&mut lines).await? {
             checker.check(batch).await?;
         }
-        let Checked { problems, not_listed, skipped, targets } = checker.end();
+        let Checked { problems, not_listed, skipped, targets } = checker.end().await?;
         let mut summary = ImportSummary {
             skipped_count: skipped,
             relocated: targets.relocated(),
@@ -156,8 +202,7 @@ impl Repository {
                 break;
             }
         }
-        let unwritten: std::collections::BTreeSet<_> =
-            summary.errors.iter().filter_map(|problem| problem.object.clone()).collect();
+        let unwritten: BTreeSet<_> = summary.errors.iter().filter_map(|problem| problem.object.clone()).collect();
         summary.relocated.retain(|relocated: &Relocated| !unwritten.contains(&relocated.object));
         summary.success = summary.errors.is_empty() && summary.stopped_at_line.is_none();
         Ok(summary)
@@ -208,7 +253,7 @@ impl Writer<'_> {
                         operations.push(operation);
                         written.push(object);
                     }
-                    Err(error) => self.summary.errors.push(object.problem(&error)),
+                    Err(error) => self.failed(&object, &error),
                 }
             }
             let outcomes =
@@ -216,21 +261,21 @@ impl Writer<'_> {
                     Ok(outcomes) => outcomes,
                     Err(error) => {
                         // Whether any of them was written is what nobody knows.
-                        let unknown =
-                            written.iter().map(|object| Problem { kind: "outcome_unknown", ..object.problem(&error) });
-                        self.summary.errors.extend(unknown);
+                        for object in &written {
+                            let unknown = Problem { kind: "outcome_unknown", ..object.problem(&error) };
+                            self.summary.errors.push(unknown);
+                            self.heard(object, Err(ErrorKind::OutcomeUnknown));
+                        }
                         return Err(error);
                     }
                 };
             for (object, outcome) in written.iter().zip(outcomes) {
                 match outcome {
-                    Ok(_) => self.summary.success_count += 1,
-                    Err(error) if error.kind == ItemErrorKind::Conflict => {
-                        self.summary.errors.push(object.problem(&errors::changed(&object.key)));
+                    Ok(_) => {
+                        self.summary.success_count += 1;
+                        self.heard(object, Ok(()));
                     }
-                    Err(error) => {
-                        self.summary.errors.push(object.problem(&errors::refused_write(&object.key, &error)));
-                    }
+                    Err(error) => self.failed(object, &errors::refused_write(&object.key, &error)),
                 }
             }
             if self.summary.errors.len() > MAX_NAMED {
@@ -238,6 +283,16 @@ impl Writer<'_> {
             }
         }
         Ok(())
+    }
+
+    fn failed(&mut self, object: &Prepared, error: &Error) {
+        self.summary.errors.push(object.problem(error));
+        self.heard(object, Err(error.kind()));
+    }
+
+    /// Lets the audit hear what became of an object.
+    fn heard(&self, object: &Prepared, outcome: Result<(), ErrorKind>) {
+        self.repository.heard(Action::Import, &object.key, outcome);
     }
 
     fn operation(&self, object: &Prepared, generation: u32) -> Result<BulkOperation> {
@@ -270,6 +325,7 @@ impl Writer<'_> {
                 kind: kind_of(error),
                 message,
                 destinations: Vec::new(),
+                missing: Vec::new(),
             });
         }
     }

@@ -10,6 +10,7 @@ mod export;
 mod import;
 mod line;
 mod lines;
+mod references;
 mod summary;
 
 pub use export::{Export, SecretForm};

@@ -77,11 +77,15 @@ pub struct Problem {
     /// What it is called in the file, if the line says so.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub object: Option<NamedObject>,
-    /// `conflict`, `ambiguous_conflict`, `unsupported_type`, `invalid`, `unreadable`, `unavailable` or `outcome_unknown`.
+    /// `conflict`, `ambiguous_conflict`, `missing_references`, `unsupported_type`, `invalid`, `unreadable`, `unavailable` or
+    /// `outcome_unknown`.
     pub kind: &'static str,
     /// What is wrong, and what helps.
     pub message: String,
     /// The objects that stand in the way, if they are called otherwise: an import can be told to overwrite one of them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub destinations: Vec<String>,
+    /// What the object refers to and is neither in the file nor in the store, if that was asked for.
+    #[serde(rename = "missingReferences", skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<NamedObject>,
 }

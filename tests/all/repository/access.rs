@@ -7,7 +7,10 @@ use libtest_mimic::Trial;
 use saved_objects::ErrorKind;
 use saved_objects::document::Namespace;
 use saved_objects::repository::{
-    Action, Authorization, Delete, Export, Find, Import, RecordingAudit, Replace, SecretForm,
+    Action,
+    AuditOutcome::{Admitted, Done, Failed, Refused},
+    Authorization, ChangeNamespaces, CollectReferences, CollectedState, Create, Delete, Export, Find, Import,
+    Increment, RecordingAudit, Replace, SecretForm,
 };
 use serde_json::json;
 
@@ -16,7 +19,13 @@ use crate::context::Context;
 use crate::named_trials;
 
 pub(super) fn trials(url: &str) -> Vec<Trial> {
-    named_trials!(url, what_is_not_allowed_is_refused_first, every_operation_is_heard_of)
+    named_trials!(
+        url,
+        what_is_not_allowed_is_refused_first,
+        every_operation_is_heard_of,
+        exports_and_imports_are_heard_of,
+        every_other_operation_is_asked_for,
+    )
 }
 
 /// Allows one action on notes.
@@ -73,24 +82,118 @@ async fn every_operation_is_heard_of(context: Context) {
     let created = repository.create(note("a", json!({"title": "do not tell"}))).await.expect("created");
     repository.get(&key("note", "a")).await.expect("read");
     repository.find(&["note", "badge"], Find::new()).await.expect("found");
+    assert!(repository.create(note("a", json!({"title": "do not tell"}))).await.is_err());
     repository.delete(Delete::of(&created)).await.expect("deleted");
+    assert!(repository.update(&key("note", "a"), |_| Ok(())).await.is_err());
     let refused = repository.authorized_by(Arc::new(Only(None)));
     assert!(refused.get(&key("note", "a")).await.is_err());
     let events = audit.events();
     let told: Vec<_> = events
         .iter()
-        .map(|event| (event.action, event.type_name.as_str(), event.id.as_deref(), event.admitted))
+        .map(|event| (event.action, event.type_name.as_str(), event.id.as_deref(), event.outcome))
         .collect();
     assert_eq!(
         told,
         [
-            (Action::Create, "note", Some("a"), true),
-            (Action::Get, "note", Some("a"), true),
-            (Action::Find, "note", None, true),
-            (Action::Find, "badge", None, true),
-            (Action::Delete, "note", Some("a"), true),
-            (Action::Get, "note", Some("a"), false),
+            (Action::Create, "note", Some("a"), Admitted),
+            (Action::Create, "note", Some("a"), Done),
+            (Action::Get, "note", Some("a"), Admitted),
+            (Action::Get, "note", Some("a"), Done),
+            (Action::Find, "note", None, Admitted),
+            (Action::Find, "badge", None, Admitted),
+            (Action::Find, "note", None, Done),
+            (Action::Find, "badge", None, Done),
+            (Action::Create, "note", Some("a"), Admitted),
+            (Action::Create, "note", Some("a"), Failed(ErrorKind::Conflict)),
+            (Action::Delete, "note", Some("a"), Admitted),
+            (Action::Delete, "note", Some("a"), Done),
+            (Action::Update, "note", Some("a"), Admitted),
+            (Action::Update, "note", Some("a"), Failed(ErrorKind::NotFound)),
+            (Action::Get, "note", Some("a"), Refused),
         ]
     );
     assert!(!format!("{events:?}").contains("do not tell"));
+
+    // A stream, an export and an import are heard of too, and a new object by its random id.
+    let audit = RecordingAudit::default();
+    let repository = open.audited_by(Arc::new(audit.clone()));
+    let told = || -> Vec<_> { audit.events().iter().map(|event| (event.action, event.outcome)).collect() };
+    let created = repository.create(Create::new("note", object(json!({"title": "t"})))).await.expect("created");
+    let events = audit.events();
+    assert_eq!(events[0].id, None, "it has none yet");
+    assert_eq!(events[1].id.as_deref(), Some(created.id.as_str()));
+    let mut stream = repository.stream(&["note"], Find::new()).expect("a stream");
+    while futures::StreamExt::next(&mut stream).await.is_some() {}
+    assert_eq!(told()[2..], [(Action::Find, Admitted), (Action::Find, Done)]);
+    // Whoever does not read on is not heard of again.
+    drop(repository.stream(&["note"], Find::new()).expect("a stream"));
+    assert_eq!(audit.events().len(), 4);
+}
+
+async fn exports_and_imports_are_heard_of(context: Context) {
+    let audit = RecordingAudit::default();
+    let open = store_of(&context, types::all_exportable(), saved_objects::Start::Migrate).await.0.repository().clone();
+    let repository = open.audited_by(Arc::new(audit.clone()));
+    let line = json!({"type": "note", "id": "n", "attributes": {"title": "do not tell"}}).to_string();
+    let file = || std::io::Cursor::new(line.clone().into_bytes());
+    assert!(repository.import(Import::new(), file()).await.expect("imported").success);
+    assert!(!repository.import(Import::new(), file()).await.expect("refused").success);
+    repository.export(Export::objects([key("note", "n"), key("note", "gone")]), Vec::new()).await.expect("exported");
+    let events = audit.events();
+    let told: Vec<_> = events.iter().map(|event| (event.action, event.id.as_deref(), event.outcome)).collect();
+    assert_eq!(
+        told,
+        [
+            (Action::Import, Some("n"), Admitted),
+            (Action::Import, Some("n"), Done),
+            (Action::Import, Some("n"), Admitted),
+            (Action::Export, Some("n"), Admitted),
+            (Action::Export, Some("gone"), Admitted),
+            (Action::Export, Some("n"), Done),
+            (Action::Export, Some("gone"), Failed(ErrorKind::NotFound)),
+        ]
+    );
+    assert!(!format!("{events:?}").contains("do not tell"));
+}
+
+async fn every_other_operation_is_asked_for(context: Context) {
+    let audit = RecordingAudit::default();
+    let open = store_of(&context, types::all(), saved_objects::Start::Migrate).await.0.repository().clone();
+    open.create(note("there", json!({"title": "t"}))).await.expect("created");
+    open.create(Create::new("board", object(json!({}))).id("b")).await.expect("created");
+    let none = open.authorized_by(Arc::new(Only(None))).audited_by(Arc::new(audit.clone()));
+    let (there, board) = (key("note", "there"), key("board", "b"));
+    assert_eq!(kind(none.resolve(&there).await), ErrorKind::Forbidden);
+    assert_eq!(kind(none.increment(Increment::new(&there).field("count")).await), ErrorKind::Forbidden);
+    assert_eq!(kind(none.check_conflicts(std::slice::from_ref(&there)).await.remove(0)), ErrorKind::Forbidden);
+    assert_eq!(kind(none.remove_references_to(&there).await), ErrorKind::Forbidden);
+    assert_eq!(kind(none.delete_namespace(&Namespace::DEFAULT).await), ErrorKind::Forbidden);
+    let share = || ChangeNamespaces::new([board.clone()]).add(Namespace::new("ops").expect("a name"));
+    assert_eq!(kind(none.change_namespaces(share()).await.expect("answered").remove(0)), ErrorKind::Forbidden);
+    let collected = none.collect_references(CollectReferences::new([board.clone()])).await.expect("answered");
+    assert!(matches!(&collected[0].state, CollectedState::Unreadable(error) if error.kind() == ErrorKind::Forbidden));
+    assert!(audit.events().iter().all(|event| event.outcome == Refused));
+
+    // Whoever may change an object may not create it, and sharing is asked for in both namespaces.
+    let changer = open.authorized_by(Arc::new(Only(Some(Action::Update))));
+    let counted = changer.increment(Increment::new(&there).field("count")).await.expect("allowed");
+    assert_eq!(counted.attributes["count"], 1);
+    let or_create = Increment::new(key("note", "new")).field("count").or_create(object(json!({"title": "t"})));
+    assert_eq!(kind(changer.increment(or_create).await), ErrorKind::Forbidden);
+    let in_ops = open.authorized_by(Arc::new(SharesIn("default")));
+    assert_eq!(kind(in_ops.change_namespaces(share()).await.expect("answered").remove(0)), ErrorKind::Forbidden);
+    let everywhere = ChangeNamespaces::new([board.clone()]).add_everywhere();
+    assert_eq!(kind(in_ops.change_namespaces(everywhere).await.expect("answered").remove(0)), ErrorKind::Forbidden);
+    assert_eq!(open.get(&board).await.expect("there").namespaces, ["default"]);
+}
+
+/// Allows sharing in one namespace.
+#[derive(Debug)]
+struct SharesIn(&'static str);
+
+#[async_trait]
+impl Authorization for SharesIn {
+    async fn allows(&self, action: Action, _type_name: &str, namespace: &Namespace) -> bool {
+        action == Action::Share && namespace.as_str() == self.0
+    }
 }

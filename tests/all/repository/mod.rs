@@ -1,10 +1,17 @@
 //! Reading, writing and finding objects, on the real server and in memory.
 
 mod access;
+mod counters;
 mod find;
+mod many;
 mod namespaces;
+mod network;
+mod points_in_time;
+mod references;
+mod resolve;
 mod search;
 mod secrets;
+mod sharing;
 mod transfer;
 mod typed;
 mod types;
@@ -34,6 +41,13 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         transfer::trials(url),
         versions::trials(url),
         typed::trials(url),
+        counters::trials(url),
+        resolve::trials(url),
+        references::trials(url),
+        sharing::trials(url),
+        points_in_time::trials(url),
+        network::trials(url),
+        many::trials(url),
     ]
     .into_iter()
     .flatten()

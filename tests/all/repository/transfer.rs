@@ -6,7 +6,7 @@ use libtest_mimic::Trial;
 use saved_objects::document::{Namespace, Reference};
 use saved_objects::encryption::Secret;
 use saved_objects::repository::{
-    Create, Decision, Delete, Export, Find, Import, ImportSummary, OnConflict, Repository, SecretForm,
+    Create, Decision, Delete, Export, Find, Import, ImportSummary, NamedObject, OnConflict, Repository, SecretForm,
 };
 use saved_objects::{ErrorKind, SavedObject, Start};
 use serde_json::{Value, json};
@@ -27,6 +27,8 @@ pub(super) fn trials(url: &str) -> Vec<Trial> {
         an_object_with_another_id_is_found_by_its_origin,
         malformed_files_are_refused,
         what_cannot_be_read_is_left_out_and_named,
+        missing_references_are_named,
+        references_follow_what_was_imported_before,
     )
 }
 
@@ -290,4 +292,65 @@ async fn what_cannot_be_read_is_left_out_and_named(context: Context) {
     assert_eq!(summary["excludedObjects"][0]["id"], "wrong-id");
     let badge = Export::found(["badge"], Find::new());
     assert_eq!(kind(repository.export(badge, &mut Vec::new()).await), ErrorKind::Invalid, "not exportable");
+}
+
+fn named(type_name: &str, id: &str) -> NamedObject {
+    NamedObject { type_name: type_name.to_owned(), id: id.to_owned() }
+}
+
+async fn missing_references_are_named(context: Context) {
+    let repository = repository(&context).await;
+    repository.create(Create::new("note", object(json!({"title": "t"}))).id("there")).await.expect("created");
+    let to = |type_name: &str, id: &str| json!({"name": id, "type": type_name, "id": id});
+    let references = [
+        to("note", "there"),
+        to("note", "later"),
+        to("note", "gone"),
+        to("note", "gone"),
+        to("nothing", "x"),
+        to("page", "p"),
+    ];
+    let first = json!({"type": "note", "id": "a", "attributes": {"title": "a"}, "references": references});
+    let later = json!({"type": "note", "id": "later", "attributes": {"title": "b"}});
+    let file = format!("{first}\n{later}\n").into_bytes();
+    let required = || Import::new().require_references("note").require_references("nothing");
+
+    let summary = import(&repository, required(), &file).await;
+    assert_eq!((summary.success, summary.success_count), (false, 0), "{summary:?}");
+    let [problem] = summary.errors.as_slice() else { panic!("{summary:?}") };
+    assert_eq!(
+        (problem.kind, problem.line, problem.object.clone()),
+        ("missing_references", 1, Some(named("note", "a")))
+    );
+    assert_eq!(problem.missing, [named("note", "gone"), named("nothing", "x")]);
+    assert_eq!(repository.get_opt(&key("note", "later")).await.expect("read"), None, "nothing was written");
+
+    let elsewhere = required().replace_reference(named("note", "a"), named("note", "gone"), "there").replace_reference(
+        named("note", "b"),
+        named("nothing", "x"),
+        "there",
+    );
+    let summary = import(&repository, elsewhere.clone(), &file).await;
+    assert_eq!(summary.errors[0].missing, [named("nothing", "x")]);
+    let summary = import(&repository, elsewhere.may_miss_references(named("note", "a")), &file).await;
+    assert_eq!((summary.success, summary.success_count), (true, 2), "{summary:?}");
+    let ids: Vec<String> = note(&repository, "a").await.references.into_iter().map(|it| it.id).collect();
+    assert_eq!(ids, ["there", "later", "there", "there", "x", "p"]);
+    // What is skipped is not in the file.
+    let skipped = required().decide("note", "later", Decision::Skip).on_conflict(OnConflict::NewIds);
+    repository.delete(Delete::new(key("note", "later"))).await.expect("deleted");
+    let summary = import(&repository, skipped, &file).await;
+    assert_eq!(summary.errors[0].missing, [named("note", "gone"), named("note", "later"), named("nothing", "x")]);
+}
+
+async fn references_follow_what_was_imported_before(context: Context) {
+    let repository = repository(&context).await;
+    let copy = Create::new("board", object(json!({"title": "t"}))).id("copy").origin_id("first");
+    repository.create(copy).await.expect("created");
+    refresh(&context).await;
+    let reference = json!([{"name": "b", "type": "board", "id": "first"}]);
+    let line = json!({"type": "note", "id": "n", "attributes": {"title": "t"}, "references": reference});
+    let summary = import(&repository, Import::new().require_references("board"), line.to_string().as_bytes()).await;
+    assert!(summary.success, "{summary:?}");
+    assert_eq!(note(&repository, "n").await.references[0].id, "copy");
 }

@@ -1,0 +1,244 @@
+//! Exporting objects with their secrets and importing them again, beside a loop that copies bare documents into a file and
+//! back. What comes back must have the digest of what was there.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use tokio::io::{AsyncBufReadExt, AsyncSeekExt, AsyncWriteExt, BufReader, BufWriter};
+
+use super::result::{BenchResult, median};
+use super::{memory, token};
+use crate::cli::connection::Connection;
+use crate::cli::output::Output;
+use crate::cli::seed::Seeder;
+use crate::cluster::{BulkAction, BulkOperation, BulkRequest, Cluster, Query, Refresh, Search, SearchIn};
+use crate::encryption::{EncryptionService, KeyRing, SecretString};
+use crate::environment::Environment;
+use crate::layout::{IndexNames, Prefix};
+use crate::migrate::Migrator;
+use crate::registry::Registry;
+use crate::repository::{Export, Find, Import, Repository, SecretForm};
+use crate::verify::Verifier;
+use crate::{Error, ErrorKind, Result};
+
+const PREFIX: &str = "saved-objects-bench";
+const KEY_BYTES: usize = 48;
+const PAGE: u32 = 1_000;
+/// Documents that the raw loop writes at once, as an import does.
+const BATCH: usize = 500;
+const KEEP_ALIVE: Duration = Duration::from_secs(300);
+
+/// Exporting and importing objects of 1 KB with two secrets, beside copying bare documents; the digests before and after must
+/// be equal
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// How many objects
+    #[arg(long, default_value_t = 100_000)]
+    docs: usize,
+    /// How often both sides are measured, alternating
+    #[arg(long, default_value_t = 1)]
+    runs: usize,
+}
+
+struct Bench<'a> {
+    environment: &'a Environment,
+    cluster: Arc<dyn Cluster>,
+    registry: Arc<Registry>,
+    prefix: Prefix,
+    encryption: EncryptionService,
+    repository: Repository,
+    names: IndexNames,
+}
+
+pub(super) async fn run(
+    arguments: &Arguments,
+    connection: &Connection,
+    environment: &Environment,
+    output: Output,
+) -> Result<BenchResult> {
+    let bench = Bench::new(connection, environment)?;
+    bench.make_empty().await?;
+    bench.seed(arguments.docs).await?;
+    let before = bench.digest().await?;
+    let (mut ours, mut raw, mut peak) = (Vec::new(), Vec::new(), None);
+    for _ in 0..arguments.runs {
+        memory::reset_peak();
+        ours.push(bench.rate(arguments.docs, true, output).await?);
+        peak = peak.max(memory::peak_mb());
+        if bench.digest().await? != before {
+            return Err(Error::new(ErrorKind::Internal, "what was imported is not what was exported")
+                .with_cure("report this; the objects are still under the prefix saved-objects-bench"));
+        }
+        raw.push(bench.rate(arguments.docs, false, output).await?);
+    }
+    bench.delete_index().await?;
+    let (ours, raw) = (median(&ours), median(&raw));
+    Ok(BenchResult {
+        measure: "transfer".to_owned(),
+        ours,
+        raw,
+        ratio: ours / raw,
+        unit: "documents/s",
+        runs: arguments.runs,
+        peak_rss_mb: peak,
+        documents: arguments.docs,
+    })
+}
+
+impl<'a> Bench<'a> {
+    fn new(connection: &Connection, environment: &'a Environment) -> Result<Self> {
+        let prefix: Prefix = PREFIX.parse()?;
+        let names = prefix.group(token::GROUP);
+        let cluster = connection.cluster(environment)?;
+        let mut key = [0; KEY_BYTES];
+        environment.rng().fill(&mut key)?;
+        let ring = KeyRing::new(SecretString::from(STANDARD.encode(key)), Vec::new())?;
+        let encryption = EncryptionService::new(Some(ring), environment.clone());
+        let missing = || Error::new(ErrorKind::Internal, "the measured type has no version 1");
+        let definition = token::definition(false, false)?.as_of(1).ok_or_else(missing)?;
+        let registry = Arc::new(Registry::builder().with([definition]).build()?);
+        let repository =
+            Repository::new(cluster.clone(), registry.clone(), prefix.clone(), encryption.clone(), environment.clone());
+        Ok(Self { environment, cluster, registry, prefix, encryption, repository, names })
+    }
+
+    async fn delete_index(&self) -> Result<()> {
+        for index in self.cluster.indices(&[self.names.alias(), &self.names.index(1)]).await?.keys() {
+            self.cluster.delete_index(index).await?;
+        }
+        Ok(())
+    }
+
+    /// A new index with nothing in it.
+    async fn make_empty(&self) -> Result<()> {
+        self.delete_index().await?;
+        let migrator = Migrator::new(
+            self.cluster.clone(),
+            self.registry.clone(),
+            self.prefix.clone(),
+            self.encryption.clone(),
+            self.environment.clone(),
+        );
+        migrator.migrate().await.error.as_ref().map_or(Ok(()), |error| Err(Error::from(error)))
+    }
+
+    async fn seed(&self, documents: usize) -> Result<()> {
+        let definition =
+            self.registry.get(token::TYPE).ok_or_else(|| Error::new(ErrorKind::Internal, "no measured type"))?;
+        let seeder = Seeder {
+            cluster: self.cluster.as_ref(),
+            encryption: &self.encryption,
+            environment: self.environment,
+            definition,
+            names: &self.names,
+        };
+        seeder.write(documents, token::seed).await?;
+        Ok(self.cluster.refresh(self.names.alias()).await?)
+    }
+
+    /// What is stored, and that every secret opens.
+    async fn digest(&self) -> Result<String> {
+        self.cluster.refresh(self.names.alias()).await?;
+        let verifier =
+            Verifier::new(self.cluster.clone(), self.registry.clone(), self.prefix.clone(), self.encryption.clone())?;
+        let report = verifier.verify().await?;
+        if !report.ok {
+            return Err(Error::new(ErrorKind::Corrupt, "not every object and secret is readable")
+                .with_cure("report this; the objects are still under the prefix saved-objects-bench"));
+        }
+        let types = report.indices.iter().flat_map(|index| &index.types);
+        Ok(types.map(|it| format!("{} {} {:?};", it.type_name, it.documents, it.digest)).collect())
+    }
+
+    /// Documents per second, out into a file and back into an empty index.
+    async fn rate(&self, documents: usize, is_ours: bool, output: Output) -> Result<f64> {
+        let file = tempfile::tempfile().map_err(no_file)?;
+        let mut file = tokio::fs::File::from_std(file);
+        let began = self.now();
+        let exported = if is_ours {
+            let export = Export::found([token::TYPE], Find::new()).secrets(SecretForm::Encrypted);
+            self.repository.export(export, &mut file).await?.exported_count
+        } else {
+            self.raw_export(&mut file).await?
+        };
+        let out = self.now().saturating_sub(began);
+        self.make_empty().await?;
+        file.rewind().await.map_err(no_file)?;
+        let began = self.now();
+        let imported = if is_ours {
+            self.repository.import(Import::new(), &mut file).await?.success_count
+        } else {
+            self.raw_import(&mut file).await?
+        };
+        let back = self.now().saturating_sub(began);
+        for (what, count) in [("exported", exported), ("imported", imported)] {
+            if count != documents as u64 {
+                return Err(Error::new(ErrorKind::Internal, format!("{count} of {documents} objects were {what}"))
+                    .with_cure("run one benchmark at a time; if none else ran, report this"));
+            }
+        }
+        let whose = if is_ours { "ours" } else { "raw" };
+        output.say(format!("{whose} out {:.1} s, back {:.1} s", out.as_secs_f64(), back.as_secs_f64()));
+        Ok(documents as f64 / (out + back).as_secs_f64())
+    }
+
+    fn now(&self) -> Duration {
+        self.environment.clock().monotonic()
+    }
+
+    async fn raw_export(&self, file: &mut tokio::fs::File) -> Result<u64> {
+        let mut writer = BufWriter::new(file);
+        let mut point_in_time = self.cluster.open_point_in_time(self.names.alias(), KEEP_ALIVE).await?;
+        let (mut after, mut count) = (None, 0);
+        loop {
+            let within = SearchIn::PointInTime(point_in_time.clone());
+            let search = Search { size: PAGE, after, ..Search::new(within, Query::Everything) };
+            let page = self.cluster.search(&search).await?;
+            point_in_time = page.point_in_time.unwrap_or(point_in_time);
+            for hit in &page.hits {
+                for part in [hit.id.as_bytes(), b" ", hit.source.get().as_bytes(), b"\n"] {
+                    writer.write_all(part).await.map_err(no_file)?;
+                }
+                count += 1;
+            }
+            after = page.last_sort;
+            if page.hits.len() < PAGE as usize {
+                break;
+            }
+        }
+        self.cluster.close_point_in_time(&point_in_time).await?;
+        writer.flush().await.map_err(no_file)?;
+        Ok(count)
+    }
+
+    async fn raw_import(&self, file: &mut tokio::fs::File) -> Result<u64> {
+        let mut lines = BufReader::new(file).lines();
+        let (mut operations, mut count) = (Vec::new(), 0);
+        let alias = self.names.write_alias(1);
+        loop {
+            let line = lines.next_line().await.map_err(no_file)?;
+            let is_end = line.is_none();
+            if let Some((id, source)) = line.as_deref().and_then(|line| line.split_once(' ')) {
+                let action = BulkAction::Create { source: Bytes::copy_from_slice(source.as_bytes()) };
+                operations.push(BulkOperation { id: id.to_owned(), action });
+            }
+            if operations.len() == BATCH || (is_end && !operations.is_empty()) {
+                let request = BulkRequest { alias: &alias, operations: &operations, refresh: Refresh::Later };
+                count += self.cluster.bulk(&request).await?.iter().filter(|outcome| outcome.is_ok()).count() as u64;
+                operations.clear();
+            }
+            if is_end {
+                return Ok(count);
+            }
+        }
+    }
+}
+
+fn no_file(error: std::io::Error) -> Error {
+    Error::new(ErrorKind::Unavailable, format!("the file in between cannot be used: {error}"))
+        .with_cure("look at the folder for temporary files and how full its disk is")
+        .with_source(error)
+}

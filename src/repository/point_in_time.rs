@@ -1,0 +1,199 @@
+//! Pages of a search over the objects as they were at one moment.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::Value;
+
+use super::find::{self, Find, Found};
+use super::stream::Open;
+use super::{Action, Repository};
+use crate::cluster::{ClusterError, ClusterErrorKind, Search, SearchIn};
+use crate::document::{Attributes, Namespace};
+use crate::registry::TypeDefinition;
+use crate::{Error, ErrorKind, Result};
+
+/// The longest time that a point in time stays open between two pages: it keeps old data on the server.
+const LONGEST_KEEP_ALIVE: Duration = Duration::from_secs(60 * 60);
+
+/// The objects of some types as they were when it was [opened](Repository::open_point_in_time): pages of searches over it follow one
+/// another exactly, whatever is written meanwhile, and without a limit of 10,000.
+///
+/// It is closed by [`close`](Self::close), or when it is dropped, or by the server when nobody asks for a page in time.
+#[derive(Debug)]
+pub struct PointInTimeReader {
+    repository: Repository,
+    types: Vec<String>,
+    open: Open,
+}
+
+/// One page of a point in time.
+#[derive(Debug)]
+pub struct PointInTimePage<A = Attributes> {
+    /// What is on it.
+    pub found: Found<A>,
+    /// Where the next page begins; none after the last one.
+    pub next: Option<PageCursor>,
+}
+
+/// Where a page begins. It belongs to the search that it comes from, and can be kept as text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PageCursor(Vec<Value>);
+
+impl fmt::Display for PageCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&URL_SAFE_NO_PAD.encode(Value::from(self.0.clone()).to_string()))
+    }
+}
+
+impl FromStr for PageCursor {
+    type Err = Error;
+
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) if the text is not that of a cursor.
+    fn from_str(text: &str) -> Result<Self> {
+        let refused = || Error::invalid("a page's cursor is malformed", "pass the one that the page before came with");
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| refused())?;
+        let values: Vec<Value> = serde_json::from_slice(&bytes).map_err(|_| refused())?;
+        match values.is_empty() || values.iter().any(|value| value.is_array() || value.is_object()) {
+            true => Err(refused()),
+            false => Ok(Self(values)),
+        }
+    }
+}
+
+impl Repository {
+    /// Opens a point in time over the objects of these types. `keep_alive` is how long it stays open after each page, an hour at
+    /// most. It sees what a search sees now: writes since the index's last refresh are missing.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # use saved_objects::repository::{Find, Repository};
+    /// # async fn example(repository: &Repository) -> saved_objects::Result<()> {
+    /// let mut reader = repository.open_point_in_time(&["note"], Duration::from_secs(60)).await?;
+    /// let request = Find::new().per_page(100);
+    /// let mut cursor = None;
+    /// loop {
+    ///     let page = reader.page(&request, cursor.as_ref()).await?;
+    ///     println!("{} of {}", page.found.objects.len(), page.found.total);
+    ///     cursor = page.next;
+    ///     if cursor.is_none() {
+    ///         break;
+    ///     }
+    /// }
+    /// reader.close().await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// - [`Invalid`](ErrorKind::Invalid) if a type is not available here, or the time is too long.
+    /// - [`NotFound`](ErrorKind::NotFound) if an index does not exist, [`Unavailable`](ErrorKind::Unavailable).
+    pub async fn open_point_in_time(&self, types: &[&str], keep_alive: Duration) -> Result<PointInTimeReader> {
+        let definitions = self.definitions(types)?;
+        if keep_alive > LONGEST_KEEP_ALIVE || keep_alive < Duration::from_millis(1) {
+            return Err(Error::invalid(
+                format!("a point in time cannot be kept open for {} seconds", keep_alive.as_secs()),
+                "give at most an hour; each page begins it anew",
+            ));
+        }
+        let aliases = self.aliases(&definitions);
+        let opened = self.shared.cluster.open_point_in_time(&aliases, keep_alive).await;
+        let opened = opened.map_err(|error| find::refused(&aliases, error))?;
+        Ok(PointInTimeReader {
+            repository: self.clone(),
+            types: types.iter().map(|&name| name.to_owned()).collect(),
+            open: Open::new(Arc::clone(&self.shared.cluster), opened),
+        })
+    }
+}
+
+impl PointInTimeReader {
+    /// The page of a search that begins at `after`, the first one without it. The request's own
+    /// [`page`](Find::page) is left aside.
+    ///
+    /// # Errors
+    /// - [`NotFound`](ErrorKind::NotFound) if the point in time is no longer open: too much time went by since the page before.
+    /// - [`Invalid`](ErrorKind::Invalid) as for [`Repository::find`], and if the cursor is not one of this search.
+    /// - [`Forbidden`](ErrorKind::Forbidden), [`Unavailable`](ErrorKind::Unavailable).
+    pub async fn page(&mut self, request: &Find, after: Option<&PageCursor>) -> Result<PointInTimePage> {
+        let repository = self.repository.clone();
+        let types = self.types.clone();
+        let types: Vec<&str> = types.iter().map(String::as_str).collect();
+        let definitions = repository.definitions(&types)?;
+        let request = request.clone().or_in_namespace(&Namespace::DEFAULT);
+        let admitted = repository.admit_all(Action::Find, &types, &request).await?;
+        admitted.end(self.page_admitted(&types, &definitions, &request, after).await)
+    }
+
+    async fn page_admitted(
+        &mut self,
+        types: &[&str],
+        definitions: &[&TypeDefinition],
+        request: &Find,
+        after: Option<&PageCursor>,
+    ) -> Result<PointInTimePage> {
+        let current = self.open.current().ok_or_else(gone)?;
+        let size = request.size()?;
+        let search = Search {
+            size,
+            count_total: true,
+            after: after.map(|cursor| cursor.0.clone()),
+            ..request.to_search(SearchIn::PointInTime(current), definitions)?
+        };
+        let page = self.repository.shared.cluster.search(&search).await.map_err(refused)?;
+        if let Some(current) = page.point_in_time.clone() {
+            self.open.go_on_with(current);
+        }
+        let is_last = page.hits.len() < size as usize;
+        let next = page.last_sort.clone().filter(|_| !is_last).map(PageCursor);
+        let found = self.repository.found(types, request, page).await?;
+        Ok(PointInTimePage { found, next })
+    }
+
+    /// Closes it now. That it could not be closed is no error: the server does so by itself.
+    pub async fn close(self) {
+        self.open.close().await;
+    }
+}
+
+fn refused(error: ClusterError) -> Error {
+    match error.kind {
+        ClusterErrorKind::PointInTimeMissing => gone().with_source(error),
+        _ => find::refused("of the point in time", error),
+    }
+}
+
+fn gone() -> Error {
+    Error::new(ErrorKind::NotFound, "the point in time is no longer open")
+        .with_cure("open another one and begin with the first page; ask for pages sooner, or keep it open for longer")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn cursors_are_text_and_anything_else_is_refused() {
+        let cursor = PageCursor(vec![json!("a b"), Value::Null, json!(-5), json!(1.5)]);
+        assert_eq!(cursor.to_string().parse::<PageCursor>().expect("fine"), cursor);
+        for json in ["[]", "{}", "5", "[[1]]", "[{}]", "nonsense"] {
+            let text = URL_SAFE_NO_PAD.encode(json);
+            assert_eq!(text.parse::<PageCursor>().expect_err(json).kind(), ErrorKind::Invalid);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in ".*") {
+            let _ = text.parse::<PageCursor>();
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! What the objects of a file refer to that the file does not have.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::import::{Import, MAX_NAMED};
+use super::line::Line;
+use super::summary::{NamedObject, Problem};
+use crate::document::RawId;
+use crate::repository::{ObjectKey, Repository, Resolution};
+use crate::{Error, ErrorKind, Result};
+
+/// References that are looked for at once.
+const BATCH: usize = 500;
+
+/// Where references lead that objects of the file have.
+#[derive(Debug, Default)]
+pub(super) struct Outgoing {
+    /// What refers to each object, with its line; only what is needed to name it, and a thousand at most.
+    targets: BTreeMap<ObjectKey, Vec<(u64, NamedObject)>>,
+}
+
+/// What became of them.
+#[derive(Debug, Default)]
+pub(super) struct Followed {
+    /// Objects that have another id now: references to them are to follow.
+    pub(super) moved: BTreeMap<ObjectKey, String>,
+    pub(super) problems: Vec<Problem>,
+}
+
+impl Outgoing {
+    /// Notes what an object refers to, as far as somebody wants to know.
+    pub(super) fn note(
+        &mut self,
+        repository: &Repository,
+        request: &Import,
+        number: u64,
+        key: &ObjectKey,
+        line: &Line,
+    ) {
+        for reference in &line.references {
+            let is_required = request.is_required(&line.object, &reference.type_name);
+            let can_move = repository
+                .definition(&reference.type_name)
+                .is_ok_and(|definition| definition.namespace_kind().is_multiple() && definition.identity().is_none());
+            if !is_required && !can_move {
+                continue;
+            }
+            let target = ObjectKey::new(&reference.type_name, &reference.id).in_namespace(key.namespace.clone());
+            let referring = self.targets.entry(target).or_default();
+            if is_required && referring.len() < MAX_NAMED && referring.last().map(|(line, _)| *line) != Some(number) {
+                referring.push((number, line.object.clone()));
+            }
+        }
+    }
+
+    /// Looks for what is not in the file: under its id, or under the one that it got when it was imported before.
+    pub(super) async fn follow(self, repository: &Repository, in_file: &BTreeSet<String>) -> Result<Followed> {
+        let is_outside = |key: &ObjectKey| {
+            let raw_id = repository.definition(&key.type_name).and_then(|definition| {
+                RawId::new(definition.name(), definition.namespace_kind(), &key.namespace, &key.id)
+            });
+            raw_id.map_or(true, |raw_id| !in_file.contains(raw_id.as_str()))
+        };
+        let outside: Vec<_> = self.targets.into_iter().filter(|(key, _)| is_outside(key)).collect();
+        let mut followed = Followed::default();
+        let mut missing: BTreeMap<(u64, NamedObject), Vec<NamedObject>> = BTreeMap::new();
+        for batch in outside.chunks(BATCH) {
+            let keys: Vec<ObjectKey> = batch.iter().map(|(key, _)| key.clone()).collect();
+            for ((key, referring), answer) in batch.iter().zip(repository.resolve_many(&keys).await) {
+                match answer {
+                    Ok(resolved) if resolved.resolution == Resolution::OriginMatch => {
+                        followed.moved.insert(key.clone(), resolved.object.id);
+                    }
+                    Err(error) if leads_nowhere(&error) => {
+                        let target = NamedObject { type_name: key.type_name.clone(), id: key.id.clone() };
+                        for object in referring {
+                            missing.entry(object.clone()).or_default().push(target.clone());
+                        }
+                    }
+                    Err(error) if error.kind() == ErrorKind::Unavailable => return Err(error),
+                    // It is there, whatever else is wrong with it.
+                    _ => {}
+                }
+            }
+        }
+        followed.problems.extend(missing.into_iter().map(|((line, object), missing)| {
+            let names: Vec<String> =
+                missing.iter().take(10).map(|target| format!("{}/{}", target.type_name, target.id)).collect();
+            Problem {
+                line,
+                object: Some(object),
+                kind: "missing_references",
+                message: format!(
+                    "it refers to what is neither in the file nor in the store: {}; import that too, let the references lead \
+                     elsewhere, or say that they may be missing",
+                    names.join(", ")
+                ),
+                destinations: Vec::new(),
+                missing,
+            }
+        }));
+        Ok(followed)
+    }
+}
+
+/// Whether an object that was looked for is not there.
+fn leads_nowhere(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Invalid)
+}

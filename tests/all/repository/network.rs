@@ -1,0 +1,280 @@
+//! The operations through a network that loses, delays, cuts and repeats: what an answer says is so, or it says that it does not
+//! know. Checked against a model that keeps every state that an object may be in by what was answered.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use libtest_mimic::Trial;
+use saved_objects::cluster::Elastic;
+use saved_objects::document::{Namespace, Reference};
+use saved_objects::environment::{Environment, SystemRng};
+use saved_objects::repository::{
+    ChangeNamespaces, CollectReferences, CollectedState, Create, Delete, Draft, Find, IdState, Increment, ObjectKey,
+    Replace, Repository,
+};
+use saved_objects::{Error, ErrorKind, Result, SavedObject, Start};
+use serde_json::json;
+
+use super::{key, object, store_of, types};
+use crate::clock::ImpatientClock;
+use crate::context::{Context, MEMORY};
+use crate::faults::seed::{Dice, Named, seeds};
+use crate::named_trials;
+use crate::proxy::{Proxy, weather};
+
+pub(super) fn trials(url: &str) -> Vec<Trial> {
+    if url == MEMORY { Vec::new() } else { named_trials!(url, what_is_answered_in_bad_weather_is_so) }
+}
+
+/// Of a hundred requests so many meet a fault.
+const BAD_WEATHER: u64 = 30;
+const STEPS: u64 = 60;
+const IDS: [&str; 3] = ["a", "b", "c"];
+
+/// A stored object, as far as the operations change it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct State {
+    mark: i64,
+    count: i64,
+    in_ops: bool,
+    refers: bool,
+}
+
+/// None if the object is not there.
+type Maybe = Option<State>;
+
+/// What may be stored under one id.
+#[derive(Debug, Default)]
+struct Possible {
+    states: BTreeSet<Maybe>,
+    /// What was sent to be created. A network may let it arrive a second time after the object was deleted, and no server can tell.
+    created: BTreeSet<State>,
+}
+
+impl Possible {
+    fn nothing() -> Self {
+        Self { states: [None].into(), created: BTreeSet::new() }
+    }
+
+    fn all(&self) -> BTreeSet<Maybe> {
+        let mut all = self.states.clone();
+        if all.contains(&None) {
+            all.extend(self.created.iter().cloned().map(Some));
+        }
+        all
+    }
+
+    /// Takes an answer to an operation that makes `next` of a state, or refuses it with a kind of error.
+    fn answered<T>(&mut self, what: &str, answer: &Result<T>, next: impl Fn(&Maybe) -> Result<Maybe, ErrorKind>) {
+        let made: BTreeSet<Maybe> = self.all().iter().filter_map(|state| next(state).ok()).collect();
+        if self.all().iter().any(|state| state.is_none() && next(state).is_ok()) {
+            self.created.extend(made.iter().flatten().cloned());
+        }
+        match answer.as_ref().map(|_| ()).map_err(Error::kind) {
+            Ok(()) => {
+                assert!(!made.is_empty(), "{what}: done, but it cannot have been: {self:?}");
+                self.states = made;
+            }
+            Err(ErrorKind::OutcomeUnknown) => self.states.extend(made),
+            Err(ErrorKind::Unavailable) => {}
+            Err(kind) => {
+                let is_right = self.all().iter().any(|state| next(state) == Err(kind));
+                assert!(is_right, "{what}: {:?}, but that is not so: {self:?}", answer.as_ref().err());
+            }
+        }
+    }
+
+    fn read(&self, what: &str, answer: Result<Maybe>) {
+        match answer {
+            Ok(state) => assert!(self.all().contains(&state), "{what}: {state:?} is none of {self:?}"),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Unavailable, "{what}: {error}"),
+        }
+    }
+}
+
+fn state_of(object: &SavedObject) -> State {
+    let number = |name: &str| object.attributes.get(name).and_then(serde_json::Value::as_i64).unwrap_or_default();
+    State {
+        mark: number("mark"),
+        count: number("count"),
+        in_ops: object.namespaces.iter().any(|name| name == "ops"),
+        refers: !object.references.is_empty(),
+    }
+}
+
+fn board(id: &str) -> ObjectKey {
+    key("board", id)
+}
+
+fn target() -> Reference {
+    Reference { name: "target".to_owned(), type_name: "board".to_owned(), id: "target".to_owned() }
+}
+
+fn ops() -> Namespace {
+    Namespace::new("ops").expect("a name")
+}
+
+fn there(state: &Maybe, change: impl Fn(State) -> Maybe) -> Result<Maybe, ErrorKind> {
+    state.clone().map(change).ok_or(ErrorKind::NotFound)
+}
+
+async fn what_is_answered_in_bad_weather_is_so(context: Context) {
+    let calm = store_of(&context, types::all(), Start::Migrate).await.0.repository().clone();
+    let mut told = BTreeMap::new();
+    for seed in seeds(1..4) {
+        let _named = Named(seed);
+        let proxy = Proxy::start(&context.url, weather(seed, BAD_WEATHER)).await;
+        let environment = Environment::new(Arc::new(ImpatientClock::default()), Arc::new(SystemRng));
+        let cluster = Elastic::builder(proxy.url()).environment(environment.clone()).build().expect("a fine URL");
+        let through = context
+            .builder(types::all())
+            .cluster(Arc::new(cluster))
+            .environment(environment)
+            .start(Start::Skip)
+            .await
+            .expect("nothing is asked at the start");
+        let mut model: BTreeMap<&str, Possible> = IDS.map(|id| (id, Possible::nothing())).into();
+        let dice = Dice::new(seed);
+        for step in 0..STEPS {
+            let id = IDS[dice.below(3) as usize];
+            one_step(through.repository(), &mut model, id, step as i64, dice.below(16), &mut told).await;
+        }
+        // What was sent long ago lands now.
+        proxy.land_all().await;
+        drop(proxy);
+        for (id, possible) in &model {
+            let state = calm.get_opt(&board(id)).await.map(|object| object.as_ref().map(state_of));
+            possible.read(&format!("seed {seed}: {id} in the end"), state);
+            let _ = calm.delete(Delete::new(board(id)).force()).await;
+        }
+    }
+    println!("answers in bad weather: {told:?}");
+    assert!(told.get("Done").is_some_and(|done| *done > 50), "hardly anything was done: {told:?}");
+    remove_all(&context).await;
+}
+
+/// What a lost answer left open on the server goes with the indices.
+async fn remove_all(context: &Context) {
+    let cluster = context.cluster();
+    let found = cluster.indices(&[&format!("{}-*", context.prefix)]).await.expect("answered");
+    for name in found.keys() {
+        cluster.delete_index(name).await.expect("deleted");
+    }
+}
+
+async fn one_step(
+    repository: &Repository,
+    model: &mut BTreeMap<&str, Possible>,
+    id: &str,
+    mark: i64,
+    what: u64,
+    told: &mut BTreeMap<String, u64>,
+) {
+    let possible = model.get_mut(id).expect("one of the ids");
+    let new = || State { mark, count: 0, in_ops: false, refers: true };
+    let marked = move |draft: &mut Draft| {
+        draft.attributes.insert("mark".to_owned(), json!(mark));
+        Ok(())
+    };
+    let kind = match what {
+        0..=2 => {
+            let request = Create::new("board", object(json!({"mark": mark, "count": 0})));
+            let request = request.id(id).references(vec![target()]);
+            let request = if what == 2 { request.overwrite() } else { request };
+            let answer = repository.create(request).await;
+            possible.answered("create", &answer, |state| match state {
+                None => Ok(Some(new())),
+                Some(old) if what == 2 => Ok(Some(State { in_ops: old.in_ops, ..new() })),
+                Some(_) => Err(ErrorKind::Conflict),
+            });
+            outcome(&answer)
+        }
+        3 | 4 => {
+            let answer = repository.update(&board(id), marked).await;
+            possible.answered("update", &answer, |state| there(state, |old| Some(State { mark, ..old })));
+            outcome(&answer)
+        }
+        5 | 6 => {
+            let answer = repository.increment(Increment::new(board(id)).field("count")).await;
+            possible.answered("increment", &answer, |state| {
+                there(state, |old| Some(State { count: old.count + 1, ..old }))
+            });
+            outcome(&answer)
+        }
+        7 => {
+            let attributes = object(json!({"mark": mark}));
+            let answer = repository.increment(Increment::new(board(id)).by("count", 5).or_create(attributes)).await;
+            possible.answered("increment or create", &answer, |state| {
+                Ok(Some(match state {
+                    Some(old) => State { count: old.count + 5, ..old.clone() },
+                    None => State { count: 5, refers: false, ..new() },
+                }))
+            });
+            outcome(&answer)
+        }
+        8 => {
+            let answer = repository.replace(Replace::new(board(id), object(json!({"mark": mark})))).await;
+            possible.answered("replace", &answer, |state| there(state, |old| Some(State { mark, count: 0, ..old })));
+            outcome(&answer)
+        }
+        9 | 10 => {
+            let request = ChangeNamespaces::new([board(id)]);
+            let request = if what == 9 { request.add(ops()) } else { request.remove(ops()) };
+            let answer = repository.change_namespaces(request).await.expect("the request is fine").remove(0);
+            possible.answered("change namespaces", &answer, |state| {
+                there(state, |old| Some(State { in_ops: what == 9, ..old }))
+            });
+            outcome(&answer)
+        }
+        11 => {
+            let answer = repository.delete(Delete::new(board(id)).force()).await;
+            possible.answered("delete", &answer, |state| there(state, |_| None));
+            outcome(&answer)
+        }
+        12 => {
+            let answer = repository.remove_references_to(&key("board", "target")).await;
+            // Whatever it answers, an object that it does not name has lost its references or was not reached.
+            for possible in model.values_mut() {
+                let without: Vec<Maybe> =
+                    possible.all().into_iter().flatten().map(|old| Some(State { refers: false, ..old })).collect();
+                possible.states.extend(without);
+            }
+            outcome(&answer)
+        }
+        13 => {
+            let answer = repository.get_opt(&board(id)).await;
+            let kind = outcome(&answer);
+            possible.read("get", answer.map(|object| object.as_ref().map(state_of)));
+            kind
+        }
+        14 => {
+            let answer = repository.check_conflicts(&[board(id)]).await.remove(0);
+            let kind = outcome(&answer);
+            if let Ok(state) = answer {
+                let is_right = possible.all().iter().any(|maybe| maybe.is_some() == (state == IdState::Taken));
+                assert!(is_right, "{state:?} is not so: {possible:?}");
+            }
+            kind
+        }
+        _ => {
+            let resolved = repository.resolve(&board(id)).await;
+            let answer = resolved.map(|resolved| Some(state_of(&resolved.object)));
+            let kind = outcome(&answer);
+            let missing = matches!(&answer, Err(error) if error.kind() == ErrorKind::NotFound);
+            possible.read("resolve", if missing { Ok(None) } else { answer });
+            let collected = repository.collect_references(CollectReferences::new([board(id)])).await;
+            if let Ok(collected) = &collected {
+                let is_there = matches!(collected[0].state, CollectedState::Found { .. });
+                assert!(possible.all().iter().any(|maybe| maybe.is_some() == is_there), "{collected:?}: {possible:?}");
+            }
+            let found = repository.find(&["board"], Find::new()).await;
+            assert!(found.is_ok() || found.is_err_and(|error| error.kind() == ErrorKind::Unavailable));
+            kind
+        }
+    };
+    *told.entry(kind).or_default() += 1;
+}
+
+fn outcome<T>(answer: &Result<T>) -> String {
+    answer.as_ref().map_or_else(|error| format!("{:?}", error.kind()), |_| "Done".to_owned())
+}

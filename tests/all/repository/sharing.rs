@@ -1,0 +1,199 @@
+//! From where objects are seen is changed object by object, and a namespace is removed as a whole.
+
+use libtest_mimic::Trial;
+use saved_objects::document::Namespace;
+use saved_objects::encryption::Secret;
+use saved_objects::repository::{ChangeNamespaces, Create, Delete, NamespacesChanged, ObjectKey, Repository};
+use saved_objects::{ErrorKind, Result, SavedObject};
+use serde_json::json;
+
+use super::{key, kind, note, object, put, refresh, repository, stored};
+use crate::context::Context;
+use crate::named_trials;
+
+pub(super) fn trials(url: &str) -> Vec<Trial> {
+    named_trials!(
+        url,
+        objects_are_shared_one_by_one,
+        each_object_is_answered,
+        the_last_namespace_takes_the_object_along,
+        sharing_loses_no_update,
+        a_namespace_goes_with_all_it_has_and_nothing_else,
+        what_of_a_namespace_cannot_be_read_is_named,
+    )
+}
+
+fn namespace(name: &str) -> Namespace {
+    Namespace::new(name).expect("a name")
+}
+
+fn within(type_name: &str, id: &str, name: &str) -> ObjectKey {
+    key(type_name, id).in_namespace(namespace(name))
+}
+
+async fn create(repository: &Repository, type_name: &str, id: &str, name: &str) -> SavedObject {
+    let request = Create::new(type_name, object(json!({"title": id}))).id(id).namespace(namespace(name));
+    repository.create(request.secret("secret", Secret::text(id))).await.expect("created")
+}
+
+async fn change(repository: &Repository, request: ChangeNamespaces) -> Result<NamespacesChanged> {
+    let mut answers = repository.change_namespaces(request).await.expect("answered");
+    assert_eq!(answers.len(), 1);
+    answers.remove(0)
+}
+
+fn board() -> ChangeNamespaces {
+    ChangeNamespaces::new([key("board", "b")])
+}
+
+async fn objects_are_shared_one_by_one(context: Context) {
+    let repository = repository(&context).await;
+    let created = create(&repository, "board", "b", "default").await;
+    let changed = change(&repository, board().add(namespace("ops"))).await.expect("shared");
+    assert_eq!(changed.namespaces, ["default", "ops"]);
+    let (read, secrets) = repository.get_with_secrets(&within("board", "b", "ops")).await.expect("seen and opened");
+    assert_eq!((Some(read.version), &secrets["secret"]), (changed.version, &Secret::text("b")));
+    assert_eq!((&read.created_at, &read.attributes), (&created.created_at, &created.attributes));
+
+    // What changes nothing writes nothing.
+    let same = change(&repository, board().add(namespace("ops")).remove(namespace("dev"))).await.expect("answered");
+    assert_eq!(same, changed);
+    let everywhere = change(&repository, board().add_everywhere().remove(namespace("ops"))).await.expect("shared");
+    assert_eq!(everywhere.namespaces, ["default", "*"]);
+    repository.get(&within("board", "b", "anywhere")).await.expect("seen from everywhere");
+    let moved = change(&repository, board().remove_everywhere().remove(Namespace::DEFAULT).add(namespace("dev")));
+    assert_eq!(moved.await.expect("moved").namespaces, ["dev"]);
+    assert_eq!(repository.get_opt(&key("board", "b")).await.expect("answered"), None);
+    assert_eq!(kind(change(&repository, board().add(namespace("ops"))).await), ErrorKind::NotFound);
+    let at_dev = repository.get(&within("board", "b", "dev")).await.expect("seen");
+
+    // With a version, only that one.
+    let at_version = || ChangeNamespaces::new([]).of(&at_dev);
+    let first = change(&repository, at_version().add(namespace("x"))).await.expect("it is the current one");
+    assert_eq!(kind(change(&repository, at_version().add(namespace("y"))).await), ErrorKind::Conflict);
+    assert_eq!(first.namespaces, ["dev", "x"]);
+    let all = (0..100).fold(ChangeNamespaces::new([at_dev.key()]), |all, n| all.add(namespace(&format!("n{n}"))));
+    assert_eq!(kind(change(&repository, all).await), ErrorKind::Invalid);
+}
+
+async fn each_object_is_answered(context: Context) {
+    let repository = repository(&context).await;
+    for (type_name, id, name) in
+        [("board", "a", "default"), ("board", "b", "ops"), ("card", "c", "default"), ("page", "p", "default")]
+    {
+        create(&repository, type_name, id, name).await;
+    }
+    put(&context, "things", "board:broken", json!({"type": "board"})).await;
+    let keys = [
+        ("board", "b"),
+        ("card", "c"),
+        ("page", "p"),
+        ("nothing", "n"),
+        ("board", ""),
+        ("board", "broken"),
+        ("board", "a"),
+        ("board", "a"),
+    ];
+    let keys = keys.map(|(type_name, id)| key(type_name, id));
+    let answers = repository.change_namespaces(ChangeNamespaces::new(keys).add(namespace("dev"))).await;
+    let told: Vec<_> = answers.expect("answered").into_iter().map(|it| it.map_err(|error| error.kind())).collect();
+    let refused = told.iter().filter_map(|answer| answer.as_ref().err().copied()).collect::<Vec<_>>();
+    use ErrorKind::{Corrupt, Invalid, NotFound};
+    assert_eq!(refused, [NotFound, Invalid, Invalid, Invalid, Invalid, Corrupt, Invalid], "{told:?}");
+    assert_eq!(told[6].as_ref().expect("shared").namespaces, ["default", "dev"]);
+    let nothing = repository.change_namespaces(ChangeNamespaces::new([key("board", "a")])).await;
+    assert_eq!(kind(nothing), ErrorKind::Invalid);
+}
+
+async fn the_last_namespace_takes_the_object_along(context: Context) {
+    let repository = repository(&context).await;
+    create(&repository, "board", "b", "default").await;
+    let changed = change(&repository, board().remove(Namespace::DEFAULT)).await.expect("removed");
+    assert_eq!(changed, NamespacesChanged { namespaces: vec![], version: None });
+    assert!(stored(&context, "things", "board:b").await.is_null());
+}
+
+async fn sharing_loses_no_update(context: Context) {
+    let repository = repository(&context).await;
+    create(&repository, "board", "b", "default").await;
+    let share = async {
+        for n in 0..6 {
+            change(&repository, board().add(namespace(&format!("n{n}")))).await.expect("shared");
+        }
+    };
+    let update = async {
+        for n in 0..6 {
+            let set = |draft: &mut saved_objects::repository::Draft| {
+                draft.attributes.insert(format!("a{n}"), json!(n));
+                Ok(())
+            };
+            repository.update(&key("board", "b"), set).await.expect("updated");
+        }
+    };
+    futures::join!(share, update);
+    let board = repository.get(&key("board", "b")).await.expect("there");
+    assert_eq!(board.namespaces, ["default", "n0", "n1", "n2", "n3", "n4", "n5"]);
+    assert!((0..6).all(|n| board.attributes[&format!("a{n}")] == n), "{:?}", board.attributes);
+}
+
+async fn a_namespace_goes_with_all_it_has_and_nothing_else(context: Context) {
+    let repository = repository(&context).await;
+    for name in ["default", "ops", "page"] {
+        create(&repository, "page", "x", name).await;
+    }
+    create(&repository, "page", "page:y", "default").await;
+    create(&repository, "board", "alone", "ops").await;
+    create(&repository, "board", "shared", "ops").await;
+    create(&repository, "board", "every", "ops").await;
+    create(&repository, "card", "c", "ops").await;
+    create(&repository, "card", "d", "default").await;
+    repository.create(note("n", json!({"title": "t"})).namespace(namespace("ops"))).await.expect("created");
+    let of = |id: &str| ChangeNamespaces::new([within("board", id, "ops")]);
+    change(&repository, of("shared").add(Namespace::DEFAULT)).await.expect("shared");
+    change(&repository, of("every").add_everywhere()).await.expect("shared");
+
+    let swept = repository.delete_namespace(&namespace("ops")).await.expect("removed");
+    assert_eq!((swept.deleted, swept.updated, swept.is_complete()), (3, 2, true), "{swept:?}");
+    for (type_name, id) in [("page", "x"), ("board", "alone"), ("card", "c")] {
+        assert_eq!(repository.get_opt(&within(type_name, id, "ops")).await.expect("answered"), None, "{type_name}");
+    }
+    assert!(stored(&context, "things", "board:alone").await.is_null());
+    assert_eq!(repository.get(&key("board", "shared")).await.expect("kept").namespaces, ["default"]);
+    let (every, secrets) = repository.get_with_secrets(&within("board", "every", "ops")).await.expect("kept");
+    assert_eq!((every.namespaces, &secrets["secret"]), (vec!["*".to_owned()], &Secret::text("every")));
+    for kept in
+        [key("page", "x"), key("page", "page:y"), within("page", "x", "page"), key("card", "d"), key("note", "n")]
+    {
+        repository.get(&kept).await.expect("kept");
+    }
+    let again = repository.delete_namespace(&namespace("ops")).await.expect("nothing is left");
+    assert_eq!((again.deleted, again.updated), (0, 0));
+
+    // `page:page:x` is page `x` in the namespace `page`, not page `page:x` in the default one.
+    let swept = repository.delete_namespace(&Namespace::DEFAULT).await.expect("removed");
+    assert_eq!((swept.deleted, swept.updated), (4, 0), "{swept:?}");
+    repository.get(&within("page", "x", "page")).await.expect("kept");
+    let swept = repository.delete_namespace(&namespace("page")).await.expect("removed");
+    assert_eq!((swept.deleted, swept.updated), (1, 0), "{swept:?}");
+}
+
+async fn what_of_a_namespace_cannot_be_read_is_named(context: Context) {
+    let repository = repository(&context).await;
+    create(&repository, "page", "x", "ops").await;
+    put(&context, "things", "ops:page:broken", json!({"type": "page", "namespace": "ops"})).await;
+    put(&context, "things", "wrong-id", json!({"type": "page", "namespace": "ops", "page": {}})).await;
+    let swept = repository.delete_namespace(&namespace("ops")).await.expect("removed");
+    let mut failed: Vec<_> = swept.failures.iter().map(|it| (it.raw_id.as_str(), it.error.kind())).collect();
+    failed.sort_by_key(|(raw_id, _)| *raw_id);
+    assert_eq!(failed, [("ops:page:broken", ErrorKind::Corrupt), ("wrong-id", ErrorKind::Corrupt)]);
+    assert_eq!((swept.deleted, swept.is_complete()), (1, false));
+    // Many are removed page by page.
+    refresh(&context).await;
+    for n in 0..30 {
+        let request = Create::new("page", object(json!({}))).id(format!("p{n}")).namespace(namespace("many"));
+        repository.create(request).await.expect("created");
+    }
+    let kept = create(&repository, "page", "kept", "default").await;
+    assert_eq!(repository.delete_namespace(&namespace("many")).await.expect("removed").deleted, 30);
+    repository.delete(Delete::of(&kept)).await.expect("it was left alone");
+}
