@@ -1,13 +1,14 @@
 use std::fmt;
 use std::marker::PhantomData;
 
+use super::many::change_typed;
 use super::{Object, SecretAttributes, convert};
 use crate::Result;
 use crate::cluster::Refresh;
 use crate::document::{Attributes, Namespace, VersionToken};
 use crate::repository::{
     Create, Delete, Draft, Find, Found, FoundStream, ObjectKey, Replace, Repository, SavedObject, SecretChange,
-    Unreadable, Update, difference,
+    Unreadable, Update,
 };
 
 /// The typed client of the type `T`. Cloning is cheap and shares everything.
@@ -90,6 +91,12 @@ impl Change {
 
 impl From<&str> for Change {
     fn from(id: &str) -> Self {
+        Self::new(id)
+    }
+}
+
+impl From<String> for Change {
+    fn from(id: String) -> Self {
         Self::new(id)
     }
 }
@@ -469,25 +476,29 @@ impl<T: Object> Objects<T> {
     where
         F: FnMut(&mut T::Attributes) -> Result<()>,
     {
-        let Change { id, version, secrets, refresh } = target.into();
-        let mut request = Update::new(self.key(&id)).refresh(refresh);
-        if let Some(version) = version {
-            request = request.version(version);
-        }
+        let (request, secrets) = self.update_request(target.into());
         let object = self
             .repository
             .update(request, |draft: &mut Draft| {
                 for (name, change) in &secrets {
                     draft.secret(name, change.clone());
                 }
-                let mut attributes: T::Attributes = convert::from_json(draft.attributes.clone())?;
-                let before = convert::to_json(&attributes)?;
-                change(&mut attributes)?;
-                difference::apply(&before, &convert::to_json(&attributes)?, &mut draft.attributes);
-                Ok(())
+                change_typed::<T>(draft, &mut change)
             })
             .await?;
         typed(object)
+    }
+
+    /// What the repository is asked for, and what becomes of secrets.
+    pub(super) fn update_request(&self, change: Change) -> (Update, Vec<(String, SecretChange)>) {
+        let Change { id, version, secrets, refresh } = change;
+        let request = Update::new(self.key(&id)).refresh(refresh);
+        (version.into_iter().fold(request, Update::version), secrets)
+    }
+
+    /// The namespace that the client works in.
+    pub(super) fn namespace(&self) -> &Namespace {
+        &self.namespace
     }
 
     /// Replaces `object`, if it still is as it was read, by these attributes and secrets and no others. One request.

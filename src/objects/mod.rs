@@ -2,6 +2,7 @@
 
 mod client;
 mod convert;
+mod many;
 mod operations;
 
 pub use client::{Change, Objects};

@@ -8,15 +8,15 @@ use super::write::Write;
 use super::{Action, ObjectKey, Repository, SavedObject, content, errors, read};
 use crate::Result;
 use crate::cluster::Refresh;
-use crate::document::{Attributes, NamespaceKind, RawId, RootFields, StoredDocument, VersionToken};
+use crate::document::{Attributes, NamespaceKind, RawId, RootFields, StoredDocument};
 use crate::registry::TypeDefinition;
 
 /// Pages that are prepared or written at the same time.
 const IN_FLIGHT: usize = 3;
 
 /// A document to be written, as callers will see it.
-struct New {
-    document: StoredDocument,
+pub(super) struct New {
+    pub(super) document: StoredDocument,
     /// Whether it may overwrite.
     overwrite: bool,
 }
@@ -81,7 +81,7 @@ impl Repository {
     }
 
     /// What a new object is called, if it may be created.
-    async fn admit_creation(&self, request: &Create, named: &mut Named) -> Result<(ObjectKey, Admitted)> {
+    pub(super) async fn admit_creation(&self, request: &Create, named: &mut Named) -> Result<(ObjectKey, Admitted)> {
         let definition = self.definition(&request.type_name)?;
         let admitted =
             self.admit_to(Action::Create, definition.name(), request.id.as_deref(), &request.namespace).await?;
@@ -146,7 +146,7 @@ impl Repository {
         let mut written = Vec::new();
         for (at, version) in rounds.write(writes, refresh).await {
             match (version, &mut news[at]) {
-                (Some(version), new) => written.extend(new.take().map(|new| (at, new.document, version))),
+                (Some(version), new) => written.extend(new.take().map(|new| (at, new.document, None, version))),
                 // It may be gone again by now; then the next attempt creates it.
                 (None, Some(New { overwrite: true, .. })) => {}
                 (None, _) => {
@@ -155,7 +155,7 @@ impl Repository {
                 }
             }
         }
-        self.end_written(&mut rounds, written).await;
+        rounds.end_written(written).await;
         while let Some(read) = rounds.read().await {
             let mut writes = Vec::new();
             let mut documents = std::collections::BTreeMap::new();
@@ -170,31 +170,13 @@ impl Repository {
                 }
             }
             let done = rounds.write(writes, refresh).await.into_iter();
-            let written = done.filter_map(|(at, version)| Some((at, documents.remove(&at)?, version?))).collect();
-            self.end_written(&mut rounds, written).await;
+            let written = done.filter_map(|(at, version)| Some((at, documents.remove(&at)?, None, version?))).collect();
+            rounds.end_written(written).await;
         }
         places.into_iter().zip(rounds.into_answers()).collect()
     }
 
-    /// Ends the objects that were written.
-    async fn end_written(
-        &self,
-        rounds: &mut Rounds<'_, SavedObject>,
-        written: Vec<(usize, StoredDocument, VersionToken)>,
-    ) {
-        let places: Vec<usize> = written.iter().map(|(at, ..)| *at).collect();
-        let named = written.into_iter().map(|(at, document, version)| (rounds.key(at).clone(), document, version));
-        let named: Vec<_> = named.collect();
-        let repository = self.clone();
-        let seen = on_pool(named, move |(key, document, version)| {
-            repository.written(repository.definition(&key.type_name)?, &key, document, version)
-        });
-        for (at, object) in places.into_iter().zip(seen.await) {
-            rounds.end(at, object);
-        }
-    }
-
-    fn new_document(&self, definition: &TypeDefinition, key: &ObjectKey, request: Create) -> Result<New> {
+    pub(super) fn new_document(&self, definition: &TypeDefinition, key: &ObjectKey, request: Create) -> Result<New> {
         let root = self.new_root(definition, &request);
         let Create { attributes, secrets, overwrite, .. } = request;
         let document = self.seal_whole(definition, key, root, attributes, secrets)?;
@@ -238,19 +220,6 @@ impl Repository {
             updated_at: Some(now),
             ..RootFields::default()
         }
-    }
-
-    /// A document that was just written, as callers see it.
-    pub(super) fn written(
-        &self,
-        definition: &TypeDefinition,
-        key: &ObjectKey,
-        document: StoredDocument,
-        version: VersionToken,
-    ) -> Result<SavedObject> {
-        let model_version = definition.latest().number;
-        let loaded = read::Loaded { document, version, model_version, newer: None, unopened: None };
-        self.view(definition, &key.id, loaded)
     }
 }
 

@@ -145,7 +145,7 @@ impl Repository {
         let document = self.seal_whole(definition, key, root, attributes, Secrets::new())?;
         let write = Write::create(definition, key, &document)?;
         match only(self.write_many(vec![write], refresh).await)? {
-            Written::Done(version) => self.written(definition, key, document, version).map(Some),
+            Written::Done(version) => self.updated(definition, key, document, version, None).map(Some),
             Written::Conflict => Ok(None),
         }
     }

@@ -29,6 +29,32 @@ impl<T> Items<T> {
         }
     }
 
+    /// One item more.
+    pub(super) fn add(&mut self) {
+        self.0.push(None);
+    }
+
+    /// Does `work` for items, as [`on_pool`] does: gives what it made of each, and answers those with which it failed.
+    pub(super) async fn each<U, R>(
+        &mut self,
+        items: Vec<(usize, U)>,
+        work: impl Fn(U) -> Result<R> + Clone + Send + 'static,
+    ) -> Vec<(usize, R)>
+    where
+        U: Send + 'static,
+        R: Send + 'static,
+    {
+        let (places, items): (Vec<usize>, Vec<U>) = items.into_iter().unzip();
+        let mut done = Vec::with_capacity(places.len());
+        for (at, made) in places.into_iter().zip(on_pool(items, work).await) {
+            match made {
+                Ok(made) => done.push((at, made)),
+                Err(error) => self.answer(at, Err(error)),
+            }
+        }
+        done
+    }
+
     /// All answers, in order.
     pub(super) fn end(self) -> Vec<Result<T>> {
         let unanswered = || Err(Error::new(ErrorKind::Internal, "an item of a call on many objects was not answered"));

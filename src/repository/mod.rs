@@ -22,6 +22,7 @@ mod filter;
 mod find;
 mod generations;
 mod get;
+mod get_many;
 mod increment;
 mod key;
 mod kql;
@@ -43,6 +44,8 @@ mod stream;
 mod sweep;
 mod transfer;
 mod update;
+mod update_many;
+mod upsert;
 mod write;
 
 use std::collections::BTreeSet;

@@ -71,11 +71,8 @@ impl Repository {
     /// Brings a document to the newest model version. Secrets that do not open keep nobody from reading the rest, and neither
     /// does a newer version of which the index does not say what it encrypts.
     pub(super) async fn load(&self, definition: &TypeDefinition, id: &str, fetched: Fetched) -> Result<Loaded> {
-        let generation = fetched.version.generation;
-        let mut loaded = self.convert(definition, id, fetched).map_err(about(definition, id))?;
-        if let Some(newer) = &mut loaded.newer {
-            newer.sets = self.recorded_sets(definition, generation, newer.version).await?;
-        }
+        let mut loaded = self.converted(definition, id, fetched)?;
+        self.learn_sets(definition, &mut loaded).await?;
         Ok(loaded)
     }
 
@@ -90,13 +87,37 @@ impl Repository {
         id: &str,
         fetched: Fetched,
     ) -> Result<Loaded> {
-        let generation = fetched.version.generation;
-        let mut loaded = self.convert(definition, id, fetched).map_err(about(definition, id))?;
+        let mut loaded = self.converted(definition, id, fetched)?;
+        self.learn_sets_for_secrets(definition, id, &mut loaded).await?;
+        Ok(loaded)
+    }
+
+    /// Looks up what a newer version encrypts.
+    pub(super) async fn learn_sets(&self, definition: &TypeDefinition, loaded: &mut Loaded) -> Result<()> {
+        let generation = loaded.version.generation;
+        if let Some(newer) = &mut loaded.newer {
+            newer.sets = self.recorded_sets(definition, generation, newer.version).await?;
+        }
+        Ok(())
+    }
+
+    /// Looks up what a newer version encrypts, which must be known.
+    pub(super) async fn learn_sets_for_secrets(
+        &self,
+        definition: &TypeDefinition,
+        id: &str,
+        loaded: &mut Loaded,
+    ) -> Result<()> {
+        let generation = loaded.version.generation;
         if let Some(newer) = &mut loaded.newer {
             newer.sets = self.recorded_sets_now(definition, generation, newer.version).await?;
         }
-        loaded.sets(definition).map_err(about(definition, id))?;
-        Ok(loaded)
+        loaded.sets(definition).map_err(about(definition, id)).map(drop)
+    }
+
+    /// Brings a document to the newest model version, as far as that can be done without asking the server.
+    pub(super) fn converted(&self, definition: &TypeDefinition, id: &str, fetched: Fetched) -> Result<Loaded> {
+        self.convert(definition, id, fetched).map_err(about(definition, id))
     }
 
     fn convert(&self, definition: &TypeDefinition, id: &str, fetched: Fetched) -> Result<Loaded> {

@@ -184,7 +184,7 @@ impl Repository {
         let (attributes, secrets) = (request.attributes.clone(), request.secrets.clone());
         let document = self.seal_whole(definition, &request.key, root, attributes, secrets)?;
         match self.replace_document(definition, &request.key, &document, read, request.refresh).await? {
-            Some(version) => self.written(definition, &request.key, document, version).map(Some),
+            Some(version) => self.updated(definition, &request.key, document, version, None).map(Some),
             None => Ok(None),
         }
     }

@@ -4,13 +4,13 @@
 use std::collections::BTreeSet;
 
 use super::attempts::Attempts;
-use super::many::Items;
-use super::read::Fetched;
+use super::many::{Items, on_pool};
+use super::read::{Fetched, Newer};
 use super::write::{Write, Written};
-use super::{ObjectKey, Repository, errors};
+use super::{ObjectKey, Repository, SavedObject, errors};
 use crate::Result;
 use crate::cluster::Refresh;
-use crate::document::VersionToken;
+use crate::document::{StoredDocument, VersionToken};
 
 /// The objects of a call, as far as they are not done. They are known by their places.
 pub(super) struct Rounds<'a, T> {
@@ -101,5 +101,24 @@ impl<'a, T> Rounds<'a, T> {
 
     pub(super) fn into_answers(self) -> Vec<Result<T>> {
         self.items.end()
+    }
+}
+
+impl Rounds<'_, SavedObject> {
+    /// Ends the objects that were written, as these documents.
+    pub(super) async fn end_written(&mut self, written: Vec<(usize, StoredDocument, Option<Newer>, VersionToken)>) {
+        let mut places = Vec::with_capacity(written.len());
+        let mut objects = Vec::with_capacity(written.len());
+        for (at, document, newer, version) in written {
+            places.push(at);
+            objects.push((self.keys[at].clone(), document, newer, version));
+        }
+        let repository = self.repository.clone();
+        let seen = on_pool(objects, move |(key, document, newer, version)| {
+            repository.updated(repository.definition(&key.type_name)?, &key, document, version, newer)
+        });
+        for (at, object) in places.into_iter().zip(seen.await) {
+            self.end(at, object);
+        }
     }
 }

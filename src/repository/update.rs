@@ -1,8 +1,9 @@
 use std::collections::BTreeMap;
 
-use super::attempts::Attempts;
-use super::read::{Fetched, Loaded, Newer};
-use super::{Action, ObjectKey, Repository, SavedObject, content, errors, merge, read};
+use super::many::{Items, on_pool, only};
+use super::read::{Fetched, Loaded, Newer, Unopened};
+use super::write::{Write, Written};
+use super::{ObjectKey, Repository, SavedObject, content, merge, read};
 use crate::Result;
 use crate::cluster::Refresh;
 use crate::document::{Attributes, Reference, RootFields, StoredDocument, VersionToken};
@@ -13,9 +14,9 @@ use crate::registry::TypeDefinition;
 /// Which object is to be changed.
 #[derive(Debug, Clone)]
 pub struct Update {
-    key: ObjectKey,
-    version: Option<VersionToken>,
-    refresh: Refresh,
+    pub(crate) key: ObjectKey,
+    pub(super) version: Option<VersionToken>,
+    pub(super) refresh: Refresh,
 }
 
 /// An object while it is changed. What the change does not touch stays.
@@ -26,6 +27,24 @@ pub struct Draft {
     /// The references to other objects.
     pub references: Vec<Reference>,
     secrets: BTreeMap<String, SecretChange>,
+}
+
+/// A document between its reading and its writing.
+struct Drafted {
+    read: VersionToken,
+    stored: StoredDocument,
+    /// The attributes before the change.
+    shown: Attributes,
+    newer: Option<Newer>,
+    unopened: Option<Unopened>,
+    draft: Draft,
+}
+
+/// What a change made of a document.
+pub(super) struct Changed {
+    pub(super) document: StoredDocument,
+    pub(super) newer: Option<Newer>,
+    pub(super) write: Write,
 }
 
 /// What becomes of an encrypted attribute.
@@ -116,42 +135,11 @@ impl Repository {
     /// - [`Corrupt`](crate::ErrorKind::Corrupt), [`Forbidden`](crate::ErrorKind::Forbidden) if the index takes no writes,
     ///   [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown), [`Unavailable`](crate::ErrorKind::Unavailable).
     /// - Those of `change`, unchanged.
-    pub async fn update<F>(&self, request: impl Into<Update>, change: F) -> Result<SavedObject>
+    pub async fn update<F>(&self, request: impl Into<Update>, mut change: F) -> Result<SavedObject>
     where
         F: FnMut(&mut Draft) -> Result<()>,
     {
-        let request = request.into();
-        let definition = self.definition(&request.key.type_name)?;
-        let admitted = self.admit(Action::Update, &request.key).await?;
-        admitted.end(self.update_admitted(definition, request, change).await)
-    }
-
-    async fn update_admitted<F>(
-        &self,
-        definition: &TypeDefinition,
-        request: Update,
-        mut change: F,
-    ) -> Result<SavedObject>
-    where
-        F: FnMut(&mut Draft) -> Result<()>,
-    {
-        let Update { key, version: expected, refresh } = request;
-        let mut attempts = match expected {
-            Some(_) => Attempts::one(&self.shared.environment),
-            None => Attempts::several(&self.shared.environment),
-        };
-        loop {
-            let fetched = self.fetch(definition, &key).await?.ok_or_else(|| errors::not_found(&key))?;
-            if expected.is_some_and(|expected| expected != fetched.version) {
-                return Err(errors::changed(&key));
-            }
-            if let Some(object) = self.change_fetched(definition, &key, fetched, &mut change, refresh).await? {
-                return Ok(object);
-            }
-            if !attempts.wait_for_next().await {
-                return Err(errors::changed(&key));
-            }
-        }
+        only(self.update_many([request.into()], |_, draft| change(draft)).await)
     }
 
     /// Changes the document that was fetched; none if it no longer is the current one.
@@ -163,13 +151,11 @@ impl Repository {
         change: &mut impl FnMut(&mut Draft) -> Result<()>,
         refresh: Refresh,
     ) -> Result<Option<SavedObject>> {
-        let read = fetched.version;
-        let loaded = self.load_for_secrets(definition, &key.id, fetched).await?;
-        let newer = loaded.newer.clone();
-        let document = self.changed(definition, key, loaded, change)?;
-        match self.replace_document(definition, key, &document, read, refresh).await? {
-            Some(version) => self.updated(definition, key, document, version, newer).map(Some),
-            None => Ok(None),
+        let read = vec![(key.clone(), fetched)];
+        let changed = only(self.changed(read, &mut |_, draft| change(draft)).await)?;
+        match only(self.write_many(vec![changed.write], refresh).await)? {
+            Written::Done(version) => self.updated(definition, key, changed.document, version, changed.newer).map(Some),
+            Written::Conflict => Ok(None),
         }
     }
 
@@ -187,31 +173,78 @@ impl Repository {
         self.view(definition, &key.id, loaded)
     }
 
-    /// The document after `change`.
-    pub(super) fn changed(
+    /// What `change` makes of documents that were read, each with its key: on the blocking pool but for the change itself.
+    pub(super) async fn changed(
         &self,
-        definition: &TypeDefinition,
-        key: &ObjectKey,
-        mut loaded: Loaded,
-        change: &mut impl FnMut(&mut Draft) -> Result<()>,
-    ) -> Result<StoredDocument> {
-        let unopened = loaded.unopened.take();
-        let newer = loaded.newer.clone();
-        let sets = read::sets_of(definition, newer.as_ref())?;
-        let stored = loaded.document.clone();
-        let shown = self.view(definition, &key.id, loaded)?;
-        let mut draft = Draft {
-            attributes: shown.attributes.clone(),
-            references: stored.root.references.clone(),
-            secrets: BTreeMap::new(),
+        read: Vec<(ObjectKey, Fetched)>,
+        change: &mut impl FnMut(&ObjectKey, &mut Draft) -> Result<()>,
+    ) -> Vec<Result<Changed>> {
+        let repository = self.clone();
+        let converting = on_pool(read, move |(key, fetched)| {
+            let loaded = repository.converted(repository.definition(&key.type_name)?, &key.id, fetched)?;
+            Ok((key, loaded))
+        });
+        let mut items = Items::new(0);
+        let mut loaded = Vec::new();
+        for (at, converted) in converting.await.into_iter().enumerate() {
+            items.add();
+            match self.with_sets(converted).await {
+                Ok(one) => loaded.push((at, one)),
+                Err(error) => items.answer(at, Err(error)),
+            }
+        }
+        let repository = self.clone();
+        let drafting = move |(key, loaded): (ObjectKey, Loaded)| {
+            let drafted = repository.drafted(repository.definition(&key.type_name)?, &key, loaded)?;
+            Ok((key, drafted))
         };
-        change(&mut draft)?;
+        let mut changed = Vec::new();
+        for (at, drafted) in items.each(loaded, drafting).await {
+            let (key, mut drafted) = drafted;
+            match change(&key, &mut drafted.draft) {
+                Ok(()) => changed.push((at, (key, drafted))),
+                Err(error) => items.answer(at, Err(error)),
+            }
+        }
+        let repository = self.clone();
+        let sealing = move |(key, drafted): (ObjectKey, Drafted)| {
+            let definition = repository.definition(&key.type_name)?;
+            let (read, newer) = (drafted.read, drafted.newer.clone());
+            let document = repository.sealed(definition, &key, drafted)?;
+            let write = Write::replace(definition, &key, &document, read)?;
+            Ok(Changed { document, newer, write })
+        };
+        for (at, sealed) in items.each(changed, sealing).await {
+            items.answer(at, Ok(sealed));
+        }
+        items.end()
+    }
 
+    async fn with_sets(&self, converted: Result<(ObjectKey, Loaded)>) -> Result<(ObjectKey, Loaded)> {
+        let (key, mut loaded) = converted?;
+        self.learn_sets_for_secrets(self.definition(&key.type_name)?, &key.id, &mut loaded).await?;
+        Ok((key, loaded))
+    }
+
+    /// A document as a change sees it.
+    fn drafted(&self, definition: &TypeDefinition, key: &ObjectKey, mut loaded: Loaded) -> Result<Drafted> {
+        let unopened = loaded.unopened.take();
+        let (read, newer, stored) = (loaded.version, loaded.newer.clone(), loaded.document.clone());
+        let shown = self.view(definition, &key.id, loaded)?.attributes;
+        let draft =
+            Draft { attributes: shown.clone(), references: stored.root.references.clone(), secrets: BTreeMap::new() };
+        Ok(Drafted { read, stored, shown, newer, unopened, draft })
+    }
+
+    /// The document after the change.
+    fn sealed(&self, definition: &TypeDefinition, key: &ObjectKey, drafted: Drafted) -> Result<StoredDocument> {
+        let Drafted { stored, shown, newer, unopened, draft, .. } = drafted;
+        let sets = read::sets_of(definition, newer.as_ref())?;
         let Draft { mut attributes, references, mut secrets } = draft;
-        take_exposed_changes(definition, &shown.attributes, &mut attributes, &mut secrets)?;
+        take_exposed_changes(definition, &shown, &mut attributes, &mut secrets)?;
         content::check_attributes(definition, &definition.latest().sets, &attributes)?;
         content::check_secret_names(definition, secrets.keys().map(String::as_str))?;
-        content::check_identity(definition, &shown.attributes, &attributes)?;
+        content::check_identity(definition, &shown, &attributes)?;
         if let Some(unopened) = unopened
             && unopened.names.iter().any(|name| is_kept(&secrets, name))
         {
@@ -220,7 +253,7 @@ impl Repository {
         if newer.is_some() {
             merge::check_secret_changes(definition, sets, &secrets)?;
             content::check_attributes(definition, sets, &attributes)?;
-            attributes = merge::merged(definition, sets, &stored.attributes, &shown.attributes, &attributes);
+            attributes = merge::merged(definition, sets, &stored.attributes, &shown, &attributes);
         }
         self.seal_changes(definition, sets, key, &stored, &mut attributes, secrets)?;
         let stored_attributes = stored.attributes;

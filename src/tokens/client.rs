@@ -143,7 +143,8 @@ pub trait TokenClient: Send + Sync + fmt::Debug {
     /// fails if one is gone.
     ///
     /// # Errors
-    /// [`Conflict`](crate::ErrorKind::Conflict) if others go on writing them.
+    /// [`Conflict`](crate::ErrorKind::Conflict) if others go on writing them; [`Corrupt`](crate::ErrorKind::Corrupt), after all
+    /// others were deleted, if one is no object at all.
     async fn delete(
         &self,
         scope: Scope,

@@ -16,6 +16,7 @@ named_cases!(
     a_search_sees_a_write_after_a_refresh,
     a_search_sees_a_delete_after_a_refresh,
     a_write_block_lets_documents_be_read,
+    a_cluster_says_how_large_a_request_it_takes,
 );
 
 async fn a_get_sees_a_write_at_once(room: Room) -> Verdict {
@@ -40,6 +41,15 @@ async fn a_source_is_given_back_as_it_was_sent(room: Room) -> Verdict {
     equal("the source", stored.source.get(), text)?;
     let found = room.cluster.search(&room.search_for(Query::Everything)).await?;
     equal("the source found", found.hits.first().map(|hit| hit.source.get()), Some(text))
+}
+
+async fn a_cluster_says_how_large_a_request_it_takes(room: Room) -> Verdict {
+    room.create_plain().await?;
+    let limit = room.cluster.max_content_length().await?;
+    equal("a server that is worth it takes a megabyte", limit >= 1 << 20, true)?;
+    let read = room.cluster.requests();
+    equal("it says the same again", room.cluster.max_content_length().await?, limit)?;
+    equal("more requests than one", room.cluster.requests().total() > read.total() + 1, false)
 }
 
 async fn a_missing_document_is_none(room: Room) -> Verdict {

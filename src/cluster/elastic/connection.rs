@@ -11,10 +11,11 @@ use elasticsearch::http::transport::{
 };
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::de::DeserializeOwned;
+use tokio::sync::OnceCell;
 
 use super::answers::ErrorAnswer;
 use super::retry::{Attempts, RetryPolicy};
-use super::{ElasticBuilder, invalid_url};
+use super::{ElasticBuilder, indices, invalid_url};
 use crate::cluster::adaptive::AdaptiveSize;
 use crate::cluster::{ClusterError, ClusterErrorKind, ClusterResult, RequestCounts};
 use crate::environment::Environment;
@@ -176,6 +177,7 @@ pub(super) struct Connection {
     retry: RetryPolicy,
     request_timeout: Duration,
     bulk_bytes: AdaptiveSize,
+    max_content_length: OnceCell<usize>,
     reads: AtomicU64,
     writes: AtomicU64,
 }
@@ -203,6 +205,7 @@ impl Connection {
             retry: builder.retry,
             request_timeout: builder.request_timeout,
             bulk_bytes: AdaptiveSize::new(MAX_BULK_BYTES, MAX_BULK_BYTES),
+            max_content_length: OnceCell::new(),
             reads: AtomicU64::new(0),
             writes: AtomicU64::new(0),
         })
@@ -230,6 +233,11 @@ impl Connection {
     /// How many bytes a bulk may have.
     pub(super) fn bulk_bytes(&self) -> &AdaptiveSize {
         &self.bulk_bytes
+    }
+
+    /// The largest request that the server takes. It is asked once: the setting is fixed when a node starts.
+    pub(super) async fn max_content_length(&self) -> ClusterResult<usize> {
+        self.max_content_length.get_or_try_init(|| indices::max_content_length(self)).await.copied()
     }
 
     pub(super) fn counts(&self) -> RequestCounts {

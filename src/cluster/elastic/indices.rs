@@ -29,6 +29,28 @@ pub(super) async fn version(connection: &Connection) -> ClusterResult<String> {
     })
 }
 
+/// How large a request the node takes that is asked. Source: nodes info API.
+pub(super) async fn max_content_length(connection: &Connection) -> ClusterResult<usize> {
+    #[derive(Deserialize)]
+    struct Nodes {
+        nodes: BTreeMap<String, Node>,
+    }
+    #[derive(Deserialize)]
+    struct Node {
+        http: Http,
+    }
+    #[derive(Deserialize)]
+    struct Http {
+        max_content_length_in_bytes: usize,
+    }
+    let request =
+        Request::read(Verb::Get, "_nodes/_local/http").query("filter_path", "nodes.*.http.max_content_length_in_bytes");
+    let nodes: Nodes = connection.send(&request).await?.parse()?;
+    nodes.nodes.into_values().next().map(|node| node.http.max_content_length_in_bytes).ok_or_else(|| {
+        ClusterError::new(ClusterErrorKind::Unexpected, "GET", "_nodes/_local/http", "the answer names no node")
+    })
+}
+
 #[derive(Debug, Deserialize)]
 struct IndexAnswer {
     #[serde(default)]

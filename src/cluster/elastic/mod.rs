@@ -209,6 +209,10 @@ impl Cluster for Elastic {
         bulk::bulk(&self.connection, request).await
     }
 
+    async fn max_content_length(&self) -> ClusterResult<usize> {
+        self.connection.max_content_length().await
+    }
+
     fn requests(&self) -> RequestCounts {
         self.connection.counts()
     }

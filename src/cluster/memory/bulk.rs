@@ -22,6 +22,7 @@ pub(super) fn bulk(
     if operations.iter().any(|operation| operation.action.has_line_break()) {
         return Err(rejected("POST", format!("{alias}/_bulk"), BulkAction::LINE_BREAK_REFUSED));
     }
+    let limit = state.request_limit;
     let names = if state.indices.contains_key(alias) { Vec::new() } else { state.behind(alias) };
     let refused = |kind, reason: &str| operations.iter().map(|_| Err(error(kind, reason))).collect();
     let index = match names.as_slice() {
@@ -32,7 +33,12 @@ pub(super) fn bulk(
     if index.write_blocked {
         return Ok(refused(ItemErrorKind::WriteBlocked, "the index has a write block"));
     }
-    let outcomes = operations.iter().map(|operation| apply(index, operation, now)).collect();
+    let takes = |operation: &BulkOperation| {
+        operation.action.source().is_none_or(|source| limit.is_none_or(|limit| source.len() <= limit))
+    };
+    let too_large = || Err(error(ItemErrorKind::TooLarge, "it has more bytes than the server takes at once"));
+    let one = |operation| if takes(operation) { apply(index, operation, now) } else { too_large() };
+    let outcomes = operations.iter().map(one).collect();
     if refresh == Refresh::WaitFor {
         index.documents.refresh();
     }

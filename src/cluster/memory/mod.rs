@@ -18,7 +18,7 @@
 //! # Where it differs
 //! - A refresh that is waited for is done at once. An index for filling is refreshed too, where a real server would wait.
 //! - A point in time expires on time; a real server takes up to a minute longer.
-//! - Every index is green, the primary term is always 1, and only the limits of [`InMemory::limit_shards`], of ids, terms and
+//! - Every index is green, the primary term is always 1, and only the limits of [`InMemory::limit_shards`], [`InMemory::limit_requests`], of ids, terms and
 //!   result windows hold. A member that a document has twice is taken once.
 
 mod aliases;
@@ -45,8 +45,8 @@ use serde_json::Value;
 
 use super::{
     AliasAction, BulkRequest, CloneIndex, Cluster, ClusterError, ClusterErrorKind, ClusterResult, Conditions,
-    CreateIndex, Health, Hit, IndexState, ItemError, ItemErrorKind, ItemOutcome, Page, PointInTime, RequestCounts,
-    Search, SearchIn, TypeCount,
+    CreateIndex, DEFAULT_MAX_CONTENT_LENGTH, Health, Hit, IndexState, ItemError, ItemErrorKind, ItemOutcome, Page,
+    PointInTime, RequestCounts, Search, SearchIn, TypeCount,
 };
 use crate::environment::Environment;
 pub use held_back::HeldBack;
@@ -90,6 +90,12 @@ impl InMemory {
     /// [`ShardLimit`](ClusterErrorKind::ShardLimit). None: any number.
     pub fn limit_shards(&self, limit: Option<usize>) {
         self.inner.state().shard_limit = limit;
+    }
+
+    /// Takes no document larger than `limit` bytes from now on, as a server whose `http.max_content_length` says so. In
+    /// requests of several that are larger as a whole it takes them all the same: whoever sends to a server divides them.
+    pub fn limit_requests(&self, limit: usize) {
+        self.inner.state().request_limit = Some(limit);
     }
 
     /// How many points in time are open, which should be none when all work is done.
@@ -281,6 +287,10 @@ impl Cluster for InMemory {
             operations: request.operations.to_vec(),
             refresh: request.refresh,
         })
+    }
+
+    async fn max_content_length(&self) -> ClusterResult<usize> {
+        Ok(self.inner.read().request_limit.unwrap_or(DEFAULT_MAX_CONTENT_LENGTH))
     }
 
     fn requests(&self) -> RequestCounts {

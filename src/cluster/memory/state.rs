@@ -17,6 +17,7 @@ pub(super) struct State {
     /// How many indices were created so far, for their ids.
     pub(super) created: u64,
     pub(super) shard_limit: Option<usize>,
+    pub(super) request_limit: Option<usize>,
 }
 
 #[derive(Debug)]

@@ -8,8 +8,9 @@ use crate::environment::Clock;
 /// Others take it over when they have seen it unchanged for [`ttl`], which is longer than a provider may take. What passes
 /// between its last renewal and the question to the provider must therefore be less than the difference.
 pub(super) struct Claim {
-    /// None if the token is refreshed without one.
+    /// None if the token is refreshed without one, or if it was lost.
     held: Option<Held>,
+    is_lost: bool,
     /// When it was renewed last, by the monotonic clock: before the request was sent.
     renewed: Duration,
     /// How old it may be when the provider is asked.
@@ -24,17 +25,17 @@ pub(super) fn ttl(deadline: Duration) -> Duration {
 impl Claim {
     pub(super) fn new(held: Held, asked_at: Duration, deadline: Duration) -> Self {
         // Half of the difference; the other half is for what the clocks and the network do to it.
-        Self { held: Some(held), renewed: asked_at, slack: (ttl(deadline) - deadline) / 2 }
+        Self { held: Some(held), is_lost: false, renewed: asked_at, slack: (ttl(deadline) - deadline) / 2 }
     }
 
     /// No claim.
     pub(super) fn none() -> Self {
-        Self { held: None, renewed: Duration::ZERO, slack: Duration::ZERO }
+        Self { held: None, is_lost: false, renewed: Duration::ZERO, slack: Duration::ZERO }
     }
 
     /// Whether nobody else takes it over while the provider is asked now. One request if it has become too old for that.
     pub(super) async fn is_ours(&mut self, clock: &dyn Clock) -> bool {
-        let Some(held) = &mut self.held else { return true };
+        let Some(held) = &mut self.held else { return !self.is_lost };
         let now = clock.monotonic();
         if now.saturating_sub(self.renewed) <= self.slack {
             return true;
@@ -46,6 +47,7 @@ impl Claim {
             }
             Ok(false) => {
                 self.held = None;
+                self.is_lost = true;
                 false
             }
             Err(error) => {
@@ -61,5 +63,97 @@ impl Claim {
         if let Err(error) = held.release().await {
             tracing::debug!(%error, "a claim was not given back; it expires by itself");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use async_trait::async_trait;
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::cluster::{Cluster, InMemory};
+    use crate::control::{Claims, Control, Kind, Taking, Watch};
+    use crate::environment::{Environment, SystemRng};
+    use crate::layout::Prefix;
+
+    const DEADLINE: Duration = Duration::from_secs(8);
+
+    #[derive(Debug, Default)]
+    struct SetClock(Mutex<Duration>);
+
+    #[async_trait]
+    impl Clock for SetClock {
+        fn now(&self) -> Timestamp {
+            Timestamp::UNIX_EPOCH
+        }
+
+        fn monotonic(&self) -> Duration {
+            *self.0.lock().expect("no test panics with the lock")
+        }
+
+        async fn sleep(&self, duration: Duration) {
+            *self.0.lock().expect("no test panics with the lock") += duration;
+        }
+    }
+
+    fn claims(cluster: &InMemory, clock: &Arc<SetClock>) -> Claims {
+        let environment = Environment::new(clock.clone(), Arc::new(SystemRng));
+        Claims::new(
+            Control::new(Arc::new(cluster.clone()), &Prefix::default()),
+            environment,
+            Kind::Claim,
+            ttl(DEADLINE),
+        )
+    }
+
+    async fn take(claims: &Claims, watch: &mut Watch) -> Option<Held> {
+        match claims.try_take("c", &(), watch).await.expect("answered") {
+            Taking::Taken(held) => Some(held),
+            Taking::HeldByOther(()) => None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_claim_is_renewed_only_when_it_is_too_old_to_ask_under() {
+        let (cluster, clock) = (InMemory::new(Environment::system()), Arc::new(SetClock::default()));
+        let held = take(&claims(&cluster, &clock), &mut Watch::default()).await.expect("free");
+        let mut claim = Claim::new(held, clock.monotonic(), DEADLINE);
+        let writes = || cluster.requests().writes;
+        for (wait, requests) in [(0, 0), (2, 0), (1, 1), (2, 0), (60, 1)] {
+            clock.sleep(Duration::from_secs(wait)).await;
+            let before = writes();
+            assert!(claim.is_ours(clock.as_ref()).await);
+            assert_eq!(writes() - before, requests, "after {wait} s");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_claim_that_was_taken_over_is_no_longer_ours() {
+        let (cluster, clock) = (InMemory::new(Environment::system()), Arc::new(SetClock::default()));
+        let (ours, theirs) = (claims(&cluster, &clock), claims(&cluster, &clock));
+        let mut claim =
+            Claim::new(take(&ours, &mut Watch::default()).await.expect("free"), clock.monotonic(), DEADLINE);
+        let mut watch = Watch::default();
+        assert!(take(&theirs, &mut watch).await.is_none());
+        clock.sleep(ttl(DEADLINE)).await;
+        let held = take(&theirs, &mut watch).await.expect("abandoned");
+        for _ in 0..2 {
+            assert!(!claim.is_ours(clock.as_ref()).await);
+        }
+        claim.give_back().await;
+        assert!(take(&ours, &mut Watch::default()).await.is_none(), "what is theirs stays theirs");
+        held.release().await.expect("given back");
+        assert!(take(&ours, &mut Watch::default()).await.is_some());
+    }
+
+    #[tokio::test]
+    async fn without_a_claim_nothing_is_renewed() {
+        let mut claim = Claim::none();
+        let clock = SetClock(Mutex::new(Duration::from_secs(3600)));
+        assert!(claim.is_ours(&clock).await);
+        claim.give_back().await;
     }
 }

@@ -22,7 +22,7 @@ enum Attempt<I> {
     /// This is what is stored now, or what is good enough in its place.
     Over(AccessToken),
     /// Once more, over this if it is known.
-    Again(Option<Readable<I>>, Error),
+    Again(Option<Box<Readable<I>>>, Error),
 }
 
 /// A grant that is to be stored.
@@ -88,7 +88,7 @@ impl<I: Identity> Refresh<I> {
             let failure = match self.attempt(&found, kept).await? {
                 Attempt::Over(token) => return Ok(Ok(token)),
                 Attempt::Again(again, failure) => {
-                    found = again.unwrap_or(found);
+                    found = again.map_or(found, |again| *again);
                     failure
                 }
             };
@@ -108,7 +108,7 @@ impl<I: Identity> Refresh<I> {
             Ok(Stored::Conflict) => others_write(kept.id),
             Err(error) => error.into(),
         };
-        Ok(match self.read().await {
+        Ok(match self.read_current().await {
             Ok(None) => {
                 self.revoke(found, kept.grant).await;
                 return Err(TokenError::Deleted { id: kept.id.clone() });
@@ -122,7 +122,7 @@ impl<I: Identity> Refresh<I> {
                 let is_over = judge(&again.token, self.refused.as_ref(), self.clock().now()) == Judgement::Over;
                 Attempt::Over(if is_over { kept.token.clone() } else { AccessToken::of(&again.token) })
             }
-            Ok(Some(again)) => Attempt::Again(Some(again), failure),
+            Ok(Some(again)) => Attempt::Again(Some(Box::new(again)), failure),
             Err(error) => Attempt::Again(None, error.into()),
         })
     }

@@ -89,7 +89,7 @@ impl AccessTokens {
     }
 
     /// Gives a provider so long to answer; 30 seconds unless said otherwise. A process that is killed as it refreshes keeps
-    /// the others waiting for one and a half times as long. To be the same in all processes.
+    /// the others waiting for one and a half times as long.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
@@ -219,10 +219,10 @@ impl AccessTokens {
             flight.end(refresh.clock().monotonic(), &outcome);
             outcome
         });
-        task.await.unwrap_or_else(|error| {
-            Err(Error::new(ErrorKind::Internal, "the task that refreshed a token did not end")
-                .with_source(error)
-                .into())
+        // What a panic says may be anything, a secret too.
+        task.await.unwrap_or_else(|_| {
+            let error = Error::new(ErrorKind::Internal, "the refresh of a token ended in a panic");
+            Err(error.with_cure("mend the refresher, which must not panic").into())
         })
     }
 }

@@ -126,7 +126,8 @@ impl<I: Identity> Refresh<I> {
         }
     }
 
-    async fn read_current(&self) -> Result<Option<Readable<I>>, TokenError> {
+    /// The stored token; none if there is none.
+    pub(super) async fn read_current(&self) -> Result<Option<Readable<I>>, TokenError> {
         let Some(current) = self.records.current(&self.identity).await? else { return Ok(None) };
         let token = current.token.clone().into_oauth()?;
         Ok(Some(Readable { current, token }))
@@ -160,7 +161,7 @@ impl<I: Identity> Refresh<I> {
             let asked_at = self.now();
             match self.ask(&request).await {
                 Ok(grant) => return self.keep(claim, found, grant, asked_at).await.map(Worked::Token),
-                Err(ProviderError::InvalidGrant) => {
+                Err(ProviderError::InvalidGrant) if self.refresher.needs_refresh_token() => {
                     let id = self.id(found.as_ref());
                     match self.rotated_by_another(&request).await? {
                         Some(again) => found = Some(again),

@@ -3,6 +3,7 @@
 mod access;
 mod counters;
 mod find;
+mod many;
 mod namespaces;
 mod network;
 mod points_in_time;
@@ -46,6 +47,7 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         sharing::trials(url),
         points_in_time::trials(url),
         network::trials(url),
+        many::trials(url),
     ]
     .into_iter()
     .flatten()

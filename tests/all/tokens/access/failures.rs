@@ -8,7 +8,9 @@ use saved_objects::ErrorKind;
 use saved_objects::cluster::Cluster;
 use saved_objects::encryption::Secret;
 use saved_objects::environment::Clock;
-use saved_objects::tokens::{Credentials, NewToken, ProviderError, TokenClient, TokenError};
+use saved_objects::tokens::{
+    Credentials, Grant, NewToken, ProviderError, RefreshRequest, Refresher, Scope, TokenClient, TokenError,
+};
 use serde_json::json;
 
 use super::provider::{FIRST_REFRESH_TOKEN, Kind, Provider};
@@ -29,6 +31,8 @@ pub(super) fn trials(url: &str) -> Vec<Trial> {
         a_grant_is_stored_when_the_index_takes_writes_again,
         nothing_is_lost_if_a_constant_refresh_token_is_stored_already,
         without_a_claim_no_refresh_token_is_used,
+        an_assertion_that_is_refused_is_no_revoked_token,
+        a_panicking_refresher_is_an_error_that_does_not_quote_it,
     )
 }
 
@@ -131,7 +135,7 @@ async fn a_silent_provider_is_given_up(context: Context) {
 async fn refresh_into_a_blocked_index(
     context: &Context,
     node: &super::Node,
-    scope: &saved_objects::tokens::Scope,
+    scope: &Scope,
     provider: &Arc<Provider>,
 ) -> tokio::task::JoinHandle<Result<saved_objects::tokens::AccessToken, TokenError>> {
     node.store_expired(scope).await;
@@ -239,4 +243,39 @@ async fn without_a_claim_no_refresh_token_is_used(context: Context) {
         node.clock.forward(seconds(3600));
         assert_eq!(token(node.get(&scope, &provider).await), "access 2");
     }
+}
+
+async fn an_assertion_that_is_refused_is_no_revoked_token(context: Context) {
+    let node = node(&context).await;
+    for scope in scopes() {
+        // Providers say the same of an assertion that they do not accept.
+        let provider = Provider::new(Kind::Alone);
+        provider.fail(ProviderError::InvalidGrant);
+        let error = node.get(&scope, &provider).await.expect_err("refused");
+        assert!(matches!(&error, TokenError::RefreshFailed { source: ProviderError::InvalidGrant, .. }), "{error:?}");
+        assert_eq!(token(node.get(&scope, &provider).await), "access 1");
+    }
+}
+
+#[derive(Debug)]
+struct Panicking;
+
+#[async_trait]
+impl Refresher for Panicking {
+    async fn refresh(&self, _: &RefreshRequest) -> Result<Grant, ProviderError> {
+        panic!("this panic is meant: hunter2");
+    }
+}
+
+async fn a_panicking_refresher_is_an_error_that_does_not_quote_it(context: Context) {
+    let (node, other) = (node(&context).await, Provider::new(Kind::Rotating));
+    let refresher: Arc<dyn Refresher> = Arc::new(Panicking);
+    for scope in scopes() {
+        node.store_expired(&scope).await;
+        let error = node.access.get(scope.clone(), &connector("c1"), &refresher).await.expect_err("it panics");
+        assert_eq!(error.kind(), ErrorKind::Internal);
+        assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
+    }
+    // Its claim expires.
+    assert_eq!(token(node.get(&scopes()[0], &other).await), "access 1");
 }

@@ -1,0 +1,112 @@
+use super::create_many::New;
+use super::many::{Named, only};
+use super::rounds::Rounds;
+use super::write::Write;
+use super::{Action, Create, Draft, ObjectKey, Repository, SavedObject, errors, read};
+use crate::{Error, Result};
+
+impl Repository {
+    /// Creates the object that the request describes, or lets `change` change the one that is there: whichever it is at the
+    /// moment of the write. If others write meanwhile, it is read and decided again, a few times; nothing is overwritten
+    /// unseen. What of the request describes a new object means nothing for one that is there, [`Create::overwrite`]
+    /// included. It must be allowed to create and to update.
+    ///
+    /// ```
+    /// # use saved_objects::registry::{Registry, TypeDefinition};
+    /// # use saved_objects::repository::Create;
+    /// # use saved_objects::{SavedObjects, Start};
+    /// # use serde_json::json;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> saved_objects::Result<()> {
+    /// # let file = r#"{ "type": "visit", "group": "visits", "namespace_kind": "agnostic",
+    /// #     "mapping": { "dynamic": false, "properties": {} } }"#;
+    /// # let version = r#"{ "create": { "type": "object", "properties": { "count": {} } } }"#;
+    /// # let types = vec![TypeDefinition::from_json("visit.json", file, &[("1.json".to_owned(), version.to_owned())])?];
+    /// # let store = SavedObjects::in_memory(Registry::builder().with(types).build()?)?.start(Start::Migrate).await?;
+    /// # let repository = store.repository();
+    /// for expected in [1, 2, 3] {
+    ///     let first = json!({ "count": 1 }).as_object().cloned().unwrap_or_default();
+    ///     let visit = repository
+    ///         .upsert(Create::new("visit", first).id("kim"), |draft| {
+    ///             let count = draft.attributes.get("count").and_then(|count| count.as_u64()).unwrap_or_default();
+    ///             draft.attributes.insert("count".to_owned(), (count + 1).into());
+    ///             Ok(())
+    ///         })
+    ///         .await?;
+    ///     assert_eq!(visit.attributes["count"], expected);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// - [`Invalid`](crate::ErrorKind::Invalid) if the request has no id, and as for [`create`](Self::create) and
+    ///   [`update`](Self::update).
+    /// - [`Conflict`](crate::ErrorKind::Conflict) if the id is taken by an object that is not seen from the namespace, or if
+    ///   others went on writing it.
+    /// - The others of [`create`](Self::create) and [`update`](Self::update), and those of `change`.
+    pub async fn upsert<F>(&self, request: Create, change: F) -> Result<SavedObject>
+    where
+        F: FnMut(&mut Draft) -> Result<()>,
+    {
+        if request.id.is_none() {
+            return Err(Error::invalid(
+                format!("an upsert of an object of type {} has no id", request.type_name),
+                "give the id of the object; to create one with a random id, use `create`",
+            ));
+        }
+        let (key, to_create) = self.admit_creation(&request, &mut Named::default()).await?;
+        let admitted = match self.admit(Action::Update, &key).await {
+            Ok(to_update) => to_create.and(to_update),
+            Err(refused) => return to_create.end(Err(refused)),
+        };
+        admitted.end(self.upsert_admitted(&key, request, change).await)
+    }
+
+    async fn upsert_admitted<F>(&self, key: &ObjectKey, request: Create, mut change: F) -> Result<SavedObject>
+    where
+        F: FnMut(&mut Draft) -> Result<()>,
+    {
+        let mut rounds = Rounds::new(self, vec![key.clone()]);
+        while let Some(read) = rounds.read().await {
+            for (at, fetched) in read {
+                let prepared = match fetched {
+                    None => self.to_be_created(key, &request).map(|(new, write)| (new.document, None, write)),
+                    Some(fetched) => self.to_be_changed(key, fetched, &mut change).await,
+                };
+                let (document, newer, write) = match prepared {
+                    Ok(prepared) => prepared,
+                    Err(error) => {
+                        rounds.end(at, Err(error));
+                        continue;
+                    }
+                };
+                if let Some((at, Some(version))) = rounds.write(vec![(at, write)], request.refresh).await.pop() {
+                    rounds.end_written(vec![(at, document, newer, version)]).await;
+                }
+            }
+        }
+        only(rounds.into_answers())
+    }
+
+    fn to_be_created(&self, key: &ObjectKey, request: &Create) -> Result<(New, Write)> {
+        let definition = self.definition(&key.type_name)?;
+        let new = self.new_document(definition, key, request.clone())?;
+        let write = Write::create(definition, key, &new.document)?;
+        Ok((new, write))
+    }
+
+    async fn to_be_changed(
+        &self,
+        key: &ObjectKey,
+        fetched: read::Fetched,
+        change: &mut impl FnMut(&mut Draft) -> Result<()>,
+    ) -> Result<(crate::document::StoredDocument, Option<read::Newer>, Write)> {
+        let definition = self.definition(&key.type_name)?;
+        if !read::is_asked_for(definition, key, &fetched.document) {
+            return Err(errors::exists_elsewhere(key));
+        }
+        let changed = self.changed(vec![(key.clone(), fetched)], &mut |_, draft| change(draft)).await;
+        only(changed).map(|changed| (changed.document, changed.newer, changed.write))
+    }
+}
