@@ -10,6 +10,8 @@ mod expiry;
 mod facade;
 mod identity;
 mod name;
+#[cfg(feature = "oauth")]
+pub mod oauth;
 mod record;
 mod records;
 mod request;

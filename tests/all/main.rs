@@ -19,6 +19,7 @@ mod generations;
 mod healing;
 mod lease;
 mod migration;
+mod oauth_server;
 mod platform_types;
 mod proxy;
 mod real_input;

@@ -3,6 +3,7 @@
 mod access;
 mod deletes;
 mod mixed_versions;
+mod oauth;
 mod reads;
 mod refusals;
 mod replaces;
@@ -36,6 +37,7 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         access::trials(url),
         deletes::trials(url),
         mixed_versions::trials(url),
+        oauth::trials(url),
     ]
     .into_iter()
     .flatten()
