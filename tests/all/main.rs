@@ -9,6 +9,7 @@
 mod bad_documents;
 mod batches;
 mod cli;
+mod cli_tokens;
 mod cli_transfer;
 mod clock;
 mod conformance;
@@ -75,6 +76,7 @@ fn trials(url: &str) -> Vec<Trial> {
         bad_documents::trials(url),
         batches::trials(url),
         cli::trials(url),
+        cli_tokens::trials(url),
         cli_transfer::trials(url),
         elastic::trials(url),
         faults::trials(url),

@@ -1,6 +1,7 @@
 //! The connectors' tokens, on the real server and in memory: facts/tokens.md sections 2 and 4, mended.
 
 mod access;
+mod clean_up;
 mod deletes;
 mod mixed_versions;
 mod oauth;
@@ -38,6 +39,7 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         deletes::trials(url),
         mixed_versions::trials(url),
         oauth::trials(url),
+        clean_up::trials(url),
     ]
     .into_iter()
     .flatten()
