@@ -193,7 +193,7 @@ impl Migrator {
         let mut work = Work::default();
         let described = async {
             let mut plan = self.plan().await?;
-            plan.blockers.extend(preflight::obstacles(self.cluster.as_ref(), &plan).await?);
+            plan.blockers.extend(self.obstacles(&plan, preflight::A_LOOK).await?);
             let survey = self.survey_if_possible(&plan).await?;
             plan.groups.iter().for_each(|group| work.add(&survey, group));
             let can_be_read = |group: &&GroupPlan| group.current.is_some() && plan.blockers.is_empty();
@@ -306,7 +306,7 @@ impl Migrator {
             plan.groups.iter().for_each(|group| work.add(&Survey::default(), group));
             return Ok(Attempt::Done);
         }
-        plan.blockers.extend(preflight::obstacles(self.cluster.as_ref(), &plan).await?);
+        plan.blockers.extend(self.obstacles(&plan, preflight::PATIENCE).await?);
         work.blockers.clone_from(&plan.blockers);
         // What blocks this node may be another node's work.
         if !plan.blockers.is_empty() && lease.is_other_at_work().await {
@@ -391,7 +391,7 @@ impl Migrator {
     /// As [`plan`](Self::plan).
     pub async fn status(&self) -> Result<Status> {
         let mut plan = self.plan().await?;
-        plan.blockers.extend(preflight::obstacles(self.cluster.as_ref(), &plan).await?);
+        plan.blockers.extend(self.obstacles(&plan, preflight::A_LOOK).await?);
         let survey = self.survey_if_possible(&plan).await?;
         let mut status = status::status(&plan, &survey, self.lease_status().await?);
         let quarantined = self.quarantine.list().await?;
@@ -413,6 +413,10 @@ impl Migrator {
     /// a form that this version does not know.
     pub async fn lease_status(&self) -> Result<Option<LeaseStatus>> {
         lease::read(self.control(), &self.environment).await
+    }
+
+    async fn obstacles(&self, plan: &Plan, patience: Duration) -> Result<Vec<Blocker>> {
+        preflight::obstacles(self.cluster.as_ref(), plan, patience).await
     }
 
     /// The survey; an empty one if what blocks the migration keeps from reading too.

@@ -61,6 +61,7 @@ fn main() -> ExitCode {
         }
     };
     let conclusion = libtest_mimic::run(&arguments, trials(server.url()));
+    faults::stop_own_server();
     let left_open = server.open_search_contexts();
     if left_open > 0 {
         eprintln!("{left_open} points in time or other search contexts were left open");
@@ -74,6 +75,7 @@ fn trials(url: &str) -> Vec<Trial> {
     [
         conformance::trials(url),
         bad_documents::trials(url),
+        bad_documents::trials(MEMORY),
         batches::trials(url),
         cli::trials(url),
         cli_tokens::trials(url),
@@ -82,7 +84,9 @@ fn trials(url: &str) -> Vec<Trial> {
         faults::trials(url),
         generations::trials(url),
         lease::trials(url),
+        lease::trials(MEMORY),
         healing::trials(url),
+        healing::trials(MEMORY),
         migration::trials(url),
         platform_types::trials(url),
         repository::trials(url),

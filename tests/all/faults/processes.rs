@@ -141,8 +141,32 @@ async fn kill_processes(context: &Context, release: u32, seed: u64, calm: (&Stor
     room.remove().await;
 }
 
-/// One at a time: several servers that start at once take each other's ports.
-static OWN_SERVER: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+/// A server with one node for tests that kill it or change its settings, started by the first of them. Whoever holds this has
+/// a turn: servers that start at once take each other's ports.
+static OWN_SERVER: tokio::sync::Mutex<Option<Arc<Server>>> = tokio::sync::Mutex::const_new(None);
+
+type Turn = tokio::sync::MutexGuard<'static, Option<Arc<Server>>>;
+
+/// Stops the server with one node, if there is one.
+pub(crate) fn stop_own_server() {
+    drop(OWN_SERVER.blocking_lock().take());
+}
+
+/// The server with one node, for as long as the turn is held.
+pub(super) async fn single_node(context: &Context) -> (Turn, Arc<Server>, Context) {
+    let mut turn = OWN_SERVER.lock().await;
+    let server = match &*turn {
+        Some(server) => server.clone(),
+        None => turn.insert(start_own("elasticsearch-faults", &[]).await).clone(),
+    };
+    let context = Context { url: server.url().to_owned(), ..context.clone() };
+    (turn, server, context)
+}
+
+async fn start_own(folder: &'static str, options: &'static [&str]) -> Arc<Server> {
+    let start = move || Server::start_own(folder, options).expect("the server starts");
+    Arc::new(tokio::task::spawn_blocking(start).await.expect("started"))
+}
 
 /// Starts what was killed. A port that somebody took meanwhile is no reason to give up at once.
 async fn revive(server: &Arc<Server>) {
@@ -155,23 +179,15 @@ async fn revive(server: &Arc<Server>) {
     revive(server.clone()).await.expect("asked").expect("the node is back");
 }
 
-/// A server that may be killed.
-async fn own_server(context: &Context, folder: &'static str, options: &'static [&str]) -> (Arc<Server>, Context) {
-    let start = move || Server::start_own(folder, options).expect("the server starts");
-    let server = Arc::new(tokio::task::spawn_blocking(start).await.expect("started"));
-    let context = Context { url: server.url().to_owned(), ..context.clone() };
-    (server, context)
-}
-
 pub(super) async fn a_killed_server_loses_nothing_of_a_migration(context: Context) {
-    let _turn = OWN_SERVER.lock().await;
-    let (server, context) = own_server(&context, "elasticsearch-faults", &[]).await;
+    let (_turn, server, context) = single_node(&context).await;
     kill_nodes(&server, &context, seeds(1..6), |dice, nodes| dice.below(nodes) as usize).await;
 }
 
 pub(super) async fn a_killed_node_of_three_loses_nothing_of_a_migration(context: Context) {
     let _turn = OWN_SERVER.lock().await;
-    let (server, context) = own_server(&context, "elasticsearch-faults-3", &["--nodes", "3"]).await;
+    let server = start_own("elasticsearch-faults-3", &["--nodes", "3"]).await;
+    let context = Context { url: server.url().to_owned(), ..context };
     // Not the first one, which the proxy asks.
     kill_nodes(&server, &context, seeds(1..6), |dice, nodes| 1 + dice.below(nodes - 1) as usize).await;
 }
