@@ -28,6 +28,19 @@ pub struct Opened {
     pub failures: Vec<(String, DecryptionCause)>,
 }
 
+impl Opened {
+    /// The decrypted values, if all open.
+    ///
+    /// # Errors
+    /// [`Decrypt`](ErrorKind::Decrypt) with an [`AttributeError`] for the first attribute that does not open.
+    pub fn into_secrets(self, descriptor: &Descriptor<'_>) -> Result<Secrets> {
+        match self.failures.into_iter().next() {
+            Some((name, cause)) => Err(AttributeError::decrypt(descriptor, &name, cause)),
+            None => Ok(self.secrets),
+        }
+    }
+}
+
 impl EncryptionService {
     /// A service with the keys of `ring`. Without one, everything works that needs no encryption and no decryption.
     pub fn new(ring: Option<KeyRing>, environment: Environment) -> Self {
