@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::cluster::elastic::ElasticBuilder;
 use crate::cluster::{Cluster, Elastic};
 use crate::encryption::{EncryptionService, KeyRing};
 use crate::environment::Environment;
@@ -42,8 +43,12 @@ impl Connection {
     }
 
     pub(crate) fn cluster(&self, environment: &Environment) -> Result<Arc<dyn Cluster>> {
+        Ok(Arc::new(self.elastic(environment).build()?))
+    }
+
+    fn elastic(&self, environment: &Environment) -> ElasticBuilder {
         let url = self.elasticsearch_url.as_deref().unwrap_or(DEFAULT_URL);
-        Ok(Arc::new(Elastic::builder(url).environment(environment.clone()).build()?))
+        Elastic::builder(url).environment(environment.clone())
     }
 
     /// A repository that reaches hidden types too, with the keys of the process's environment, if there are any.
@@ -58,8 +63,18 @@ impl Connection {
     /// A migrator with the keys of the process's environment, if there are any: only documents that must be encrypted anew
     /// need them.
     pub(crate) fn migrator(&self, environment: &Environment) -> Result<Migrator> {
+        self.migrator_of(self.cluster(environment)?, environment)
+    }
+
+    /// As [`migrator`](Self::migrator), one that reaches Kibana's indices: a full distribution of Elasticsearch guards them
+    /// against everybody who does not say this.
+    pub(crate) fn migrator_of_kibana(&self, environment: &Environment) -> Result<Migrator> {
+        let cluster = self.elastic(environment).header("X-Elastic-Product-Origin", "kibana").build()?;
+        self.migrator_of(Arc::new(cluster), environment)
+    }
+
+    fn migrator_of(&self, cluster: Arc<dyn Cluster>, environment: &Environment) -> Result<Migrator> {
         let encryption = EncryptionService::new(KeyRing::from_env_opt()?, environment.clone());
-        let cluster = self.cluster(environment)?;
         Ok(Migrator::new(cluster, self.registry()?, self.prefix.clone(), encryption, environment.clone()))
     }
 }

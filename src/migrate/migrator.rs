@@ -13,15 +13,16 @@ use super::progress::ProgressSender;
 use super::report::BadDocuments;
 use super::status::{self, KeptIndex, Status, Survey};
 use super::survey;
+use super::take_over;
 use super::walk::Walk;
 use super::{
-    Blocker, GroupPlan, IndexReport, LeaseStatus, OnBad, Outcome, Plan, Progress, Report, ReportedError, Unregistered,
-    Way,
+    Blocker, GroupPlan, IndexReport, LeaseStatus, OnBad, OnUnreadable, Outcome, Plan, Progress, Report, ReportedError,
+    Source, TakeOver, Unregistered, Way,
 };
 use crate::cluster::{Cluster, ClusterError, ClusterErrorKind, IndexState};
 use crate::control::Control;
 use crate::conversion::Conversion;
-use crate::encryption::EncryptionService;
+use crate::encryption::{EncryptionService, KibanaCodec, KibanaKeys};
 use crate::environment::Environment;
 use crate::layout::{IndexNames, Prefix};
 use crate::quarantine::Quarantine;
@@ -45,6 +46,9 @@ pub struct Migrator {
     without_lease: bool,
     quarantine: Quarantine,
     on_bad: OnBad,
+    on_unreadable: OnUnreadable,
+    take_overs: Vec<TakeOver>,
+    kibana: Option<KibanaCodec>,
 }
 
 /// How an attempt at all groups ended.
@@ -77,6 +81,7 @@ impl Work {
             None => drop(self.indices.insert(planned.alias.clone(), planned)),
             Some(report) => {
                 report.index = planned.index;
+                report.take_over = report.take_over.take().or(planned.take_over);
                 if planned.way != Way::None {
                     report.way = planned.way;
                 }
@@ -117,6 +122,9 @@ impl Migrator {
             without_lease: false,
             quarantine,
             on_bad: OnBad::default(),
+            on_unreadable: OnUnreadable::default(),
+            take_overs: Vec::new(),
+            kibana: None,
         }
     }
 
@@ -150,6 +158,28 @@ impl Migrator {
         self
     }
 
+    /// What is done with documents of which a secret that is to be encrypted again does not open.
+    #[must_use]
+    pub fn on_unreadable(mut self, on_unreadable: OnUnreadable) -> Self {
+        self.on_unreadable = on_unreadable;
+        self
+    }
+
+    /// Lets the migration begin a group with a copy of an index that Kibana wrote, which is write-blocked and otherwise left
+    /// as it is. May be called for several. A group that was taken over already is migrated as any other.
+    #[must_use]
+    pub fn take_over(mut self, take_over: TakeOver) -> Self {
+        self.take_overs.push(take_over);
+        self
+    }
+
+    /// The keys that Kibana encrypted with, which only a take-over needs.
+    #[must_use]
+    pub fn kibana_keys(mut self, keys: KibanaKeys) -> Self {
+        self.kibana = Some(KibanaCodec::new(keys, self.environment.clone()));
+        self
+    }
+
     /// Tells `progress` how far the migration is.
     pub(crate) fn telling(mut self, progress: ProgressSender) -> Self {
         self.progress = progress;
@@ -172,13 +202,27 @@ impl Migrator {
 
     /// As [`plan`](Self::plan), knowing which groups' indices refused the registered mapping.
     async fn plan_with(&self, refused: &BTreeSet<String>) -> Result<Plan> {
+        let mut sources = Vec::with_capacity(self.take_overs.len());
+        for wanted in &self.take_overs {
+            let indices = self.cluster.indices(&[&wanted.alias]).await?;
+            sources.push((wanted.clone(), Source { alias: wanted.alias.clone(), indices }));
+        }
+        let (mut sources, blockers) = take_over::assign(&self.registry, sources);
         let mut metadata = BTreeMap::new();
         for group in new_plans(&self.registry, &self.prefix) {
             let indices = self.indices_of(&group.names).await?;
             let mapping_refused = refused.contains(&group.group);
-            metadata.insert(group.group, GroupMetadata { indices, mapping_refused });
+            let take_over = sources.remove(&group.group);
+            metadata.insert(group.group, GroupMetadata { indices, mapping_refused, take_over });
         }
-        plan(&self.registry, &self.prefix, &metadata)
+        let mut plan = plan(&self.registry, &self.prefix, &metadata)?;
+        plan.blockers.extend(blockers);
+        Ok(plan)
+    }
+
+    /// What of Kibana's keys and ours a take-over lacks.
+    fn missing_keys(&self, plan: &Plan) -> Vec<Blocker> {
+        take_over::missing_keys(&plan.groups, self.kibana.is_some(), self.conversion.can_encrypt())
     }
 
     /// The indices of a group, current or not. One request.
@@ -198,12 +242,18 @@ impl Migrator {
             plan.groups.iter().for_each(|group| work.add(&survey, group));
             let can_be_read = |group: &&GroupPlan| group.current.is_some() && plan.blockers.is_empty();
             for group in plan.groups.iter().filter(can_be_read) {
-                let found = survey::dry_run(self.cluster.as_ref(), &self.conversion, group).await?;
+                // To open all secrets would take nearly as long as the take-over itself, and needs the keys.
+                let conversion = match group.take_over {
+                    Some(_) => &self.conversion.clone().leaving_secrets_closed(),
+                    None => &self.conversion,
+                };
+                let found = survey::dry_run(self.cluster.as_ref(), conversion, group).await?;
                 if let Some(report) = work.indices.get_mut(group.names.alias()) {
                     report.documents.bad = found.total;
                 }
                 work.bad.add(found.named, found.total);
             }
+            plan.blockers.extend(self.missing_keys(&plan));
             Ok::<_, Error>((plan, survey))
         };
         let (plan, survey) = match described.await {
@@ -307,6 +357,7 @@ impl Migrator {
             return Ok(Attempt::Done);
         }
         plan.blockers.extend(self.obstacles(&plan, preflight::PATIENCE).await?);
+        plan.blockers.extend(self.missing_keys(&plan));
         work.blockers.clone_from(&plan.blockers);
         // What blocks this node may be another node's work.
         if !plan.blockers.is_empty() && lease.is_other_at_work().await {
@@ -341,7 +392,7 @@ impl Migrator {
             }
             // Bad documents are among the outdated ones only by chance.
             let is_to_be_done = survey.outdated(group) > 0
-                || self.on_bad != OnBad::Fail
+                || (self.on_bad != OnBad::Fail || self.on_unreadable != OnUnreadable::Fail)
                     && survey::dry_run(self.cluster.as_ref(), &self.conversion, group).await?.total > 0;
             if is_to_be_done {
                 group.way = Way::InPlace;
@@ -353,9 +404,10 @@ impl Migrator {
     /// Walks every group through its states.
     async fn walk(&self, plan: &Plan, survey: &Survey, work: &mut Work) -> Result<Attempt> {
         let since = self.environment.now_iso();
-        let policy = Policy { on_bad: self.on_bad, quarantine: &self.quarantine, since: &since };
+        let (on_bad, on_unreadable) = (self.on_bad, self.on_unreadable);
+        let policy = Policy { on_bad, on_unreadable, quarantine: &self.quarantine, since: &since };
         for group in &plan.groups {
-            self.progress.begin(group.names.alias(), survey.outdated(group));
+            self.progress.begin(group.names.alias(), survey.to_be_converted(group));
             let Some(report) = work.indices.get_mut(group.names.alias()) else { continue };
             let walk = Walk {
                 cluster: self.cluster.as_ref(),
@@ -365,6 +417,7 @@ impl Migrator {
                 removed: &self.removed_types(group),
                 group,
                 policy,
+                codec: self.kibana.as_ref().filter(|_| group.take_over.is_some()),
             };
             let span = tracing::info_span!("migrate", alias = group.names.alias(), way = ?group.way);
             let walked = walk.run(report, &mut work.bad).instrument(span).await;

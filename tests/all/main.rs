@@ -26,7 +26,9 @@ mod proxy;
 mod real_input;
 mod repository;
 mod server;
+mod take_over;
 mod tokens;
+mod unreadable;
 mod verify;
 
 use std::process::ExitCode;
@@ -94,6 +96,10 @@ fn trials(url: &str) -> Vec<Trial> {
         tokens::trials(url),
         tokens::trials(MEMORY),
         real_input::trials(url),
+        take_over::trials(url),
+        unreadable::trials(url),
+        unreadable::trials(MEMORY),
+        unreadable::command_line_trials(url),
         verify::trials(url),
     ]
     .into_iter()
