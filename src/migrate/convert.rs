@@ -132,7 +132,7 @@ impl Converter<'_> {
         Ok(pass)
     }
 
-    fn disposal(&self) -> Disposal<'_> {
+    pub(super) fn disposal(&self) -> Disposal<'_> {
         let Self { cluster, policy, plan, write_alias, target, .. } = *self;
         Disposal { cluster, policy, plan, write_alias, target }
     }

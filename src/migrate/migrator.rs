@@ -254,6 +254,7 @@ impl Migrator {
                 work.bad.add(found.named, found.total);
             }
             plan.blockers.extend(self.missing_keys(&plan));
+            plan.blockers.extend(take_over::misplaced(&plan.groups, &survey));
             Ok::<_, Error>((plan, survey))
         };
         let (plan, survey) = match described.await {
@@ -368,6 +369,8 @@ impl Migrator {
         } else {
             self.survey_if_possible(&plan).await?
         };
+        plan.blockers.extend(take_over::misplaced(&plan.groups, &survey));
+        work.blockers.clone_from(&plan.blockers);
         if plan.blockers.is_empty() && converts(&plan) && !lease.take(&digest(&plan)).await {
             return Ok(Attempt::OtherAtWork);
         }

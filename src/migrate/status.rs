@@ -114,6 +114,20 @@ impl Survey {
             .sum()
     }
 
+    /// How many documents there are of types that `group` does not have, by type.
+    pub(super) fn foreign(&self, group: &GroupPlan) -> BTreeMap<&str, u64> {
+        let mut foreign = BTreeMap::new();
+        for count in self.counts(group) {
+            match &count.type_name {
+                Some(name) if group.definition(name).is_none() => {
+                    *foreign.entry(name.as_str()).or_default() += count.documents;
+                }
+                _ => {}
+            }
+        }
+        foreign
+    }
+
     /// The registered types and those of stored documents, with the versions of the documents.
     pub(super) fn types(&self, group: &GroupPlan) -> Vec<TypeReport> {
         let registered = |plan: &super::TypePlan| {

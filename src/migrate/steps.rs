@@ -1,14 +1,16 @@
 //! Documents whose conversion takes long, as when every secret costs milliseconds: a page is divided, so that all cores are
 //! at work and little is done twice after a kill.
 
-use std::collections::BTreeSet;
 use std::thread::available_parallelism;
 
 use futures::{StreamExt, TryStreamExt};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use super::bad::Defect;
 use super::convert::{Converter, Pass};
+use super::{Fate, GroupPlan, OnUnreadable};
 use crate::cluster::Hit;
+use crate::document::StoredDocument;
 use crate::{Error, ErrorKind, Result};
 
 /// Documents converted and written at once: some tenths of a second of one core.
@@ -63,13 +65,39 @@ impl Steps {
 async fn convert_rest(converter: Converter<'_>, step: Vec<Hit>) -> Result<Pass> {
     let ids: Vec<&str> = step.iter().map(|hit| hit.id.as_str()).collect();
     let found = converter.cluster.get_many(&converter.plan.fill(), &ids).await?;
-    let is_there: BTreeSet<String> = found.into_iter().flatten().map(|hit| hit.id).collect();
-    let missing: Vec<Hit> = step.into_iter().filter(|hit| !is_there.contains(&hit.id)).collect();
-    let mut pass = Pass::default();
-    let there = is_there.len() as u64;
-    pass.counts.read += there;
-    pass.counts.conflicts += there;
-    converter.progress.add(there, there);
-    pass.add(converter.convert_page(missing).await?);
+    let (mut pass, mut missing) = (Pass::default(), Vec::new());
+    for (hit, filled) in step.into_iter().zip(found) {
+        let Some(filled) = filled else {
+            missing.push(hit);
+            continue;
+        };
+        pass.counts.read += 1;
+        pass.counts.conflicts += 1;
+        if converter.policy.on_unreadable == OnUnreadable::Strip
+            && let Some(defect) = stripped(converter.plan, &hit, &filled)
+        {
+            converter.disposal().name_one(&mut pass, hit.id, defect, Fate::Stripped);
+        }
+    }
+    converter.progress.add(pass.counts.read, pass.counts.read);
+    if !missing.is_empty() {
+        pass.add(converter.convert_page(missing).await?);
+    }
     Ok(pass)
+}
+
+/// What an earlier start removed from a document, so that this one names it too: secrets that are in the source only.
+fn stripped(plan: &GroupPlan, hit: &Hit, filled: &Hit) -> Option<Defect> {
+    let of = |hit: &Hit| StoredDocument::from_source(hit.source.get().as_bytes()).ok();
+    let (before, after) = (of(hit)?, of(filled)?);
+    let definition = plan.definition(&before.type_name)?;
+    let is_there = |document: &StoredDocument, name: &str| document.attributes.get(name).is_some_and(|v| !v.is_null());
+    let encrypted = definition.latest().sets.encrypted.iter().map(|attribute| attribute.name.as_str());
+    let gone: Vec<&str> = encrypted.filter(|name| is_there(&before, name) && !is_there(&after, name)).collect();
+    let first = gone.first()?;
+    Some(Defect {
+        type_name: Some(before.type_name.clone()),
+        reason: format!("secrets that do not open were removed by an earlier start: {}", gone.join(", ")),
+        unreadable: Some((*first).to_owned()),
+    })
 }

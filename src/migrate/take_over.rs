@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use super::decide::{GroupMetadata, alias_missing, is_behind};
 use super::plan::CurrentIndex;
+use super::status::Survey;
 use super::{Blocker, GroupPlan, Way};
 use crate::cluster::IndexState;
 use crate::encryption::{KEY_FILE_VARIABLE, KEY_VARIABLE, KIBANA_KEYS_FILE_VARIABLE};
@@ -225,6 +226,28 @@ pub(super) fn missing_keys(groups: &[GroupPlan], has_kibana_keys: bool, can_encr
     blockers
 }
 
+/// Documents of types that are registered in another group: the one that is made here would hide them from their readers.
+pub(super) fn misplaced(groups: &[GroupPlan], survey: &Survey) -> Vec<Blocker> {
+    let mut blockers = Vec::new();
+    for group in groups {
+        let Some(source) = &group.take_over else { continue };
+        for (type_name, documents) in survey.foreign(group) {
+            let Some(other) = groups.iter().find(|other| other.definition(type_name).is_some()) else { continue };
+            blockers.push(Blocker {
+                what: format!(
+                    "{} has {documents} documents of type {type_name}, which is registered in the group {}",
+                    source.index, other.group
+                ),
+                cure: format!(
+                    "let the definition of {type_name} name the group {}: a take-over brings all documents of an index into one",
+                    group.group
+                ),
+            });
+        }
+    }
+    blockers
+}
+
 /// How Kibana goes back to its index.
 pub(super) fn way_back(index: &str) -> String {
     format!(
@@ -352,6 +375,25 @@ mod tests {
         for bad in ["", "=x", ".kibana=", ".kibana*", "a,b"] {
             assert!(bad.parse::<TakeOver>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn documents_of_another_group_are_in_its_way() {
+        let mut plan = planned(&[kibanas()], &[]);
+        let mut other = plan.groups[0].clone();
+        other.take_over = None;
+        other.group = "others".to_owned();
+        plan.groups[0].types.retain(|plan| plan.definition.name() != "connector_token");
+        plan.groups.push(other);
+        let count =
+            |name: &str| crate::cluster::TypeCount { type_name: Some(name.to_owned()), version: None, documents: 3 };
+        let mut survey = Survey::default();
+        survey.add(&plan.groups[0], vec![count("user_connector_token"), count("connector_token"), count("action")]);
+        let blockers = misplaced(&plan.groups, &survey);
+        assert_eq!(blockers.len(), 1, "{blockers:?}");
+        assert!(
+            blockers[0].what.contains("3 documents of type connector_token, which is registered in the group others")
+        );
     }
 
     #[test]

@@ -21,7 +21,7 @@ use super::disturbed::{Disturbed, Disturber};
 use super::types::{registry, types};
 use crate::context::key_ring;
 use crate::migration::object;
-use crate::take_over::in_memory::{kibana_keys, vectors};
+use crate::take_over::in_memory::{kibana_key, vectors};
 use crate::take_over::kibana::Kibana;
 
 /// By which Kibana reaches its index in a room.
@@ -229,7 +229,7 @@ pub(crate) async fn process(room: &Room, job: Job, disturber: Arc<dyn Disturber>
     }
     if job.take_over {
         let take_over = TakeOver { alias: KIBANA.to_owned(), group: Some("connectors".to_owned()) };
-        migrator = migrator.take_over(take_over).kibana_keys(kibana_keys());
+        migrator = migrator.take_over(take_over).kibana_keys(kibana_key());
     }
     if job.without_lease {
         migrator = migrator.without_lease();

@@ -1,6 +1,6 @@
 //! Take-overs of a few documents, on any cluster.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use saved_objects::document::Namespace;
 use saved_objects::encryption::{KibanaKeys, Secrets};
@@ -28,6 +28,11 @@ pub(crate) struct Vector {
 
 /// The documents of the vectors, which all have one key.
 pub(crate) fn vectors() -> Vec<Vector> {
+    static VECTORS: OnceLock<Vec<Vector>> = OnceLock::new();
+    VECTORS.get_or_init(read_vectors).clone()
+}
+
+fn read_vectors() -> Vec<Vector> {
     let mut file: Value = serde_json::from_str(VECTORS).expect("the vectors");
     let text = |value: &Value| value.as_str().expect("a text").to_owned();
     let vector = |mut document: Value| Vector {
@@ -41,9 +46,15 @@ pub(crate) fn vectors() -> Vec<Vector> {
     documents.into_iter().map(vector).collect()
 }
 
-pub(crate) fn kibana_keys() -> KibanaKeys {
+/// The key of the vectors, as one that Kibana used before.
+fn kibana_keys() -> KibanaKeys {
     let key = vectors()[0].key.clone();
     KibanaKeys::new("a-key-that-opens-nothing-0123456789-abc".into(), vec![key.into()]).expect("good keys")
+}
+
+/// The key of the vectors alone.
+pub(crate) fn kibana_key() -> KibanaKeys {
+    KibanaKeys::new(vectors()[0].key.as_str().into(), Vec::new()).expect("a good key")
 }
 
 /// The built-in types, and two others of their group: one whose objects live in one namespace, one whose live in several.
