@@ -153,7 +153,8 @@ impl Disposal<'_> {
     /// Puts those that are to go there into quarantine, and gives all but those that are too large for it, which stay where
     /// they are.
     async fn put_aside(self, disposed: Vec<(Fate, BadHit)>, pass: &mut Pass) -> Result<Vec<(Fate, BadHit)>> {
-        let (to_be_put, mut rest): (Vec<_>, Vec<_>) = disposed.into_iter().partition(|(fate, _)| *fate == Fate::Quarantined);
+        let (to_be_put, mut rest): (Vec<_>, Vec<_>) =
+            disposed.into_iter().partition(|(fate, _)| *fate == Fate::Quarantined);
         let puts: Vec<_> = to_be_put.iter().map(|(_, bad)| self.put(bad)).collect();
         let refusals = self.policy.quarantine.put(&puts, self.policy.since).await?;
         for ((fate, mut bad), refusal) in to_be_put.into_iter().zip(refusals) {

@@ -230,7 +230,7 @@ fn index_blocker(group: &GroupPlan, state: &IndexState) -> Option<Blocker> {
 }
 
 /// A block that a migration neither sets nor lifts.
-fn blocked_by(block: &str, index: &str) -> Blocker {
+pub(super) fn blocked_by(block: &str, index: &str) -> Blocker {
     let lift = format!("PUT /{index}/_settings {{\"index.blocks.{block}\":null}}");
     match block {
         "read_only_allow_delete" => Blocker {

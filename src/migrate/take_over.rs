@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use super::decide::{GroupMetadata, alias_missing, is_behind};
+use super::decide::{GroupMetadata, alias_missing, blocked_by, is_behind};
 use super::plan::CurrentIndex;
 use super::status::Survey;
 use super::{Blocker, GroupPlan, Way};
@@ -161,6 +161,8 @@ pub(super) fn look_at(
         });
         return Ok(());
     }
+    // A write block cannot be added beside these, nor would Kibana find it as it was.
+    blockers.extend(state.other_blocks.first().map(|block| blocked_by(block, index)));
     // What a take-over of the same index left behind is gone on with, or removed on the way.
     let is_of_this = |other: &IndexState| {
         let copy = IndexMeta::from_mapping(&other.mapping).ok().and_then(|meta| meta.copy);
@@ -275,7 +277,13 @@ mod tests {
             mapping_with_meta["_meta"] = meta.into_meta(None);
         }
         let aliases = [(alias.to_owned(), crate::cluster::AliasState::default())].into();
-        IndexState { uuid: uuid.to_owned(), mapping: mapping_with_meta, aliases, write_blocked: false }
+        IndexState {
+            uuid: uuid.to_owned(),
+            mapping: mapping_with_meta,
+            aliases,
+            write_blocked: false,
+            other_blocks: Default::default(),
+        }
     }
 
     fn kibanas() -> (String, IndexState) {

@@ -19,7 +19,7 @@ use super::types::types;
 use crate::context::key_ring;
 
 /// A copy to the newest release.
-pub(super) const COPY: Job = Job { release: 3, delete_removed: false, without_lease: false };
+pub(super) const COPY: Job = Job { release: 3, delete_removed: false, take_over: false, without_lease: false };
 const IN_PLACE: Job = Job { release: 2, ..COPY };
 
 fn is_well(report: &Report) -> bool {
