@@ -15,7 +15,7 @@ use crate::cluster::{Cluster, Elastic};
 use crate::encryption::{EncryptionService, KeyRing};
 use crate::environment::Environment;
 use crate::layout::Prefix;
-use crate::migrate::{Migrator, Outcome, Progress, ProgressSender, Report};
+use crate::migrate::{Blocker, Migrator, Outcome, Progress, ProgressSender, Report};
 use crate::objects::{Object, Objects};
 use crate::registry::Registry;
 use crate::repository::Repository;
@@ -30,7 +30,7 @@ pub enum Start {
     /// Brings every index to the registered versions first.
     #[default]
     Migrate,
-    /// Waits until other nodes have done so, and writes nothing.
+    /// Waits until other nodes have done so, or healed what is in their way, and writes nothing.
     WaitOnly,
     /// Leaves the indices as they are. Older documents are converted when they are read.
     Skip,
@@ -256,13 +256,21 @@ async fn too_late(migrator: &Migrator, deadline: Duration) -> Error {
             message.push_str(&format!("; it failed before, at {}: {}", failure.at, failure.message));
         }
     }
-    Error::new(ErrorKind::Unavailable, message)
-        .with_cure("start again: it goes on where it stopped; or give the start a longer deadline")
+    let mut cure = "start again: it goes on where it stopped; or give the start a longer deadline".to_owned();
+    let blockers = migrator.plan().await.map(|plan| plan.blockers).unwrap_or_default();
+    if !blockers.is_empty() {
+        message.push_str(&format!("; it is blocked: {}", listed(&blockers, |blocker| &blocker.what)));
+        cure = listed(&blockers, |blocker| &blocker.cure);
+    }
+    Error::new(ErrorKind::Unavailable, message).with_cure(cure)
 }
 
 fn blocked(report: &Report) -> Error {
-    let list =
-        |words: fn(&crate::migrate::Blocker) -> &str| report.blockers.iter().map(words).collect::<Vec<_>>().join("; ");
-    Error::new(ErrorKind::Incompatible, format!("the migration is blocked: {}", list(|blocker| &blocker.what)))
-        .with_cure(list(|blocker| &blocker.cure))
+    let what = listed(&report.blockers, |blocker| &blocker.what);
+    Error::new(ErrorKind::Incompatible, format!("the migration is blocked: {what}"))
+        .with_cure(listed(&report.blockers, |blocker| &blocker.cure))
+}
+
+fn listed(blockers: &[Blocker], words: fn(&Blocker) -> &str) -> String {
+    blockers.iter().map(words).collect::<Vec<_>>().join("; ")
 }

@@ -16,6 +16,7 @@ mod quarantine;
 mod report;
 mod seed;
 mod status;
+mod tokens;
 mod verify;
 
 use std::process::ExitCode;
@@ -61,6 +62,7 @@ enum Command {
     Quarantine(quarantine::Arguments),
     /// Say what is stored, and what a migration would do
     Status,
+    Tokens(tokens::Arguments),
     /// Read every document and open every secret; exit 2 if something is unreadable
     Verify,
 }
@@ -105,6 +107,7 @@ fn run_command(command: &Command, connection: &connection::Connection, output: O
             Command::Migrate(arguments) => migrate::run(arguments, connection, &environment, output).await,
             Command::Quarantine(arguments) => quarantine::run(arguments, connection, &environment, output).await,
             Command::Status => status::run(connection, &environment, output).await,
+            Command::Tokens(arguments) => tokens::run(arguments, connection, &environment, output).await,
             Command::Verify => verify::run(connection, &environment, output).await,
         }
     })

@@ -29,6 +29,11 @@ impl Output {
         Self { indent: self.indent + 3, ..self }
     }
 
+    /// Whether the one JSON document is wanted, rather than lines for a person.
+    pub(crate) fn is_json(self) -> bool {
+        self.json
+    }
+
     /// Whether a person watches: progress bars and colours are for them only.
     pub(crate) fn is_terminal(self) -> bool {
         !self.json && std::io::stdout().is_terminal()

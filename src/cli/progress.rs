@@ -94,3 +94,104 @@ async fn log(clock: &dyn Clock, progress: watch::Receiver<Progress>) -> Infallib
         before = now;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use async_trait::async_trait;
+    use jiff::Timestamp;
+    use tracing_subscriber::fmt::MakeWriter;
+
+    use super::*;
+
+    /// Whoever waits by it lets others go on, and waits no longer.
+    #[derive(Debug)]
+    struct Impatient;
+
+    #[async_trait]
+    impl Clock for Impatient {
+        fn now(&self) -> Timestamp {
+            Timestamp::UNIX_EPOCH
+        }
+
+        fn monotonic(&self) -> Duration {
+            Duration::ZERO
+        }
+
+        async fn sleep(&self, _: Duration) {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[derive(Debug, Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().expect("no test panics with the lock").write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl<'a> MakeWriter<'a> for Log {
+        type Writer = Self;
+
+        fn make_writer(&'a self) -> Self {
+            self.clone()
+        }
+    }
+
+    /// A migration that gets so far: alias, outdated, read and written documents.
+    async fn tell(sender: watch::Sender<Progress>, steps: &[(&str, u64, u64, u64)]) {
+        for &(alias, outdated, read, written) in steps {
+            let progress = Progress { alias: alias.to_owned(), outdated, read, written, ..Progress::default() };
+            sender.send_replace(progress);
+            for _ in 0..3 {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn each_index_group_at_work_has_a_bar() {
+        let (sender, receiver) = watch::channel(Progress::default());
+        let mut bars = Bars { current: None };
+        until_done(tell(sender, &[("a", 9, 4, 4), ("b", 3, 2, 1), ("c", 0, 0, 0)]), bars.show(receiver)).await;
+        let (alias, bar) = bars.current.as_ref().expect("there is a bar");
+        assert_eq!((alias.as_str(), bar.length(), bar.position()), ("b", Some(3), 1), "c has nothing to do");
+        bars.end();
+        assert!(bars.current.is_none());
+    }
+
+    #[tokio::test]
+    async fn elsewhere_the_log_says_how_far_it_is_whenever_something_happened() {
+        let log = Log::default();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(log.clone()).finish();
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let (sender, receiver) = watch::channel(Progress::default());
+        let steps = [("a", 20, 10, 10), ("a", 20, 20, 20), ("b", 5, 5, 5)];
+        watch_in_log(&Impatient, receiver, tell(sender, &steps)).await;
+        let log = String::from_utf8(log.0.lock().expect("no test panics with the lock").clone()).expect("UTF-8");
+        let lines: Vec<_> =
+            log.lines().filter_map(|line| line.split_once("migrating ")).map(|(_, told)| told).collect();
+        let expected = [
+            r#"alias="a" read=10 written=10 outdated=20 per_second=2"#,
+            r#"alias="a" read=20 written=20 outdated=20 per_second=2"#,
+            r#"alias="b" read=5 written=5 outdated=5 per_second=1"#,
+        ];
+        assert_eq!(lines, expected);
+    }
+
+    async fn watch_in_log<T>(
+        clock: &dyn Clock,
+        progress: watch::Receiver<Progress>,
+        work: impl Future<Output = T>,
+    ) -> T {
+        until_done(work, log(clock, progress)).await
+    }
+}

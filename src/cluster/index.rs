@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -14,8 +14,11 @@ pub struct IndexState {
     pub mapping: Value,
     /// Its aliases by name.
     pub aliases: BTreeMap<String, AliasState>,
-    /// Whether it takes no writes.
+    /// Whether it takes no writes because of the setting `index.blocks.write`, which copies set and lift.
     pub write_blocked: bool,
+    /// Its other blocks, as the settings below `index.blocks` call them: `read_only_allow_delete` is the server's own when a
+    /// disk is nearly full.
+    pub other_blocks: BTreeSet<String>,
 }
 
 /// An alias of an index.

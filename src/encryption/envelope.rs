@@ -1,19 +1,17 @@
 //! The layout of an envelope, and how it is made and opened. The module's documentation has it as a table.
 
-use aes_siv::KeyInit;
-use aes_siv::siv::Aes256Siv;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::associated_data::AssociatedData;
 use super::error::DecryptionCause;
-use super::key::{KeyId, TypeKey};
+use super::key::KeyId;
+use super::siv::{Siv, Tag};
 use crate::{Error, ErrorKind, Result};
 
 pub(super) type Header = [u8; 12];
 pub(super) type Nonce = [u8; 16];
-type Tag = [u8; 16];
 
 const MAGIC: [u8; 3] = *b"SOE";
 const VERSION: u8 = 1;
@@ -34,7 +32,7 @@ impl Envelope {
     /// [`Internal`](ErrorKind::Internal) if the associated data has too many components, which its maker prevents.
     pub(super) fn seal(
         key_id: KeyId,
-        type_key: &TypeKey,
+        type_key: &Siv,
         nonce: Nonce,
         associated_data: &AssociatedData<'_>,
         attribute: &str,
@@ -43,9 +41,9 @@ impl Envelope {
         let header = header(key_id);
         let components = associated_data.components(&header, attribute, &nonce);
         let mut buffer = plaintext.as_bytes().to_vec();
-        let sealed = cipher(type_key).encrypt_inout_detached(components, buffer.as_mut_slice().into());
+        let sealed = type_key.seal(components, &mut buffer);
         match sealed {
-            Ok(tag) => Ok(Self { key_id, nonce, tag: tag.into(), ciphertext: buffer }),
+            Ok(tag) => Ok(Self { key_id, nonce, tag, ciphertext: buffer }),
             Err(_) => {
                 buffer.zeroize();
                 Err(Error::new(ErrorKind::Internal, "the cipher refused the associated data"))
@@ -56,17 +54,15 @@ impl Envelope {
     /// Decrypts to the JSON text that was sealed. `type_key` belongs to the key of [`Envelope::key_id`].
     pub(super) fn open(
         self,
-        type_key: &TypeKey,
+        type_key: &Siv,
         associated_data: &AssociatedData<'_>,
         attribute: &str,
     ) -> Result<Zeroizing<String>, DecryptionCause> {
         let header = header(self.key_id);
         let components = associated_data.components(&header, attribute, &self.nonce);
-        // What does not authenticate is encrypted again by the cipher, so it needs no wiping.
+        // What does not authenticate is wiped by the cipher.
         let mut buffer = self.ciphertext;
-        cipher(type_key)
-            .decrypt_inout_detached(components, buffer.as_mut_slice().into(), &self.tag.into())
-            .map_err(|_| DecryptionCause::Authentication)?;
+        type_key.open(components, &mut buffer, self.tag).map_err(|_| DecryptionCause::Authentication)?;
         match String::from_utf8(buffer) {
             Ok(text) => Ok(Zeroizing::new(text)),
             Err(error) => {
@@ -121,9 +117,4 @@ fn header(key_id: KeyId) -> Header {
     let parts = MAGIC.into_iter().chain([VERSION]).chain(key_id.to_bytes());
     header.iter_mut().zip(parts).for_each(|(byte, part)| *byte = part);
     header
-}
-
-fn cipher(type_key: &TypeKey) -> Aes256Siv {
-    let key: &[u8; 64] = type_key;
-    Aes256Siv::new(key.into())
 }

@@ -7,6 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha512;
 use zeroize::{Zeroize, Zeroizing};
 
+use super::siv::Siv;
 use crate::{Error, ErrorKind, Result};
 
 const SALT: &[u8] = b"saved-objects/attribute-encryption/v1";
@@ -42,15 +43,12 @@ impl fmt::Debug for KeyId {
     }
 }
 
-/// The AES-256-SIV key of one type: 32 bytes for the MAC, 32 for the cipher.
-pub(super) type TypeKey = Zeroizing<[u8; 64]>;
-
 /// One secret of the key ring, ready for use.
 pub(super) struct Key {
     id: KeyId,
     derivation: Hkdf<Sha512>,
-    /// Deriving takes longer than encrypting a small value. There are as many entries as encrypted types.
-    type_keys: RwLock<HashMap<String, Arc<TypeKey>>>,
+    /// Deriving one takes longer than encrypting a small value. There are as many entries as encrypted types.
+    type_keys: RwLock<HashMap<String, Arc<Siv>>>,
 }
 
 impl Key {
@@ -68,15 +66,17 @@ impl Key {
     }
 
     /// The key for envelopes of the type `type_name`.
-    pub(super) fn type_key(&self, type_name: &str) -> Result<Arc<TypeKey>> {
+    pub(super) fn type_key(&self, type_name: &str) -> Result<Arc<Siv>> {
         if let Some(key) = self.type_keys.read().unwrap_or_else(PoisonError::into_inner).get(type_name) {
             return Ok(Arc::clone(key));
         }
-        let mut key = Zeroizing::new([0; 64]);
+        // The first half is for the MAC, the second for the cipher.
+        let mut key = Zeroizing::new([[0; 32]; 2]);
         self.derivation
-            .expand_multi_info(&[TYPE_KEY_LABEL, type_name.as_bytes()], key.as_mut_slice())
+            .expand_multi_info(&[TYPE_KEY_LABEL, type_name.as_bytes()], key.as_flattened_mut())
             .map_err(derivation_failed)?;
-        let key = Arc::new(key);
+        let [mac, encryption] = &*key;
+        let key = Arc::new(Siv::new(mac.into(), encryption.into()));
         self.type_keys.write().unwrap_or_else(PoisonError::into_inner).insert(type_name.to_owned(), Arc::clone(&key));
         Ok(key)
     }

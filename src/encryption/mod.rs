@@ -43,6 +43,7 @@ mod key_source;
 mod kibana;
 mod secret;
 mod service;
+mod siv;
 
 #[cfg(test)]
 mod tests;

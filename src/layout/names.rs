@@ -89,6 +89,11 @@ impl IndexNames {
         format!("{}-fill-{digest}-write", self.alias)
     }
 
+    /// The alias that an index has while it is copied: as long as it is there, a write block of the index is the copy's.
+    pub fn copy_mark(&self, generation: u32) -> String {
+        format!("{}-{generation:06}-copying", self.alias)
+    }
+
     /// Whether an index is a fill of this group.
     pub fn is_fill(&self, index: &str) -> bool {
         index.strip_prefix(&self.alias).is_some_and(|rest| rest.starts_with("-fill-"))

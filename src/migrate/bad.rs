@@ -93,11 +93,12 @@ impl Disposal<'_> {
         if disposed.is_empty() {
             return Ok(());
         }
-        let mut entry_ids = Vec::new();
-        if self.policy.on_bad == OnBad::Quarantine {
-            let puts: Vec<_> = disposed.iter().map(|bad| self.put(bad)).collect();
-            self.policy.quarantine.put(&puts, self.policy.since).await?;
-            entry_ids = puts.iter().map(Put::entry_id).collect();
+        let (disposed, entry_ids) = match self.policy.on_bad {
+            OnBad::Quarantine => self.put_aside(disposed, pass).await?,
+            OnBad::Fail | OnBad::Discard => (disposed, Vec::new()),
+        };
+        if disposed.is_empty() {
+            return Ok(());
         }
         let fate = if self.policy.on_bad == OnBad::Quarantine { Fate::Quarantined } else { Fate::Discarded };
         if self.target == Target::Fill {
@@ -133,6 +134,28 @@ impl Disposal<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Puts documents into quarantine, and gives them with the names of their entries. One that is too large for it stays
+    /// where it is.
+    async fn put_aside(self, bad: Vec<BadHit>, pass: &mut Pass) -> Result<(Vec<BadHit>, Vec<String>)> {
+        let puts: Vec<_> = bad.iter().map(|bad| self.put(bad)).collect();
+        let refusals = self.policy.quarantine.put(&puts, self.policy.since).await?;
+        let entry_ids: Vec<_> = puts.iter().map(Put::entry_id).collect();
+        let mut put_aside = (Vec::new(), Vec::new());
+        for ((mut bad, entry_id), refusal) in bad.into_iter().zip(entry_ids).zip(refusals) {
+            match refusal {
+                None => {
+                    put_aside.0.push(bad);
+                    put_aside.1.push(entry_id);
+                }
+                Some(refusal) => {
+                    bad.defect.reason = format!("{}; and it cannot be put aside: {refusal}", bad.defect.reason);
+                    self.name(pass, bad, Fate::Kept);
+                }
+            }
+        }
+        Ok(put_aside)
     }
 
     fn put<'b>(&'b self, bad: &'b BadHit) -> Put<'b> {

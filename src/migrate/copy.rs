@@ -21,8 +21,10 @@ pub(super) struct Copy<'a> {
 }
 
 impl Copy<'_> {
-    /// Blocks the source, and counts what it holds.
+    /// Blocks the source, and counts what it holds. First it is marked: whoever finds the block knows whose it is.
     pub(super) async fn block_source(self) -> Result<Brought> {
+        let mark = AliasAction::Add { index: self.plan.index.clone(), alias: self.mark() };
+        self.update_while_current([mark]).await?;
         self.cluster.add_write_block(&self.plan.index).await?;
         // A point in time shows only what was refreshed.
         self.cluster.refresh(&self.plan.index).await?;
@@ -36,13 +38,18 @@ impl Copy<'_> {
 
     /// Creates the fill, or finds the one that was begun from the same state of the source.
     pub(super) async fn prepare_fill(self, source_writes: u64) -> Result<Brought> {
-        let (fill, record) = (self.plan.fill(), self.record(source_writes)?);
-        if let Some(found) = self.cluster.indices(&[&fill]).await?.get(&fill) {
+        let (fill, target, record) = (self.plan.fill(), self.target(), self.record(source_writes)?);
+        let indices = self.cluster.indices(&[&fill, &target]).await?;
+        if let Some(found) = indices.get(&fill) {
             let left_out = IndexMeta::from_mapping(&found.mapping)?.copy.map_or(0, |copy| copy.left_out);
             if is_made_from(&found.mapping, &record)? && (left_out == 0 || self.may_leave_out) {
                 return Ok(Brought { fill_is_complete: found.write_blocked, ..Brought::default() });
             }
             self.cluster.delete_index(&fill).await?;
+        }
+        // A swap that was sent long ago finds its fill again from now on, and must not find what was cloned for it.
+        if indices.contains_key(&target) {
+            self.remove_abandoned(&target).await?;
         }
         let mut mapping = self.plan.copy_mapping();
         mapping["_meta"] = self.plan.meta_of_copy(record).into_meta(self.source_mapping());
@@ -98,13 +105,19 @@ impl Copy<'_> {
     /// Deletes a generation that is not current, in one request that fails if the source is no longer the current one: a
     /// generation is current only after its source has lost the alias.
     async fn remove_abandoned(self, target: &str) -> Result<()> {
+        self.update_while_current([AliasAction::RemoveIndex { index: target.to_owned() }]).await
+    }
+
+    /// Does what is to be done only as long as the source is the current generation.
+    async fn update_while_current(self, actions: impl IntoIterator<Item = AliasAction>) -> Result<()> {
         let (index, alias) = (self.plan.index.clone(), self.plan.names.alias().to_owned());
-        let removal = [
-            AliasAction::Remove { index: index.clone(), alias: alias.clone() },
-            AliasAction::Add { index, alias },
-            AliasAction::RemoveIndex { index: target.to_owned() },
-        ];
-        match self.cluster.update_aliases(&removal).await {
+        let is_current =
+            [AliasAction::Remove { index: index.clone(), alias: alias.clone() }, AliasAction::Add { index, alias }];
+        self.update(&is_current.into_iter().chain(actions).collect::<Vec<_>>()).await
+    }
+
+    async fn update(self, actions: &[AliasAction]) -> Result<()> {
+        match self.cluster.update_aliases(actions).await {
             Ok(()) => Ok(()),
             Err(error) if is_moved(error.kind) => Err(moved("another node was faster").with_source(error)),
             Err(error) => Err(error.into()),
@@ -158,16 +171,13 @@ impl Copy<'_> {
         let swap = [
             AliasAction::Remove { index: source.clone(), alias: names.alias().to_owned() },
             AliasAction::Remove { index: source.clone(), alias: names.write_alias(self.plan.generation) },
+            AliasAction::Remove { index: source.clone(), alias: self.mark() },
             AliasAction::Add { index: target.clone(), alias: names.alias().to_owned() },
             AliasAction::Add { index: target, alias: names.write_alias(self.plan.next_generation()) },
             // Whoever undoes this copy deletes the fill before anything else, and with it the way to this swap.
             AliasAction::RemoveIndex { index: self.plan.fill() },
         ];
-        match self.cluster.update_aliases(&swap).await {
-            Ok(()) => Ok(()),
-            Err(error) if is_moved(error.kind) => Err(moved("another node was faster").with_source(error)),
-            Err(error) => Err(error.into()),
-        }
+        self.update(&swap).await
     }
 
     pub(super) async fn delete_fill(self) -> Result<()> {
@@ -177,7 +187,22 @@ impl Copy<'_> {
     /// Deletes the fill first: with the block gone first, a start in between could take it for complete.
     pub(super) async fn abort(self) -> Result<()> {
         self.delete_fill().await?;
-        Ok(self.cluster.remove_write_block(&self.plan.index).await?)
+        self.unblock_source().await
+    }
+
+    /// Lifts the source's block, and takes away the mark that it was a copy's.
+    pub(super) async fn unblock_source(self) -> Result<()> {
+        self.cluster.remove_write_block(&self.plan.index).await?;
+        let unmark = AliasAction::Remove { index: self.plan.index.clone(), alias: self.mark() };
+        match self.cluster.update_aliases(&[unmark]).await {
+            // Another node undid the same copy.
+            Err(error) if !is_moved(error.kind) => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn mark(self) -> String {
+        self.plan.names.copy_mark(self.plan.generation)
     }
 
     fn target(self) -> String {

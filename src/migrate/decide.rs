@@ -35,7 +35,7 @@ pub(super) fn new_plans(registry: &Registry, prefix: &Prefix) -> Vec<GroupPlan> 
             current: None,
             kept: Vec::new(),
             leftover_fills: Vec::new(),
-            has_own_block: false,
+            has_copy_mark: false,
             lacks_write_alias: false,
         }
     };
@@ -105,20 +105,14 @@ fn look_at(group: &mut GroupPlan, found: &GroupMetadata, blockers: &mut Vec<Bloc
     group.way = way(group, state, found.mapping_refused);
     group.lacks_write_alias = !state.aliases.contains_key(&group.names.write_alias(generation));
     if group.way != Way::Copy {
-        let fills: Vec<_> = found.indices.iter().filter(|(name, _)| group.names.is_fill(name)).collect();
-        // A copy blocks its source before it makes its fill, and whoever undoes it deletes the fill before the block.
-        group.has_own_block = state.write_blocked && fills.iter().any(|(_, fill)| is_made_from(fill, index, state));
-        group.leftover_fills = fills.into_iter().map(|(name, _)| name.clone()).collect();
+        // A copy marks its source before it blocks it, and whoever undoes it takes the mark away after the block.
+        group.has_copy_mark = state.aliases.contains_key(&group.names.copy_mark(generation));
+        group.leftover_fills = found.indices.keys().filter(|name| group.names.is_fill(name)).cloned().collect();
     }
     blockers.extend(group.types.iter().filter_map(|plan| type_blocker(index, plan)));
     blockers.extend(group.types.iter().filter_map(|plan| left_behind(index, plan, &state.mapping)));
     blockers.extend(index_blocker(group, state));
     Ok(())
-}
-
-fn is_made_from(fill: &IndexState, source: &str, state: &IndexState) -> bool {
-    let copy = IndexMeta::from_mapping(&fill.mapping).ok().and_then(|meta| meta.copy);
-    copy.is_some_and(|copy| copy.source == source && copy.source_uuid == state.uuid)
 }
 
 /// Whether a name leads to the index: because it is an alias of it, or its own name.
@@ -210,13 +204,46 @@ fn has_other_field_type(current: &Value, wanted: &Value) -> bool {
 
 fn index_blocker(group: &GroupPlan, state: &IndexState) -> Option<Blocker> {
     let index = &group.index;
+    if group.way == Way::None && !group.needs_healing() {
+        return None;
+    }
+    if let Some(block) = state.other_blocks.first() {
+        return Some(blocked_by(block, index));
+    }
     // A copy sets a write block itself, and goes on with one that it finds.
-    (group.way == Way::InPlace && state.write_blocked && !group.has_own_block).then(|| Blocker {
+    (group.way == Way::InPlace && state.write_blocked && !group.has_copy_mark).then(|| Blocker {
         what: format!("the index {index} has a write block, and not that of a copy"),
         cure: format!(
             "find out who set it; if it was left behind, lift it: PUT /{index}/_settings {{\"index.blocks.write\":null}}"
         ),
     })
+}
+
+/// A block that a migration neither sets nor lifts.
+fn blocked_by(block: &str, index: &str) -> Blocker {
+    let lift = format!("PUT /{index}/_settings {{\"index.blocks.{block}\":null}}");
+    match block {
+        "read_only_allow_delete" => Blocker {
+            what: format!(
+                "the index {index} takes no writes, because the disk of its node is nearly full \
+                 (index.blocks.read_only_allow_delete)"
+            ),
+            cure: format!(
+                "free disk space on the data nodes or add one, see GET /_cat/allocation?v; the server then lifts the block by \
+                 itself, or lift it: {lift}"
+            ),
+        },
+        _ => Blocker {
+            what: format!("the index {index} has the block index.blocks.{block}"),
+            cure: format!("find out who set it; if it was left behind, lift it: {lift}"),
+        },
+    }
+}
+
+/// Whether this software can never go on with the indices as they are, whatever other nodes do.
+pub(super) fn is_beyond_others(registry: &Registry, plan: &Plan) -> bool {
+    let cannot_run = |group: &GroupPlan| group.types.iter().any(|plan| type_blocker(&group.index, plan).is_some());
+    !registry.missing_transforms().is_empty() || plan.groups.iter().any(cannot_run)
 }
 
 /// An older node goes on beside a newer one as long as it finds the fields that it searches: not across a `mappings_change`.

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use tracing::Instrument;
 
 use super::bad::Policy;
-use super::decide::{GroupMetadata, new_plans, plan};
+use super::decide::{GroupMetadata, is_beyond_others, new_plans, plan};
 use super::lease::{self, Lease};
 use super::preflight;
 use super::progress::ProgressSender;
@@ -193,7 +193,7 @@ impl Migrator {
         let mut work = Work::default();
         let described = async {
             let mut plan = self.plan().await?;
-            plan.blockers.extend(preflight::obstacles(self.cluster.as_ref(), &plan).await?);
+            plan.blockers.extend(self.obstacles(&plan, preflight::A_LOOK).await?);
             let survey = self.survey_if_possible(&plan).await?;
             plan.groups.iter().for_each(|group| work.add(&survey, group));
             let can_be_read = |group: &&GroupPlan| group.current.is_some() && plan.blockers.is_empty();
@@ -264,18 +264,24 @@ impl Migrator {
         }
     }
 
-    /// Waits until other nodes have brought every index to the registered versions, and writes nothing. It ends only then, or
-    /// with an error: whoever waits decides how long.
+    /// Waits until other nodes have brought every index to the registered versions, and writes nothing. It ends only then,
+    /// with an error, or blocked, if this software cannot go on with the indices whatever others do: whoever waits decides how
+    /// long.
     pub async fn wait(&self) -> Report {
         let run = Run::begin(self);
         let lease = self.lease();
         let (mut work, mut waited, mut pause) = (Work::default(), false, Lease::FIRST_PAUSE);
         loop {
             match self.plan().await {
-                Ok(plan) if plan.is_nothing_to_do() => {
+                Ok(plan) if plan.is_ready() => {
                     plan.groups.iter().for_each(|group| work.add(&Survey::default(), group));
                     return run.report(work.outcome(waited), work, None);
                 }
+                Ok(plan) if is_beyond_others(&self.registry, &plan) => {
+                    work.blockers = plan.blockers;
+                    return run.report(Outcome::Blocked, work, None);
+                }
+                // Other blockers may be what another node is about to heal.
                 Ok(_) => waited = true,
                 Err(error) => return run.report(Outcome::Failed, work, Some(&error)),
             }
@@ -300,7 +306,7 @@ impl Migrator {
             plan.groups.iter().for_each(|group| work.add(&Survey::default(), group));
             return Ok(Attempt::Done);
         }
-        plan.blockers.extend(preflight::obstacles(self.cluster.as_ref(), &plan).await?);
+        plan.blockers.extend(self.obstacles(&plan, preflight::PATIENCE).await?);
         work.blockers.clone_from(&plan.blockers);
         // What blocks this node may be another node's work.
         if !plan.blockers.is_empty() && lease.is_other_at_work().await {
@@ -384,8 +390,9 @@ impl Migrator {
     /// # Errors
     /// As [`plan`](Self::plan).
     pub async fn status(&self) -> Result<Status> {
-        let plan = self.plan().await?;
-        let survey = self.survey(&plan).await?;
+        let mut plan = self.plan().await?;
+        plan.blockers.extend(self.obstacles(&plan, preflight::A_LOOK).await?);
+        let survey = self.survey_if_possible(&plan).await?;
         let mut status = status::status(&plan, &survey, self.lease_status().await?);
         let quarantined = self.quarantine.list().await?;
         for (group, index) in plan.groups.iter().zip(&mut status.indices) {
@@ -406,6 +413,10 @@ impl Migrator {
     /// a form that this version does not know.
     pub async fn lease_status(&self) -> Result<Option<LeaseStatus>> {
         lease::read(self.control(), &self.environment).await
+    }
+
+    async fn obstacles(&self, plan: &Plan, patience: Duration) -> Result<Vec<Blocker>> {
+        preflight::obstacles(self.cluster.as_ref(), plan, patience).await
     }
 
     /// The survey; an empty one if what blocks the migration keeps from reading too.

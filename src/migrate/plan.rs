@@ -39,6 +39,12 @@ impl Plan {
         let is_reached = |group: &GroupPlan| group.way == Way::None && !group.needs_healing();
         self.blockers.is_empty() && self.groups.iter().all(is_reached)
     }
+
+    /// Whether a node that leaves migrations to others can go on. What a copy left over does not disturb it.
+    pub(super) fn is_ready(&self) -> bool {
+        let is_ready = |group: &GroupPlan| group.way == Way::None && !group.lacks_something();
+        self.blockers.is_empty() && self.groups.iter().all(is_ready)
+    }
 }
 
 /// Something that keeps a migration from beginning, with its cure.
@@ -73,8 +79,8 @@ pub struct GroupPlan {
     pub kept: Vec<String>,
     /// Fills that are left and that nobody needs any more, of these or other definitions.
     pub leftover_fills: Vec<String>,
-    /// Whether the index has the write block of a copy that ended half-way.
-    pub has_own_block: bool,
+    /// Whether the index has the mark of a copy that ended half-way, and so may have its write block.
+    pub has_copy_mark: bool,
     /// Whether the current index lacks the alias that writes go through.
     pub lacks_write_alias: bool,
 }
@@ -130,7 +136,12 @@ impl TypePlan {
 impl GroupPlan {
     /// Whether something is left of a copy that ended half-way, or is missing.
     pub fn needs_healing(&self) -> bool {
-        !self.leftover_fills.is_empty() || self.has_own_block || self.lacks_write_alias
+        !self.leftover_fills.is_empty() || self.lacks_something()
+    }
+
+    /// Whether users of the index are kept from writing until it is healed.
+    fn lacks_something(&self) -> bool {
+        self.has_copy_mark || self.lacks_write_alias
     }
 
     /// The documents to be rewritten.

@@ -6,17 +6,19 @@ use super::{Blocker, GroupPlan, Plan, Way};
 use crate::Result;
 use crate::cluster::{Cluster, ClusterResult, Conditions, Health};
 
-/// How long an index may take to have its primary shard, as after the start of a node.
-const HEALTH_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a migration waits for an index to have its primary shard, as after the start of a node.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a look at what a migration would do waits for it.
+pub(super) const A_LOOK: Duration = Duration::from_secs(1);
 
 /// The blockers of all groups that something is to be done for.
 ///
 /// # Errors
 /// Whatever the cluster answers. What these credentials may not look at is no blocker.
-pub(super) async fn obstacles(cluster: &dyn Cluster, plan: &Plan) -> Result<Vec<Blocker>> {
+pub(super) async fn obstacles(cluster: &dyn Cluster, plan: &Plan, patience: Duration) -> Result<Vec<Blocker>> {
     let mut blockers = Vec::new();
     for group in plan.groups.iter().filter(|group| matches!(group.way, Way::InPlace | Way::Copy)) {
-        if cluster.wait_for_health(&group.index, Health::Yellow, HEALTH_TIMEOUT).await? == Health::Red {
+        if cluster.wait_for_health(&group.index, Health::Yellow, patience).await? == Health::Red {
             blockers.push(red(&group.index));
         }
     }

@@ -69,9 +69,63 @@ impl ProgressSender {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::{Arc, Mutex};
+
     use futures::StreamExt;
+    use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 
     use super::*;
+
+    /// Counters by name and labels.
+    #[derive(Debug, Default)]
+    struct Counters(Mutex<BTreeMap<String, Arc<AtomicU64>>>);
+
+    impl Recorder for Counters {
+        fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+            let labels: Vec<_> = key.labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
+            let mut counters = self.0.lock().expect("no test panics with the lock");
+            Counter::from_arc(counters.entry(format!("{} {}", key.name(), labels.join(" "))).or_default().clone())
+        }
+
+        fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+            Gauge::noop()
+        }
+
+        fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+            Histogram::noop()
+        }
+    }
+
+    #[test]
+    fn documents_are_counted_by_index_group() {
+        let counters = Counters::default();
+        metrics::with_local_recorder(&counters, || {
+            let sender = ProgressSender::new();
+            sender.begin("notes", 10);
+            sender.add(4, 3);
+            sender.add(6, 7);
+            sender.begin("tokens", 1);
+            sender.add(1, 1);
+        });
+        let counters = counters.0.lock().expect("no test panics with the lock");
+        let counted: Vec<_> =
+            counters.iter().map(|(name, count)| (name.as_str(), count.load(Ordering::Relaxed))).collect();
+        let expected = [
+            ("saved_objects_migration_documents_read_total alias=notes", 10),
+            ("saved_objects_migration_documents_read_total alias=tokens", 1),
+            ("saved_objects_migration_documents_written_total alias=notes", 10),
+            ("saved_objects_migration_documents_written_total alias=tokens", 1),
+        ];
+        assert_eq!(counted, expected);
+    }
 
     #[tokio::test]
     async fn the_stream_gives_the_latest_and_ends() {

@@ -211,7 +211,7 @@ mod tests {
     fn index(uuid: &str, aliases: &[&str], meta: IndexMeta) -> IndexState {
         let aliases = aliases.iter().map(|&alias| (alias.to_owned(), AliasState { is_hidden: true })).collect();
         let mapping = json!({ "_meta": meta.into_meta(None) });
-        IndexState { uuid: uuid.to_owned(), mapping, aliases, write_blocked: false }
+        IndexState { uuid: uuid.to_owned(), mapping, aliases, write_blocked: false, other_blocks: Default::default() }
     }
 
     fn meta(highest_generation: u32, writes: Option<u64>) -> IndexMeta {

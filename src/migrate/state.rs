@@ -38,7 +38,7 @@ pub enum State {
     /// Guarantees: the next start has nothing to do. Assumes: a pass found nothing outdated, or the passes are used up and
     /// the rest is converted on read. Repeating: merges the same facts.
     RecordDocuments,
-    /// Sets a write block on the source, and waits until the writes under way have ended.
+    /// Marks the source as being copied, sets a write block on it, and waits until the writes under way have ended.
     ///
     /// Guarantees: the source does not change any more; what is read from it afterwards is all there is. Assumes: nobody
     /// lifts the block. Repeating: a block that is there stays.
@@ -94,7 +94,7 @@ pub enum State {
     ///
     /// Repeating: harmless.
     DeleteFill,
-    /// Undoes a copy that cannot be finished: deletes the fill first, then lifts the source's block.
+    /// Undoes a copy that cannot be finished: deletes the fill first, then lifts the source's block, then takes its mark away.
     ///
     /// Guarantees: the source takes writes again, and no fill is left that a later write could make incomplete. Repeating:
     /// harmless.

@@ -131,14 +131,15 @@ impl Walk<'_> {
     /// Takes away what a copy left behind that ended half-way, and gives back the alias that writes go through.
     async fn heal(&self) -> Result<()> {
         let group = self.group;
+        let cluster = self.cluster;
         // The fills first: without its fill no copy can swap, so nothing that is written from now on is lost.
         for fill in &group.leftover_fills {
             tracing::info!(fill, "deleting what a copy left behind");
-            self.cluster.delete_index(fill).await?;
+            cluster.delete_index(fill).await?;
         }
-        if group.has_own_block {
+        if group.has_copy_mark {
             tracing::info!(index = group.index, "lifting the write block that a copy left behind");
-            self.cluster.remove_write_block(&group.index).await?;
+            Copy { cluster, plan: group, may_leave_out: false }.unblock_source().await?;
         }
         if group.lacks_write_alias {
             let (index, alias) = (group.index.clone(), group.names.alias().to_owned());
@@ -150,7 +151,7 @@ impl Walk<'_> {
                 AliasAction::Add { index: index.clone(), alias },
                 AliasAction::Add { index, alias: write_alias },
             ];
-            self.cluster.update_aliases(&actions).await?;
+            cluster.update_aliases(&actions).await?;
         }
         Ok(())
     }

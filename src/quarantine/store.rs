@@ -101,17 +101,17 @@ impl Quarantine {
         Ok(found.into_iter().filter(|found| !found.is_in_both).map(|found| found.entry.summary()).collect())
     }
 
-    /// Puts documents in, now, which is `since`; one that is here already with the same content is fine.
-    pub(crate) async fn put(&self, documents: &[Put<'_>], since: &str) -> Result<()> {
+    /// Puts documents in, now, which is `since`; one that is here already with the same content is fine. Gives for each one
+    /// the reason if it is too large to be put here.
+    pub(crate) async fn put(&self, documents: &[Put<'_>], since: &str) -> Result<Vec<Option<String>>> {
         let operations = documents.iter().map(|put| put.operation(since)).collect::<Result<Vec<_>>>()?;
-        for outcome in self.write(&operations).await? {
-            match outcome {
-                Ok(_) => {}
-                Err(error) if error.kind == ItemErrorKind::Conflict => {}
-                Err(error) => return Err(not_written(&error.reason)),
-            }
-        }
-        Ok(())
+        let refusal = |outcome: ItemOutcome| match outcome {
+            Ok(_) => Ok(None),
+            Err(error) if error.kind == ItemErrorKind::Conflict => Ok(None),
+            Err(error) if error.kind == ItemErrorKind::TooLarge => Ok(Some(error.reason)),
+            Err(error) => Err(not_written(&error.reason)),
+        };
+        self.write(&operations).await?.into_iter().map(refusal).collect()
     }
 
     /// Takes documents out again that could not be taken out of their index, because somebody changed them meanwhile.

@@ -68,6 +68,7 @@ impl ChangeNamespaces {
 
     /// Lets them be seen from this namespace too.
     #[must_use]
+    #[expect(clippy::should_implement_trait, reason = "a builder beside `remove`")]
     pub fn add(mut self, namespace: Namespace) -> Self {
         self.add.insert(namespace);
         self

@@ -8,6 +8,7 @@ use super::{
     SharedTokenClient, TokenClient, TokenError, TokenId, TokenMetadata, TokenType, TokenUpdate, UserTokenClient,
 };
 use crate::Result;
+use crate::repository::Repository;
 use crate::store::SavedObjects;
 
 /// The tokens of connectors in a store: one client for both scopes, which says at debug level to which of the two it hands
@@ -41,7 +42,11 @@ impl ConnectorTokens {
     /// # Errors
     /// [`Invalid`](crate::ErrorKind::Invalid) if the store does not have the two types: register [`types`](super::types).
     pub fn new(store: &SavedObjects) -> Result<Self> {
-        Ok(Self { shared: SharedTokenClient::new(store)?, users: UserTokenClient::new(store)? })
+        Self::over(store.repository())
+    }
+
+    pub(crate) fn over(repository: &Repository) -> Result<Self> {
+        Ok(Self { shared: SharedTokenClient::over(repository)?, users: UserTokenClient::over(repository)? })
     }
 
     /// Lets every token that is deleted be revoked at its provider. Its secrets are read before; it is revoked when it is

@@ -3,8 +3,9 @@
 use std::sync::{Arc, Mutex};
 
 use libtest_mimic::Trial;
-use saved_objects::migrate::{Outcome, Report};
-use serde_json::json;
+use saved_objects::migrate::{Fate, OnBad, Outcome, Report};
+use saved_objects::quarantine::Quarantine;
+use serde_json::{Value, json};
 
 use crate::context::Context;
 use crate::migration::{current, seed_version_1, source};
@@ -18,6 +19,7 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         a_busy_server_is_sent_less_and_waited_for,
         pages_are_divided_to_what_the_server_has_memory_for,
         one_document_that_is_too_large_is_named,
+        one_document_that_is_too_large_has_a_fate,
     )
 }
 
@@ -30,6 +32,7 @@ fn is_bulk(seen: &Seen) -> bool {
 /// Migrates through a proxy that answers `fault` to what is too much; what went through is given with the report.
 async fn migrate(
     context: &Context,
+    on_bad: OnBad,
     fault: impl Fn(&Seen, usize) -> Option<Fault> + Send + Sync + 'static,
 ) -> (Report, Vec<usize>, usize) {
     let seen: Arc<Mutex<(Vec<usize>, usize)>> = Arc::default();
@@ -46,7 +49,7 @@ async fn migrate(
     })
     .await;
     let through = Context { url: proxy.url().to_owned(), ..context.clone() };
-    let report = through.migrator(current()).migrate().await;
+    let report = through.migrator(current()).on_bad(on_bad).migrate().await;
     let (sizes, refused) = seen.lock().expect("not poisoned").clone();
     (report, sizes, refused)
 }
@@ -61,7 +64,7 @@ async fn bulks_are_divided_to_what_the_server_takes(context: Context) {
     seed_version_1(&context).await;
     let limit = 5_000;
     let too_much = move |seen: &Seen, _| (is_bulk(seen) && seen.body_bytes > limit).then_some(Fault::Status(413));
-    let (report, sizes, refused) = migrate(&context, too_much).await;
+    let (report, sizes, refused) = migrate(&context, OnBad::Fail, too_much).await;
     assert_all_written(&report);
     assert!(refused > 0 && refused < 20, "{refused} were refused");
     assert!(sizes.len() > 3 && sizes.iter().any(|size| size * 3 > limit), "not one by one: {sizes:?}");
@@ -73,7 +76,7 @@ async fn a_busy_server_is_sent_less_and_waited_for(context: Context) {
         let fault = if before == 0 { Fault::Busy(Some(1)) } else { Fault::Busy(None) };
         (is_bulk(seen) && before < 3).then_some(fault)
     };
-    let (report, sizes, refused) = migrate(&context, busy).await;
+    let (report, sizes, refused) = migrate(&context, OnBad::Fail, busy).await;
     assert_all_written(&report);
     assert_eq!(refused, 3);
     assert!(report.elapsed_ms >= 1_000, "it waited as long as it was asked to: {report:?}");
@@ -83,22 +86,54 @@ async fn a_busy_server_is_sent_less_and_waited_for(context: Context) {
 async fn pages_are_divided_to_what_the_server_has_memory_for(context: Context) {
     seed_version_1(&context).await;
     let no_memory = |seen: &Seen, _| seen.search_size.is_some_and(|size| size > 10).then_some(Fault::NoMemory);
-    let (report, _, refused) = migrate(&context, no_memory).await;
+    let (report, _, refused) = migrate(&context, OnBad::Fail, no_memory).await;
     assert_all_written(&report);
     assert!(refused > 0, "the pages were too large at first");
 }
 
-async fn one_document_that_is_too_large_is_named(context: Context) {
-    let ids = seed_version_1(&context).await;
-    let (index, id) = (context.index("connectors"), format!("connector_token:{}", ids[3]));
-    let mut large = source(&context, &id).await;
+/// Forty tokens, one of which has 20,000 bytes.
+async fn seed_large(context: &Context) -> (String, Value) {
+    let ids = seed_version_1(context).await;
+    let id = format!("connector_token:{}", ids[3]);
+    let mut large = source(context, &id).await;
     large["connector_token"]["connectorId"] = json!("c".repeat(20_000));
-    context.raw("PUT", &format!("/{index}/_doc/{id}?refresh=true"), Some(large.clone())).await;
+    context.put("connectors", &id, &large).await;
+    (id, large)
+}
+
+async fn one_document_that_is_too_large_is_named(context: Context) {
+    let (id, large) = seed_large(&context).await;
     let too_much = |seen: &Seen, _| (is_bulk(seen) && seen.body_bytes > 10_000).then_some(Fault::Status(413));
-    let (report, ..) = migrate(&context, too_much).await;
+    let (report, ..) = migrate(&context, OnBad::Fail, too_much).await;
     assert_eq!((report.outcome, report.bad_total), (Outcome::Failed, 1), "{report:?}");
     assert_eq!(report.bad[0].id, id);
     assert!(report.bad[0].reason.contains("more than the server takes"), "{:?}", report.bad[0]);
     assert_eq!(report.indices[0].documents.written, DOCUMENTS - 1, "the others are converted");
     assert_eq!(source(&context, &id).await, large, "it is as it was");
+}
+
+/// What was large enough to be stored once, and is too large by now: the server's limit was lowered.
+async fn one_document_that_is_too_large_has_a_fate(context: Context) {
+    let cases = [
+        ("discard", OnBad::Discard, false, Fate::Discarded, Outcome::Migrated),
+        ("quarantine", OnBad::Quarantine, false, Fate::Quarantined, Outcome::Migrated),
+        ("kept", OnBad::Quarantine, true, Fate::Kept, Outcome::Failed),
+    ];
+    for (name, on_bad, is_for_quarantine_too, fate, outcome) in cases {
+        let prefix = format!("{}-{name}", context.prefix).parse().expect("a prefix");
+        let context = Context { prefix, ..context.clone() };
+        let (id, large) = seed_large(&context).await;
+        let too_much = move |seen: &Seen, _| {
+            let is_limited = is_for_quarantine_too || !seen.path.contains("-control-quarantine");
+            (is_bulk(seen) && is_limited && seen.body_bytes > 10_000).then_some(Fault::Status(413))
+        };
+        let (report, ..) = migrate(&context, on_bad, too_much).await;
+        assert_eq!((report.outcome, report.bad_total, report.bad[0].fate), (outcome, 1, fate), "{name}: {report:?}");
+        assert_eq!((&report.bad[0].id, report.indices[0].documents.written), (&id, DOCUMENTS - 1), "{name}");
+        let stored = source(&context, &id).await;
+        assert_eq!(stored, if fate == Fate::Kept { large } else { Value::Null }, "{name}");
+        let quarantined = Quarantine::new(context.cluster(), context.prefix.clone()).list().await.expect("listed");
+        assert_eq!(quarantined.len(), usize::from(fate == Fate::Quarantined), "{name}");
+        assert_eq!(report.bad[0].reason.contains("it cannot be put aside"), fate == Fate::Kept, "{:?}", report.bad[0]);
+    }
 }

@@ -49,8 +49,12 @@ impl Context {
     }
 
     pub(crate) fn migrator(&self, types: Vec<TypeDefinition>) -> Migrator {
+        self.migrator_on(self.cluster(), types)
+    }
+
+    /// A migrator that sees the cluster through another one.
+    pub(crate) fn migrator_on(&self, cluster: Arc<dyn Cluster>, types: Vec<TypeDefinition>) -> Migrator {
         let registry = Registry::builder().with(types).build().expect("the test's types are fine");
-        let cluster = self.cluster();
         Migrator::new(cluster, Arc::new(registry), self.prefix.clone(), self.encryption(), self.environment.clone())
     }
 

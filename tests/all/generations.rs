@@ -170,7 +170,8 @@ async fn a_swap_of_a_copy_that_was_undone_fails(context: Context) {
     let repository = old.repository().clone();
     let handle = tokio::runtime::Handle::current();
     let proxy = crate::proxy::Proxy::start(&context.url, move |seen, before| {
-        if seen.path.starts_with("/_aliases") && before == 0 {
+        // The first request of this kind marks the source.
+        if seen.path.starts_with("/_aliases") && before == 1 {
             let (url, names, repository, handle) = (url.clone(), names.clone(), repository.clone(), handle.clone());
             let undone = async move {
                 let request = async |method, path: &str, body| {

@@ -7,26 +7,36 @@ use futures::StreamExt;
 use futures::future::join_all;
 use libtest_mimic::Trial;
 use saved_objects::environment::{Environment, SystemRng};
-use saved_objects::migrate::{Outcome, Report};
+use saved_objects::migrate::{OnBad, Outcome, Report};
 use saved_objects::{ErrorKind, Start};
 use serde_json::json;
 
 use crate::clock::ImpatientClock;
-use crate::context::Context;
-use crate::migration::{current, seed_version_1, source, version_1};
+use crate::context::{Context, MEMORY};
+use crate::faults;
+use crate::migration::{current, notes_before_and_after, seed_version_1, source, version_1};
 use crate::named_trials;
 
 pub(crate) fn trials(url: &str) -> Vec<Trial> {
-    named_trials!(
+    let mut trials = named_trials!(
         url,
         one_migrates_and_the_others_wait,
         it_is_right_without_the_lease,
-        a_dead_node_is_taken_over_from,
-        the_last_failure_is_told_until_a_migration_succeeds,
         a_start_can_only_wait,
+        a_start_that_waits_is_helped_by_another_node,
+        a_start_that_waits_names_what_blocks_it,
+        a_start_that_no_other_node_can_help_does_not_wait,
         a_start_tells_how_far_it_is,
         a_rescan_converts_what_an_older_node_wrote_late,
-    )
+    );
+    if url != MEMORY {
+        trials.extend(named_trials!(
+            url,
+            a_dead_node_is_taken_over_from,
+            the_last_failure_is_told_until_a_migration_succeeds,
+        ));
+    }
+    trials
 }
 
 const DOCUMENTS: u64 = 40;
@@ -62,8 +72,8 @@ async fn it_is_right_without_the_lease(context: Context) {
     );
     assert_eq!(written(&reports), DOCUMENTS, "conditional writes let each document be written once");
     assert_eq!(context.migrator(current()).migrate().await.outcome, Outcome::NothingToDo);
-    let found = context.raw("GET", &format!("/{}*?expand_wildcards=all", control(&context)), None).await;
-    assert_eq!(found, json!({}), "there is no lease");
+    let found = context.cluster().indices(&[&format!("{}*", control(&context))]).await.expect("answered");
+    assert!(found.is_empty(), "there is no lease");
 }
 
 async fn a_dead_node_is_taken_over_from(context: Context) {
@@ -120,6 +130,44 @@ async fn a_start_can_only_wait(context: Context) {
     assert!(matches!(outcome, Outcome::Waited | Outcome::NothingToDo), "{outcome:?}");
 }
 
+async fn a_start_that_waits_is_helped_by_another_node(context: Context) {
+    let (before, after) = notes_before_and_after();
+    context.store(before.clone()).await;
+    // A copy died: the index has its block, and whoever only waits may not lift it.
+    faults::killed_at_swap(&context, after, OnBad::Fail).await;
+    let waiting = context.builder(before.clone()).start(Start::WaitOnly);
+    let healing = async {
+        let index = context.index("notes");
+        let is_blocked = async || context.cluster().indices(&[&index]).await.expect("answered")[&index].write_blocked;
+        assert!(is_blocked().await);
+        let healed = context.migrator(before.clone()).migrate().await;
+        assert!(!is_blocked().await);
+        healed
+    };
+    let (waited, healed) = tokio::join!(waiting, healing);
+    assert_eq!(healed.outcome, Outcome::NothingToDo, "{healed:?}");
+    let outcome = waited.expect("the other did it").start_report().expect("it looked").outcome;
+    assert!(matches!(outcome, Outcome::Waited | Outcome::NothingToDo), "{outcome:?}");
+}
+
+async fn a_start_that_waits_names_what_blocks_it(context: Context) {
+    seed_version_1(&context).await;
+    context.cluster().add_write_block(&context.index("connectors")).await.expect("blocked");
+    let waiting = context.builder(current()).deadline(Duration::from_millis(300)).start(Start::WaitOnly);
+    let error = waiting.await.expect_err("somebody may lift it, and nobody does");
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert!(error.to_string().contains("has a write block"), "{error}");
+    assert!(error.cure().is_some_and(|cure| cure.contains("index.blocks.write")), "{error}");
+}
+
+async fn a_start_that_no_other_node_can_help_does_not_wait(context: Context) {
+    let (before, after) = notes_before_and_after();
+    context.store(after).await;
+    let error = context.builder(before).start(Start::WaitOnly).await.expect_err("it cannot read what is there");
+    assert_eq!(error.kind(), ErrorKind::Incompatible, "{error}");
+    assert!(error.to_string().contains("no forward schema"), "{error}");
+}
+
 async fn a_start_tells_how_far_it_is(context: Context) {
     seed_version_1(&context).await;
     let builder = context.builder(current());
@@ -132,10 +180,10 @@ async fn a_start_tells_how_far_it_is(context: Context) {
 
 async fn a_rescan_converts_what_an_older_node_wrote_late(context: Context) {
     let ids = seed_version_1(&context).await;
-    let (index, id) = (context.index("connectors"), format!("connector_token:{}", ids[5]));
+    let id = format!("connector_token:{}", ids[5]);
     let old = source(&context, &id).await;
     assert_eq!(context.migrator(current()).migrate().await.outcome, Outcome::Migrated);
-    context.raw("PUT", &format!("/{index}/_doc/{id}"), Some(old.clone())).await;
+    context.put("connectors", &id, &old).await;
 
     let older = context.migrator(version_1()).migrate().await;
     assert_eq!(older.outcome, Outcome::NothingToDo, "an older node that starts late changes nothing: {older:?}");

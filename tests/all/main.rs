@@ -9,6 +9,7 @@
 mod bad_documents;
 mod batches;
 mod cli;
+mod cli_tokens;
 mod cli_transfer;
 mod clock;
 mod conformance;
@@ -19,6 +20,7 @@ mod generations;
 mod healing;
 mod lease;
 mod migration;
+mod oauth_server;
 mod platform_types;
 mod proxy;
 mod real_input;
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
         }
     };
     let conclusion = libtest_mimic::run(&arguments, trials(server.url()));
+    faults::stop_own_server();
     let left_open = server.open_search_contexts();
     if left_open > 0 {
         eprintln!("{left_open} points in time or other search contexts were left open");
@@ -72,14 +75,18 @@ fn trials(url: &str) -> Vec<Trial> {
     [
         conformance::trials(url),
         bad_documents::trials(url),
+        bad_documents::trials(MEMORY),
         batches::trials(url),
         cli::trials(url),
+        cli_tokens::trials(url),
         cli_transfer::trials(url),
         elastic::trials(url),
         faults::trials(url),
         generations::trials(url),
         lease::trials(url),
+        lease::trials(MEMORY),
         healing::trials(url),
+        healing::trials(MEMORY),
         migration::trials(url),
         platform_types::trials(url),
         repository::trials(url),

@@ -66,12 +66,13 @@ pub(crate) async fn seed_version_1(context: &Context) -> Vec<String> {
     for number in 0..40 {
         ids.push(create_token(&repository, number).await);
     }
-    context.raw("POST", &format!("/{}/_refresh", context.index("connectors")), None).await;
+    context.cluster().refresh(&context.index("connectors")).await.expect("refreshed");
     ids
 }
 
+/// What is stored of a token; null if it is not there.
 pub(crate) async fn source(context: &Context, id: &str) -> Value {
-    context.raw("GET", &format!("/{}/_doc/{id}", context.index("connectors")), None).await["_source"].clone()
+    context.stored("connectors", id).await
 }
 
 async fn a_second_start_has_nothing_to_do(context: Context) {

@@ -5,8 +5,9 @@ use base64::engine::general_purpose::STANDARD;
 use clap::ValueEnum;
 
 use super::raw::{RawCopy, RawLoop};
-use super::result::{BenchResult, median};
-use super::{RUNS, memory, token};
+use super::result::BenchResult;
+use super::rounds::{Rounds, Run, Side, Stopwatch};
+use super::token;
 use crate::cli::connection::Connection;
 use crate::cli::output::Output;
 use crate::cli::seed::Seeder;
@@ -60,12 +61,6 @@ impl Way {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Side {
-    Ours,
-    Raw,
-}
-
 /// What the benchmark works with.
 struct Bench<'a> {
     environment: &'a Environment,
@@ -82,6 +77,7 @@ struct Bench<'a> {
 
 pub(super) async fn run(
     arguments: &Arguments,
+    runs: usize,
     connection: &Connection,
     environment: &Environment,
     output: Output,
@@ -101,51 +97,20 @@ pub(super) async fn run(
         nodes: arguments.nodes,
         definition: token::definition(arguments.encrypted, arguments.way == Way::Copy)?,
     };
-    let measured = bench.measure(output).await;
-    let emptied = bench.delete_all(&format!("{PREFIX}-*")).await;
-    let (ours, raw, peak_rss_mb) = measured?;
-    emptied?;
     let mut suffix = if arguments.encrypted { "_encrypted" } else { "" }.to_owned();
     if arguments.nodes > 1 {
         suffix += &format!("_{}_nodes", arguments.nodes);
     }
-    Ok(BenchResult {
-        measure: format!("{}{suffix}", arguments.way.measure()),
-        ours,
-        raw,
-        ratio: ours / raw,
-        unit: "documents/s",
-        runs: RUNS,
-        peak_rss_mb,
-        documents: bench.documents,
-    })
+    let measure = format!("{}{suffix}", arguments.way.measure());
+    let rounds = Rounds { measure, unit: "documents/s", runs, documents: bench.documents, output };
+    let measured = rounds.measure(async |side| bench.run(side).await).await;
+    let emptied = bench.delete_all(&format!("{PREFIX}-*")).await;
+    let result = measured?;
+    emptied?;
+    Ok(result)
 }
 
 impl Bench<'_> {
-    /// The medians of both sides, and the engine's peak of memory.
-    async fn measure(&self, output: Output) -> Result<(f64, f64, Option<u64>)> {
-        let (mut ours, mut raw, mut peak) = (Vec::new(), Vec::new(), None);
-        for round in 0..=RUNS {
-            // Whichever comes second finds a server that was at work a moment ago: they take turns.
-            let sides = if round % 2 == 0 { [Side::Ours, Side::Raw] } else { [Side::Raw, Side::Ours] };
-            for side in sides {
-                self.restore().await?;
-                memory::reset_peak();
-                let rate = self.rate(side).await?;
-                output.say(format!("{}: {side:?} {rate:.0} documents/s", if round == 0 { "warm-up" } else { "run" }));
-                if side == Side::Ours {
-                    peak = peak.max(memory::peak_mb());
-                }
-                match side {
-                    _ if round == 0 => {}
-                    Side::Ours => ours.push(rate),
-                    Side::Raw => raw.push(rate),
-                }
-            }
-        }
-        Ok((median(&ours), median(&raw), peak))
-    }
-
     /// Removes what an earlier benchmark or the run before left. The control index stays, as it does on a platform.
     async fn empty(&self) -> Result<()> {
         self.delete_all(&format!("{}-*", self.names.alias())).await
@@ -175,21 +140,21 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// Documents per second of one run.
-    async fn rate(&self, side: Side) -> Result<f64> {
-        let clock = self.environment.clock();
-        let began = clock.monotonic();
+    /// One run, on documents written anew.
+    async fn run(&self, side: Side) -> Result<Run> {
+        self.restore().await?;
+        let stopwatch = Stopwatch::start(self.environment);
         let written = match side {
             Side::Ours => self.ours(self.nodes).await?,
             Side::Raw if self.nodes > 1 => self.ours(1).await?,
             Side::Raw => self.raw().await?,
         };
-        let elapsed = clock.monotonic().saturating_sub(began);
+        let run = stopwatch.stop(written);
         if written != self.documents {
             let reason = format!("{written} of {} documents were written ({side:?})", self.documents);
             return Err(Error::new(ErrorKind::Conflict, reason).with_cure("run one benchmark at a time"));
         }
-        Ok(written as f64 / elapsed.as_secs_f64())
+        Ok(run)
     }
 
     /// The time is that of the slowest node. If a document was written by two of them, they are more than there are.

@@ -1,11 +1,12 @@
 //! `bench`: how fast the engine is, each time beside a raw loop that does the same without it, in the same run.
 
 mod crypto;
-mod memory;
 mod migrate;
+mod process;
 mod raw;
 mod reads;
 mod result;
+mod rounds;
 mod token;
 mod transfer;
 
@@ -17,12 +18,12 @@ use crate::cli::exit::Exit;
 use crate::cli::output::Output;
 use crate::environment::Environment;
 
-/// How often both sides are measured, alternating, after a warm-up of each.
-const RUNS: usize = 5;
-
 /// Measure the engine beside a raw loop, under the prefix saved-objects-bench
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
+    /// How often both sides are measured, by turns, after a warm-up of each
+    #[arg(long, global = true, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    runs: u32,
     #[command(subcommand)]
     measure: Measure,
 }
@@ -45,12 +46,13 @@ pub(super) async fn run(
     environment: &Environment,
     output: Output,
 ) -> Result<Exit> {
+    let runs = usize::try_from(arguments.runs).unwrap_or(usize::MAX);
     let result = match &arguments.measure {
-        Measure::Migrate(arguments) => migrate::run(arguments, connection, environment, output).await?,
-        Measure::Crypto => crypto::run(environment)?,
-        Measure::Find => reads::run(reads::Read::Find, connection, environment, output).await?,
-        Measure::Transfer(arguments) => transfer::run(arguments, connection, environment, output).await?,
-        Measure::Get => reads::run(reads::Read::Get, connection, environment, output).await?,
+        Measure::Migrate(arguments) => migrate::run(arguments, runs, connection, environment, output).await?,
+        Measure::Crypto => crypto::run(runs, environment)?,
+        Measure::Find => reads::run(reads::Read::Find, runs, connection, environment, output).await?,
+        Measure::Get => reads::run(reads::Read::Get, runs, connection, environment, output).await?,
+        Measure::Transfer(arguments) => transfer::run(arguments, runs, connection, environment, output).await?,
     };
     output.say(result.to_string());
     output.document(&result)?;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::result::{BenchResult, median};
-use super::{RUNS, memory, token};
+use super::result::BenchResult;
+use super::rounds::{Rounds, Run, Side, Stopwatch};
+use super::token;
 use crate::cli::connection::Connection;
 use crate::cli::output::Output;
 use crate::cli::seed::Seeder;
@@ -62,38 +63,17 @@ struct Bench<'a> {
 
 pub(super) async fn run(
     read: Read,
+    runs: usize,
     connection: &Connection,
     environment: &Environment,
     output: Output,
 ) -> Result<BenchResult> {
     let bench = Bench::prepare(connection, environment).await?;
-    let (mut ours, mut raw, mut peak) = (Vec::new(), Vec::new(), None);
-    for round in 0..=RUNS {
-        // They take turns in being first.
-        for is_ours in [round % 2 == 0, round % 2 == 1] {
-            memory::reset_peak();
-            let rate = bench.rate(read, is_ours).await?;
-            output.say(format!("{} {rate:.0}/s", if is_ours { "ours" } else { "raw" }));
-            if round > 0 {
-                if is_ours { &mut ours } else { &mut raw }.push(rate);
-            }
-            if is_ours {
-                peak = peak.max(memory::peak_mb());
-            }
-        }
-    }
+    let (measure, documents) = (read.measure().to_owned(), read.requests());
+    let rounds = Rounds { measure, unit: "requests/s", runs, documents, output };
+    let measured = rounds.measure(async |side| bench.run(read, side).await).await;
     bench.empty().await?;
-    let (ours, raw) = (median(&ours), median(&raw));
-    Ok(BenchResult {
-        measure: read.measure().to_owned(),
-        ours,
-        raw,
-        ratio: ours / raw,
-        unit: "requests/s",
-        runs: RUNS,
-        peak_rss_mb: peak,
-        documents: read.requests(),
-    })
+    measured
 }
 
 impl<'a> Bench<'a> {
@@ -135,9 +115,9 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    /// Requests per second of one run.
-    async fn rate(&self, read: Read, is_ours: bool) -> Result<f64> {
-        let began = self.environment.clock().monotonic();
+    async fn run(&self, read: Read, side: Side) -> Result<Run> {
+        let is_ours = side == Side::Ours;
+        let stopwatch = Stopwatch::start(self.environment);
         for request in 0..read.requests() {
             let found = match (read, is_ours) {
                 (Read::Find, true) => {
@@ -156,8 +136,7 @@ impl<'a> Bench<'a> {
                 .with_cure("run one benchmark at a time"));
             }
         }
-        let elapsed = self.environment.clock().monotonic().saturating_sub(began);
-        Ok(read.requests() as f64 / elapsed.as_secs_f64())
+        Ok(stopwatch.stop(read.requests()))
     }
 
     async fn get(&self, request: usize, is_ours: bool) -> Result<usize> {

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
@@ -19,6 +20,15 @@ pub(super) struct BenchResult {
     pub(super) peak_rss_mb: Option<u64>,
     /// How many documents, or values, one run works on.
     pub(super) documents: usize,
+    /// Microseconds that this process was on a processor for one document or request, on the engine's side.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) ours_processor_us: Option<f64>,
+    /// The same on the raw side.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) raw_processor_us: Option<f64>,
+    /// How many requests the engine makes for one operation, by operation, where that is measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) requests: Option<BTreeMap<&'static str, f64>>,
 }
 
 impl fmt::Display for BenchResult {
@@ -26,10 +36,16 @@ impl fmt::Display for BenchResult {
         let Self { measure, ours, raw, ratio, unit, runs, documents, .. } = self;
         write!(f, "{measure}: {ours:.1} {unit}, raw {raw:.1} {unit}: ratio {ratio:.2}")?;
         write!(f, " (medians of {runs} runs of {documents}")?;
-        match self.peak_rss_mb {
-            Some(peak) => write!(f, "; peak resident {peak} MB)"),
-            None => write!(f, ")"),
+        if let (Some(ours), Some(raw)) = (self.ours_processor_us, self.raw_processor_us) {
+            write!(f, "; {ours:.1} µs of processor time each, raw {raw:.1} µs")?;
         }
+        if let Some(peak) = self.peak_rss_mb {
+            write!(f, "; peak resident {peak} MB")?;
+        }
+        for (operation, requests) in self.requests.iter().flatten() {
+            write!(f, "; {requests:.2} requests a {operation}")?;
+        }
+        write!(f, ")")
     }
 }
 

@@ -9,8 +9,9 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use tokio::io::{AsyncBufReadExt, AsyncSeekExt, AsyncWriteExt, BufReader, BufWriter};
 
-use super::result::{BenchResult, median};
-use super::{memory, token};
+use super::result::BenchResult;
+use super::rounds::{Rounds, Run, Side, Stopwatch};
+use super::token;
 use crate::cli::connection::Connection;
 use crate::cli::output::Output;
 use crate::cli::seed::Seeder;
@@ -38,9 +39,6 @@ pub(super) struct Arguments {
     /// How many objects
     #[arg(long, default_value_t = 100_000)]
     docs: usize,
-    /// How often both sides are measured, alternating
-    #[arg(long, default_value_t = 1)]
-    runs: usize,
 }
 
 struct Bench<'a> {
@@ -55,37 +53,28 @@ struct Bench<'a> {
 
 pub(super) async fn run(
     arguments: &Arguments,
+    runs: usize,
     connection: &Connection,
     environment: &Environment,
     output: Output,
 ) -> Result<BenchResult> {
-    let bench = Bench::new(connection, environment)?;
+    let (bench, documents) = (Bench::new(connection, environment)?, arguments.docs);
     bench.make_empty().await?;
-    bench.seed(arguments.docs).await?;
+    bench.seed(documents).await?;
     let before = bench.digest().await?;
-    let (mut ours, mut raw, mut peak) = (Vec::new(), Vec::new(), None);
-    for _ in 0..arguments.runs {
-        memory::reset_peak();
-        ours.push(bench.rate(arguments.docs, true, output).await?);
-        peak = peak.max(memory::peak_mb());
-        if bench.digest().await? != before {
-            return Err(Error::new(ErrorKind::Internal, "what was imported is not what was exported")
-                .with_cure("report this; the objects are still under the prefix saved-objects-bench"));
-        }
-        raw.push(bench.rate(arguments.docs, false, output).await?);
-    }
+    let rounds = Rounds { measure: "transfer".to_owned(), unit: "documents/s", runs, documents, output };
+    let result = rounds
+        .measure(async |side| {
+            let run = bench.run(documents, side).await?;
+            if side == Side::Ours && bench.digest().await? != before {
+                return Err(Error::new(ErrorKind::Internal, "what was imported is not what was exported")
+                    .with_cure("report this; the objects are still under the prefix saved-objects-bench"));
+            }
+            Ok(run)
+        })
+        .await?;
     bench.delete_index().await?;
-    let (ours, raw) = (median(&ours), median(&raw));
-    Ok(BenchResult {
-        measure: "transfer".to_owned(),
-        ours,
-        raw,
-        ratio: ours / raw,
-        unit: "documents/s",
-        runs: arguments.runs,
-        peak_rss_mb: peak,
-        documents: arguments.docs,
-    })
+    Ok(result)
 }
 
 impl<'a> Bench<'a> {
@@ -153,40 +142,33 @@ impl<'a> Bench<'a> {
         Ok(types.map(|it| format!("{} {} {:?};", it.type_name, it.documents, it.digest)).collect())
     }
 
-    /// Documents per second, out into a file and back into an empty index.
-    async fn rate(&self, documents: usize, is_ours: bool, output: Output) -> Result<f64> {
+    /// All objects out into a file, and back into an empty index.
+    async fn run(&self, documents: usize, side: Side) -> Result<Run> {
         let file = tempfile::tempfile().map_err(no_file)?;
         let mut file = tokio::fs::File::from_std(file);
-        let began = self.now();
-        let exported = if is_ours {
-            let export = Export::found([token::TYPE], Find::new()).secrets(SecretForm::Encrypted);
-            self.repository.export(export, &mut file).await?.exported_count
-        } else {
-            self.raw_export(&mut file).await?
+        let stopwatch = Stopwatch::start(self.environment);
+        let exported = match side {
+            Side::Ours => {
+                let export = Export::found([token::TYPE], Find::new()).secrets(SecretForm::Encrypted);
+                self.repository.export(export, &mut file).await?.exported_count
+            }
+            Side::Raw => self.raw_export(&mut file).await?,
         };
-        let out = self.now().saturating_sub(began);
+        let out = stopwatch.stop(documents);
         self.make_empty().await?;
         file.rewind().await.map_err(no_file)?;
-        let began = self.now();
-        let imported = if is_ours {
-            self.repository.import(Import::new(), &mut file).await?.success_count
-        } else {
-            self.raw_import(&mut file).await?
+        let stopwatch = Stopwatch::go_on(self.environment);
+        let imported = match side {
+            Side::Ours => self.repository.import(Import::new(), &mut file).await?.success_count,
+            Side::Raw => self.raw_import(&mut file).await?,
         };
-        let back = self.now().saturating_sub(began);
         for (what, count) in [("exported", exported), ("imported", imported)] {
             if count != documents as u64 {
                 return Err(Error::new(ErrorKind::Internal, format!("{count} of {documents} objects were {what}"))
                     .with_cure("run one benchmark at a time; if none else ran, report this"));
             }
         }
-        let whose = if is_ours { "ours" } else { "raw" };
-        output.say(format!("{whose} out {:.1} s, back {:.1} s", out.as_secs_f64(), back.as_secs_f64()));
-        Ok(documents as f64 / (out + back).as_secs_f64())
-    }
-
-    fn now(&self) -> Duration {
-        self.environment.clock().monotonic()
+        Ok(out.and_then(stopwatch.stop(documents)))
     }
 
     async fn raw_export(&self, file: &mut tokio::fs::File) -> Result<u64> {

@@ -17,6 +17,7 @@
 
 mod aliases;
 mod bulk;
+mod conditions;
 mod copying;
 mod documents;
 mod indices;
@@ -54,6 +55,7 @@ pub struct Failure(String);
 pub fn cases() -> impl Iterator<Item = &'static Case> {
     [
         indices::CASES,
+        conditions::CASES,
         aliases::CASES,
         mappings::CASES,
         values::CASES,

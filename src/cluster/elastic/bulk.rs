@@ -92,6 +92,8 @@ struct Chunk<'a> {
     request: &'a BulkRequest<'a>,
     operations: &'a [BulkOperation],
     states: Vec<State>,
+    /// What the server last said of an operation that it had no time or room for.
+    refusal: Option<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -104,7 +106,8 @@ enum State {
 
 impl<'a> Chunk<'a> {
     fn new(connection: &'a Connection, request: &'a BulkRequest<'a>, operations: &'a [BulkOperation]) -> Self {
-        Self { connection, request, operations, states: vec![State::Open { maybe_done: false }; operations.len()] }
+        let states = vec![State::Open { maybe_done: false }; operations.len()];
+        Self { connection, request, operations, states, refusal: None }
     }
 
     /// Fails only if none of the operations was done.
@@ -124,7 +127,8 @@ impl<'a> Chunk<'a> {
                 Err(error) => self.give_up(&open, &error),
             }
             if self.open().is_empty() || !attempts.wait_for_next(server_asks).await {
-                return Ok(self.states.into_iter().map(outcome_at_the_end).collect());
+                let refusal = self.refusal.as_deref().unwrap_or("the server was too busy");
+                return Ok(self.states.into_iter().map(|state| outcome_at_the_end(state, refusal)).collect());
             }
         }
     }
@@ -185,7 +189,7 @@ impl<'a> Chunk<'a> {
         for (&position, outcome) in positions.iter().zip(outcomes) {
             let Some(state) = self.states.get_mut(position) else { continue };
             match (&*state, outcome) {
-                (_, Err(error)) if error.kind == ItemErrorKind::Unavailable => {}
+                (_, Err(error)) if error.kind == ItemErrorKind::Unavailable => self.refusal = Some(error.reason),
                 // Our own earlier sending may be what it conflicts with.
                 (State::Open { maybe_done: true }, Err(error))
                     if matches!(error.kind, ItemErrorKind::Conflict | ItemErrorKind::NotFound) =>
@@ -224,13 +228,12 @@ impl<'a> Chunk<'a> {
     }
 }
 
-fn outcome_at_the_end(state: State) -> ItemOutcome {
+fn outcome_at_the_end(state: State, refusal: &str) -> ItemOutcome {
     match state {
         State::Ended(outcome) => outcome,
-        State::Open { maybe_done: false } => Err(ItemError {
-            kind: ItemErrorKind::Unavailable,
-            reason: "the server was too busy until no attempt was left".to_owned(),
-        }),
+        State::Open { maybe_done: false } => {
+            Err(ItemError { kind: ItemErrorKind::Unavailable, reason: format!("no attempt was left: {refusal}") })
+        }
         State::Open { maybe_done: true } => Err(unknown("the answer was lost and no attempt was left")),
     }
 }

@@ -52,6 +52,8 @@ pub(super) async fn interfering_templates(connection: &Connection, index: &str) 
     struct Composable {
         index_patterns: Vec<String>,
         #[serde(default)]
+        priority: u64,
+        #[serde(default)]
         composed_of: Vec<String>,
         #[serde(default)]
         template: Content,
@@ -63,18 +65,20 @@ pub(super) async fn interfering_templates(connection: &Connection, index: &str) 
         content: Content,
     }
     let answer: TemplatesAnswer = connection.send(&Request::read(Verb::Get, "_index_template")).await?.parse()?;
-    let composable = answer.index_templates.into_iter().filter_map(|named| {
-        let template = named.index_template;
-        let interferes = !template.composed_of.is_empty() || template.template.interferes();
-        (matches(&template.index_patterns, index) && interferes).then(|| format!("_index_template/{}", named.name))
-    });
+    // Of the composable ones the server takes the one of the highest priority; if there is one, no legacy template counts.
+    let matching =
+        answer.index_templates.into_iter().filter(|named| matches(&named.index_template.index_patterns, index));
+    if let Some(Named { name, index_template }) = matching.max_by_key(|named| named.index_template.priority) {
+        let interferes = !index_template.composed_of.is_empty() || index_template.template.interferes();
+        return Ok(interferes.then(|| format!("_index_template/{name}")).into_iter().collect());
+    }
     let legacy: std::collections::BTreeMap<String, Legacy> =
         connection.send(&Request::read(Verb::Get, "_template")).await?.parse()?;
     let legacy = legacy.into_iter().filter_map(|(name, template)| {
         let is_it = matches(&template.index_patterns, index) && template.content.interferes();
         is_it.then(|| format!("_template/{name}"))
     });
-    Ok(composable.chain(legacy).collect())
+    Ok(legacy.collect())
 }
 
 /// What a template gives to an index.

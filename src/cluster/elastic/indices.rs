@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -77,14 +77,9 @@ struct SettingsAnswer {
 struct IndexSettingsAnswer {
     #[serde(default)]
     uuid: String,
-    #[serde(default)]
-    blocks: BlocksAnswer,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct BlocksAnswer {
     /// Settings come back as texts.
-    write: Option<String>,
+    #[serde(default)]
+    blocks: BTreeMap<String, Option<String>>,
 }
 
 pub(super) async fn indices(connection: &Connection, names: &[&str]) -> ClusterResult<BTreeMap<String, IndexState>> {
@@ -94,15 +89,22 @@ pub(super) async fn indices(connection: &Connection, names: &[&str]) -> ClusterR
     let request =
         Request::read(Verb::Get, names.join(",")).query("ignore_unavailable", "true").query("expand_wildcards", "all");
     let found: BTreeMap<String, IndexAnswer> = connection.send(&request).await?.parse()?;
-    let state = |answer: IndexAnswer| IndexState {
-        uuid: answer.settings.index.uuid,
-        mapping: answer.mappings,
-        aliases: answer
-            .aliases
-            .into_iter()
-            .map(|(name, alias)| (name, AliasState { is_hidden: alias.is_hidden }))
-            .collect(),
-        write_blocked: answer.settings.index.blocks.write.as_deref() == Some("true"),
+    let set = |blocks: BTreeMap<String, Option<String>>| -> BTreeSet<String> {
+        blocks.into_iter().filter(|(_, value)| value.as_deref() == Some("true")).map(|(name, _)| name).collect()
+    };
+    let state = |answer: IndexAnswer| {
+        let mut blocks = set(answer.settings.index.blocks);
+        IndexState {
+            uuid: answer.settings.index.uuid,
+            mapping: answer.mappings,
+            aliases: answer
+                .aliases
+                .into_iter()
+                .map(|(name, alias)| (name, AliasState { is_hidden: alias.is_hidden }))
+                .collect(),
+            write_blocked: blocks.remove("write"),
+            other_blocks: blocks,
+        }
     };
     Ok(found.into_iter().map(|(name, answer)| (name, state(answer))).collect())
 }

@@ -140,6 +140,7 @@ impl Index {
             mapping: self.mapping.to_json(),
             aliases: self.aliases.iter().map(hidden).collect(),
             write_blocked: self.write_blocked,
+            other_blocks: BTreeSet::new(),
         }
     }
 

@@ -8,6 +8,7 @@ mod connectors;
 mod create;
 mod delete;
 mod grant;
+mod list;
 mod read;
 mod refreshed;
 mod replace;

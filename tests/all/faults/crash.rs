@@ -56,7 +56,7 @@ impl Scenario {
 
 /// Lets everything be done, and remembers what was asked.
 #[derive(Debug, Default)]
-struct Recorder(Mutex<Vec<Call>>);
+pub(super) struct Recorder(Mutex<Vec<Call>>);
 
 #[async_trait]
 impl Disturber for Recorder {
@@ -106,9 +106,9 @@ impl Disturber for HoldBack {
 
 /// Lets a held back write land before one of the requests of another process.
 #[derive(Debug)]
-struct Land {
-    before: usize,
-    held: Mutex<Option<HeldBack>>,
+pub(super) struct Land {
+    pub(super) before: usize,
+    pub(super) held: Mutex<Option<HeldBack>>,
 }
 
 #[async_trait]

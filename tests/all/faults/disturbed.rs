@@ -53,6 +53,10 @@ pub(crate) enum Fate {
     Lost,
     /// The first half of a bulk is done, and the process is killed.
     Half,
+    /// The server refuses it.
+    Refused,
+    /// The server refuses it, because somebody else was faster.
+    Moved,
 }
 
 /// Who decides on fates.
@@ -123,7 +127,24 @@ impl Disturbed {
                 drop(request.await);
                 Err(ClusterError::new(ClusterErrorKind::Timeout, "PUT", method, "the answer is lost"))
             }
+            Fate::Refused => Err(refused(ClusterErrorKind::Rejected, method)),
+            Fate::Moved => Err(refused(ClusterErrorKind::AliasNotFound, method)),
         }
+    }
+}
+
+fn refused(kind: ClusterErrorKind, method: &'static str) -> ClusterError {
+    ClusterError::new(kind, "PUT", method, "the test refuses it")
+}
+
+/// One request meets a fate: that of a method, in a state.
+#[derive(Debug)]
+pub(crate) struct At(pub(crate) &'static str, pub(crate) &'static str, pub(crate) Fate);
+
+#[async_trait]
+impl Disturber for At {
+    async fn fate(&self, call: &Call) -> Fate {
+        if (call.method, call.state) == (self.0, self.1) { self.2 } else { Fate::Done }
     }
 }
 
@@ -239,6 +260,7 @@ impl Cluster for Disturbed {
                 let lost = ItemError { kind: ItemErrorKind::OutcomeUnknown, reason: "the answer is lost".to_owned() };
                 Ok(vec![Err(lost); request.operations.len()])
             }
+            Fate::Refused | Fate::Moved => Err(refused(ClusterErrorKind::Rejected, "bulk")),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Migrations through a network that loses, delays, cuts and repeats, against the real server.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use futures::StreamExt;
@@ -96,4 +97,38 @@ async fn through_bad_network(context: &Context, release: u32, seed: u64, expecte
 fn impatient(url: &str) -> Arc<dyn Cluster> {
     let environment = Environment::new(Arc::new(ImpatientClock::default()), Arc::new(SystemRng));
     Arc::new(Elastic::builder(url).environment(environment).build().expect("a fine URL"))
+}
+
+/// From one request on, everything but the closing of points in time is answered 400.
+pub(super) async fn an_error_anywhere_leaves_no_point_in_time_open_on_the_server(context: Context) {
+    let (mut all_opened, mut failed) = (0, 0);
+    for release in [2, 3] {
+        for from in (8..44).step_by(6) {
+            let room = room(&context, &format!("{release}-{from}")).await;
+            let (count, opened) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
+            let for_rule = opened.clone();
+            let proxy = Proxy::start(&context.url, move |seen, _| {
+                let is_of_point = seen.path.contains("_pit");
+                if is_of_point && seen.method == "DELETE" {
+                    return Fault::None;
+                }
+                if count.fetch_add(1, Ordering::Relaxed) >= from {
+                    return Fault::Status(400);
+                }
+                for_rule.fetch_add(usize::from(is_of_point), Ordering::Relaxed);
+                Fault::None
+            })
+            .await;
+            let report = room.migrator(impatient(proxy.url()), registry(release)).migrate().await;
+            let closed = proxy.seen().iter().filter(|seen| seen.starts_with("DELETE /_pit")).count();
+            let opened = opened.load(Ordering::Relaxed);
+            assert_eq!(closed, opened, "release {release}, refused from {from} on: {report:#?}");
+            all_opened += opened;
+            failed += usize::from(report.outcome == Outcome::Failed);
+            // That they are closed is looked at, on the server, at the end of the run: this takes none of them away.
+            let healed = room.migrator(context.cluster(), registry(release)).migrate().await;
+            assert!(healed.error.is_none(), "release {release}, refused from {from} on: {healed:#?}");
+        }
+    }
+    assert!(all_opened > 6 && failed > 6, "{all_opened} were opened, {failed} migrations failed");
 }

@@ -16,20 +16,23 @@ use crate::context::{Context, KEY};
 use crate::proxy::{Fault, Proxy};
 use crate::server::Server;
 
-/// Rooms that are migrated at the same time.
-const AT_ONCE: usize = 3;
+/// Rooms that are migrated at the same time. Most of the time they wait for the lease of somebody who was killed.
+const AT_ONCE: usize = 8;
+/// How many processes must really be killed in the middle of a migration.
+const MOST_KILLS: usize = 24;
+const LEAST_KILLS: usize = 20;
 /// How often one migrating process after the other is killed in a room.
 const KILLS: usize = 2;
 
 /// The definitions of a release, for the command line.
-fn definitions(release: u32) -> TempDir {
+pub(super) fn definitions(release: u32) -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     platform_files(release).iter().for_each(|files| files.write(folder.path()).expect("written"));
     folder
 }
 
 /// `saved-objects migrate` as a process of its own.
-fn migrate(url: &str, room: &Room, types: &TempDir) -> tokio::process::Child {
+pub(super) fn migrate(url: &str, room: &Room, types: &TempDir) -> tokio::process::Child {
     tokio::process::Command::new(env!("CARGO_BIN_EXE_saved-objects"))
         .args(["migrate", "--json", "--elasticsearch-url", url, "--prefix", &room.prefix.to_string(), "--types"])
         .arg(types.path())
@@ -42,18 +45,18 @@ fn migrate(url: &str, room: &Room, types: &TempDir) -> tokio::process::Child {
         .expect("the command runs")
 }
 
-fn outcome(output: &Output) -> String {
+pub(super) fn outcome(output: &Output) -> String {
     let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
     report["outcome"].as_str().unwrap_or_else(|| panic!("{report}")).to_owned()
 }
 
-fn kill_9(process: u32) {
+pub(super) fn signal(signal: &str, process: u32) {
     assert_ne!(process, 0, "the process is known before it sends its first request");
-    Command::new("kill").args(["-9", &process.to_string()]).status().expect("kill runs");
+    Command::new("kill").args([signal, &process.to_string()]).status().expect("kill runs");
 }
 
 /// A room on a server, with what release 1 has written.
-async fn room(context: &Context, name: &str) -> Room {
+pub(super) async fn room(context: &Context, name: &str) -> Room {
     let room = Room::on(context.cluster(), format!("{}-{name}", context.prefix).parse().expect("a prefix"));
     room.seeded_with_release_1().await
 }
@@ -66,13 +69,13 @@ async fn undisturbed(context: &Context, release: u32) -> (Stored, usize) {
     assert_eq!(outcome(&output), "migrated", "{output:?}");
     let stored = room.stored_anywhere().await;
     room.remove().await;
-    (stored, proxy.seen().len())
+    (stored, proxy.seen().iter().filter(|seen| is_of_migration(seen)).count())
 }
 
 /// Lets processes migrate until one of them ends well, and compares.
 async fn finish(context: &Context, room: &Room, release: u32, expected: &Stored, what: &str) {
     let output = migrate(&context.url, room, &definitions(release)).wait_with_output().await.expect("it ends");
-    assert!(["migrated", "nothing_to_do"].contains(&outcome(&output).as_str()), "{what}: {output:?}");
+    assert!(["migrated", "nothing_to_do", "waited"].contains(&outcome(&output).as_str()), "{what}: {output:?}");
     let again = room.migrator(context.cluster(), registry(release)).migrate().await;
     // The command line registers a type more than this does, which changes nothing for the others.
     assert_eq!(again.outcome, Outcome::NothingToDo, "{what}: {again:#?}");
@@ -82,50 +85,88 @@ async fn finish(context: &Context, room: &Room, release: u32, expected: &Stored,
 pub(super) async fn killed_processes_leave_what_the_next_one_finishes(context: Context) {
     let calm = [undisturbed(&context, 2).await, undisturbed(&context, 3).await];
     let killed = AtomicUsize::new(0);
-    let runs = seeds(1..13).map(|seed| {
-        let release = if seed % 2 == 0 { 2 } else { 3 };
+    let run = |seed: u64| {
+        let release = if seed.is_multiple_of(2) { 2 } else { 3 };
         let (expected, requests) = &calm[release as usize - 2];
-        kill_processes(&context, release, seed, (expected, *requests), &killed)
-    });
-    futures::stream::iter(runs).buffer_unordered(AT_ONCE).collect::<()>().await;
-    println!("{} processes killed", killed.load(Ordering::Relaxed));
-    assert!(killed.load(Ordering::Relaxed) > 0);
+        let (context, killed) = (&context, &killed);
+        async move {
+            if killed.load(Ordering::Relaxed) < MOST_KILLS {
+                kill_processes(context, release, seed, (expected, *requests), killed).await;
+            }
+        }
+    };
+    let seeds = seeds(1..61);
+    let is_replayed = seeds.end - seeds.start < 60;
+    futures::stream::iter(seeds.map(run)).buffer_unordered(AT_ONCE).collect::<()>().await;
+    let killed = killed.load(Ordering::Relaxed);
+    println!("{killed} processes killed");
+    assert!(killed >= LEAST_KILLS || is_replayed, "only {killed} processes were killed in the middle");
+}
+
+/// Whether a request is one of the migration itself. Those for the lease are as many as a node has time to wait.
+fn is_of_migration(request: &str) -> bool {
+    !request.contains("-control/")
 }
 
 async fn kill_processes(context: &Context, release: u32, seed: u64, calm: (&Stored, usize), killed: &AtomicUsize) {
     let _named = Named(seed);
     let (expected, requests) = calm;
     let (dice, room, types) = (Dice::new(seed), room(context, &seed.to_string()).await, definitions(release));
+    let mut left = requests;
     for kill in 0..KILLS {
-        let (at, fault) = (
-            dice.below(requests as u64) as usize,
-            if dice.happens(50) { Fault::LoseRequest } else { Fault::LoseAnswer },
-        );
+        let at = dice.below(left as u64) as usize;
+        let fault = if dice.happens(50) { Fault::LoseRequest } else { Fault::LoseAnswer };
+        left = (left - at).max(8);
         let (process, count) = (Arc::new(AtomicU32::new(0)), AtomicUsize::new(0));
         let for_rule = process.clone();
-        let proxy = Proxy::start(&context.url, move |_, _| {
-            if count.fetch_add(1, Ordering::Relaxed) != at {
+        let proxy = Proxy::start(&context.url, move |seen, _| {
+            if !is_of_migration(&seen.path) || count.fetch_add(1, Ordering::Relaxed) != at {
                 return Fault::None;
             }
-            kill_9(for_rule.load(Ordering::Acquire));
+            signal("-KILL", for_rule.load(Ordering::Acquire));
             fault
         })
         .await;
         let child = migrate(proxy.url(), &room, &types);
         process.store(child.id().expect("it was not waited for"), Ordering::Release);
         let output = child.wait_with_output().await.expect("it ends");
+        let sent = proxy.seen().iter().filter(|seen| is_of_migration(seen)).count();
         match output.status.code() {
             None => drop(killed.fetch_add(1, Ordering::Relaxed)),
             // There was less left to do than requests were to pass.
-            Some(code) => assert!(code == 0 && proxy.seen().len() <= at, "seed {seed}, kill {kill}: {output:?}"),
+            Some(code) => assert!(code == 0 && sent <= at, "seed {seed}, kill {kill}: {output:?}"),
         }
     }
     finish(context, &room, release, expected, &format!("seed {seed}")).await;
     room.remove().await;
 }
 
-/// One at a time: several servers that start at once take each other's ports.
-static OWN_SERVER: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+/// A server with one node for tests that kill it or change its settings, started by the first of them. Whoever holds this has
+/// a turn: servers that start at once take each other's ports.
+static OWN_SERVER: tokio::sync::Mutex<Option<Arc<Server>>> = tokio::sync::Mutex::const_new(None);
+
+type Turn = tokio::sync::MutexGuard<'static, Option<Arc<Server>>>;
+
+/// Stops the server with one node, if there is one.
+pub(crate) fn stop_own_server() {
+    drop(OWN_SERVER.blocking_lock().take());
+}
+
+/// The server with one node, for as long as the turn is held.
+pub(super) async fn single_node(context: &Context) -> (Turn, Arc<Server>, Context) {
+    let mut turn = OWN_SERVER.lock().await;
+    let server = match &*turn {
+        Some(server) => server.clone(),
+        None => turn.insert(start_own("elasticsearch-faults", &[]).await).clone(),
+    };
+    let context = Context { url: server.url().to_owned(), ..context.clone() };
+    (turn, server, context)
+}
+
+async fn start_own(folder: &'static str, options: &'static [&str]) -> Arc<Server> {
+    let start = move || Server::start_own(folder, options).expect("the server starts");
+    Arc::new(tokio::task::spawn_blocking(start).await.expect("started"))
+}
 
 /// Starts what was killed. A port that somebody took meanwhile is no reason to give up at once.
 async fn revive(server: &Arc<Server>) {
@@ -138,25 +179,17 @@ async fn revive(server: &Arc<Server>) {
     revive(server.clone()).await.expect("asked").expect("the node is back");
 }
 
-/// A server that may be killed.
-async fn own_server(context: &Context, folder: &'static str, options: &'static [&str]) -> (Arc<Server>, Context) {
-    let start = move || Server::start_own(folder, options).expect("the server starts");
-    let server = Arc::new(tokio::task::spawn_blocking(start).await.expect("started"));
-    let context = Context { url: server.url().to_owned(), ..context.clone() };
-    (server, context)
-}
-
 pub(super) async fn a_killed_server_loses_nothing_of_a_migration(context: Context) {
-    let _turn = OWN_SERVER.lock().await;
-    let (server, context) = own_server(&context, "elasticsearch-faults", &[]).await;
+    let (_turn, server, context) = single_node(&context).await;
     kill_nodes(&server, &context, seeds(1..6), |dice, nodes| dice.below(nodes) as usize).await;
 }
 
 pub(super) async fn a_killed_node_of_three_loses_nothing_of_a_migration(context: Context) {
     let _turn = OWN_SERVER.lock().await;
-    let (server, context) = own_server(&context, "elasticsearch-faults-3", &["--nodes", "3"]).await;
+    let server = start_own("elasticsearch-faults-3", &["--nodes", "3"]).await;
+    let context = Context { url: server.url().to_owned(), ..context };
     // Not the first one, which the proxy asks.
-    kill_nodes(&server, &context, seeds(1..2), |dice, nodes| 1 + dice.below(nodes - 1) as usize).await;
+    kill_nodes(&server, &context, seeds(1..6), |dice, nodes| 1 + dice.below(nodes - 1) as usize).await;
 }
 
 async fn kill_nodes(
@@ -176,9 +209,9 @@ async fn kill_nodes(
         let node = nodes[choose(&dice, nodes.len() as u64)];
         let (count, (sender, killed)) = (AtomicUsize::new(0), tokio::sync::oneshot::channel());
         let sender = Mutex::new(Some(sender));
-        let proxy = Proxy::start(&context.url, move |_, _| {
-            if count.fetch_add(1, Ordering::Relaxed) == at {
-                kill_9(node);
+        let proxy = Proxy::start(&context.url, move |seen, _| {
+            if is_of_migration(&seen.path) && count.fetch_add(1, Ordering::Relaxed) == at {
+                signal("-KILL", node);
                 let sender = sender.lock().expect("not poisoned").take();
                 let _ = sender.expect("it is killed once").send(());
             }

@@ -44,6 +44,10 @@ impl Request {
         Some(Self { seen, head, body })
     }
 
+    pub(super) fn body(&self) -> &[u8] {
+        &self.body
+    }
+
     /// The server's answer; none if it does not answer.
     pub(super) async fn forward(&self, server: &str) -> Option<Answer> {
         self.forward_with(server, &self.body).await
@@ -61,7 +65,7 @@ impl Request {
         stream.read_to_end(&mut answer).await.ok()?;
         let end = answer.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
         let body = answer.split_off(end);
-        Some(Answer { head: String::from_utf8(answer).ok()?, body })
+        Some(Answer { head: String::from_utf8(answer).ok()?, body }.in_one_piece())
     }
 
     /// As [`forward`](Self::forward), but the first operation of a bulk is kept back, and answered as by a busy server.
@@ -97,6 +101,22 @@ impl Request {
     }
 }
 
+/// What the chunks of a body hold; none if they are not whole.
+fn joined(mut chunks: &[u8]) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let end = chunks.windows(2).position(|window| window == b"\r\n")?;
+        let size = std::str::from_utf8(&chunks[..end]).ok()?.split(';').next()?.trim();
+        let size = usize::from_str_radix(size, 16).ok()?;
+        if size == 0 {
+            return Some(body);
+        }
+        let chunk = end + 2;
+        body.extend(chunks.get(chunk..chunk + size)?);
+        chunks = chunks.get(chunk + size + 2..)?;
+    }
+}
+
 /// An answer: its head with the empty line, and its body, whole or not.
 #[derive(Debug)]
 pub(super) struct Answer {
@@ -114,6 +134,19 @@ impl Answer {
         Self { head, body: body.into_bytes() }
     }
 
+    /// An answer that came in chunks, as one of a known length: it can then be read, and cut.
+    fn in_one_piece(self) -> Self {
+        let is_chunked = |line: &str| line.eq_ignore_ascii_case("transfer-encoding: chunked");
+        if !self.head.lines().any(is_chunked) {
+            return self;
+        }
+        let Some(body) = joined(&self.body) else { return self };
+        let mut head: String =
+            self.head.trim_end().lines().filter(|line| !is_chunked(line)).map(|line| format!("{line}\r\n")).collect();
+        head += &format!("Content-Length: {}\r\n\r\n", body.len());
+        Self { head, body }
+    }
+
     fn ok(body: String) -> Self {
         Self::new("200 OK", "", body)
     }
@@ -128,6 +161,10 @@ impl Answer {
     pub(super) fn no_memory() -> Self {
         let error = json!({"type": "circuit_breaking_exception", "reason": "[parent] Data too large"});
         Self::new("429 Too Many Requests", "", json!({"error": error, "status": 429}).to_string())
+    }
+
+    pub(super) fn body(&self) -> &[u8] {
+        &self.body
     }
 
     pub(super) fn cut(mut self) -> Self {

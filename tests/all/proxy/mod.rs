@@ -62,9 +62,13 @@ pub(crate) struct Proxy {
     accepting: JoinHandle<()>,
 }
 
+/// Sees what the server answered: a request's path and body, and the answer's body.
+pub(crate) type Listener = Arc<dyn Fn(&str, &[u8], &[u8]) + Send + Sync>;
+
 struct Shared {
     server: String,
     rule: Rule,
+    listener: Option<Listener>,
     seen: Mutex<Vec<Seen>>,
     /// How many requests came.
     count: watch::Sender<usize>,
@@ -74,14 +78,27 @@ struct Shared {
 impl Proxy {
     /// A proxy in front of the server at `url`.
     pub(crate) async fn start(url: &str, rule: impl Fn(&Seen, usize) -> Fault + Send + Sync + 'static) -> Self {
+        Self::start_with(url, Arc::new(rule), None).await
+    }
+
+    /// As [`start`](Self::start), and `listener` hears of everything that the server does, before anybody else.
+    pub(crate) async fn listening(
+        url: &str,
+        rule: impl Fn(&Seen, usize) -> Fault + Send + Sync + 'static,
+        listener: Listener,
+    ) -> Self {
+        Self::start_with(url, Arc::new(rule), Some(listener)).await
+    }
+
+    async fn start_with(url: &str, rule: Rule, listener: Option<Listener>) -> Self {
         let server = url.strip_prefix("http://").expect("an http URL").to_owned();
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("an address");
+        let socket = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = socket.local_addr().expect("an address");
         let (seen, count, late) = (Mutex::default(), watch::Sender::new(0), Mutex::default());
-        let shared = Arc::new(Shared { server, rule: Arc::new(rule), seen, count, late });
+        let shared = Arc::new(Shared { server, rule, listener, seen, count, late });
         let for_connections = shared.clone();
         let accepting = tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
+            while let Ok((stream, _)) = socket.accept().await {
                 tokio::spawn(for_connections.clone().serve(stream));
             }
         });
@@ -119,10 +136,10 @@ impl Shared {
         let before = self.remember(&request.seen);
         let fault = (self.rule)(&request.seen, before);
         let answer = match fault {
-            Fault::None | Fault::SlowBytes => request.forward(&self.server).await,
+            Fault::None | Fault::SlowBytes => self.forward(&request).await,
             Fault::LoseRequest => None,
             Fault::LoseAnswer => {
-                drop(request.forward(&self.server).await);
+                drop(self.forward(&request).await);
                 None
             }
             Fault::Late(requests) => {
@@ -135,9 +152,9 @@ impl Shared {
             Fault::NoMemory => Some(Answer::no_memory()),
             Fault::Delay(time) => {
                 tokio::time::sleep(time).await;
-                request.forward(&self.server).await
+                self.forward(&request).await
             }
-            Fault::CutBody => request.forward(&self.server).await.map(Answer::cut),
+            Fault::CutBody => self.forward(&request).await.map(Answer::cut),
             Fault::FailItem => request.forward_all_but_one(&self.server).await,
         };
         // Whoever asked may be gone.
@@ -145,6 +162,14 @@ impl Shared {
             let _ = answer.write(&mut client, fault == Fault::SlowBytes).await;
             let _ = client.shutdown().await;
         }
+    }
+
+    async fn forward(&self, request: &Request) -> Option<Answer> {
+        let answer = request.forward(&self.server).await?;
+        if let Some(listener) = &self.listener {
+            listener(&request.seen.path, request.body(), answer.body());
+        }
+        Some(answer)
     }
 
     /// Gives how many requests of this method and path came before.
@@ -162,6 +187,6 @@ impl Shared {
         let due = count.borrow().saturating_add(requests);
         // The sender is in `self`, and so cannot go away.
         let _ = count.wait_for(|count| *count >= due).await;
-        drop(request.forward(&self.server).await);
+        drop(self.forward(&request).await);
     }
 }

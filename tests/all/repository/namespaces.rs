@@ -14,6 +14,7 @@ pub(super) fn trials(url: &str) -> Vec<Trial> {
         url,
         each_kind_is_seen_from_its_namespaces,
         one_stored_id_of_two_objects_reaches_the_right_one_only,
+        each_kind_has_its_stored_form,
         finds_keep_to_the_namespaces,
         shared_objects_are_deleted_only_on_purpose,
     )
@@ -79,6 +80,46 @@ async fn one_stored_id_of_two_objects_reaches_the_right_one_only(context: Contex
     create(&repository, "page", "y", "note").await;
     assert_eq!(repository.get_opt(&key("note", "page:y")).await.expect("answered"), None);
     repository.get(&created.key()).await.expect("untouched");
+}
+
+async fn each_kind_has_its_stored_form(context: Context) {
+    let repository = repository(&context).await;
+    // Type, namespace, `_id`, `namespace`, `namespaces`.
+    let table = [
+        ("note", "default", "note:a", json!(null), json!(null)),
+        ("note", "ops", "note:b", json!(null), json!(null)),
+        ("page", "default", "page:c", json!(null), json!(null)),
+        ("page", "ops", "ops:page:d", json!("ops"), json!(null)),
+        ("board", "default", "board:e", json!(null), json!(["default"])),
+        ("board", "ops", "board:f:g", json!(null), json!(["ops"])),
+        ("card", "default", "card:h", json!(null), json!(["default"])),
+        ("card", "ops", "card:i", json!(null), json!(["ops"])),
+    ];
+    for (type_name, name, raw_id, single, several) in table {
+        let id = raw_id.rsplit_once(&format!("{type_name}:")).expect("its type").1;
+        let request = Create::new(type_name, object(json!({"title": "t"}))).id(id).namespace(namespace(name));
+        let created = repository.create(request).await.expect("created");
+        let source = stored(&context, "things", raw_id).await;
+        assert_eq!((&source["namespace"], &source["namespaces"]), (&single, &several), "{raw_id}");
+        let here = key(type_name, id).in_namespace(namespace(name));
+        assert_eq!(repository.get(&here).await.expect("seen").version, created.version);
+        let elsewhere = repository.get_opt(&key(type_name, id).in_namespace(namespace("dev"))).await.expect("answered");
+        assert_eq!(elsewhere.is_some(), type_name == "note", "{raw_id}");
+    }
+    // A document that says another namespace than its `_id` is no object of either, and a list names it.
+    put(&context, "things", "ops:page:x", json!({"type": "page", "page": {}, "namespace": "dev"})).await;
+    put(&context, "things", "page:y", json!({"type": "page", "page": {}, "namespace": "dev"})).await;
+    for (id, name) in [("x", "ops"), ("x", "dev"), ("y", "default"), ("y", "dev")] {
+        let there = key("page", id).in_namespace(namespace(name));
+        assert_eq!(repository.get_opt(&there).await.expect("answered"), None, "{id} {name}");
+    }
+    let found = repository.find(&["page"], Find::new().namespaces([namespace("dev")])).await.expect("found");
+    let mut named: Vec<_> = found.unreadable.iter().map(|it| (it.raw_id.as_str(), it.error.kind())).collect();
+    named.sort_by_key(|(raw_id, _)| *raw_id);
+    assert_eq!(named, [("ops:page:x", ErrorKind::Corrupt), ("page:y", ErrorKind::Corrupt)]);
+    // Isolated objects seen from everywhere are seen so, if somebody stored such.
+    put(&context, "things", "card:z", json!({"type": "card", "card": {}, "namespaces": ["*"]})).await;
+    repository.get(&key("card", "z").in_namespace(namespace("dev"))).await.expect("seen");
 }
 
 async fn finds_keep_to_the_namespaces(context: Context) {

@@ -1,8 +1,10 @@
 //! The connectors' tokens, on the real server and in memory: facts/tokens.md sections 2 and 4, mended.
 
 mod access;
+mod clean_up;
 mod deletes;
 mod mixed_versions;
+mod oauth;
 mod reads;
 mod refusals;
 mod replaces;
@@ -36,6 +38,8 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         access::trials(url),
         deletes::trials(url),
         mixed_versions::trials(url),
+        oauth::trials(url),
+        clean_up::trials(url),
     ]
     .into_iter()
     .flatten()

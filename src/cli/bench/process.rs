@@ -1,6 +1,14 @@
-//! The peak of this process's resident memory, as Linux tells it.
+//! What this process used: the peak of its resident memory, as Linux tells it, and the time of its threads on processors,
+//! which says more than the clock where other processes are at work too.
 
 use std::fs;
+use std::time::Duration;
+
+/// How long this process's threads were on a processor so far; none where the system does not tell it.
+pub(super) fn processor_time() -> Option<Duration> {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Some(Duration::new(time.tv_sec.try_into().ok()?, time.tv_nsec.try_into().ok()?))
+}
 
 /// Lets the peak begin anew at what is resident now. Where the system refuses, the peak is that of the whole process.
 pub(super) fn reset_peak() {

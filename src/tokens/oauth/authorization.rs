@@ -1,0 +1,193 @@
+use std::fmt;
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use super::callback::Outcome;
+use super::state::{self, OAuthState, StateAttributes, StateSecrets};
+use super::{AuthorizationError, Callback, ClaimedAuthorization, Endpoint, OAuthClient, pkce};
+use crate::encryption::Secret;
+use crate::environment::iso_millis;
+use crate::objects::Objects;
+use crate::store::SavedObjects;
+use crate::tokens::{ConnectorId, ConnectorTokens, ProfileUid, Scope, ScopeKind, expiry};
+use crate::{Error, ErrorKind, Result};
+
+/// How long a user may take unless said otherwise.
+const DEFAULT_LIFETIME: Duration = Duration::from_secs(10 * 60);
+
+/// The authorization code grant (RFC 6749 4.1) with PKCE (RFC 7636, method `S256`): [`begin`](Self::begin) gives the URL to
+/// send the user to, [`claim`](Self::claim) takes what the provider sends back, and
+/// [`exchange`](ClaimedAuthorization::exchange) gets and stores the token.
+///
+/// Whatever process the user comes back to can finish what another one began. An authorization is finished at most once: its
+/// record is deleted, as it was read, before the code is sent anywhere.
+///
+/// ```no_run
+/// use saved_objects::SavedObjects;
+/// use saved_objects::tokens::oauth::{AuthorizationFlow, Callback, OAuthClient};
+/// use saved_objects::tokens::{ConnectorId, ProfileUid, ScopeKind};
+///
+/// # async fn example(store: &SavedObjects, github: OAuthClient, query: &str) -> saved_objects::Result<()> {
+/// let flow = AuthorizationFlow::new(store)?;
+/// let (user, connector) = (ProfileUid::new("u_kim_0")?, ConnectorId::new("github")?);
+/// let url = flow.begin(&github, &user, ScopeKind::PerUser, &connector).await?;
+/// // … the user follows `url.as_str()`, and comes back to the redirect URI with `query`.
+/// let claimed = flow.claim(&user, Callback::from_query(query)?).await?;
+/// println!("for {}", claimed.connector_id());
+/// claimed.exchange(&github).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct AuthorizationFlow {
+    states: Objects<OAuthState>,
+    tokens: ConnectorTokens,
+    lifetime: Duration,
+}
+
+/// Where a user authorizes the connector. It holds the state, so its `Debug` shows only the endpoint.
+pub struct AuthorizationUrl {
+    endpoint: Endpoint,
+    url: Zeroizing<String>,
+}
+
+impl AuthorizationUrl {
+    /// The URL to send the user to.
+    pub fn as_str(&self) -> &str {
+        &self.url
+    }
+}
+
+impl fmt::Debug for AuthorizationUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("AuthorizationUrl").field(&self.endpoint).finish_non_exhaustive()
+    }
+}
+
+impl AuthorizationFlow {
+    /// The flow whose begun authorizations and tokens are in a store.
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) if the store does not have the types: register
+    /// [`types`](crate::tokens::types).
+    pub fn new(store: &SavedObjects) -> Result<Self> {
+        let states = Objects::new(store.repository().including(&[crate::tokens::types::OAUTH_STATE])?)?;
+        Ok(Self { states, tokens: ConnectorTokens::new(store)?, lifetime: DEFAULT_LIFETIME })
+    }
+
+    /// How long users may take: ten minutes unless said otherwise.
+    #[must_use]
+    pub fn lifetime(mut self, lifetime: Duration) -> Self {
+        self.lifetime = lifetime;
+        self
+    }
+
+    /// Begins to authorize a connector, for the user `started_by`: for themselves, or for all users who share the connector's
+    /// token. Whether they may do the latter is the platform's to know.
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) if the provider has no authorization endpoint or no redirect URI;
+    /// [`Unavailable`](ErrorKind::Unavailable) and others of
+    /// [`Repository::create`](crate::Repository::create).
+    pub async fn begin(
+        &self,
+        client: &OAuthClient,
+        started_by: &ProfileUid,
+        scope: ScopeKind,
+        connector_id: &ConnectorId,
+    ) -> Result<AuthorizationUrl> {
+        let provider = client.provider();
+        let endpoint = provider.authorization_endpoint.clone().ok_or_else(|| unconfigured("authorization endpoint"))?;
+        let redirect_uri = provider.redirect_uri.as_ref().ok_or_else(|| unconfigured("redirect URI"))?;
+        let environment = self.states.repository().environment();
+        let state = pkce::random_text(environment.rng())?;
+        let verifier = pkce::random_text(environment.rng())?;
+        let challenge = pkce::challenge(&verifier);
+        let attributes = StateAttributes {
+            state: state.to_string(),
+            connector_id: connector_id.clone(),
+            expires_at: iso_millis(expiry::after(environment.clock().now(), self.lifetime)?),
+            created_by: started_by.clone(),
+            token_scope: scope.as_str().to_owned(),
+        };
+        let secrets = StateSecrets { code_verifier: Secret::text(&verifier) };
+        let id = state::id(&state);
+        self.states.create_with(&attributes, secrets, |request| request.id(id)).await?;
+
+        let mut url = endpoint.url().clone();
+        {
+            let mut query = url.query_pairs_mut();
+            query
+                .append_pair("response_type", "code")
+                .append_pair("client_id", &provider.client_id)
+                .append_pair("redirect_uri", redirect_uri.as_str())
+                .append_pair("state", &state)
+                .append_pair("code_challenge", &challenge)
+                .append_pair("code_challenge_method", "S256");
+            if let Some(scope) = provider.scope() {
+                query.append_pair("scope", &scope);
+            }
+            query.extend_pairs(&provider.authorization_parameters);
+        }
+        Ok(AuthorizationUrl { endpoint, url: Zeroizing::new(url.into()) })
+    }
+
+    /// Takes what the provider sent the user back with. The authorization is `user`'s to finish, and is used up by this,
+    /// whatever comes of it.
+    ///
+    /// # Errors
+    /// [`AlreadyUsed`](AuthorizationError::AlreadyUsed), [`Expired`](AuthorizationError::Expired),
+    /// [`OtherUser`](AuthorizationError::OtherUser) (of which nobody is told more), and [`Denied`](AuthorizationError::Denied);
+    /// others as of [`Repository::delete`](crate::Repository::delete).
+    pub async fn claim(
+        &self,
+        user: &ProfileUid,
+        callback: Callback,
+    ) -> Result<ClaimedAuthorization, AuthorizationError> {
+        let id = state::id(&callback.state);
+        let Some((record, secrets)) = self.states.get_with_secrets_opt(&id).await? else {
+            return Err(AuthorizationError::AlreadyUsed);
+        };
+        let StateAttributes { connector_id, expires_at, created_by, token_scope, .. } = record.attributes;
+        if created_by != *user {
+            return Err(AuthorizationError::OtherUser);
+        }
+        let scope = match token_scope.as_str() {
+            scope if scope == ScopeKind::Shared.as_str() => Scope::Shared,
+            scope if scope == ScopeKind::PerUser.as_str() => Scope::User(created_by),
+            _ => return Err(malformed("scope").into()),
+        };
+        let expires_at = expiry::parse(&expires_at).ok_or_else(|| malformed("expiry"))?;
+        match self.states.delete(&id, Some(record.version)).await {
+            Ok(()) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => {
+                return Err(AuthorizationError::AlreadyUsed);
+            }
+            Err(error) => return Err(error.into()),
+        }
+        if expires_at <= self.states.repository().environment().clock().now() {
+            return Err(AuthorizationError::Expired);
+        }
+        match callback.outcome {
+            Outcome::Denied(code) => Err(AuthorizationError::Denied { code }),
+            Outcome::Code(code) => Ok(ClaimedAuthorization {
+                tokens: self.tokens.clone(),
+                environment: self.states.repository().environment().clone(),
+                connector_id,
+                scope,
+                code,
+                code_verifier: secrets.code_verifier,
+            }),
+        }
+    }
+}
+
+fn unconfigured(what: &str) -> Error {
+    Error::invalid(format!("the provider has no {what}"), format!("give the {what} to `Provider`"))
+}
+
+fn malformed(what: &str) -> Error {
+    Error::new(ErrorKind::Corrupt, format!("the {what} of a begun authorization is malformed"))
+        .with_cure("authorize the connector again")
+}

@@ -1,0 +1,69 @@
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use super::form::{Form, encode};
+use super::http::{Answer, Http};
+use super::{ClientAuthentication, Endpoint, Provider, answer};
+use crate::Result;
+use crate::environment::Environment;
+use crate::store::SavedObjects;
+use crate::tokens::{Grant, ProviderError};
+
+/// A connector as the client of its OAuth provider. Cloning shares connections.
+#[derive(Debug, Clone)]
+pub struct OAuthClient {
+    provider: Arc<Provider>,
+    http: Http,
+}
+
+impl OAuthClient {
+    /// The client of `provider`, with the clock and the randomness of a store.
+    ///
+    /// # Errors
+    /// [`Internal`](crate::ErrorKind::Internal) if the HTTP client cannot be made.
+    pub fn new(provider: Provider, store: &SavedObjects) -> Result<Self> {
+        Self::with_environment(provider, store.repository().environment().clone())
+    }
+
+    pub(super) fn with_environment(provider: Provider, environment: Environment) -> Result<Self> {
+        let http = Http::new(environment, provider.timeout)?;
+        Ok(Self { provider: Arc::new(provider), http })
+    }
+
+    pub(super) fn provider(&self) -> &Provider {
+        &self.provider
+    }
+
+    pub(super) fn environment(&self) -> &Environment {
+        self.http.environment()
+    }
+
+    /// Asks the token endpoint for a grant of this type, with these parameters beside those that every request has.
+    pub(super) async fn ask(&self, grant_type: &str, parameters: &[(&str, &str)]) -> Result<Grant, ProviderError> {
+        let form = Form::default().field("grant_type", grant_type).fields(parameters.iter().copied());
+        let others = self.provider.token_parameters.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let answer = self.send(&self.provider.token_endpoint, form.fields(others)).await?;
+        answer::grant(&answer, &self.provider.access_token_path)
+    }
+
+    /// Sends a form to an endpoint, as the client that it is.
+    pub(super) async fn send(&self, endpoint: &Endpoint, form: Form) -> Result<Answer, ProviderError> {
+        let client_id = &self.provider.client_id;
+        let unusable = |_| ProviderError::Refused { reason: "the client's secret is not a text".to_owned() };
+        match &self.provider.authentication {
+            ClientAuthentication::Public => self.http.post(endpoint, form.field("client_id", client_id), None).await,
+            ClientAuthentication::Body(secret) => {
+                let secret = secret.expose_text().map_err(unusable)?;
+                let form = form.field("client_id", client_id).field("client_secret", &secret);
+                self.http.post(endpoint, form, None).await
+            }
+            ClientAuthentication::Basic(secret) => {
+                // RFC 6749 2.3.1: both are encoded as in a form before they become user and password.
+                let secret = secret.expose_text().map_err(unusable)?;
+                let basic = (encode(client_id).collect(), Zeroizing::new(encode(&secret).collect()));
+                self.http.post(endpoint, form, Some(basic)).await
+            }
+        }
+    }
+}

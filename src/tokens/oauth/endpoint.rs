@@ -1,0 +1,130 @@
+use std::fmt;
+use std::str::FromStr;
+
+use reqwest::Url;
+
+use crate::{Error, Result};
+
+/// The address of something at a provider, or of the platform's own page to which a provider sends users back: `https`, or
+/// `http` on this machine. It has neither user nor password in it, and no fragment (RFC 6749 3.1).
+#[derive(Clone, PartialEq, Eq)]
+pub struct Endpoint(Url);
+
+impl Endpoint {
+    /// Checks that `url` can be one.
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::ErrorKind::Invalid) if it cannot. The URL is not in the error, since it may hold a password.
+    pub fn new(url: &str) -> Result<Self> {
+        let refuse =
+            |why: &str| Err(Error::invalid(format!("an OAuth endpoint {why}"), "give a URL such as https://host/path"));
+        let Ok(parsed) = Url::parse(url) else { return refuse("is not a URL") };
+        match parsed.scheme() {
+            "https" => {}
+            "http" if is_loopback(&parsed) => {}
+            "http" => return refuse("is not encrypted: http is for this machine only"),
+            _ => return refuse("is neither https nor http"),
+        }
+        if parsed.host_str().is_none_or(str::is_empty) {
+            return refuse("has no host");
+        }
+        if !parsed.username().is_empty() || parsed.password().is_some() {
+            return refuse("has a user or a password in it");
+        }
+        if parsed.fragment().is_some() {
+            return refuse("has a fragment");
+        }
+        Ok(Self(parsed))
+    }
+
+    pub(super) fn url(&self) -> &Url {
+        &self.0
+    }
+
+    /// It as text.
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    // Url writes the addresses of one machine in one way: 127.1 becomes 127.0.0.1, and IPv6 has brackets.
+    let host = url.host_str().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
+impl fmt::Display for Endpoint {
+    /// Without the query, which is a place where some providers put keys.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.0.origin().ascii_serialization(), self.0.path())
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Endpoint {
+    type Err = Error;
+
+    fn from_str(url: &str) -> Result<Self> {
+        Self::new(url)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::ErrorKind;
+
+    #[test]
+    fn only_encrypted_or_local_ones_are_endpoints() {
+        let fine = [
+            "https://provider.example/token",
+            "https://provider.example:8443/token?tenant=a",
+            "http://127.0.0.1:1234/token",
+            "http://127.9.9.9/token",
+            "http://[::1]:1234/token",
+            "http://localhost/token",
+        ];
+        for url in fine {
+            assert_eq!(Endpoint::new(url).expect(url).as_str(), url);
+        }
+        let refused = [
+            "",
+            "provider.example/token",
+            "http://provider.example/token",
+            "http://127.0.0.1.example/token",
+            "http://localhost.example/token",
+            "http://10.0.0.1/token",
+            "http://0.0.0.0/token",
+            "ftp://127.0.0.1/token",
+            "file:///etc/passwd",
+            "https://kim:hunter2@provider.example/token",
+            "https://provider.example/token#part",
+        ];
+        for url in refused {
+            let error = Endpoint::new(url).expect_err(url);
+            assert_eq!(error.kind(), ErrorKind::Invalid);
+            assert!(!error.to_string().contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_query_is_not_shown() {
+        let endpoint = Endpoint::new("https://provider.example/token?key=hunter2").expect("an endpoint");
+        assert_eq!(format!("{endpoint} {endpoint:?}"), "https://provider.example/token https://provider.example/token");
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in any::<String>()) {
+            let _ = Endpoint::new(&text);
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! One POST of a form: with a time-out, without redirects, and with an answer of bounded size.
+
+use std::error::Error as StdError;
+use std::io;
+use std::pin::pin;
+use std::time::Duration;
+
+use futures::future::{Either, select};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
+use reqwest::redirect;
+use zeroize::Zeroizing;
+
+use super::Endpoint;
+use super::form::Form;
+use crate::environment::Environment;
+use crate::tokens::ProviderError;
+use crate::{Error, ErrorKind, Result};
+
+/// The longest answer that is read. Those of token endpoints have a few thousand bytes.
+const MAX_ANSWER_BYTES: usize = 256 * 1024;
+
+#[derive(Debug, Clone)]
+pub(super) struct Http {
+    client: reqwest::Client,
+    environment: Environment,
+    timeout: Duration,
+}
+
+/// An answer, read whole.
+pub(super) struct Answer {
+    pub(super) status: u16,
+    /// For how many seconds the provider wants to be left alone.
+    pub(super) retry_after: Option<u32>,
+    pub(super) body: Zeroizing<Vec<u8>>,
+}
+
+impl Http {
+    pub(super) fn new(environment: Environment, timeout: Duration) -> Result<Self> {
+        // The time-out is kept by the environment's clock. Redirects would carry secrets to where nobody configured.
+        let client = reqwest::Client::builder()
+            .redirect(redirect::Policy::none())
+            .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| Error::new(ErrorKind::Internal, "no HTTP client could be made").with_source(error))?;
+        Ok(Self { client, environment, timeout })
+    }
+
+    pub(super) fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
+    /// Sends the form, with these credentials in the `Authorization` header if there are some.
+    ///
+    /// # Errors
+    /// [`Transient`](ProviderError::Transient) if there is no answer in time, [`Refused`](ProviderError::Refused) if it is too
+    /// long to be one.
+    pub(super) async fn post(
+        &self,
+        endpoint: &Endpoint,
+        form: Form,
+        basic: Option<(String, Zeroizing<String>)>,
+    ) -> Result<Answer, ProviderError> {
+        let exchange = self.exchange(endpoint, form, basic);
+        match select(pin!(exchange), self.environment.clock().sleep(self.timeout)).await {
+            Either::Left((answer, _)) => answer,
+            Either::Right(((), _)) => {
+                let reason = format!("{endpoint} did not answer within {} ms", self.timeout.as_millis());
+                Err(ProviderError::Transient { reason })
+            }
+        }
+    }
+
+    async fn exchange(
+        &self,
+        endpoint: &Endpoint,
+        form: Form,
+        basic: Option<(String, Zeroizing<String>)>,
+    ) -> Result<Answer, ProviderError> {
+        let mut request = self
+            .client
+            .post(endpoint.url().clone())
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header(ACCEPT, "application/json")
+            .body(form.into_text());
+        if let Some((user, password)) = basic {
+            request = request.basic_auth(user, Some(password.as_str()));
+        }
+        let mut response = request.send().await.map_err(|error| unreachable(endpoint, &error))?;
+        let retry_after =
+            response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        let status = response.status().as_u16();
+        let mut body = Zeroizing::new(Vec::new());
+        while let Some(chunk) = response.chunk().await.map_err(|error| unreachable(endpoint, &error))? {
+            let length = body.len() + chunk.len();
+            if length > MAX_ANSWER_BYTES {
+                let reason = format!("{endpoint} answers {status} with more than {MAX_ANSWER_BYTES} bytes");
+                return Err(ProviderError::Refused { reason });
+            }
+            if length > body.capacity() {
+                // Growing in place would leave a copy behind.
+                let mut larger = Zeroizing::new(Vec::with_capacity(length.max(2 * body.capacity())));
+                larger.extend_from_slice(&body);
+                body = larger;
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Answer { status, retry_after, body })
+    }
+}
+
+/// The client's own text names the URL and what it is about to send; only the kind of failure is kept.
+fn unreachable(endpoint: &Endpoint, error: &reqwest::Error) -> ProviderError {
+    let what = if error.is_connect() {
+        "cannot be reached"
+    } else if error.is_body() || error.is_decode() {
+        "ended its answer too early"
+    } else {
+        "ended the connection before it answered"
+    };
+    let cause = io_kind(error).map(|kind| format!(": {kind}")).unwrap_or_default();
+    ProviderError::Transient { reason: format!("{endpoint} {what}{cause}") }
+}
+
+fn io_kind(error: &reqwest::Error) -> Option<io::ErrorKind> {
+    let mut source: Option<&(dyn StdError + 'static)> = error.source();
+    while let Some(error) = source {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return Some(error.kind());
+        }
+        source = error.source();
+    }
+    None
+}

@@ -1,0 +1,140 @@
+use std::time::Duration;
+
+use super::Endpoint;
+use crate::encryption::Secret;
+
+/// How long a provider may take to answer unless said otherwise: less than what
+/// [`AccessTokens`](crate::tokens::AccessTokens) gives a refresh.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// An OAuth provider, and what a connector is to it.
+///
+/// ```
+/// use saved_objects::encryption::Secret;
+/// use saved_objects::tokens::oauth::{ClientAuthentication, Endpoint, Provider};
+///
+/// # fn example() -> saved_objects::Result<()> {
+/// let provider = Provider::new(Endpoint::new("https://provider.example/token")?, "client-1")
+///     .authentication(ClientAuthentication::Basic(Secret::text("…")))
+///     .authorization_endpoint(Endpoint::new("https://provider.example/authorize")?)
+///     .redirect_uri(Endpoint::new("https://platform.example/oauth/callback")?)
+///     .revocation_endpoint(Endpoint::new("https://provider.example/revoke")?)
+///     .scopes(["repo", "offline_access"]);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Provider {
+    pub(super) token_endpoint: Endpoint,
+    pub(super) authorization_endpoint: Option<Endpoint>,
+    pub(super) redirect_uri: Option<Endpoint>,
+    pub(super) revocation_endpoint: Option<Endpoint>,
+    pub(super) client_id: String,
+    pub(super) authentication: ClientAuthentication,
+    pub(super) scopes: Vec<String>,
+    pub(super) authorization_parameters: Vec<(String, String)>,
+    pub(super) token_parameters: Vec<(String, String)>,
+    pub(super) access_token_path: Vec<String>,
+    pub(super) timeout: Duration,
+}
+
+/// How a client proves to the token endpoint which one it is (RFC 6749 2.3).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ClientAuthentication {
+    /// Not at all: a public client, or one whose assertion says it.
+    #[default]
+    Public,
+    /// Client id and this secret in the `Authorization` header, and not in the body.
+    Basic(Secret),
+    /// Client id and this secret in the body, for providers that do not take the header.
+    Body(Secret),
+}
+
+impl Provider {
+    /// A provider whose token endpoint this is, for a public client of this id.
+    pub fn new(token_endpoint: Endpoint, client_id: impl Into<String>) -> Self {
+        Self {
+            token_endpoint,
+            authorization_endpoint: None,
+            redirect_uri: None,
+            revocation_endpoint: None,
+            client_id: client_id.into(),
+            authentication: ClientAuthentication::Public,
+            scopes: Vec::new(),
+            authorization_parameters: Vec::new(),
+            token_parameters: Vec::new(),
+            access_token_path: vec!["access_token".to_owned()],
+            timeout: DEFAULT_TIMEOUT,
+        }
+    }
+
+    /// How the client proves which one it is.
+    #[must_use]
+    pub fn authentication(mut self, authentication: ClientAuthentication) -> Self {
+        self.authentication = authentication;
+        self
+    }
+
+    /// Where users authorize the client.
+    #[must_use]
+    pub fn authorization_endpoint(mut self, endpoint: Endpoint) -> Self {
+        self.authorization_endpoint = Some(endpoint);
+        self
+    }
+
+    /// Where the provider sends users back to: as it is registered there.
+    #[must_use]
+    pub fn redirect_uri(mut self, endpoint: Endpoint) -> Self {
+        self.redirect_uri = Some(endpoint);
+        self
+    }
+
+    /// Where tokens are revoked (RFC 7009). Without it, revoking does nothing.
+    #[must_use]
+    pub fn revocation_endpoint(mut self, endpoint: Endpoint) -> Self {
+        self.revocation_endpoint = Some(endpoint);
+        self
+    }
+
+    /// What the client asks to be allowed.
+    #[must_use]
+    pub fn scopes(mut self, scopes: impl IntoIterator<Item: Into<String>>) -> Self {
+        self.scopes.extend(scopes.into_iter().map(Into::into));
+        self
+    }
+
+    /// Another parameter of the authorization request: `prompt`, `audience`, whatever the provider wants. It is in the URL that
+    /// the user follows, so it is no place for secrets.
+    #[must_use]
+    pub fn authorization_parameter(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.authorization_parameters.push((name.into(), value.into()));
+        self
+    }
+
+    /// Another parameter of every request to the token endpoint, no secret either.
+    #[must_use]
+    pub fn token_parameter(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.token_parameters.push((name.into(), value.into()));
+        self
+    }
+
+    /// Where in the answer the access token is, names joined by dots: `authed_user.access_token`. The other members are looked
+    /// for beside it, and then at the top. Default: `access_token`.
+    #[must_use]
+    pub fn access_token_path(mut self, path: &str) -> Self {
+        self.access_token_path = path.split('.').map(str::to_owned).collect();
+        self
+    }
+
+    /// How long the provider may take to answer: 20 seconds unless said otherwise.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    pub(super) fn scope(&self) -> Option<String> {
+        (!self.scopes.is_empty()).then(|| self.scopes.join(" "))
+    }
+}

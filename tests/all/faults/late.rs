@@ -1,0 +1,256 @@
+//! What lands long after it was sent, and what else must not undo what users did meanwhile. In memory.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use saved_objects::cluster::memory::{HeldBack, Write};
+use saved_objects::cluster::{AliasAction, Cluster};
+use saved_objects::migrate::{Outcome, Report};
+use saved_objects::registry::Registry;
+use saved_objects::repository::{Draft, ObjectKey};
+use saved_objects::{ErrorKind, SavedObjects, Start};
+
+use super::crash::{Land, Recorder};
+use super::disturbed::{At, Call, Disturbed, Disturber, Fate};
+use super::room::{Job, Room, in_its_own_time, process};
+use super::types::types;
+use crate::context::key_ring;
+
+/// A copy to the newest release.
+pub(super) const COPY: Job = Job { release: 3, delete_removed: false, without_lease: false };
+const IN_PLACE: Job = Job { release: 2, ..COPY };
+
+fn is_well(report: &Report) -> bool {
+    matches!(report.outcome, Outcome::Migrated | Outcome::NothingToDo | Outcome::Waited)
+}
+
+/// Holds back the first write that `is_meant` picks, and kills whoever sent it.
+#[derive(Debug)]
+struct KillAt {
+    room: Room,
+    method: &'static str,
+    state: &'static str,
+    is_meant: fn(&Write) -> bool,
+    held: Mutex<Option<HeldBack>>,
+}
+
+impl KillAt {
+    fn new(room: &Room, state: &'static str, method: &'static str, is_meant: fn(&Write) -> bool) -> Arc<Self> {
+        Arc::new(Self { room: room.clone(), method, state, is_meant, held: Mutex::default() })
+    }
+
+    fn held(&self) -> Option<HeldBack> {
+        self.held.lock().expect("not poisoned").take()
+    }
+}
+
+#[async_trait]
+impl Disturber for KillAt {
+    async fn fate(&self, call: &Call) -> Fate {
+        if (call.method, call.state) != (self.method, self.state) {
+            return Fate::Done;
+        }
+        *self.held.lock().expect("not poisoned") = Some(self.room.memory().hold_back(self.is_meant));
+        Fate::Unheard
+    }
+}
+
+fn quiet() -> Arc<Recorder> {
+    Arc::default()
+}
+
+/// A bulk of a copy is on its way while another process ends the copy and a user deletes what was copied.
+pub(crate) fn what_is_deleted_after_a_swap_stays_deleted() {
+    in_its_own_time(async {
+        let room = Room::with_release_1().await;
+        let is_fill = |write: &Write| matches!(write, Write::Bulk { alias, .. } if alias.contains("-fill-"));
+        let killed = KillAt::new(&room, "fill", "bulk", is_fill);
+        assert!(process(&room, COPY, killed.clone()).await.is_none(), "it was to be killed while it fills");
+        let report = process(&room, COPY, quiet()).await.expect("nobody kills it");
+        assert!(is_well(&report), "{report:#?}");
+        let repository = room.repository(room.cluster(), 3, Start::Skip).await;
+        let key = ObjectKey::new("vault", "v1");
+        repository.delete(&key).await.expect("deleted");
+        let outcomes = killed.held().and_then(HeldBack::land).expect("it was sent").expect("answered");
+        assert!(outcomes.len() > 1 && outcomes.iter().all(Result::is_err), "{outcomes:?}");
+        assert_eq!(repository.get_opt(&key).await.expect("answered"), None, "it is not revived");
+        let again = process(&room, COPY, quiet()).await.expect("nobody kills it");
+        assert_eq!(again.outcome, Outcome::NothingToDo, "{again:#?}");
+        assert_eq!(repository.get_opt(&key).await.expect("answered"), None);
+    });
+}
+
+/// An older node undoes a copy whose swap is still on its way, a user writes, and the copy is made again.
+pub(crate) fn a_swap_that_was_sent_long_ago_loses_no_update() {
+    for before in 0.. {
+        if !in_its_own_time(late_swap(before)) {
+            assert!(before > 20, "it landed before {before} requests only");
+            return;
+        }
+    }
+}
+
+/// Whether the swap landed before request `before` of the process that copies again; else it does after its end.
+async fn late_swap(before: usize) -> bool {
+    let room = Room::with_release_1().await;
+    let is_swap = |write: &Write| match write {
+        Write::UpdateAliases(actions) => actions.iter().any(|action| matches!(action, AliasAction::RemoveIndex { .. })),
+        _ => false,
+    };
+    let killed = KillAt::new(&room, "swap", "update_aliases", is_swap);
+    assert!(process(&room, COPY, killed.clone()).await.is_none(), "it was to be killed while it swaps");
+    let older = process(&room, Job { release: 1, ..COPY }, quiet()).await.expect("nobody kills it");
+    assert!(is_well(&older), "{older:#?}");
+    let key = ObjectKey::new("vault", "v1");
+    let old = room.repository(room.cluster(), 1, Start::Skip).await;
+    let change = |draft: &mut Draft| {
+        draft.attributes.insert("owner".to_owned(), "lee".into());
+        Ok(())
+    };
+    old.update(&key, change).await.expect("the index takes writes again");
+
+    let land = Arc::new(Land { before, held: Mutex::new(killed.held()) });
+    let report = process(&room, COPY, land.clone()).await.expect("nobody kills it");
+    assert!(is_well(&report), "before {before}: {report:#?}");
+    let late = land.held.lock().expect("not poisoned").take();
+    let landed = late.is_none();
+    drop(late.and_then(HeldBack::land));
+    let again = process(&room, COPY, quiet()).await.expect("nobody kills it");
+    assert!(is_well(&again), "before {before}: {again:#?}");
+    let new = room.repository(room.cluster(), 3, Start::Skip).await;
+    let owner = new.get(&key).await.expect("it is there").attributes["owner"].clone();
+    assert_eq!(owner, "lee", "the swap landed before request {before}, and an update is lost");
+    landed
+}
+
+/// Whoever undoes a copy is killed in between: at each of its writes, each of its ways.
+pub(crate) fn an_undoing_that_was_killed_looks_like_no_block_of_somebody_else() {
+    for method in ["delete_index", "remove_write_block", "update_aliases"] {
+        for fate in [Fate::Unsent, Fate::Unheard, Fate::Heard] {
+            for release in [1, 2] {
+                in_its_own_time(killed_undoing(method, fate, release));
+            }
+        }
+    }
+    // And a copy that was killed as soon as it had its block.
+    for fate in [Fate::Unheard, Fate::Heard] {
+        in_its_own_time(killed_copy("add_write_block", "block_source", fate));
+    }
+}
+
+/// A copy finds a bad document, is killed while it is undone, and a node of another release starts.
+async fn killed_undoing(method: &'static str, fate: Fate, release: u32) {
+    let room = Room::with_release_1().await;
+    room.add_bad_vault().await;
+    let killed = process(&room, COPY, Arc::new(At(method, "abort_copy", fate))).await;
+    assert!(killed.is_none(), "{method}, {fate:?}: it was not killed");
+    let job = Job { release, ..COPY };
+    let report = process(&room, job, quiet()).await.expect("nobody kills it");
+    // To the second release the bad document is as bad, and nothing else may be.
+    let is_fine = if release == 1 { is_well(&report) } else { report.bad_total == 1 && report.blockers.is_empty() };
+    assert!(is_fine, "{method}, {fate:?}, {release}: {report:#?}");
+    takes_writes_again(&room, &format!("{method}, {fate:?}, {release}")).await;
+}
+
+async fn killed_copy(method: &'static str, state: &'static str, fate: Fate) {
+    let room = Room::with_release_1().await;
+    assert!(process(&room, COPY, Arc::new(At(method, state, fate))).await.is_none(), "it was not killed");
+    let report = process(&room, Job { release: 1, ..COPY }, quiet()).await.expect("nobody kills it");
+    assert!(is_well(&report), "{report:#?}");
+    takes_writes_again(&room, method).await;
+}
+
+/// The index is as a node needs it that never heard of the copy.
+async fn takes_writes_again(room: &Room, what: &str) {
+    let names = room.prefix.group("vaults");
+    let indices = room.memory().indices(&[&names.any()]).await.expect("answered");
+    let index = &indices[&names.index(1)];
+    assert!(!index.write_blocked, "{what}: {indices:#?}");
+    assert_eq!(index.aliases.keys().collect::<Vec<_>>(), [names.alias(), &names.write_alias(1)], "{what}");
+    assert!(indices.keys().all(|name| !names.is_fill(name)), "{what}: {indices:#?}");
+}
+
+/// From one request on, all but the closing of points in time is refused.
+#[derive(Debug)]
+struct RefusedFrom(usize);
+
+#[async_trait]
+impl Disturber for RefusedFrom {
+    async fn fate(&self, call: &Call) -> Fate {
+        if call.number >= self.0 && call.method != "close_point_in_time" { Fate::Refused } else { Fate::Done }
+    }
+}
+
+pub(crate) fn an_error_anywhere_leaves_no_point_in_time_open() {
+    for job in [IN_PLACE, COPY] {
+        for from in 0.. {
+            let ended = in_its_own_time(async {
+                let room = Room::with_release_1().await;
+                let report = process(&room, job, Arc::new(RefusedFrom(from))).await.expect("nobody kills it");
+                assert_eq!(room.memory().open_points_in_time(), 0, "{job:?}, refused from {from} on: {report:#?}");
+                is_well(&report)
+            });
+            if ended {
+                assert!(from > 20, "{job:?} ended after {from} requests");
+                break;
+            }
+        }
+    }
+}
+
+/// Somebody else always was faster with the aliases.
+#[derive(Debug, Default)]
+struct AlwaysMoved {
+    swaps: AtomicUsize,
+}
+
+#[async_trait]
+impl Disturber for AlwaysMoved {
+    async fn fate(&self, call: &Call) -> Fate {
+        if call.state != "swap" || call.method != "update_aliases" {
+            return Fate::Done;
+        }
+        self.swaps.fetch_add(1, Ordering::Relaxed);
+        Fate::Moved
+    }
+}
+
+pub(crate) fn a_start_that_is_moved_again_and_again_ends() {
+    in_its_own_time(async {
+        let room = Room::with_release_1().await;
+        let moved = Arc::<AlwaysMoved>::default();
+        let begun = tokio::time::Instant::now();
+        let report = process(&room, COPY, moved.clone()).await.expect("nobody kills it");
+        assert_eq!(report.error.as_ref().map(|error| error.kind), Some(ErrorKind::Conflict), "{report:#?}");
+        let (tries, took) = (moved.swaps.load(Ordering::Relaxed), begun.elapsed());
+        assert!((20..200).contains(&tries), "{tries} tries");
+        assert!((5..60).contains(&took.as_secs()), "it took {took:?}");
+    });
+}
+
+pub(crate) fn a_deadline_ends_a_start_that_is_moved_again_and_again() {
+    in_its_own_time(async {
+        let room = Room::with_release_1().await;
+        let cluster = Arc::new(Disturbed::new(room.cluster(), Arc::<AlwaysMovedAnywhere>::default()));
+        let registry = Registry::builder().with(types(3)).build().expect("the types go together");
+        let builder = SavedObjects::builder(registry).cluster(cluster).prefix(room.prefix.clone());
+        let builder = builder.key_ring(key_ring()).environment(room.environment.clone());
+        let begun = tokio::time::Instant::now();
+        let error = builder.deadline(Duration::from_secs(3)).start(Start::Migrate).await.expect_err("it is too late");
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+        assert!(begun.elapsed() < Duration::from_secs(4), "it took {:?}", begun.elapsed());
+    });
+}
+
+/// As [`AlwaysMoved`], for a process that does not say which state it is in.
+#[derive(Debug, Default)]
+struct AlwaysMovedAnywhere;
+
+#[async_trait]
+impl Disturber for AlwaysMovedAnywhere {
+    async fn fate(&self, call: &Call) -> Fate {
+        if call.method == "update_aliases" { Fate::Moved } else { Fate::Done }
+    }
+}

@@ -1,0 +1,128 @@
+//! A writer that is at work while others migrate, and what must be stored in the end.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use saved_objects::encryption::{Secret, Secrets};
+use saved_objects::repository::{Create, Draft, ObjectKey, Repository};
+use saved_objects::{ErrorKind, Start};
+use serde_json::json;
+
+use super::room::Room;
+use super::seed::Dice;
+use crate::migration::object;
+
+/// What the writer has been told, and what must therefore be stored.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    /// The owner of each vault; none if it is deleted.
+    owners: BTreeMap<String, Option<String>>,
+    /// Writes that were answered as done.
+    pub(super) done: u64,
+    /// Writes that were refused, by the kind of their error.
+    pub(super) refused: BTreeMap<String, u64>,
+}
+
+impl Ledger {
+    /// What release 1 has written.
+    pub(super) fn of_release_1() -> Self {
+        Self {
+            owners: (0..5).map(|number| (format!("v{number}"), Some("kim".to_owned()))).collect(),
+            ..Self::default()
+        }
+    }
+}
+
+/// Updates, deletes and creates vaults all the time. Nobody else changes what they say.
+#[derive(Debug)]
+pub(super) struct Writer {
+    /// The nodes that it writes through, by turns.
+    pub(super) nodes: Vec<Repository>,
+    pub(super) dice: Dice,
+    pub(super) ledger: Arc<Mutex<Ledger>>,
+}
+
+impl Writer {
+    /// Writes until `others` have ended, and gives what came of them.
+    pub(super) async fn while_running<T>(self, others: impl Future<Output = T>) -> T {
+        let is_over = AtomicBool::new(false);
+        let others = async {
+            let ended = others.await;
+            is_over.store(true, Ordering::Relaxed);
+            ended
+        };
+        // What is under way at the end is waited for: it would else be done or not.
+        futures::future::join(others, self.run(&is_over)).await.0
+    }
+
+    async fn run(self, is_over: &AtomicBool) {
+        for step in 0_u64.. {
+            if is_over.load(Ordering::Relaxed) {
+                return;
+            }
+            let node = &self.nodes[self.dice.below(self.nodes.len() as u64) as usize];
+            let id = format!("v{}", self.dice.below(8));
+            let key = ObjectKey::new("vault", &id);
+            let owner = format!("w{step}");
+            let known = self.ledger.lock().expect("not poisoned").owners.get(&id).cloned().flatten();
+            let (answer, now) = match (&known, self.dice.happens(15)) {
+                (None, _) => {
+                    let vault = Create::new("vault", object(json!({"title": id, "owner": owner}))).id(&id);
+                    let created = node.create(vault.secret("password", Secret::text("hidden"))).await.map(drop);
+                    (created, Some(owner))
+                }
+                (Some(_), true) => (node.delete(&key).await, None),
+                (Some(_), false) => {
+                    let change = |draft: &mut Draft| {
+                        draft.attributes.insert("owner".to_owned(), owner.as_str().into());
+                        Ok(())
+                    };
+                    (node.update(&key, change).await.map(drop), Some(owner.clone()))
+                }
+            };
+            let mut ledger = self.ledger.lock().expect("not poisoned");
+            match answer {
+                Ok(()) => {
+                    ledger.owners.insert(id, now);
+                    ledger.done += 1;
+                }
+                Err(error) => {
+                    // Refused for now: a block, a generation that is gone, a newer document. It must not be half done.
+                    let passing =
+                        [ErrorKind::Forbidden, ErrorKind::NotFound, ErrorKind::Conflict, ErrorKind::Incompatible];
+                    assert!(passing.contains(&error.kind()), "{error}");
+                    *ledger.refused.entry(format!("{:?}", error.kind())).or_default() += 1;
+                }
+            }
+        }
+    }
+}
+
+/// No update is lost, and no deleted object revived.
+pub(super) async fn check_objects(room: &Room, ledger: &Ledger, target: u32) {
+    let repository = room.repository(room.cluster(), target, Start::Skip).await;
+    for (id, owner) in &ledger.owners {
+        let found = repository.get_with_secrets_opt(&ObjectKey::new("vault", id)).await.expect("readable");
+        let stored = found.as_ref().map(|(vault, _)| vault.attributes["owner"].as_str().expect("a text").to_owned());
+        assert_eq!(&stored, owner, "the owner of {id}");
+        if let Some((_, secrets)) = found.filter(|_| id != "v0") {
+            assert_eq!(secrets, Secrets::from([("password".to_owned(), Secret::text("hidden"))]), "of {id}");
+        }
+    }
+}
+
+/// Every document is readable and at the newest version, and nothing is left of the copies.
+pub(super) async fn check_documents(room: &Room, target: u32) {
+    let stored = room.stored().await;
+    assert_eq!(stored.unreadable, 0, "{stored:?}");
+    assert!(stored.indices.keys().all(|name| !name.contains("-fill-")), "{stored:?}");
+    for found in stored.documents.iter().flat_map(|index| &index.types) {
+        let newest = match found.type_name.as_str() {
+            "relic" => 1,
+            "connector_token" => target.min(2),
+            _ => target,
+        };
+        assert!(found.by_version.keys().all(|version| *version == newest.to_string()), "{found:?}");
+    }
+}
