@@ -19,6 +19,7 @@ mod elastic;
 mod faults;
 mod generations;
 mod healing;
+mod hygiene;
 mod keys;
 mod lease;
 mod migration;
@@ -85,6 +86,7 @@ fn trials(url: &str) -> Vec<Trial> {
         elastic::trials(url),
         faults::trials(url),
         generations::trials(url),
+        hygiene::trials(url),
         keys::trials(url),
         keys::trials(MEMORY),
         lease::trials(url),
