@@ -144,6 +144,7 @@ mod tests {
     use tracing_subscriber::fmt::MakeWriter;
 
     use super::*;
+    use crate::migrate::Progress;
 
     /// Whoever waits by it lets others go on, and waits no longer.
     #[derive(Debug)]
@@ -219,9 +220,9 @@ mod tests {
         let lines: Vec<_> =
             log.lines().filter_map(|line| line.split_once("migrating ")).map(|(_, told)| told).collect();
         let expected = [
-            r#"alias="a" read=10 written=10 outdated=20 per_second=2"#,
-            r#"alias="a" read=20 written=20 outdated=20 per_second=2"#,
-            r#"alias="b" read=5 written=5 outdated=5 per_second=1"#,
+            r#"name="a" read=10 written=10 documents=20 per_second=2"#,
+            r#"name="a" read=20 written=20 documents=20 per_second=2"#,
+            r#"name="b" read=5 written=5 documents=5 per_second=1"#,
         ];
         assert_eq!(lines, expected);
     }
