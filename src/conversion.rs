@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::document::{Attributes, NamespaceKind, StoredDocument};
 use crate::encryption::{DecryptionCause, Descriptor, EncryptionService, KibanaCodec, Opened, Secret, Secrets};
+use crate::layout::IndexMeta;
 use crate::model::{EncryptionSets, VirtualVersion};
 use crate::registry::{Registry, TypeDefinition};
 use crate::{Error, ErrorKind, Result};
@@ -233,6 +234,27 @@ pub(crate) fn unrecorded(definition: &TypeDefinition, version: u32) -> Error {
         ),
     )
     .with_cure("run `saved-objects migrate` with the software that knows the newer version, which records it")
+}
+
+/// What is encrypted and bound in a document that is stored at `version`, in an index that says `meta` of itself.
+///
+/// # Errors
+/// [`Incompatible`](ErrorKind::Incompatible) if neither this software nor the index knows.
+pub(crate) fn stored_sets<'a>(
+    definition: &'a TypeDefinition,
+    meta: &'a IndexMeta,
+    version: u32,
+) -> Result<&'a EncryptionSets> {
+    if let Some(known) = definition.version(version.max(1)) {
+        return Ok(&known.sets);
+    }
+    let recorded = meta.types.get(definition.name()).and_then(|recorded| recorded.sets.get(&version));
+    recorded.ok_or_else(|| {
+        Error::new(
+            ErrorKind::Incompatible,
+            format!("neither this software nor the index knows what model version {version} encrypts"),
+        )
+    })
 }
 
 fn is_present(attributes: &Attributes, name: &str) -> bool {

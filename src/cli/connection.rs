@@ -3,12 +3,14 @@ use std::sync::Arc;
 
 use crate::cluster::elastic::ElasticBuilder;
 use crate::cluster::{Cluster, Elastic};
+use crate::control::KeysInUse;
 use crate::encryption::{EncryptionService, KeyRing};
 use crate::environment::Environment;
 use crate::layout::Prefix;
 use crate::migrate::Migrator;
 use crate::registry::{Registry, read_definitions};
 use crate::repository::Repository;
+use crate::rotation::KeyRotation;
 use crate::{Result, tokens};
 
 const DEFAULT_URL: &str = "http://127.0.0.1:9200";
@@ -58,6 +60,20 @@ impl Connection {
         let hidden: Vec<&str> = registry.types().map(|definition| definition.name()).collect();
         let prefix = self.prefix.clone();
         Repository::new(cluster, registry.clone(), prefix, encryption, environment.clone()).including(&hidden)
+    }
+
+    /// A repository to write with, without a start: its primary key is recorded as in use first.
+    pub(crate) async fn writing_repository(&self, environment: &Environment) -> Result<Repository> {
+        let keys = KeysInUse::new(self.cluster(environment)?, &self.prefix);
+        keys.announce(KeyRing::from_env_opt()?.as_ref(), self.registry()?.as_ref()).await?;
+        self.repository(environment)
+    }
+
+    /// A rotation with the keys of the process's environment, if there are any: counting needs none.
+    pub(crate) fn key_rotation(&self, environment: &Environment) -> Result<KeyRotation> {
+        let encryption = EncryptionService::new(KeyRing::from_env_opt()?, environment.clone());
+        let (cluster, registry) = (self.cluster(environment)?, self.registry()?);
+        Ok(KeyRotation::new(cluster, registry, self.prefix.clone(), encryption, environment.clone()))
     }
 
     /// A migrator with the keys of the process's environment, if there are any: only documents that must be encrypted anew

@@ -20,7 +20,7 @@ use super::{
     Source, TakeOver, Unregistered, Way,
 };
 use crate::cluster::{Cluster, ClusterError, ClusterErrorKind, IndexState};
-use crate::control::Control;
+use crate::control::{Control, KeysInUse, Standing};
 use crate::conversion::Conversion;
 use crate::encryption::{EncryptionService, KibanaCodec, KibanaKeys};
 use crate::environment::Environment;
@@ -39,6 +39,8 @@ pub struct Migrator {
     pub(super) registry: Arc<Registry>,
     pub(super) prefix: Prefix,
     conversion: Conversion,
+    encryption: EncryptionService,
+    keys: KeysInUse,
     environment: Environment,
     progress: ProgressSender,
     delete_removed: bool,
@@ -108,13 +110,16 @@ impl Migrator {
         encryption: EncryptionService,
         environment: Environment,
     ) -> Self {
-        let conversion = Conversion::new(registry.clone(), encryption);
+        let conversion = Conversion::new(registry.clone(), encryption.clone());
         let quarantine = Quarantine::new(cluster.clone(), prefix.clone());
+        let keys = KeysInUse::new(cluster.clone(), &prefix);
         Self {
             cluster,
             registry,
             prefix,
             conversion,
+            encryption,
+            keys,
             environment,
             progress: ProgressSender::new(),
             delete_removed: false,
@@ -237,6 +242,7 @@ impl Migrator {
         let mut work = Work::default();
         let described = async {
             let mut plan = self.plan().await?;
+            plan.blockers.extend(lacking_keys(&self.keys_standing().await?));
             plan.blockers.extend(self.obstacles(&plan, preflight::A_LOOK).await?);
             let survey = self.survey_if_possible(&plan).await?;
             plan.groups.iter().for_each(|group| work.add(&survey, group));
@@ -324,16 +330,31 @@ impl Migrator {
         let (mut work, mut waited, mut pause) = (Work::default(), false, Lease::FIRST_PAUSE);
         loop {
             match self.plan().await {
-                Ok(plan) if plan.is_ready() => {
-                    plan.groups.iter().for_each(|group| work.add(&Survey::default(), group));
-                    return run.report(work.outcome(waited), work, None);
+                Ok(plan) => {
+                    let is_ready = plan.is_ready();
+                    // While others work, the keys are looked at once.
+                    let standing = match (is_ready, waited) {
+                        (true, _) => self.recorded_keys().await,
+                        (false, false) => self.keys_standing().await,
+                        (false, true) => Ok(Standing::Fine),
+                    };
+                    match standing {
+                        Ok(standing) => work.blockers.extend(lacking_keys(&standing)),
+                        Err(error) => return run.report(Outcome::Failed, work, Some(&error)),
+                    }
+                    if is_beyond_others(&self.registry, &plan) {
+                        work.blockers.extend(plan.blockers.clone());
+                    }
+                    if !work.blockers.is_empty() {
+                        return run.report(Outcome::Blocked, work, None);
+                    }
+                    if is_ready {
+                        plan.groups.iter().for_each(|group| work.add(&Survey::default(), group));
+                        return run.report(work.outcome(waited), work, None);
+                    }
+                    // Other blockers may be what another node is about to heal.
+                    waited = true;
                 }
-                Ok(plan) if is_beyond_others(&self.registry, &plan) => {
-                    work.blockers = plan.blockers;
-                    return run.report(Outcome::Blocked, work, None);
-                }
-                // Other blockers may be what another node is about to heal.
-                Ok(_) => waited = true,
                 Err(error) => return run.report(Outcome::Failed, work, Some(&error)),
             }
             pause = lease.pause(pause).await;
@@ -345,6 +366,20 @@ impl Migrator {
         if self.without_lease { lease.switched_off() } else { lease }
     }
 
+    /// How this node's keys stand to those in use. One request at most.
+    async fn keys_standing(&self) -> Result<Standing> {
+        self.keys.standing(self.encryption.key_ring().as_deref(), &self.registry).await
+    }
+
+    /// The same, once this node's primary key is recorded as in use: it may write under it then.
+    pub(super) async fn recorded_keys(&self) -> Result<Standing> {
+        let standing = self.keys_standing().await?;
+        match (&standing, self.encryption.key_ring()) {
+            (Standing::NewPrimary, Some(ring)) => self.keys.record(&ring).await,
+            _ => Ok(standing),
+        }
+    }
+
     fn control(&self) -> Control {
         Control::new(self.cluster.clone(), &self.prefix)
     }
@@ -352,6 +387,11 @@ impl Migrator {
     /// Plans, and does what is planned.
     async fn attempt(&self, refused: &BTreeSet<String>, lease: &mut Lease<'_>, work: &mut Work) -> Result<Attempt> {
         let mut plan = self.plan_with(refused).await?;
+        if plan.is_nothing_to_do() && !self.delete_removed && !self.rescan {
+            plan.blockers.extend(lacking_keys(&self.recorded_keys().await?));
+        } else {
+            plan.blockers.extend(lacking_keys(&self.keys_standing().await?));
+        }
         work.blockers.clone_from(&plan.blockers);
         if plan.is_nothing_to_do() && !self.delete_removed && !self.rescan {
             plan.groups.iter().for_each(|group| work.add(&Survey::default(), group));
@@ -377,6 +417,10 @@ impl Migrator {
         work.unregistered = survey.unregistered();
         plan.groups.iter().for_each(|group| work.add(&survey, group));
         if !plan.blockers.is_empty() {
+            return Ok(Attempt::Blocked);
+        }
+        work.blockers.extend(lacking_keys(&self.recorded_keys().await?));
+        if !work.blockers.is_empty() {
             return Ok(Attempt::Blocked);
         }
         lease.during(self.walk(&plan, &survey, work)).await
@@ -489,6 +533,14 @@ impl Migrator {
             survey.add(group, self.cluster.count_by_type(&group.index).await?);
         }
         Ok(survey)
+    }
+}
+
+/// What keeps a node that lacks keys from starting.
+pub(super) fn lacking_keys(standing: &Standing) -> Option<Blocker> {
+    match standing {
+        Standing::Lacking(lacking) => Some(Blocker { what: lacking.what(), cure: lacking.cure() }),
+        Standing::Fine | Standing::NewPrimary => None,
     }
 }
 

@@ -93,6 +93,15 @@ impl Entry {
         })
     }
 
+    /// The entry with another content of its document.
+    pub(super) fn with_source(self, source: String) -> Result<Bytes> {
+        let id = self.id.clone();
+        let unwritable =
+            |error| Error::new(ErrorKind::Internal, format!("{id} cannot be written to quarantine")).with_source(error);
+        let source = RawValue::from_string(source).map_err(unwritable)?;
+        serde_json::to_string(&Self { source, ..self }).map(Bytes::from).map_err(unwritable)
+    }
+
     /// Whether `source` is the document that is here.
     pub(super) fn holds(&self, source: &str) -> bool {
         let value = |text: &str| serde_json::from_str::<Value>(text).ok();

@@ -6,13 +6,13 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::cluster::Hit;
-use crate::conversion::{Conversion, Standing};
+use crate::conversion::{Conversion, Standing, stored_sets};
 use crate::document::{Attributes, RootFields, StoredDocument};
 use crate::encryption::{AttributeError, Descriptor, EncryptionService, Fingerprint, Fingerprinter, Secrets};
 use crate::layout::IndexMeta;
-use crate::model::{EncryptionSets, VirtualVersion};
+use crate::model::VirtualVersion;
 use crate::registry::{Registry, TypeDefinition};
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, Result};
 
 /// Examines documents of any registered type.
 #[derive(Debug)]
@@ -148,20 +148,6 @@ impl Examiner {
         };
         Ok((document, secrets))
     }
-}
-
-/// What is encrypted and bound in a document that is stored at `version`.
-fn stored_sets<'a>(definition: &'a TypeDefinition, meta: &'a IndexMeta, version: u32) -> Result<&'a EncryptionSets> {
-    if let Some(known) = definition.version(version.max(1)) {
-        return Ok(&known.sets);
-    }
-    let recorded = meta.types.get(definition.name()).and_then(|recorded| recorded.sets.get(&version));
-    recorded.ok_or_else(|| {
-        Error::new(
-            ErrorKind::Incompatible,
-            format!("neither this software nor the index knows what model version {version} encrypts"),
-        )
-    })
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //!
 //! `SAVED_OBJECTS_TEST_URL` puts them on a server that runs already, `SAVED_OBJECTS_TEST_VERSION` on another version,
 //! `SAVED_OBJECTS_TEST_NODES` on several nodes;
+//! `SAVED_OBJECTS_TEST_ROTATION_DOCUMENTS` says how many documents the killed rotation has;
 //! `SAVED_OBJECTS_TEST_SEED` (`7` or `100..300`) replays or tries seeds of the tests in `faults`.
 #![allow(missing_docs, clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -18,6 +19,8 @@ mod elastic;
 mod faults;
 mod generations;
 mod healing;
+mod hygiene;
+mod keys;
 mod lease;
 mod migration;
 mod oauth_server;
@@ -85,6 +88,9 @@ fn trials(url: &str) -> Vec<Trial> {
         elastic::trials(url),
         faults::trials(url),
         generations::trials(url),
+        hygiene::trials(url),
+        keys::trials(url),
+        keys::trials(MEMORY),
         lease::trials(url),
         lease::trials(MEMORY),
         healing::trials(url),

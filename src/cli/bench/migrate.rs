@@ -103,6 +103,8 @@ pub(super) async fn run(
     }
     let measure = format!("{}{suffix}", arguments.way.measure());
     let rounds = Rounds { measure, unit: "documents/s", runs, documents: bench.documents, output };
+    // What a benchmark left that was stopped: its key is gone, and so nobody could start.
+    bench.delete_all(&format!("{PREFIX}-*")).await?;
     let measured = rounds.measure(async |side| bench.run(side).await).await;
     let emptied = bench.delete_all(&format!("{PREFIX}-*")).await;
     let result = measured?;

@@ -109,7 +109,10 @@ impl<'a> Bench<'a> {
     }
 
     async fn empty(&self) -> Result<()> {
-        for index in self.cluster.indices(&[self.names.alias(), &self.names.index(1)]).await?.keys() {
+        // Also what says that the key of an earlier run is in use.
+        let control: Prefix = PREFIX.parse()?;
+        let control = control.control();
+        for index in self.cluster.indices(&[self.names.alias(), &self.names.index(1), control.alias()]).await?.keys() {
             self.cluster.delete_index(index).await?;
         }
         Ok(())
