@@ -60,7 +60,7 @@ pub fn kibana_ciphertext(data: &[u8]) {
     let Ok(keys) = KibanaKeys::new(KEY.into(), Vec::new()) else { return };
     let codec = KibanaCodec::new(keys, Environment::system());
     for text in [String::from_utf8_lossy(data).into_owned(), STANDARD.encode(data)] {
-        let opened = codec.open_each(&PLACE, &sets(), &attributes(json!(text)));
+        let opened = codec.open_each(&PLACE, &[&sets()], &attributes(json!(text)));
         assert!(opened.secrets.is_empty() && opened.failures.len() == 1);
     }
 }
