@@ -117,7 +117,7 @@ async fn references_of_a_file_are_looked_after(context: Context) {
 
 /// The measure of a hundred thousand objects, with few.
 async fn many_objects_are_the_same_after_a_transfer(context: Context) {
-    let ran = run_with(&context, &["bench", "transfer", "--docs", "300", "--json"], &[]).await;
+    let ran = run_with(&context, &["bench", "transfer", "--docs", "300", "--runs", "1", "--json"], &[]).await;
     assert_eq!(ran.code, 0, "{ran:?}");
     let result = ran.json();
     assert_eq!((&result["measure"], &result["documents"]), (&json!("transfer"), &json!(300)));
