@@ -148,6 +148,8 @@ impl<'a> Bench<'a> {
     async fn run(&self, documents: usize, side: Side) -> Result<Run> {
         let file = tempfile::tempfile().map_err(no_file)?;
         let mut file = tokio::fs::File::from_std(file);
+        // What the run before wrote is to be seen, whosever it was.
+        self.cluster.refresh(self.names.alias()).await?;
         let stopwatch = Stopwatch::start(self.environment);
         let exported = match side {
             Side::Ours => {
