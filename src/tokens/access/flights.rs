@@ -51,6 +51,12 @@ impl fmt::Debug for Flights {
 }
 
 impl Flights {
+    /// The slots that somebody has.
+    pub(super) fn all(&self) -> Vec<Slot> {
+        let slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.values().filter_map(Weak::upgrade).collect()
+    }
+
     /// The slot of `key`. It lives as long as somebody has it.
     pub(super) fn slot(&self, key: &str) -> Slot {
         let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
