@@ -259,6 +259,6 @@ impl Repository {
 }
 
 /// The sequence number of a version.
-pub(super) fn sequence(version: VersionToken) -> SequenceNumber {
+fn sequence(version: VersionToken) -> SequenceNumber {
     SequenceNumber { seq_no: version.seq_no, primary_term: version.primary_term }
 }
