@@ -31,7 +31,7 @@ pub(super) fn trials(url: &str) -> Vec<Trial> {
 
 async fn random_operations_do_as_the_model_says(context: Context) {
     // On the server each case needs an index of its own, and each step takes its time.
-    let (seeds, cases, steps) = if context.url == MEMORY { (seeds(1..5), 40, 5..50) } else { (seeds(1..4), 2, 20..40) };
+    let (seeds, cases, steps) = if context.url == MEMORY { (seeds(1..5), 40, 5..50) } else { (seeds(1..3), 2, 20..40) };
     let handle = Handle::current();
     let running = tokio::task::spawn_blocking(move || {
         for seed in seeds {
