@@ -524,7 +524,9 @@ async fn everything(context: &Context) {
     tokens.get(Scope::Shared, &connector("c2"), &refresher).await.expect("granted, oddly");
     platform.server.next("/revoke", Odd::Say { status: 400, headers: "", body: "{\"error\": \"s3cret\"}".to_owned() });
     let tokens = platform.tokens.clone().revoking(Arc::new(platform.client(platform.provider())));
-    tokens.delete(user("u1"), &connector("c1"), None).await.expect("deleted");
+    for connector_id in ["c1", "c2"] {
+        tokens.delete_of_connector(&connector(connector_id)).await.expect("deleted");
+    }
 }
 
 async fn no_secret_is_logged(context: Context) {
@@ -538,6 +540,10 @@ async fn no_secret_is_logged(context: Context) {
     let flow = tokio::task::spawn_blocking(move || {
         let _guard = tracing::subscriber::set_default(subscriber);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        // An event that another test meets first, without a subscriber, counts as not wanted by anybody. So all are met once,
+        // and asked about again.
+        runtime.block_on(everything(&context));
+        tracing::callsite::rebuild_interest_cache();
         runtime.block_on(everything(&context));
     });
     flow.await.expect("it went through");
