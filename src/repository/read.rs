@@ -128,10 +128,10 @@ impl Repository {
         let standing = if model_version >= definition.latest().number || !definition.encrypts() {
             conversion.upgrade(definition, id, &mut document)?
         } else {
-            let before = document.attributes.clone();
+            let before = (document.attributes.clone(), document.root.type_migration_version.clone());
             match conversion.upgrade(definition, id, &mut document) {
                 Err(error) if error.kind() == ErrorKind::Decrypt => {
-                    document.attributes = before;
+                    (document.attributes, document.root.type_migration_version) = before;
                     let names = strip(definition, model_version, &mut document.attributes);
                     unopened = Some(Unopened { names, error });
                     conversion.upgrade(definition, id, &mut document)?

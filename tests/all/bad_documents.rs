@@ -6,7 +6,7 @@ use saved_objects::quarantine::Quarantine;
 use saved_objects::repository::{Create, ObjectKey};
 use serde_json::{Value, json};
 
-use crate::context::{Context, MEMORY};
+use crate::context::{Context, KEY, MEMORY};
 use crate::migration::{current, notes_before_and_after, object, seed_version_1, source};
 use crate::named_trials;
 use crate::proxy::{Fault, Proxy};
@@ -126,7 +126,7 @@ async fn bad_documents_are_discarded_only_as_they_were_read(context: Context) {
     let (url, path) = (context.url.clone(), format!("/{}/_doc/connector_token:unknown", context.index("connectors")));
     let proxy = Proxy::start(&context.url, move |seen, before| {
         // The first bulk converts, the second deletes.
-        if seen.path.contains("/_bulk?") && before == 1 {
+        if seen.path.contains("connectors-000001-write/_bulk?") && before == 1 {
             let (url, path, body) = (url.clone(), path.clone(), Some(mended.clone()));
             let other = std::thread::spawn(move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -209,7 +209,8 @@ async fn a_copy_leaves_bad_documents_out(context: Context) {
 }
 
 async fn the_command_line_lists_and_restores(context: Context) {
-    let run = async |arguments: &[&str]| crate::cli::run(&context, arguments).await;
+    let key = [("SAVED_OBJECTS_ENCRYPTION_KEY", KEY)];
+    let run = async |arguments: &[&str]| crate::cli::run_with(&context, arguments, &key).await;
     let none = run(&["quarantine", "list", "--json"]).await;
     assert_eq!((none.code, none.json()), (0, json!({"quarantined": []})));
     seed_bad(&context).await;

@@ -85,7 +85,8 @@ async fn migrate_status_and_again(context: Context) {
     let again = run(&context, &["migrate", "--json"]).await;
     assert_eq!(
         (again.code, &again.json()["outcome"], &again.json()["requests"]),
-        (0, &json!("nothing_to_do"), &json!(1))
+        (0, &json!("nothing_to_do"), &json!(2)),
+        "one for the index, one for the keys in use"
     );
     let status = run(&context, &["status", "--json"]).await;
     assert_eq!((status.code, &status.json()["indices"][0]["way"]), (0, &json!("none")));
