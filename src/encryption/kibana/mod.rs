@@ -8,7 +8,6 @@
 mod associated_data;
 mod ciphertext;
 mod codec;
-mod key_derivation;
 mod keys;
 
 #[cfg(test)]
