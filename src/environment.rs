@@ -116,6 +116,39 @@ impl Rng for SystemRng {
     }
 }
 
+/// For tests of what waits.
+#[cfg(test)]
+pub(crate) mod set_clock {
+    use std::sync::Mutex;
+
+    use super::{Clock, Duration, Timestamp, async_trait};
+
+    /// A clock that goes only when it is told to, or when somebody sleeps by it.
+    #[derive(Debug, Default)]
+    pub(crate) struct SetClock(Mutex<Duration>);
+
+    impl SetClock {
+        pub(crate) fn forward(&self, by: Duration) {
+            *self.0.lock().expect("no test panics with the lock") += by;
+        }
+    }
+
+    #[async_trait]
+    impl Clock for SetClock {
+        fn now(&self) -> Timestamp {
+            Timestamp::UNIX_EPOCH
+        }
+
+        fn monotonic(&self) -> Duration {
+            *self.0.lock().expect("no test panics with the lock")
+        }
+
+        async fn sleep(&self, duration: Duration) {
+            self.forward(duration);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

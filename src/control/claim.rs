@@ -180,41 +180,15 @@ impl Held {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
-
-    use async_trait::async_trait;
-    use jiff::Timestamp;
+    use std::sync::Arc;
 
     use super::*;
     use crate::cluster::InMemory;
-    use crate::environment::{Clock, SystemRng};
+    use crate::environment::SystemRng;
+    use crate::environment::set_clock::SetClock;
     use crate::layout::Prefix;
 
     const TTL: Duration = Duration::from_secs(6);
-
-    #[derive(Debug, Default)]
-    struct SetClock(Mutex<Duration>);
-
-    impl SetClock {
-        fn forward(&self, by: Duration) {
-            *self.0.lock().expect("no test panics with the lock") += by;
-        }
-    }
-
-    #[async_trait]
-    impl Clock for SetClock {
-        fn now(&self) -> Timestamp {
-            Timestamp::UNIX_EPOCH
-        }
-
-        fn monotonic(&self) -> Duration {
-            *self.0.lock().expect("no test panics with the lock")
-        }
-
-        async fn sleep(&self, duration: Duration) {
-            self.forward(duration);
-        }
-    }
 
     /// A node of its own clock on a cluster.
     fn node(cluster: &InMemory) -> (Arc<SetClock>, Claims) {

@@ -68,36 +68,16 @@ impl Claim {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
-
-    use async_trait::async_trait;
-    use jiff::Timestamp;
+    use std::sync::Arc;
 
     use super::*;
     use crate::cluster::{Cluster, InMemory};
     use crate::control::{Claims, Control, Kind, Taking, Watch};
+    use crate::environment::set_clock::SetClock;
     use crate::environment::{Environment, SystemRng};
     use crate::layout::Prefix;
 
     const DEADLINE: Duration = Duration::from_secs(8);
-
-    #[derive(Debug, Default)]
-    struct SetClock(Mutex<Duration>);
-
-    #[async_trait]
-    impl Clock for SetClock {
-        fn now(&self) -> Timestamp {
-            Timestamp::UNIX_EPOCH
-        }
-
-        fn monotonic(&self) -> Duration {
-            *self.0.lock().expect("no test panics with the lock")
-        }
-
-        async fn sleep(&self, duration: Duration) {
-            *self.0.lock().expect("no test panics with the lock") += duration;
-        }
-    }
 
     fn claims(cluster: &InMemory, clock: &Arc<SetClock>) -> Claims {
         let environment = Environment::new(clock.clone(), Arc::new(SystemRng));
@@ -152,7 +132,8 @@ mod tests {
     #[tokio::test]
     async fn without_a_claim_nothing_is_renewed() {
         let mut claim = Claim::none();
-        let clock = SetClock(Mutex::new(Duration::from_secs(3600)));
+        let clock = SetClock::default();
+        clock.forward(Duration::from_secs(3600));
         assert!(claim.is_ours(&clock).await);
         claim.give_back().await;
     }
