@@ -1,7 +1,7 @@
 //! Real kills: `kill -9` of migrating processes, and of the server's nodes while one migrates.
 
-use std::process::{Command, Output, Stdio};
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::process::{Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use futures::StreamExt;
@@ -13,7 +13,8 @@ use super::room::{Room, Stored};
 use super::seed::{Dice, Named, seeds};
 use super::types::{platform_files, registry};
 use crate::context::{Context, KEY};
-use crate::proxy::{Fault, Proxy};
+use crate::kill::{run_until_killed, signal};
+use crate::proxy::{Fault, Proxy, Seen};
 use crate::server::Server;
 
 /// Rooms that are migrated at the same time. Most of the time they wait for the lease of somebody who was killed.
@@ -48,11 +49,6 @@ pub(super) fn migrate(url: &str, room: &Room, types: &TempDir) -> tokio::process
 pub(super) fn outcome(output: &Output) -> String {
     let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
     report["outcome"].as_str().unwrap_or_else(|| panic!("{report}")).to_owned()
-}
-
-pub(super) fn signal(signal: &str, process: u32) {
-    assert_ne!(process, 0, "the process is known before it sends its first request");
-    Command::new("kill").args([signal, &process.to_string()]).status().expect("kill runs");
 }
 
 /// A room on a server, with what release 1 has written.
@@ -117,19 +113,9 @@ async fn kill_processes(context: &Context, release: u32, seed: u64, calm: (&Stor
         let at = dice.below(left as u64) as usize;
         let fault = if dice.happens(50) { Fault::LoseRequest } else { Fault::LoseAnswer };
         left = (left - at).max(8);
-        let (process, count) = (Arc::new(AtomicU32::new(0)), AtomicUsize::new(0));
-        let for_rule = process.clone();
-        let proxy = Proxy::start(&context.url, move |seen, _| {
-            if !is_of_migration(&seen.path) || count.fetch_add(1, Ordering::Relaxed) != at {
-                return Fault::None;
-            }
-            signal("-KILL", for_rule.load(Ordering::Acquire));
-            fault
-        })
-        .await;
-        let child = migrate(proxy.url(), &room, &types);
-        process.store(child.id().expect("it was not waited for"), Ordering::Release);
-        let output = child.wait_with_output().await.expect("it ends");
+        let is_meant = |seen: &Seen| is_of_migration(&seen.path);
+        let start = |url: &str| migrate(url, &room, &types);
+        let (output, proxy) = run_until_killed(&context.url, is_meant, Some(at), fault, start).await;
         let sent = proxy.seen().iter().filter(|seen| is_of_migration(seen)).count();
         match output.status.code() {
             None => drop(killed.fetch_add(1, Ordering::Relaxed)),

@@ -12,13 +12,14 @@ use saved_objects::cluster::Elastic;
 use tempfile::TempDir;
 use tokio::sync::{oneshot, watch};
 
-use super::processes::{definitions, migrate, outcome, room, signal};
+use super::processes::{definitions, migrate, outcome, room};
 use super::room::Room;
 use super::seed::{Dice, Named, seeds};
 use super::tally::Tally;
 use super::types::registry;
 use super::writer::{Ledger, Writer, check_documents, check_objects};
 use crate::context::Context;
+use crate::kill::signal;
 use crate::proxy::{Fault, Proxy, Seen};
 
 /// Races at the same time.

@@ -1,14 +1,12 @@
 //! What a migration tells while it runs: to other machines, and to whoever traces it. In memory.
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use saved_objects::cluster::Cluster;
 use saved_objects::migrate::Outcome;
 use tokio::sync::Notify;
-use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::FmtSpan;
 
 use super::crash::Recorder;
@@ -16,6 +14,7 @@ use super::disturbed::{Call, Disturber, Fate};
 use super::late::COPY;
 use super::room::{Room, in_its_own_time, process};
 use super::types::registry;
+use crate::log::Log;
 
 /// Stops a process where it would close a point in time, in one state, until it is let go.
 #[derive(Debug)]
@@ -62,38 +61,14 @@ pub(crate) fn another_machine_sees_how_far_the_holder_is() {
     });
 }
 
-/// What was traced.
-#[derive(Debug, Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().expect("not poisoned").write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
 pub(crate) fn spans_say_what_is_migrated_and_how() {
-    let log = Log::default();
+    let log = Log::new();
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::DEBUG)
         .with_span_events(FmtSpan::NEW)
         .with_ansi(false)
         .with_writer(log.clone())
         .finish();
-    // With a single one, what other threads come across first would count as switched off.
-    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     {
         let _guard = tracing::subscriber::set_default(subscriber);
         in_its_own_time(async {
@@ -101,7 +76,7 @@ pub(crate) fn spans_say_what_is_migrated_and_how() {
             process(&room, COPY, Arc::<Recorder>::default()).await.expect("nobody kills it");
         });
     }
-    let log = String::from_utf8(log.0.lock().expect("not poisoned").clone()).expect("UTF-8");
+    let log = log.text();
     let expected = [
         r#"migrate{alias="room-connectors" way=InPlace}:step{state=Convert { pass: 1 }}"#,
         r#"migrate{alias="room-vaults" way=Copy}:step{state=BlockSource}"#,

@@ -1,7 +1,6 @@
 //! A rotation whose process is killed three times, with a writer at work.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use saved_objects::cluster::{BulkAction, BulkOperation, BulkRequest, Refresh};
 use saved_objects::encryption::{Descriptor, Secret, Secrets};
@@ -14,8 +13,9 @@ use super::{NEW, OLD, encryption, id, in_use, ring, sorted};
 use crate::context::Context;
 use crate::faults::seed::Dice;
 use crate::faults::types::{platform_files, registry, types};
+use crate::kill::run_until_killed;
 use crate::migration::object;
-use crate::proxy::{Fault, Proxy};
+use crate::proxy::{Fault, Seen};
 
 /// How many documents there are.
 const DOCUMENTS: &str = "SAVED_OBJECTS_TEST_ROTATION_DOCUMENTS";
@@ -40,7 +40,9 @@ pub(super) async fn a_killed_rotation_is_gone_on_with(context: Context) {
     let rotating = async {
         let bulks = count / 1_000 + 2;
         for kill in 0..KILLS {
-            let killed = run_until(&context, folder.path(), Some((bulks / (KILLS + 1)).max(1))).await;
+            let lost = if kill % 2 == 0 { Fault::LoseRequest } else { Fault::LoseAnswer };
+            let at = Some((bulks / (KILLS + 1)).max(1));
+            let killed = run_until(&context, folder.path(), at, lost).await;
             assert_eq!(killed.status.code(), None, "kill {kill}: it was to be killed: {killed:?}");
             assert_eq!(
                 in_use(&context).await,
@@ -49,7 +51,7 @@ pub(super) async fn a_killed_rotation_is_gone_on_with(context: Context) {
             );
         }
         let started = std::time::Instant::now();
-        let last = run_until(&context, folder.path(), None).await;
+        let last = run_until(&context, folder.path(), None, Fault::None).await;
         println!("the last of {} runs took {:?} for {count} documents", KILLS + 1, started.elapsed());
         is_done.store(true, Ordering::Release);
         last
@@ -112,35 +114,29 @@ async fn seed(context: &Context, count: usize) {
 }
 
 /// `saved-objects keys rotate` as a process of its own, which is killed at the bulk of this number.
-async fn run_until(context: &Context, types: &std::path::Path, kill_at: Option<usize>) -> std::process::Output {
-    let (process, bulks) = (Arc::new(AtomicU32::new(0)), AtomicUsize::new(0));
-    let for_rule = process.clone();
-    let proxy = Proxy::start(&context.url, move |seen, _| {
-        // The first bulk of a process may be its note in the control index.
-        let is_of_objects = seen.path.contains("_bulk") && seen.body_bytes > 10_000;
-        if !is_of_objects || Some(bulks.fetch_add(1, Ordering::Relaxed)) != kill_at {
-            return Fault::None;
-        }
-        let pid = for_rule.load(Ordering::Acquire);
-        assert_ne!(pid, 0, "the process is known before it sends its first request");
-        std::process::Command::new("kill").args(["-9", &pid.to_string()]).status().expect("kill runs");
-        if pid % 2 == 0 { Fault::LoseRequest } else { Fault::LoseAnswer }
-    })
-    .await;
-    let child = tokio::process::Command::new(env!("CARGO_BIN_EXE_saved-objects"))
-        .args(["keys", "rotate", "--json", "--elasticsearch-url", proxy.url(), "--prefix", &context.prefix.to_string()])
-        .arg("--types")
-        .arg(types)
-        .env_remove("SAVED_OBJECTS_ENCRYPTION_KEY_FILE")
-        .env("SAVED_OBJECTS_ENCRYPTION_KEY", NEW)
-        .env("SAVED_OBJECTS_DECRYPTION_ONLY_KEYS", OLD)
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("the command runs");
-    process.store(child.id().expect("it was not waited for"), Ordering::Release);
-    child.wait_with_output().await.expect("it ends")
+async fn run_until(
+    context: &Context,
+    types: &std::path::Path,
+    kill_at: Option<usize>,
+    lost: Fault,
+) -> std::process::Output {
+    // The first bulk of a process may be its note in the control index.
+    let is_of_objects = |seen: &Seen| seen.path.contains("_bulk") && seen.body_bytes > 10_000;
+    let rotate = |url: &str| {
+        tokio::process::Command::new(env!("CARGO_BIN_EXE_saved-objects"))
+            .args(["keys", "rotate", "--json", "--elasticsearch-url", url, "--prefix", &context.prefix.to_string()])
+            .arg("--types")
+            .arg(types)
+            .env_remove("SAVED_OBJECTS_ENCRYPTION_KEY_FILE")
+            .env("SAVED_OBJECTS_ENCRYPTION_KEY", NEW)
+            .env("SAVED_OBJECTS_DECRYPTION_ONLY_KEYS", OLD)
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the command runs")
+    };
+    run_until_killed(&context.url, is_of_objects, kill_at, lost, rotate).await.0
 }
 
 /// Writes until it is told that it is done, and takes all of it back. Says how often it wrote.

@@ -1,9 +1,5 @@
 //! `kill -9` of the taking-over process, again and again.
 
-use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-
 use futures::StreamExt;
 use saved_objects::cluster::{Cluster, Query, Search, SearchIn};
 use saved_objects::repository::ObjectKey;
@@ -16,7 +12,8 @@ use super::{migrate, path};
 use crate::cli::run_with;
 use crate::context::{Context, KEY};
 use crate::faults::seed::{Dice, Named, seeds};
-use crate::proxy::{Fault, Proxy, Seen};
+use crate::kill::run_until_killed;
+use crate::proxy::{Fault, Seen};
 
 /// Requests of the fill and of what comes before it, at least.
 const REQUESTS: u64 = 60;
@@ -88,33 +85,23 @@ async fn kill_at(
     is_meant: impl Fn(&Seen) -> bool + Send + Sync + 'static,
     number: usize,
 ) {
-    let (process, count, killed) = (Arc::new(AtomicU32::new(0)), AtomicUsize::new(0), Arc::new(AtomicBool::new(false)));
-    let (for_rule, has_killed) = (process.clone(), killed.clone());
-    let proxy = Proxy::start(&context.url, move |seen, _| {
-        if !is_meant(seen) || count.fetch_add(1, Ordering::Relaxed) != at {
-            return Fault::None;
-        }
-        let process = for_rule.load(Ordering::Acquire);
-        assert_ne!(process, 0, "the process is known before it sends its first request");
-        Command::new("kill").args(["-9", &process.to_string()]).status().expect("kill runs");
-        has_killed.store(true, Ordering::Release);
-        lost
-    })
-    .await;
-    let child = tokio::process::Command::new(env!("CARGO_BIN_EXE_saved-objects"))
-        .args(["migrate", "--take-over", &kibana.argument(), "--on-unreadable", "quarantine", "--on-bad", "quarantine"])
-        .args(["--elasticsearch-url", proxy.url(), "--prefix", &context.prefix.to_string()])
-        .env_remove("SAVED_OBJECTS_ENCRYPTION_KEY_FILE")
-        .env("SAVED_OBJECTS_ENCRYPTION_KEY", KEY)
-        .env("SAVED_OBJECTS_KIBANA_KEYS_FILE", keys)
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("the command runs");
-    process.store(child.id().expect("it was not waited for"), Ordering::Release);
-    let output = child.wait_with_output().await.expect("it ends");
-    assert!(killed.load(Ordering::Acquire), "kill {number} at {at}: it ended before: {output:?}");
+    let start = |url: &str| {
+        let policies = ["--on-unreadable", "quarantine", "--on-bad", "quarantine"];
+        tokio::process::Command::new(env!("CARGO_BIN_EXE_saved-objects"))
+            .args(["migrate", "--take-over", &kibana.argument()])
+            .args(policies)
+            .args(["--elasticsearch-url", url, "--prefix", &context.prefix.to_string()])
+            .env_remove("SAVED_OBJECTS_ENCRYPTION_KEY_FILE")
+            .env("SAVED_OBJECTS_ENCRYPTION_KEY", KEY)
+            .env("SAVED_OBJECTS_KIBANA_KEYS_FILE", keys)
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the command runs")
+    };
+    let (output, _) = run_until_killed(&context.url, is_meant, Some(at), lost, start).await;
+    assert_eq!(output.status.code(), None, "kill {number} at {at}: it ended before: {output:?}");
 }
 
 /// In quarantine are the documents that nobody can open, and those that are no saved objects.

@@ -19,10 +19,10 @@ use saved_objects::tokens::{
 use saved_objects::{ErrorKind, SavedObjects, Start};
 use serde_json::{Value, json};
 
-use super::scopes::Log;
 use super::{connector, documents, text, user};
 use crate::clock::PollingClock;
 use crate::context::Context;
+use crate::log::Log;
 use crate::named_trials;
 use crate::oauth_server::{OAuthServer, Odd, Options};
 
@@ -530,7 +530,7 @@ async fn everything(context: &Context) {
 }
 
 async fn no_secret_is_logged(context: Context) {
-    let log = Log::default();
+    let log = Log::new();
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::TRACE)
         .with_ansi(false)
@@ -547,7 +547,7 @@ async fn no_secret_is_logged(context: Context) {
         runtime.block_on(everything(&context));
     });
     flow.await.expect("it went through");
-    let log = String::from_utf8(log.0.lock().expect("no test panics with the lock").clone()).expect("UTF-8");
+    let log = log.text();
     for heard in ["claimed", "was not revoked", "a lifetime that is none"] {
         assert!(log.contains(heard), "{heard}: {log}");
     }

@@ -1,16 +1,14 @@
 use std::collections::BTreeSet;
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
 
 use libtest_mimic::Trial;
 use saved_objects::encryption::Secret;
 use saved_objects::tokens::{
     NewToken, ProfileUid, Scope, SharedTokenClient, TokenClient, TokenType, TokenUpdate, UserTokenClient,
 };
-use tracing_subscriber::fmt::MakeWriter;
 
 use super::{SHARED_C1, USER_U1_C1, connector, documents, secrets, tokens, user};
 use crate::context::Context;
+use crate::log::Log;
 use crate::named_trials;
 
 pub(super) fn trials(url: &str) -> Vec<Trial> {
@@ -106,32 +104,9 @@ async fn the_connectors_of_a_user_are_listed_once(context: Context) {
     assert_eq!(tokens.connectors_of_user(&u1).await.expect("answered"), expected);
 }
 
-/// What was logged.
-#[derive(Clone, Default)]
-pub(super) struct Log(pub(super) Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().expect("no test panics with the lock").extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
 async fn the_facade_says_where_it_delegates_and_no_secret(context: Context) {
     let tokens = tokens(&context).await.client;
-    let log = Log::default();
+    let log = Log::new();
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::TRACE)
         .with_ansi(false)
@@ -147,7 +122,7 @@ async fn the_facade_says_where_it_delegates_and_no_secret(context: Context) {
             tokens.delete(scope, &connector("c1"), None).await.expect("deleted");
         }
     }
-    let log = String::from_utf8(log.0.lock().expect("no test panics with the lock").clone()).expect("UTF-8");
+    let log = log.text();
     let lines = [
         r#"DEBUG saved_objects::tokens::facade: delegating scope=shared method="create" connector_id=c1"#.to_owned(),
         format!(

@@ -1,0 +1,42 @@
+//! What the code under test logs.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
+
+use tracing_subscriber::fmt::MakeWriter;
+
+/// What was logged. Clones hear and tell the same.
+#[derive(Debug, Clone)]
+pub(crate) struct Log {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    /// With a single subscriber, what threads of other tests come across first would count as switched off.
+    _second: tracing::Dispatch,
+}
+
+impl Log {
+    pub(crate) fn new() -> Self {
+        Self { bytes: Arc::default(), _second: tracing::Dispatch::new(tracing_subscriber::registry()) }
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.bytes.lock().expect("no test panics with the lock").clone()).expect("UTF-8")
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.bytes.lock().expect("no test panics with the lock").write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
