@@ -1,13 +1,14 @@
 //! Who may do what, and what was done: the platform's own rules, asked before anything else.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 
+use super::many::Items;
 use super::{ObjectKey, Repository};
 use crate::document::{Namespace, NamespaceKind};
+use crate::registry::TypeDefinition;
 use crate::{Error, ErrorKind, Result};
 
 /// What is done to objects.
@@ -165,24 +166,6 @@ impl Admitted {
     }
 }
 
-/// What was admitted for each item of a call, until its end is told.
-#[derive(Debug, Default)]
-pub(super) struct AdmittedItems(BTreeMap<usize, Admitted>);
-
-impl AdmittedItems {
-    pub(super) fn add(&mut self, at: usize, admitted: Admitted) {
-        self.0.insert(at, admitted);
-    }
-
-    /// Tells what became of an item, and gives it on.
-    pub(super) fn end<T>(&mut self, at: usize, result: Result<T>) -> Result<T> {
-        match self.0.remove(&at) {
-            Some(admitted) => admitted.end(result),
-            None => result,
-        }
-    }
-}
-
 impl Repository {
     /// A repository that asks `authorization` before each operation: one for each caller, say.
     ///
@@ -247,6 +230,24 @@ impl Repository {
             true => Ok(Admitted { audit: self.access.audit.clone(), events }),
             false => Err(refused(action, type_name, namespace)),
         }
+    }
+
+    /// Those of `keys` that `action` may be done to, with their places and types; the others are answered.
+    pub(super) async fn admit_each<'k, T>(
+        &self,
+        action: Action,
+        keys: Vec<&'k ObjectKey>,
+        items: &mut Items<T>,
+    ) -> Vec<(usize, &TypeDefinition, &'k ObjectKey)> {
+        let mut asked = Vec::with_capacity(keys.len());
+        for (at, key) in keys.into_iter().enumerate() {
+            let admission = match self.definition(&key.type_name) {
+                Ok(definition) => self.admit(action, key).await.map(|admitted| ((at, definition, key), admitted)),
+                Err(error) => Err(error),
+            };
+            asked.extend(items.admit(at, admission));
+        }
+        asked
     }
 
     /// Lets the audit hear the end of an operation that was admitted long before.

@@ -171,7 +171,7 @@ impl Repository {
         request.check()?;
         let mut items = Items::new(request.objects.len());
         let mut candidates = Vec::new();
-        let mut asked: Vec<(usize, Admitted)> = Vec::new();
+        let mut asked = Vec::new();
         let mut seen: BTreeSet<(&str, &str)> = BTreeSet::new();
         for (at, (key, _)) in request.objects.iter().enumerate() {
             if !seen.insert((&key.type_name, &key.id)) {
@@ -179,20 +179,17 @@ impl Repository {
                 items.answer(at, Err(Error::invalid(twice, "name it once")));
                 continue;
             }
-            let admitted = match self.shareable(key) {
+            let admission = match self.shareable(key) {
                 Ok(definition) => self.admit_sharing(&request, key).await.map(|admitted| (definition, admitted)),
                 Err(error) => Err(error),
             };
-            match admitted {
-                Ok((definition, admitted)) => {
-                    candidates.push(Candidate { definition, key: key.clone(), fetched: None });
-                    asked.push((at, admitted));
-                }
-                Err(error) => items.answer(at, Err(error)),
+            if let Some(definition) = items.admit(at, admission) {
+                candidates.push(Candidate { definition, key: key.clone(), fetched: None });
+                asked.push(at);
             }
         }
         let mut results: Vec<Option<NamespacesChanged>> = vec![None; candidates.len()];
-        let expected: Vec<_> = asked.iter().map(|(at, _)| request.objects.get(*at).and_then(|(_, v)| *v)).collect();
+        let expected: Vec<_> = asked.iter().map(|&at| request.objects.get(at).and_then(|(_, v)| *v)).collect();
         let now = self.shared.environment.now_iso();
         let decide = |at: usize, candidate: &Candidate<'_>, fetched: Option<Fetched>| {
             let seen = fetched
@@ -225,7 +222,7 @@ impl Repository {
             Ok(Decision::Replace(Box::new(document)))
         };
         let answers = self.rewrite(candidates, decide, request.refresh).await;
-        for (((at, admitted), result), answer) in asked.into_iter().zip(results).zip(answers) {
+        for ((at, result), answer) in asked.into_iter().zip(results).zip(answers) {
             let answer = answer.map(|rewritten| {
                 let mut result = result.unwrap_or(NamespacesChanged { namespaces: Vec::new(), version: None });
                 match rewritten {
@@ -235,7 +232,7 @@ impl Repository {
                 }
                 result
             });
-            items.answer(at, admitted.end(answer));
+            items.answer(at, answer);
         }
         Ok(items.end())
     }

@@ -1,4 +1,3 @@
-use super::access::Admitted;
 use super::many::Items;
 use super::{Action, ObjectKey, Repository, read};
 use crate::Result;
@@ -39,33 +38,16 @@ impl Repository {
     /// [`Unavailable`](crate::ErrorKind::Unavailable).
     pub async fn check_conflicts(&self, keys: &[ObjectKey]) -> Vec<Result<IdState>> {
         let mut items = Items::new(keys.len());
-        let mut asked = Vec::new();
-        let mut admitted: Vec<Admitted> = Vec::new();
-        for (at, key) in keys.iter().enumerate() {
-            let definition = match self.definition(&key.type_name) {
-                Ok(definition) => definition,
-                Err(error) => {
-                    items.answer(at, Err(error));
-                    continue;
-                }
-            };
-            match self.admit(Action::Create, key).await {
-                Ok(item) => {
-                    admitted.push(item);
-                    asked.push((at, definition, key));
-                }
-                Err(error) => items.answer(at, Err(error)),
-            }
-        }
+        let asked = self.admit_each(Action::Create, keys.iter().collect(), &mut items).await;
         let wanted: Vec<_> = asked.iter().map(|&(_, definition, key)| (definition, key)).collect();
         let found = self.fetch_many(&wanted).await;
-        for (((at, definition, key), fetched), admitted) in asked.into_iter().zip(found).zip(admitted) {
+        for ((at, definition, key), fetched) in asked.into_iter().zip(found) {
             let state = fetched.map(|fetched| match fetched {
                 None => IdState::Free,
                 Some(fetched) if read::is_asked_for(definition, key, &fetched.document) => IdState::Taken,
                 Some(_) => IdState::TakenElsewhere,
             });
-            items.answer(at, admitted.end(state));
+            items.answer(at, state);
         }
         items.end()
     }

@@ -1,6 +1,8 @@
+use std::collections::BTreeMap;
+
 use futures::StreamExt;
 
-use super::access::{Admitted, AdmittedItems};
+use super::access::Admitted;
 use super::create::Create;
 use super::many::{Items, Named, on_pool, pages};
 use super::rounds::Rounds;
@@ -58,22 +60,16 @@ impl Repository {
         let refresh = strongest(requests.iter().map(|request| request.refresh));
         let mut items = Items::new(requests.len());
         let mut named = Named::default();
-        let mut heard = AdmittedItems::default();
         let mut admitted = Vec::with_capacity(requests.len());
         for (at, request) in requests.into_iter().enumerate() {
-            match self.admit_creation(&request, &mut named).await {
-                Ok((key, item)) => {
-                    heard.add(at, item);
-                    admitted.push((at, key, request));
-                }
-                Err(error) => items.answer(at, Err(error)),
-            }
+            let admission = self.admit_creation(&request, &mut named).await;
+            admitted.extend(items.admit(at, admission.map(|(key, it)| ((at, key, request), it))));
         }
         let pages = pages(admitted, |(_, _, request)| bytes_of(&request.attributes));
         let mut done = futures::stream::iter(pages).map(|page| self.create_page(page, refresh)).buffered(IN_FLIGHT);
         while let Some(page) = done.next().await {
             for (at, answer) in page {
-                items.answer(at, heard.end(at, answer));
+                items.answer(at, answer);
             }
         }
         drop(done);
@@ -158,7 +154,7 @@ impl Repository {
         rounds.end_written(written).await;
         while let Some(read) = rounds.read().await {
             let mut writes = Vec::new();
-            let mut documents = std::collections::BTreeMap::new();
+            let mut documents = BTreeMap::new();
             for (at, existing) in read {
                 let Some(new) = &news[at] else { continue };
                 match self.overwrite(rounds.key(at), existing, &new.document) {
@@ -204,7 +200,7 @@ impl Repository {
         }
     }
 
-    pub(super) fn new_root(&self, definition: &TypeDefinition, request: &Create) -> RootFields {
+    fn new_root(&self, definition: &TypeDefinition, request: &Create) -> RootFields {
         let kind = definition.namespace_kind();
         let now = self.shared.environment.now_iso();
         RootFields {

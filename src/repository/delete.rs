@@ -1,4 +1,4 @@
-use super::access::{Admitted, AdmittedItems};
+use super::access::Admitted;
 use super::create_many::strongest;
 use super::many::{Items, Named, only, pages};
 use super::read::{self, Fetched};
@@ -111,21 +111,15 @@ impl Repository {
         let refresh = strongest(requests.iter().map(|request| request.refresh));
         let mut items = Items::new(requests.len());
         let mut named = Named::default();
-        let mut heard = AdmittedItems::default();
         let mut admitted = Vec::with_capacity(requests.len());
         for (at, request) in requests.into_iter().enumerate() {
-            match self.admit_deletion(&request, &mut named).await {
-                Ok(item) => {
-                    heard.add(at, item);
-                    admitted.push((at, request));
-                }
-                Err(error) => items.answer(at, Err(error)),
-            }
+            let admission = self.admit_deletion(&request, &mut named).await;
+            admitted.extend(items.admit(at, admission.map(|it| ((at, request), it))));
         }
         for page in pages(admitted, |_| 0) {
             let (places, page): (Vec<usize>, Vec<Delete>) = page.into_iter().unzip();
             for (at, answer) in places.into_iter().zip(self.delete_page(page, refresh).await) {
-                items.answer(at, heard.end(at, answer));
+                items.answer(at, answer);
             }
         }
         items.end()

@@ -1,6 +1,5 @@
 use futures::StreamExt;
 
-use super::access::AdmittedItems;
 use super::many::{Items, pages};
 use super::read::Loaded;
 use super::{Action, ObjectKey, Repository, SavedObject, errors, read};
@@ -31,26 +30,12 @@ impl Repository {
     pub async fn get_many<'a>(&self, keys: impl IntoIterator<Item = &'a ObjectKey>) -> Vec<Result<SavedObject>> {
         let keys: Vec<&ObjectKey> = keys.into_iter().collect();
         let mut items = Items::new(keys.len());
-        let mut heard = AdmittedItems::default();
-        let mut admitted = Vec::with_capacity(keys.len());
-        for (at, key) in keys.into_iter().enumerate() {
-            let answer = match self.check_type(&key.type_name) {
-                Ok(()) => self.admit(Action::Get, key).await,
-                Err(error) => Err(error),
-            };
-            match answer {
-                Ok(item) => {
-                    heard.add(at, item);
-                    admitted.push((at, key.clone()));
-                }
-                Err(error) => items.answer(at, Err(error)),
-            }
-        }
-        let pages = pages(admitted, |_| 0);
+        let admitted = self.admit_each(Action::Get, keys, &mut items).await;
+        let pages = pages(admitted.into_iter().map(|(at, _, key)| (at, key.clone())), |_| 0);
         let mut done = futures::stream::iter(pages).map(|page| self.get_page(page)).buffered(IN_FLIGHT);
         while let Some(page) = done.next().await {
             for (at, answer) in page {
-                items.answer(at, heard.end(at, answer));
+                items.answer(at, answer);
             }
         }
         drop(done);

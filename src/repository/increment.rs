@@ -2,13 +2,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::attempts::Attempts;
-use super::many::only;
-use super::write::{Write, Written};
-use super::{Action, Create, ObjectKey, Repository, SavedObject, content, errors, read};
+use super::rounds::Rounds;
+use super::{Action, Create, Draft, ObjectKey, Repository, SavedObject, content};
 use crate::cluster::Refresh;
 use crate::document::{Attributes, RawId};
-use crate::encryption::Secrets;
 use crate::registry::TypeDefinition;
 use crate::{Error, Result};
 
@@ -104,50 +101,18 @@ impl Repository {
     async fn increment_admitted(&self, definition: &TypeDefinition, request: Increment) -> Result<SavedObject> {
         let Increment { key, fields, create, refresh } = request;
         check_fields(definition, &fields)?;
-        let mut raise = |draft: &mut super::Draft| raise(&mut draft.attributes, &fields);
-        let mut attempts = Attempts::patient(&self.shared.environment);
-        loop {
-            let found = self.fetch_any(definition, &key).await?;
-            let fetched = match found {
-                Some(fetched) if read::is_asked_for(definition, &key, &fetched.document) => Some(fetched),
-                Some(_) if create.is_some() => return Err(errors::exists_elsewhere(&key)),
-                _ => None,
-            };
-            let done = match (fetched, &create) {
-                (Some(fetched), _) => self.change_fetched(definition, &key, fetched, &mut raise, refresh).await?,
-                (None, Some(initial)) => self.create_counters(definition, &key, initial, &fields, refresh).await?,
-                (None, None) => return Err(errors::not_found(&key)),
-            };
-            if let Some(object) = done {
-                return Ok(object);
+        let created = create.map(|initial| {
+            let (key, fields) = (key.clone(), &fields);
+            move || {
+                let mut attributes = initial.clone();
+                raise(&mut attributes, fields)?;
+                RawId::new(definition.name(), definition.namespace_kind(), &key.namespace, &key.id)?;
+                content::check_new_id(definition, &key.id)?;
+                Ok(Create::new(definition.name(), attributes).namespace(key.namespace.clone()))
             }
-            if !attempts.wait_for_next().await {
-                return Err(errors::changed(&key));
-            }
-        }
-    }
-
-    /// Creates the object; none if somebody else did meanwhile.
-    async fn create_counters(
-        &self,
-        definition: &TypeDefinition,
-        key: &ObjectKey,
-        initial: &Attributes,
-        fields: &BTreeMap<String, i64>,
-        refresh: Refresh,
-    ) -> Result<Option<SavedObject>> {
-        let mut attributes = initial.clone();
-        raise(&mut attributes, fields)?;
-        let request = Create::new(definition.name(), attributes.clone()).namespace(key.namespace.clone());
-        RawId::new(definition.name(), definition.namespace_kind(), &key.namespace, &key.id)?;
-        content::check_new_id(definition, &key.id)?;
-        let root = self.new_root(definition, &request);
-        let document = self.seal_whole(definition, key, root, attributes, Secrets::new())?;
-        let write = Write::create(definition, key, &document)?;
-        match only(self.write_many(vec![write], refresh).await)? {
-            Written::Done(version) => self.updated(definition, key, document, version, None).map(Some),
-            Written::Conflict => Ok(None),
-        }
+        });
+        let change = |draft: &mut Draft| raise(&mut draft.attributes, &fields);
+        self.change_or_create(Rounds::patient(self, key), created, change, refresh).await
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::access::Admitted;
 use super::{ObjectKey, Repository};
 use crate::document::RawId;
 use crate::{Error, ErrorKind, Result};
@@ -13,25 +14,57 @@ pub(super) const PAGE_BYTES: usize = 8 * 1024 * 1024;
 /// Items that one task of the blocking pool works on; so few are worked on without it.
 const PER_TASK: usize = 128;
 
-/// The answers to the items of a call.
-pub(super) struct Items<T>(Vec<Option<Result<T>>>);
+/// The answers to the items of a call. Of those that were admitted the audit hears with their answer.
+pub(super) struct Items<T>(Vec<Item<T>>);
+
+struct Item<T> {
+    answer: Option<Result<T>>,
+    admitted: Option<Admitted>,
+}
+
+impl<T> Item<T> {
+    fn open() -> Self {
+        Self { answer: None, admitted: None }
+    }
+}
 
 impl<T> Items<T> {
     /// For a call of so many items.
     pub(super) fn new(items: usize) -> Self {
-        Self((0..items).map(|_| None).collect())
+        Self((0..items).map(|_| Item::open()).collect())
     }
 
-    /// Items the item at `at`. The first answer counts.
+    /// What is to be worked on for the item at `at`; none if it was not admitted, which answers it.
+    pub(super) fn admit<W>(&mut self, at: usize, admission: Result<(W, Admitted)>) -> Option<W> {
+        match admission {
+            Ok((work, admitted)) => {
+                if let Some(item) = self.0.get_mut(at) {
+                    item.admitted = Some(admitted);
+                }
+                Some(work)
+            }
+            Err(error) => {
+                self.answer(at, Err(error));
+                None
+            }
+        }
+    }
+
+    /// Answers the item at `at`. The first answer counts.
     pub(super) fn answer(&mut self, at: usize, answer: Result<T>) {
-        if let Some(slot) = self.0.get_mut(at) {
-            slot.get_or_insert(answer);
+        if let Some(item) = self.0.get_mut(at)
+            && item.answer.is_none()
+        {
+            item.answer = Some(match item.admitted.take() {
+                Some(admitted) => admitted.end(answer),
+                None => answer,
+            });
         }
     }
 
     /// One item more.
     pub(super) fn add(&mut self) {
-        self.0.push(None);
+        self.0.push(Item::open());
     }
 
     /// Does `work` for items, as [`on_pool`] does: gives what it made of each, and answers those with which it failed.
@@ -58,7 +91,7 @@ impl<T> Items<T> {
     /// All answers, in order.
     pub(super) fn end(self) -> Vec<Result<T>> {
         let unanswered = || Err(Error::new(ErrorKind::Internal, "an item of a call on many objects was not answered"));
-        self.0.into_iter().map(|answer| answer.unwrap_or_else(unanswered)).collect()
+        self.0.into_iter().map(|item| item.answer.unwrap_or_else(unanswered)).collect()
     }
 }
 

@@ -1,7 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::access::Admitted;
-use super::many::Items;
+use super::many::{Items, only};
 use super::read::Fetched;
 use super::{Action, ObjectKey, Repository, SavedObject, errors, find, read};
 use crate::cluster::{Query, Search, SearchIn};
@@ -60,8 +59,7 @@ impl Repository {
     /// - [`Conflict`](ErrorKind::Conflict) if none has it, and several had it: the message names them.
     /// - Those of [`get`](Self::get).
     pub async fn resolve(&self, key: &ObjectKey) -> Result<Resolved> {
-        let mut answers = self.resolve_many(std::slice::from_ref(key)).await;
-        answers.pop().unwrap_or_else(|| Err(errors::not_found(key)))
+        only(self.resolve_many(std::slice::from_ref(key)).await)
     }
 
     /// As [`resolve`](Self::resolve) for several objects, each answered in order. One request for 500 objects and one for the
@@ -71,33 +69,16 @@ impl Repository {
     /// Of each item those of [`resolve`](Self::resolve).
     pub async fn resolve_many(&self, keys: &[ObjectKey]) -> Vec<Result<Resolved>> {
         let mut items = Items::new(keys.len());
-        let mut asked = Vec::new();
-        let mut admitted: Vec<Admitted> = Vec::new();
-        for (at, key) in keys.iter().enumerate() {
-            let definition = match self.definition(&key.type_name) {
-                Ok(definition) => definition,
-                Err(error) => {
-                    items.answer(at, Err(error));
-                    continue;
-                }
-            };
-            match self.admit(Action::Get, key).await {
-                Ok(item) => {
-                    admitted.push(item);
-                    asked.push((at, definition, key));
-                }
-                Err(error) => items.answer(at, Err(error)),
-            }
-        }
+        let asked = self.admit_each(Action::Get, keys.iter().collect(), &mut items).await;
         let wanted: Vec<_> = asked.iter().map(|&(_, definition, key)| (definition, key)).collect();
         let (exact, mut origins) = futures::join!(self.fetch_many(&wanted), self.origins_of(&wanted));
-        for (((at, definition, key), exact), admitted) in asked.into_iter().zip(exact).zip(admitted) {
+        for ((at, definition, key), exact) in asked.into_iter().zip(exact) {
             let origins = origins.remove(key).unwrap_or_else(|| Ok(Vec::new()));
             let answer = match (exact, origins) {
                 (Ok(exact), Ok(origins)) => self.resolved(definition, key, exact, origins).await,
                 (Err(error), _) | (_, Err(error)) => Err(error),
             };
-            items.answer(at, admitted.end(answer));
+            items.answer(at, answer);
         }
         items.end()
     }

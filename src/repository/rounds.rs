@@ -24,12 +24,21 @@ pub(super) struct Rounds<'a, T> {
 
 impl<'a, T> Rounds<'a, T> {
     pub(super) fn new(repository: &'a Repository, keys: Vec<ObjectKey>) -> Self {
+        Self::with_attempts(repository, keys, Attempts::several(&repository.shared.environment))
+    }
+
+    /// Of one object that many write at the same time.
+    pub(super) fn patient(repository: &'a Repository, key: ObjectKey) -> Self {
+        Self::with_attempts(repository, vec![key], Attempts::patient(&repository.shared.environment))
+    }
+
+    fn with_attempts(repository: &'a Repository, keys: Vec<ObjectKey>, attempts: Attempts<'a>) -> Self {
         Self {
             repository,
             pending: (0..keys.len()).collect(),
             items: Items::new(keys.len()),
             keys,
-            attempts: Attempts::several(&repository.shared.environment),
+            attempts,
             was_read: false,
         }
     }

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use super::many::{Items, on_pool, only};
 use super::read::{Fetched, Loaded, Newer, Unopened};
-use super::write::{Write, Written};
+use super::write::Write;
 use super::{ObjectKey, Repository, SavedObject, content, merge, read};
 use crate::Result;
 use crate::cluster::Refresh;
@@ -140,23 +140,6 @@ impl Repository {
         F: FnMut(&mut Draft) -> Result<()>,
     {
         only(self.update_many([request.into()], |_, draft| change(draft)).await)
-    }
-
-    /// Changes the document that was fetched; none if it no longer is the current one.
-    pub(super) async fn change_fetched(
-        &self,
-        definition: &TypeDefinition,
-        key: &ObjectKey,
-        fetched: Fetched,
-        change: &mut impl FnMut(&mut Draft) -> Result<()>,
-        refresh: Refresh,
-    ) -> Result<Option<SavedObject>> {
-        let read = vec![(key.clone(), fetched)];
-        let changed = only(self.changed(read, &mut |_, draft| change(draft)).await)?;
-        match only(self.write_many(vec![changed.write], refresh).await)? {
-            Written::Done(version) => self.updated(definition, key, changed.document, version, changed.newer).map(Some),
-            Written::Conflict => Ok(None),
-        }
     }
 
     /// A document that was just written, as callers see it.

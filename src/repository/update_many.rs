@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use super::access::{Admitted, AdmittedItems};
+use super::access::Admitted;
 use super::create_many::strongest;
 use super::many::{Items, Named, pages};
 use super::read;
@@ -57,21 +57,15 @@ impl Repository {
         let refresh = strongest(requests.iter().map(|request| request.refresh));
         let mut items = Items::new(requests.len());
         let mut named = Named::default();
-        let mut heard = AdmittedItems::default();
         let mut admitted = Vec::with_capacity(requests.len());
         for (at, request) in requests.into_iter().enumerate() {
-            match self.admit_update(&request, &mut named).await {
-                Ok(item) => {
-                    heard.add(at, item);
-                    admitted.push((at, request));
-                }
-                Err(error) => items.answer(at, Err(error)),
-            }
+            let admission = self.admit_update(&request, &mut named).await;
+            admitted.extend(items.admit(at, admission.map(|it| ((at, request), it))));
         }
         for page in pages(admitted, |_| 0) {
             let (places, page): (Vec<usize>, Vec<Update>) = page.into_iter().unzip();
             for (at, answer) in places.into_iter().zip(self.update_page(page, refresh, &mut change).await) {
-                items.answer(at, heard.end(at, answer));
+                items.answer(at, answer);
             }
         }
         items.end()

@@ -1,8 +1,10 @@
-use super::create_many::New;
 use super::many::{Named, only};
+use super::read::{self, Fetched, Newer};
 use super::rounds::Rounds;
 use super::write::Write;
-use super::{Action, Create, Draft, ObjectKey, Repository, SavedObject, errors, read};
+use super::{Action, Create, Draft, ObjectKey, Repository, SavedObject, errors};
+use crate::cluster::Refresh;
+use crate::document::StoredDocument;
 use crate::{Error, Result};
 
 impl Repository {
@@ -60,19 +62,31 @@ impl Repository {
             Ok(to_update) => to_create.and(to_update),
             Err(refused) => return to_create.end(Err(refused)),
         };
-        admitted.end(self.upsert_admitted(&key, request, change).await)
+        let refresh = request.refresh;
+        let create = || Ok(request.clone());
+        admitted.end(self.change_or_create(Rounds::new(self, vec![key]), Some(create), change, refresh).await)
     }
 
-    async fn upsert_admitted<F>(&self, key: &ObjectKey, request: Create, mut change: F) -> Result<SavedObject>
-    where
-        F: FnMut(&mut Draft) -> Result<()>,
-    {
-        let mut rounds = Rounds::new(self, vec![key.clone()]);
+    /// Lets `change` change the one object of `rounds`, or creates what `create` describes if there is none; without `create`
+    /// it must be there.
+    pub(super) async fn change_or_create(
+        &self,
+        mut rounds: Rounds<'_, SavedObject>,
+        create: Option<impl Fn() -> Result<Create>>,
+        mut change: impl FnMut(&mut Draft) -> Result<()>,
+        refresh: Refresh,
+    ) -> Result<SavedObject> {
         while let Some(read) = rounds.read().await {
             for (at, fetched) in read {
-                let prepared = match fetched {
-                    None => self.to_be_created(key, &request).map(|(new, write)| (new.document, None, write)),
-                    Some(fetched) => self.to_be_changed(key, fetched, &mut change).await,
+                let key = rounds.key(at).clone();
+                let prepared = match (self.seen(&key, fetched, create.is_some()), &create) {
+                    (Ok(Some(fetched)), _) => {
+                        let changed = self.changed(vec![(key, fetched)], &mut |_, draft| change(draft)).await;
+                        only(changed).map(|changed| (changed.document, changed.newer, changed.write))
+                    }
+                    (Ok(None), Some(create)) => self.to_be_created(&key, create),
+                    (Ok(None), None) => Err(errors::not_found(&key)),
+                    (Err(error), _) => Err(error),
                 };
                 let (document, newer, write) = match prepared {
                     Ok(prepared) => prepared,
@@ -81,7 +95,7 @@ impl Repository {
                         continue;
                     }
                 };
-                if let Some((at, Some(version))) = rounds.write(vec![(at, write)], request.refresh).await.pop() {
+                if let Some((at, Some(version))) = rounds.write(vec![(at, write)], refresh).await.pop() {
                     rounds.end_written(vec![(at, document, newer, version)]).await;
                 }
             }
@@ -89,24 +103,24 @@ impl Repository {
         only(rounds.into_answers())
     }
 
-    fn to_be_created(&self, key: &ObjectKey, request: &Create) -> Result<(New, Write)> {
+    /// What was read, if it is seen from the key's namespace. One that is not seen is in the way of creating the object.
+    fn seen(&self, key: &ObjectKey, fetched: Option<Fetched>, is_to_create: bool) -> Result<Option<Fetched>> {
         let definition = self.definition(&key.type_name)?;
-        let new = self.new_document(definition, key, request.clone())?;
-        let write = Write::create(definition, key, &new.document)?;
-        Ok((new, write))
+        match fetched {
+            Some(fetched) if read::is_asked_for(definition, key, &fetched.document) => Ok(Some(fetched)),
+            Some(_) if is_to_create => Err(errors::exists_elsewhere(key)),
+            _ => Ok(None),
+        }
     }
 
-    async fn to_be_changed(
+    fn to_be_created(
         &self,
         key: &ObjectKey,
-        fetched: read::Fetched,
-        change: &mut impl FnMut(&mut Draft) -> Result<()>,
-    ) -> Result<(crate::document::StoredDocument, Option<read::Newer>, Write)> {
+        create: impl Fn() -> Result<Create>,
+    ) -> Result<(StoredDocument, Option<Newer>, Write)> {
         let definition = self.definition(&key.type_name)?;
-        if !read::is_asked_for(definition, key, &fetched.document) {
-            return Err(errors::exists_elsewhere(key));
-        }
-        let changed = self.changed(vec![(key.clone(), fetched)], &mut |_, draft| change(draft)).await;
-        only(changed).map(|changed| (changed.document, changed.newer, changed.write))
+        let document = self.new_document(definition, key, create()?)?.document;
+        let write = Write::create(definition, key, &document)?;
+        Ok((document, None, write))
     }
 }
