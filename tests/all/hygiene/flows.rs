@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
+use async_trait::async_trait;
 use saved_objects::encryption::{EncryptionService, KeyRing, KibanaCodec, KibanaKeys, Secret, Secrets};
 use saved_objects::migrate::{Migrator, OnBad};
 use saved_objects::quarantine::Quarantine;
@@ -14,8 +16,8 @@ use saved_objects::repository::{
 };
 use saved_objects::rotation::KeyRotation;
 use saved_objects::tokens::{
-    self, ConnectorId, ConnectorTokens, Credentials, CredentialsChange, NewToken, ProfileUid, Scope, TokenClient,
-    TokenUpdate,
+    self, AccessTokens, ConnectorId, ConnectorTokens, Credentials, CredentialsChange, Grant, NewToken, ProfileUid,
+    ProviderError, RefreshRequest, Refresher, Scope, TokenClient, TokenUpdate,
 };
 use saved_objects::verify::Verifier;
 use saved_objects::{Change, Object, Objects, Result, SavedObjects, SecretAttributes, Start};
@@ -26,6 +28,7 @@ use super::{KIBANA_KEY, OTHER_KEY, SECRETS};
 use crate::cli::run_with;
 use crate::context::{Context, KEY, key_ring};
 use crate::migration::object;
+use crate::take_over::kibana::{CORRUPT, Kibana, broken, documents, keys as kibana_keys};
 
 const TOKEN: &str = SECRETS[0];
 const REFRESH: &str = SECRETS[1];
@@ -60,6 +63,10 @@ pub(super) async fn all(context: Context) {
     objects(&context, &store).await;
     println!("flow: tokens");
     token_clients(&store).await;
+    println!("flow: many objects at once");
+    many_objects(&store).await;
+    println!("flow: access tokens");
+    access_tokens(&store).await;
     println!("flow: odd documents");
     odd_documents(&context, &store).await;
     println!("flow: other keys");
@@ -67,13 +74,19 @@ pub(super) async fn all(context: Context) {
     println!("flow: transfer");
     transfer(&store).await;
     println!("flow: command line");
-    command_line(&context, folder.path(), &["status", "verify", "keys status", "migrate --plan", "migrate --rescan"])
-        .await;
+    command_line(
+        &context,
+        folder.path(),
+        &["status", "verify", "tokens list", "keys status", "migrate --plan", "migrate --rescan"],
+    )
+    .await;
     println!("flow: migration");
     write_definitions(folder.path(), 2);
     migrations(&context, folder.path()).await;
     println!("flow: rotation");
     rotation(&context, folder.path(), &store).await;
+    println!("flow: take-over");
+    take_over(&context, folder.path()).await;
     let all =
         ["migrate", "verify", "keys rotate", "keys status", "quarantine list", "quarantine restore --all", "status"];
     command_line(&context, folder.path(), &all).await;
@@ -297,6 +310,93 @@ async fn token_clients(store: &SavedObjects) {
         let odd = Secret::json(&json!({"token": TOKEN})).expect("JSON");
         show_error("odd token", tokens.create(scope, &connector, NewToken::token(odd)).await);
     }
+}
+
+/// Operations on many objects, of which some fail.
+async fn many_objects(store: &SavedObjects) {
+    let repository = store.repository();
+    let odd = Create::new("login", object(json!({"user": "kim", "password": PASSWORD}))).id("many-3");
+    let created = repository.create_many([login("many-1"), login("many-2"), odd, login("a")]).await;
+    show("created many", &created);
+    let keys = ["many-1", "many-2", "none"].map(|id| ObjectKey::new("login", id));
+    let updated = repository
+        .update_many(keys.iter().map(Update::new), |_, draft| {
+            draft.secret("password", SecretChange::Set(Secret::text(PASSWORD)));
+            Ok(())
+        })
+        .await;
+    show("updated many", &updated);
+    let upserted = repository.upsert(login("many-1"), |draft| {
+        draft.attributes.insert("more".to_owned(), json!(PASSWORD));
+        Ok(())
+    });
+    show_error("upserted", upserted.await);
+    for id in ["many-1", "many-2"] {
+        repository.delete(Delete::new(ObjectKey::new("login", id))).await.expect("deleted");
+    }
+}
+
+/// A provider that grants, or does not.
+#[derive(Debug)]
+struct Provider(Option<ProviderError>);
+
+#[async_trait]
+impl Refresher for Provider {
+    async fn refresh(&self, request: &RefreshRequest) -> Result<Grant, ProviderError> {
+        show("refresh request", request);
+        let grant = Grant {
+            access_token: Secret::text(TOKEN),
+            refresh_token: Some(Secret::text(REFRESH)),
+            expires_in: Some(Duration::ZERO),
+            refresh_token_expires_in: None,
+        };
+        show("grant", &grant);
+        self.0.clone().map_or(Ok(grant), Err)
+    }
+}
+
+async fn access_tokens(store: &SavedObjects) {
+    let access = AccessTokens::new(store).expect("registered");
+    show("access tokens", &access);
+    let connector = ConnectorId::new("github").expect("an id");
+    let refused = ProviderError::Refused { reason: "no".to_owned() };
+    for provider in [Provider(None), Provider(Some(ProviderError::InvalidGrant)), Provider(Some(refused))] {
+        let provider: Arc<dyn Refresher> = Arc::new(provider);
+        let failing = Secret::text(TOKEN);
+        show("access token", &access.get_instead_of(Scope::Shared, &connector, &failing, &provider).await);
+        show("access token", &access.get(Scope::Shared, &connector, &provider).await);
+    }
+}
+
+/// An index that Kibana wrote: with secrets that open, some that do not, and documents that are none.
+async fn take_over(context: &Context, folder: &Path) {
+    let context = Context { prefix: format!("{}x", context.prefix).parse().expect("a prefix"), ..context.clone() };
+    let kibana = Kibana::with(context.cluster().as_ref(), &format!("{}-source", context.prefix), &of_kibana()).await;
+    let (types, argument) = (folder.to_string_lossy().into_owned(), kibana.argument());
+    let files = [kibana_keys(false), kibana_keys(true)];
+    for (file, more) in
+        files.iter().zip([&["--plan"][..], &["--on-unreadable", "quarantine", "--on-bad", "quarantine"]])
+    {
+        let path = file.path().to_string_lossy().into_owned();
+        let variables =
+            [("RUST_LOG", "trace"), ("SAVED_OBJECTS_ENCRYPTION_KEY", KEY), ("SAVED_OBJECTS_KIBANA_KEYS_FILE", &path)];
+        let arguments = [&["migrate", "--take-over", &argument, "--types", &types][..], more].concat();
+        let ran = run_with(&context, &arguments, &variables).await;
+        println!("{arguments:?} ended with {}\n{}\n{}", ran.code, ran.out, ran.err);
+        assert!(ran.err.contains("TRACE") && ran.out.contains("connector_token"), "it did something");
+    }
+    command_line(&context, folder, &["verify", "quarantine list"]).await;
+}
+
+/// Some tokens of each kind as Kibana has them, by `_id`.
+pub(super) fn of_kibana() -> Vec<(String, Value)> {
+    let broken = broken();
+    let is_wanted = |id: &str| id.contains("connector_token");
+    let (odd, fine): (Vec<_>, Vec<_>) = documents()
+        .into_iter()
+        .filter(|(id, _)| is_wanted(id))
+        .partition(|(id, _)| broken.contains(id) || CORRUPT.contains(&id.as_str()));
+    odd.into_iter().chain(fine.into_iter().step_by(80).take(12)).collect()
 }
 
 /// Documents that others changed: secrets in clear where an envelope or something else belongs.

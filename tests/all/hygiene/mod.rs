@@ -9,9 +9,11 @@ mod needles;
 use std::process::Stdio;
 
 use libtest_mimic::Trial;
+use serde_json::Value;
 
 use crate::context::{Context, KEY};
 use crate::named_trials;
+use crate::take_over::kibana::{keys, truth};
 use needles::Needles;
 
 /// Set for the process that runs the flows.
@@ -74,10 +76,39 @@ fn needles() -> Needles {
     for key in [KEY, OTHER_KEY, KIBANA_KEY] {
         needles.add("key", key.as_bytes());
     }
+    for key in texts(&kibana_keys()) {
+        needles.add("key of Kibana", key.as_bytes());
+    }
+    let taken_over: Vec<String> = flows::of_kibana().into_iter().map(|(id, _)| id).collect();
+    assert!(taken_over.len() > 12, "there is something to be taken over");
+    for truth in truth().into_iter().filter(|truth| taken_over.contains(&truth.id)) {
+        for secret in ["token", "refreshToken", "credentials"].iter().flat_map(|name| texts(&truth.attributes[*name])) {
+            // Long ones are told in part only.
+            let part: String = secret.trim_start_matches("Bearer ").chars().take(40).collect();
+            if part.len() >= 12 {
+                needles.add("secret of Kibana", part.as_bytes());
+            }
+        }
+    }
     for key in [KEY, OTHER_KEY] {
         needles.add_derived(key, &["login", "connector_token", "user_connector_token"]);
     }
     needles
+}
+
+/// All texts in a value.
+fn texts(value: &Value) -> Vec<String> {
+    match value {
+        Value::String(text) => vec![text.clone()],
+        Value::Array(values) => values.iter().flat_map(texts).collect(),
+        Value::Object(values) => values.values().flat_map(texts).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => Vec::new(),
+    }
+}
+
+fn kibana_keys() -> Value {
+    let file = std::fs::read(keys(true).path()).expect("readable");
+    serde_json::from_slice(&file).expect("JSON")
 }
 
 async fn the_flows(context: Context) {
