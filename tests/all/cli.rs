@@ -20,6 +20,7 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         definitions_are_checked_and_released,
         keys_are_checked_before_anything_is_written,
         a_blocked_migration_is_2,
+        the_demo_goes_to_its_end,
     )
 }
 
@@ -179,4 +180,14 @@ async fn a_blocked_migration_is_2(context: Context) {
     let status = run(&context, &["status"]).await;
     assert_eq!(status.code, 2);
     assert!(status.out.contains("blocker: "), "{status:?}");
+}
+
+async fn the_demo_goes_to_its_end(context: Context) {
+    let ran = run(&context, &["demo", "--json"]).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let document = ran.json();
+    assert_eq!((&document["ok"], &document["seeded"]), (&json!(true), &json!(20_000)));
+    assert_eq!(document["migration"]["indices"][0]["documents"]["written"], json!(20_000));
+    let steps = document["tokens"]["steps"].as_array().expect("steps");
+    assert!(steps.len() == 14 && steps.iter().all(|step| step["ok"] == json!(true)), "{steps:?}");
 }

@@ -88,7 +88,9 @@ pub(super) async fn run(connection: &Connection, environment: &Environment, outp
 impl Demo<'_> {
     async fn play(&self, server: Server) -> Result<Document> {
         let current = tokens::types()?;
-        let version_1: Vec<TypeDefinition> = current.iter().filter_map(|definition| definition.as_of(1)).collect();
+        let is_migrated = |definition: &&TypeDefinition| definition.latest().number > 1;
+        let version_1: Vec<TypeDefinition> =
+            current.iter().filter(is_migrated).filter_map(|definition| definition.as_of(1)).collect();
 
         self.story.chapter("Objects of model version 1");
         self.empty().await?;
@@ -110,7 +112,7 @@ impl Demo<'_> {
             return Err(error.into());
         }
         let again = migrator.migrate().await;
-        self.story.line(format!("a second start: {} request, nothing written", again.requests));
+        self.story.line(format!("a second start: {} requests, nothing written", again.requests));
 
         self.story.chapter("The token clients");
         let store = self.store(current).await?;
@@ -124,7 +126,7 @@ impl Demo<'_> {
         self.story.table(&[
             ("objects written at version 1", format!("{seeded} in {}", seconds(seeding))),
             ("migrated to version 2", migrated(&migration)),
-            ("started again", format!("nothing to do, in {} ms with {} request", again.elapsed_ms, again.requests)),
+            ("started again", format!("nothing to do, in {} ms with {} requests", again.elapsed_ms, again.requests)),
             ("token steps", format!("{} of {} as expected", tour.good(), tour.steps.len())),
             ("a token read", format!("{:.2} ms (median of {}, decryption included)", tour.read_ms, tour::READS)),
         ]);
