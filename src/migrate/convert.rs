@@ -11,7 +11,7 @@ use crate::cluster::{
     BulkAction, BulkOperation, BulkRequest, Cluster, Hit, ItemErrorKind, ItemOutcome, Query, Refresh, Scan,
 };
 use crate::conversion::Conversion;
-use crate::document::{Corruption, DocumentHeader, StoredDocument};
+use crate::document::{Corruption, DocumentHeader};
 use crate::model::VirtualVersion;
 use crate::quarantine::one_line;
 use crate::{Error, ErrorKind, Result};
@@ -215,13 +215,13 @@ pub(super) fn convert_document(conversion: &Conversion, plan: &GroupPlan, hit: &
     if VirtualVersion::of_document(header.version()).is_ok_and(|version| version.number() >= latest.number) {
         return Ok(None);
     }
-    let mut document = StoredDocument::from_source(source.as_bytes()).map_err(corrupt)?;
+    let mut document = header.document().map_err(corrupt)?;
     let id = document.object_id(&hit.id, definition.namespace_kind()).map_err(corrupt)?;
     conversion.upgrade(definition, id, &mut document).map_err(|error| Defect {
         is_unreadable: error.kind() == ErrorKind::Decrypt,
         ..defect(error.message().to_owned())
     })?;
-    latest.create.validate(&document.attributes).map_err(|violations| {
+    latest.create.validate_in_place(&mut document.attributes).map_err(|violations| {
         let violations: Vec<String> =
             violations.iter().map(|violation| format!("{}: {}", violation.path, violation.message)).collect();
         defect(format!("the converted document breaks the create schema: {}", violations.join("; ")))
