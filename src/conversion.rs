@@ -56,7 +56,7 @@ impl Conversion {
             return Ok(if from == to.number { Standing::Current } else { Standing::Newer(from) });
         }
         let old_sets = definition.version(from.max(1)).map_or(&to.sets, |version| &version.sets);
-        if old_sets.is_empty() && to.sets.is_empty() {
+        if definition.keeps_envelopes_from(from) {
             definition.upgrade(self.registry.transforms(), from, &mut document.attributes)?;
         } else {
             let before = document.attributes.clone();
