@@ -1,13 +1,15 @@
 //! Brings one stored document to the model version that this software knows: older ones are upgraded, newer ones
 //! projected. Migration and repository both read through here, so a document means the same to both.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::document::{Attributes, StoredDocument};
-use crate::encryption::{Descriptor, EncryptionService, Secret, Secrets};
+use crate::document::{Attributes, NamespaceKind, StoredDocument};
+use crate::encryption::{DecryptionCause, Descriptor, EncryptionService, KibanaCodec, Opened, Secret, Secrets};
+use crate::layout::IndexMeta;
 use crate::model::{EncryptionSets, VirtualVersion};
 use crate::registry::{Registry, TypeDefinition};
 use crate::{Error, ErrorKind, Result};
@@ -17,6 +19,18 @@ use crate::{Error, ErrorKind, Result};
 pub(crate) struct Conversion {
     registry: Arc<Registry>,
     encryption: EncryptionService,
+    stored: StoredSecrets,
+}
+
+/// What the secrets of stored documents are.
+#[derive(Debug, Clone)]
+enum StoredSecrets {
+    /// Envelopes of this library.
+    Envelopes,
+    /// What Kibana encrypted, whatever the document's version: only a take-over reads it.
+    OfKibana(KibanaCodec),
+    /// Nobody opens them: they are passed on as they are, for a look at the rest of the document.
+    Closed,
 }
 
 /// How a document's model version stood to this software's before it was converted.
@@ -30,10 +44,39 @@ pub(crate) enum Standing {
     Newer(u32),
 }
 
+/// A document after its conversion.
+#[derive(Debug)]
+pub(crate) struct Upgraded {
+    pub(crate) standing: Standing,
+    /// The attributes that were to be encrypted again and do not open, and why. They are as they were stored, and bound to
+    /// what the document no longer is.
+    pub(crate) unreadable: Vec<(String, DecryptionCause)>,
+}
+
 impl Conversion {
     /// A conversion for the types of `registry`.
     pub(crate) fn new(registry: Arc<Registry>, encryption: EncryptionService) -> Self {
-        Self { registry, encryption }
+        Self { registry, encryption, stored: StoredSecrets::Envelopes }
+    }
+
+    /// One of documents that Kibana wrote: every document of a type that encrypts is opened with `codec` and encrypted anew.
+    pub(crate) fn taking_over(self, codec: KibanaCodec) -> Self {
+        Self { stored: StoredSecrets::OfKibana(codec), ..self }
+    }
+
+    /// One that needs no keys, for a look at what else of a document could keep it from being converted.
+    pub(crate) fn leaving_secrets_closed(self) -> Self {
+        Self { stored: StoredSecrets::Closed, ..self }
+    }
+
+    /// Whether there is a key to encrypt with.
+    pub(crate) fn can_encrypt(&self) -> bool {
+        self.encryption.can_encrypt()
+    }
+
+    /// Whether documents of the type are converted whatever their version.
+    pub(crate) fn converts_all(&self, definition: &TypeDefinition) -> bool {
+        definition.encrypts() && !matches!(self.stored, StoredSecrets::Envelopes)
     }
 
     /// Brings `document`, whose object id is `id`, to the newest version of `definition`, its type. Its secrets stay
@@ -50,25 +93,75 @@ impl Conversion {
         id: &str,
         document: &mut StoredDocument,
     ) -> Result<Standing> {
+        let upgraded = self.upgrade_each(definition, id, document)?;
+        let namespace = document.root.namespace.clone();
+        let descriptor = Descriptor { type_name: definition.name(), namespace: namespace.as_deref(), id };
+        Opened { secrets: Secrets::new(), failures: upgraded.unreadable }.into_secrets(&descriptor)?;
+        Ok(upgraded.standing)
+    }
+
+    /// As [`upgrade`](Self::upgrade), for whoever decides what becomes of secrets that do not open: the others are
+    /// encrypted again.
+    ///
+    /// # Errors
+    /// As [`upgrade`](Self::upgrade), but for `Decrypt`.
+    pub(crate) fn upgrade_each(
+        &self,
+        definition: &TypeDefinition,
+        id: &str,
+        document: &mut StoredDocument,
+    ) -> Result<Upgraded> {
         let from = VirtualVersion::of_document(document.root.type_migration_version.as_deref())?.number();
         let to = definition.latest();
-        if from >= to.number {
-            return Ok(if from == to.number { Standing::Current } else { Standing::Newer(from) });
+        let standing = match from.cmp(&to.number) {
+            Ordering::Less => Standing::Older,
+            Ordering::Equal => Standing::Current,
+            Ordering::Greater => Standing::Newer(from),
+        };
+        let mut upgraded = Upgraded { standing, unreadable: Vec::new() };
+        if standing != Standing::Older && !self.converts_all(definition) {
+            return Ok(upgraded);
+        }
+        if let Standing::Newer(version) = standing {
+            return Err(newer(definition, version));
         }
         let old_sets = definition.version(from.max(1)).map_or(&to.sets, |version| &version.sets);
-        if definition.keeps_envelopes_from(from) {
+        let keeps_envelopes = match self.stored {
+            StoredSecrets::Envelopes => definition.keeps_envelopes_from(from),
+            StoredSecrets::OfKibana(_) => old_sets.is_empty() && to.sets.is_empty(),
+            StoredSecrets::Closed => true,
+        };
+        if keeps_envelopes {
             definition.upgrade(self.registry.transforms(), from, &mut document.attributes)?;
         } else {
             let before = document.attributes.clone();
             definition.upgrade(self.registry.transforms(), from, &mut document.attributes)?;
-            if encryption_of(old_sets, &before) != encryption_of(&to.sets, &document.attributes) {
-                let namespace = document.root.namespace.clone();
-                let descriptor = Descriptor { type_name: definition.name(), namespace: namespace.as_deref(), id };
-                self.encrypt_again(&descriptor, old_sets, &before, &to.sets, &mut document.attributes)?;
+            let namespace = document.root.namespace.clone();
+            let descriptor = Descriptor { type_name: definition.name(), namespace: namespace.as_deref(), id };
+            let attributes = &mut document.attributes;
+            match &self.stored {
+                StoredSecrets::OfKibana(codec) => {
+                    // Kibana lists an attribute as bound one release before it begins to write it, at the same version.
+                    let next = definition.version(from.max(1) + 1).map(|version| &version.sets);
+                    let all: Vec<&EncryptionSets> = std::iter::once(old_sets).chain(next).collect();
+                    let is_single = definition.namespace_kind() == NamespaceKind::Single;
+                    let place = Descriptor { namespace: descriptor.namespace.filter(|_| is_single), ..descriptor };
+                    let opened = codec.open_each(&place, &all, &before);
+                    let was_encrypted = |name: &str| all.iter().any(|sets| sets.encrypts(name));
+                    upgraded.unreadable =
+                        self.encrypt_again(&descriptor, opened, was_encrypted, &to.sets, attributes)?;
+                }
+                _ if encryption_of(old_sets, &before) != encryption_of(&to.sets, attributes) => {
+                    let opened = self.encryption.open_each(&descriptor, old_sets, &before)?;
+                    let was_encrypted = |name: &str| old_sets.encrypts(name);
+                    upgraded.unreadable =
+                        self.encrypt_again(&descriptor, opened, was_encrypted, &to.sets, attributes)?;
+                }
+                _ => {}
             }
         }
         document.root.type_migration_version = Some(VirtualVersion::of(to.number).to_string());
-        Ok(Standing::Older)
+        Ok(upgraded)
     }
 
     /// What of a document's attributes this software understands, if the document is at the newer version `version`.
@@ -87,17 +180,18 @@ impl Conversion {
         }
     }
 
+    /// Puts envelopes of what opened into `attributes`, as they will be stored, and of what was in clear and is to be
+    /// encrypted now. Gives what did not open and is still there.
     fn encrypt_again(
         &self,
         descriptor: &Descriptor<'_>,
-        old_sets: &EncryptionSets,
-        before: &Attributes,
+        opened: Opened,
+        was_encrypted: impl Fn(&str) -> bool,
         new_sets: &EncryptionSets,
         attributes: &mut Attributes,
-    ) -> Result<()> {
-        let opened = self.encryption.open(descriptor, old_sets, before)?;
+    ) -> Result<Vec<(String, DecryptionCause)>> {
         let mut secrets = Secrets::new();
-        for (name, secret) in opened {
+        for (name, secret) in opened.secrets {
             if !is_present(attributes, &name) {
                 continue;
             }
@@ -112,12 +206,13 @@ impl Conversion {
         }
         for attribute in &new_sets.encrypted {
             if let Some(value) = attributes.get(&attribute.name).filter(|value| !value.is_null())
-                && !old_sets.encrypts(&attribute.name)
+                && !was_encrypted(&attribute.name)
             {
                 secrets.insert(attribute.name.clone(), Secret::json(value)?);
             }
         }
-        self.encryption.seal(descriptor, new_sets, attributes, &secrets)
+        self.encryption.seal(descriptor, new_sets, attributes, &secrets)?;
+        Ok(opened.failures.into_iter().filter(|(name, _)| is_present(attributes, name)).collect())
     }
 }
 
@@ -144,6 +239,27 @@ pub(crate) fn unrecorded(definition: &TypeDefinition, version: u32) -> Error {
         ),
     )
     .with_cure("run `saved-objects migrate` with the software that knows the newer version, which records it")
+}
+
+/// What is encrypted and bound in a document that is stored at `version`, in an index that says `meta` of itself.
+///
+/// # Errors
+/// [`Incompatible`](ErrorKind::Incompatible) if neither this software nor the index knows.
+pub(crate) fn stored_sets<'a>(
+    definition: &'a TypeDefinition,
+    meta: &'a IndexMeta,
+    version: u32,
+) -> Result<&'a EncryptionSets> {
+    if let Some(known) = definition.version(version.max(1)) {
+        return Ok(&known.sets);
+    }
+    let recorded = meta.types.get(definition.name()).and_then(|recorded| recorded.sets.get(&version));
+    recorded.ok_or_else(|| {
+        Error::new(
+            ErrorKind::Incompatible,
+            format!("neither this software nor the index knows what model version {version} encrypts"),
+        )
+    })
 }
 
 fn is_present(attributes: &Attributes, name: &str) -> bool {

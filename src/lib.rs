@@ -52,13 +52,15 @@
 //! - [`Error`] says by its [`ErrorKind`] what a caller can do, and in its text what the cure is.
 
 pub mod cluster;
-#[allow(dead_code, unused_imports, reason = "leases, claims and the keys in use are about to be built on it")]
 mod control;
 mod conversion;
 pub mod document;
 pub mod encryption;
 pub mod environment;
 mod error;
+#[cfg(any(test, feature = "testing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod layout;
 pub mod migrate;
 pub mod model;
@@ -66,6 +68,7 @@ mod objects;
 pub mod quarantine;
 pub mod registry;
 pub mod repository;
+pub mod rotation;
 mod store;
 pub mod tokens;
 pub mod verify;

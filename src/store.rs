@@ -12,6 +12,7 @@ use secrecy::SecretString;
 #[cfg(any(test, feature = "testing"))]
 use crate::cluster::InMemory;
 use crate::cluster::{Cluster, Elastic};
+use crate::control::{KeysInUse, Standing};
 use crate::encryption::{EncryptionService, KeyRing};
 use crate::environment::Environment;
 use crate::layout::Prefix;
@@ -32,7 +33,8 @@ pub enum Start {
     Migrate,
     /// Waits until other nodes have done so, or healed what is in their way, and writes nothing.
     WaitOnly,
-    /// Leaves the indices as they are. Older documents are converted when they are read.
+    /// Leaves the indices as they are. Older documents are converted when they are read. Only a primary key that is new is
+    /// recorded as in use.
     Skip,
 }
 
@@ -41,6 +43,8 @@ pub enum Start {
 pub struct SavedObjects {
     repository: Repository,
     report: Option<Arc<Report>>,
+    encryption: EncryptionService,
+    keys: KeysInUse,
 }
 
 impl SavedObjects {
@@ -104,6 +108,24 @@ impl SavedObjects {
     /// The untyped client of all types that are not hidden.
     pub fn repository(&self) -> &Repository {
         &self.repository
+    }
+
+    /// Works with these keys from now on, in all clients of this store: the way to a new primary key without a restart. The
+    /// new one is recorded as in use before anything is written under it.
+    ///
+    /// First make the new key known to every node as decryption-only, then make it primary everywhere, then encrypt the rest
+    /// anew (`saved-objects keys rotate`, [`KeyRotation`](crate::rotation::KeyRotation)).
+    ///
+    /// # Errors
+    /// [`Incompatible`](ErrorKind::Incompatible) if the ring lacks a key that objects are encrypted with, naming the keys;
+    /// [`Unavailable`](ErrorKind::Unavailable) if the cluster cannot be asked. The store then keeps the keys that it had.
+    pub async fn reload_keys(&self, ring: KeyRing) -> Result<()> {
+        if let Standing::Lacking(lacking) = self.keys.record(&ring).await? {
+            let message = format!("the new keys are refused: {}", lacking.what());
+            return Err(Error::new(ErrorKind::Incompatible, message).with_cure(lacking.cure()));
+        }
+        self.encryption.replace_key_ring(ring);
+        Ok(())
     }
 
     /// What the start did; none if it skipped the migration.
@@ -207,12 +229,16 @@ impl SavedObjectsBuilder {
                 Some(Arc::new(migrate(&migrator, start, &self.environment, self.deadline).await?))
             }
         };
+        let keys = KeysInUse::new(cluster.clone(), &self.prefix);
+        if start == Start::Skip {
+            keys.announce(encryption.key_ring().as_deref(), &registry).await?;
+        }
         let generations = report.as_deref().map(|report| generations(report, &registry, &self.prefix));
-        let repository = Repository::new(cluster, registry, self.prefix, encryption, self.environment);
+        let repository = Repository::new(cluster, registry, self.prefix, encryption.clone(), self.environment);
         for (group, generation) in generations.into_iter().flatten() {
             repository.remember_generation(&group, generation);
         }
-        Ok(SavedObjects { repository, report })
+        Ok(SavedObjects { repository, report, encryption, keys })
     }
 }
 

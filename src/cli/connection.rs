@@ -1,13 +1,16 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::cluster::elastic::ElasticBuilder;
 use crate::cluster::{Cluster, Elastic};
+use crate::control::KeysInUse;
 use crate::encryption::{EncryptionService, KeyRing};
 use crate::environment::Environment;
 use crate::layout::Prefix;
 use crate::migrate::Migrator;
 use crate::registry::{Registry, read_definitions};
 use crate::repository::Repository;
+use crate::rotation::KeyRotation;
 use crate::{Result, tokens};
 
 const DEFAULT_URL: &str = "http://127.0.0.1:9200";
@@ -42,8 +45,12 @@ impl Connection {
     }
 
     pub(crate) fn cluster(&self, environment: &Environment) -> Result<Arc<dyn Cluster>> {
+        Ok(Arc::new(self.elastic(environment).build()?))
+    }
+
+    fn elastic(&self, environment: &Environment) -> ElasticBuilder {
         let url = self.elasticsearch_url.as_deref().unwrap_or(DEFAULT_URL);
-        Ok(Arc::new(Elastic::builder(url).environment(environment.clone()).build()?))
+        Elastic::builder(url).environment(environment.clone())
     }
 
     /// A repository that reaches hidden types too, with the keys of the process's environment, if there are any.
@@ -55,11 +62,35 @@ impl Connection {
         Repository::new(cluster, registry.clone(), prefix, encryption, environment.clone()).including(&hidden)
     }
 
+    /// A repository to write with, without a start: its primary key is recorded as in use first.
+    pub(crate) async fn writing_repository(&self, environment: &Environment) -> Result<Repository> {
+        let keys = KeysInUse::new(self.cluster(environment)?, &self.prefix);
+        keys.announce(KeyRing::from_env_opt()?.as_ref(), self.registry()?.as_ref()).await?;
+        self.repository(environment)
+    }
+
+    /// A rotation with the keys of the process's environment, if there are any: counting needs none.
+    pub(crate) fn key_rotation(&self, environment: &Environment) -> Result<KeyRotation> {
+        let encryption = EncryptionService::new(KeyRing::from_env_opt()?, environment.clone());
+        let (cluster, registry) = (self.cluster(environment)?, self.registry()?);
+        Ok(KeyRotation::new(cluster, registry, self.prefix.clone(), encryption, environment.clone()))
+    }
+
     /// A migrator with the keys of the process's environment, if there are any: only documents that must be encrypted anew
     /// need them.
     pub(crate) fn migrator(&self, environment: &Environment) -> Result<Migrator> {
+        self.migrator_of(self.cluster(environment)?, environment)
+    }
+
+    /// As [`migrator`](Self::migrator), one that reaches Kibana's indices: a full distribution of Elasticsearch guards them
+    /// against everybody who does not say this.
+    pub(crate) fn migrator_of_kibana(&self, environment: &Environment) -> Result<Migrator> {
+        let cluster = self.elastic(environment).header("X-Elastic-Product-Origin", "kibana").build()?;
+        self.migrator_of(Arc::new(cluster), environment)
+    }
+
+    fn migrator_of(&self, cluster: Arc<dyn Cluster>, environment: &Environment) -> Result<Migrator> {
         let encryption = EncryptionService::new(KeyRing::from_env_opt()?, environment.clone());
-        let cluster = self.cluster(environment)?;
         Ok(Migrator::new(cluster, self.registry()?, self.prefix.clone(), encryption, environment.clone()))
     }
 }

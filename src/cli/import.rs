@@ -55,7 +55,7 @@ pub(super) async fn run(
     environment: &Environment,
     output: Output,
 ) -> Result<Exit> {
-    let repository = connection.repository(environment)?;
+    let repository = connection.writing_repository(environment).await?;
     let mut request = Import::new().on_conflict(match (arguments.overwrite, arguments.new_ids) {
         (true, _) => OnConflict::Overwrite,
         (_, true) => OnConflict::NewIds,

@@ -3,8 +3,9 @@ use crate::cli::connection::Connection;
 use crate::cli::exit::Exit;
 use crate::cli::output::Output;
 use crate::cli::{progress, report};
+use crate::encryption::KibanaKeys;
 use crate::environment::Environment;
-use crate::migrate::{OnBad, Outcome};
+use crate::migrate::{Migrator, OnBad, OnUnreadable, Outcome, TakeOver};
 
 /// Bring every index to the registered model versions
 #[derive(Debug, clap::Args)]
@@ -21,6 +22,13 @@ pub(super) struct Arguments {
     /// What is done with documents that cannot be converted: fail, quarantine or discard
     #[arg(long, value_name = "POLICY", default_value_t)]
     on_bad: OnBad,
+    /// What is done with documents of which a secret that must be encrypted again does not open: fail, quarantine or strip
+    #[arg(long, value_name = "POLICY", default_value_t)]
+    on_unreadable: OnUnreadable,
+    /// Begin a group with a copy of an index that Kibana wrote, which is write-blocked and otherwise left as it is (may be
+    /// repeated). Kibana's keys are in the file that SAVED_OBJECTS_KIBANA_KEYS_FILE names
+    #[arg(long, value_name = "ALIAS[=GROUP]", conflicts_with_all = ["rescan", "rollback", "drop_old"])]
+    take_over: Vec<TakeOver>,
     /// Go back to the generation that the last copy was made from, if nothing was written since
     #[arg(long, conflicts_with_all = ["plan", "delete_removed"])]
     rollback: bool,
@@ -35,7 +43,14 @@ pub(super) async fn run(
     environment: &Environment,
     output: Output,
 ) -> Result<Exit> {
-    let mut migrator = connection.migrator(environment)?.on_bad(arguments.on_bad);
+    let mut migrator = if arguments.take_over.is_empty() {
+        connection.migrator(environment)?
+    } else {
+        let keys = KibanaKeys::from_env_opt()?;
+        let migrator = keys.into_iter().fold(connection.migrator_of_kibana(environment)?, Migrator::kibana_keys);
+        arguments.take_over.iter().cloned().fold(migrator, Migrator::take_over)
+    };
+    migrator = migrator.on_bad(arguments.on_bad).on_unreadable(arguments.on_unreadable);
     if arguments.delete_removed {
         migrator = migrator.delete_removed();
     }

@@ -8,6 +8,7 @@ mod dev;
 mod exit;
 mod export;
 mod import;
+mod keys;
 mod logging;
 mod migrate;
 mod output;
@@ -58,6 +59,7 @@ enum Command {
     Dev(dev::Arguments),
     Export(export::Arguments),
     Import(import::Arguments),
+    Keys(keys::Arguments),
     Migrate(migrate::Arguments),
     Quarantine(quarantine::Arguments),
     /// Say what is stored, and what a migration would do
@@ -104,6 +106,7 @@ fn run_command(command: &Command, connection: &connection::Connection, output: O
             Command::Dev(arguments) => dev::run(arguments, &environment, output).await,
             Command::Export(arguments) => export::run(arguments, connection, &environment, output).await,
             Command::Import(arguments) => import::run(arguments, connection, &environment, output).await,
+            Command::Keys(arguments) => keys::run(arguments, connection, &environment, output).await,
             Command::Migrate(arguments) => migrate::run(arguments, connection, &environment, output).await,
             Command::Quarantine(arguments) => quarantine::run(arguments, connection, &environment, output).await,
             Command::Status => status::run(connection, &environment, output).await,

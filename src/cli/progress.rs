@@ -8,18 +8,51 @@ use tokio::sync::watch;
 
 use crate::cli::output::Output;
 use crate::environment::Clock;
-use crate::migrate::Progress;
+use crate::{migrate, rotation};
 
 /// How often the log says how far a migration is.
 const LOG_INTERVAL: Duration = Duration::from_secs(5);
 
+/// How far some work is, as it is shown.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Shown {
+    /// What is done, for the log.
+    doing: &'static str,
+    /// The alias or index at work.
+    name: String,
+    documents: u64,
+    read: u64,
+    /// How far the bar is.
+    done: u64,
+    written: u64,
+}
+
+impl From<&migrate::Progress> for Shown {
+    fn from(now: &migrate::Progress) -> Self {
+        let migrate::Progress { alias, outdated, read, written, .. } = now;
+        let (read, written) = (*read, *written);
+        Self { doing: "migrating", name: alias.clone(), documents: (*outdated).max(read), read, done: written, written }
+    }
+}
+
+impl From<&rotation::Progress> for Shown {
+    fn from(now: &rotation::Progress) -> Self {
+        let rotation::Progress { index, documents, looked_at, rotated } = now;
+        let (read, written) = (*looked_at, *rotated);
+        Self { doing: "rotating", name: index.clone(), documents: (*documents).max(read), read, done: read, written }
+    }
+}
+
 /// Runs `work` and shows its progress: a bar for each index group to a person who watches, lines in the log elsewhere.
-pub(super) async fn watch<T>(
+pub(super) async fn watch<T, P>(
     output: Output,
     clock: &dyn Clock,
-    progress: watch::Receiver<Progress>,
+    progress: watch::Receiver<P>,
     work: impl Future<Output = T>,
-) -> T {
+) -> T
+where
+    for<'a> Shown: From<&'a P>,
+{
     // Whoever shows never ends before the work.
     if output.is_terminal() {
         let mut bars = Bars { current: None };
@@ -44,16 +77,19 @@ struct Bars {
 }
 
 impl Bars {
-    async fn show(&mut self, mut progress: watch::Receiver<Progress>) -> Infallible {
+    async fn show<P>(&mut self, mut progress: watch::Receiver<P>) -> Infallible
+    where
+        for<'a> Shown: From<&'a P>,
+    {
         while progress.changed().await.is_ok() {
-            let now = progress.borrow_and_update().clone();
+            let now = Shown::from(&*progress.borrow_and_update());
             // A group with nothing to do has no bar.
-            if now.outdated == 0 && now.read == 0 {
+            if now.documents == 0 {
                 continue;
             }
-            let bar = self.bar_of(&now.alias);
-            bar.set_length(now.outdated.max(now.read));
-            bar.set_position(now.written);
+            let bar = self.bar_of(&now.name);
+            bar.set_length(now.documents);
+            bar.set_position(now.done);
         }
         std::future::pending().await
     }
@@ -80,17 +116,20 @@ impl Bars {
 }
 
 /// A line whenever it is time for one and something has happened.
-async fn log(clock: &dyn Clock, progress: watch::Receiver<Progress>) -> Infallible {
-    let mut before = Progress::default();
+async fn log<P>(clock: &dyn Clock, progress: watch::Receiver<P>) -> Infallible
+where
+    for<'a> Shown: From<&'a P>,
+{
+    let mut before = Shown::default();
     loop {
         clock.sleep(LOG_INTERVAL).await;
-        let now = progress.borrow().clone();
+        let now = Shown::from(&*progress.borrow());
         if now == before {
             continue;
         }
-        let since = if now.alias == before.alias { now.written.saturating_sub(before.written) } else { now.written };
-        let Progress { alias, read, written, outdated, .. } = &now;
-        tracing::info!(alias, read, written, outdated, per_second = since / LOG_INTERVAL.as_secs(), "migrating");
+        let since = if now.name == before.name { now.done.saturating_sub(before.done) } else { now.done };
+        let Shown { doing, name, documents, read, written, .. } = &now;
+        tracing::info!(name, read, written, documents, per_second = since / LOG_INTERVAL.as_secs(), "{doing}");
         before = now;
     }
 }
@@ -105,6 +144,7 @@ mod tests {
     use tracing_subscriber::fmt::MakeWriter;
 
     use super::*;
+    use crate::migrate::Progress;
 
     /// Whoever waits by it lets others go on, and waits no longer.
     #[derive(Debug)]
@@ -180,9 +220,9 @@ mod tests {
         let lines: Vec<_> =
             log.lines().filter_map(|line| line.split_once("migrating ")).map(|(_, told)| told).collect();
         let expected = [
-            r#"alias="a" read=10 written=10 outdated=20 per_second=2"#,
-            r#"alias="a" read=20 written=20 outdated=20 per_second=2"#,
-            r#"alias="b" read=5 written=5 outdated=5 per_second=1"#,
+            r#"name="a" read=10 written=10 documents=20 per_second=2"#,
+            r#"name="a" read=20 written=20 documents=20 per_second=2"#,
+            r#"name="b" read=5 written=5 documents=5 per_second=1"#,
         ];
         assert_eq!(lines, expected);
     }

@@ -1,7 +1,7 @@
 //! A migration's report in words.
 
 use crate::cli::output::Output;
-use crate::migrate::{Blocker, Fate, IndexReport, Outcome, Report, TypeReport, Unregistered, Way};
+use crate::migrate::{Blocker, Fate, IndexReport, Outcome, Report, TakeOverReport, TypeReport, Unregistered, Way};
 
 /// How many bad documents are named to a person; `--json` names more.
 const BAD_SHOWN: usize = 20;
@@ -9,6 +9,9 @@ const BAD_SHOWN: usize = 20;
 pub(super) fn describe(report: &Report, output: Output) {
     for index in &report.indices {
         output.say(format!("{} ({}): {}", index.alias, index.index, describe_index(index, report.outcome)));
+        if let Some(source) = &index.take_over {
+            describe_take_over(source, report.outcome, output);
+        }
         for type_report in &index.types {
             let to = match type_report.to {
                 Some(version) => format!("registered at version {version}"),
@@ -21,6 +24,7 @@ pub(super) fn describe(report: &Report, output: Output) {
         let fate = match bad.fate {
             Fate::Kept => "kept",
             Fate::Quarantined => "in quarantine",
+            Fate::Stripped => "stored without that secret",
             Fate::Discarded => "discarded",
         };
         output.say(format!("  bad: {} in {}: {} ({fate})", bad.id, bad.alias, bad.reason));
@@ -48,6 +52,34 @@ pub(super) fn describe(report: &Report, output: Output) {
             None => "failed".to_owned(),
         },
     });
+}
+
+fn describe_take_over(source: &TakeOverReport, outcome: Outcome, output: Output) {
+    let (alias, index) = (&source.alias, &source.index);
+    match outcome {
+        Outcome::Planned | Outcome::Blocked => output.say(format!(
+            "  a take-over of {alias}: before it, stop Kibana on every node and take a snapshot of {index}, which gets a write \
+             block and is otherwise left as it is. This plan opens no secret: what does not open is found by the take-over, \
+             and nothing is taken over then unless --on-unreadable says so"
+        )),
+        Outcome::Migrated => {
+            output.say(format!(
+                "  taken over from {alias} ({index}), which is write-blocked and otherwise as it was. After it, see \
+                 `saved-objects verify`, start the software that uses the copy, and take Kibana's keys away"
+            ));
+            output.say(format!("  {}", source.way_back()));
+        }
+        _ => {}
+    }
+    if source.cores > 0 {
+        output.say(format!(
+            "  deriving Kibana's keys took {} ms on {} cores: {:.0} % of their time in the {} ms of converting",
+            source.key_derivation_ms,
+            source.cores,
+            source.key_derivation_share * 100.0,
+            source.converting_ms
+        ));
+    }
 }
 
 fn describe_index(index: &IndexReport, outcome: Outcome) -> String {

@@ -6,7 +6,9 @@
 //! there, replaced or deleted if it still is the one read.
 
 mod claim;
+mod keys;
 mod store;
 
 pub(crate) use claim::{Claims, Held, Taking, Watch};
+pub(crate) use keys::{KeysInUse, Standing};
 pub(crate) use store::{Control, ControlDocument, Kind};

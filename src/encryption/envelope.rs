@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::associated_data::AssociatedData;
@@ -75,6 +76,11 @@ impl Envelope {
     /// The key that the envelope was made with.
     pub(super) fn key_id(&self) -> KeyId {
         self.key_id
+    }
+
+    /// The key that a stored value names; why it is no envelope if it is none. Nothing is opened.
+    pub(super) fn key_id_of(stored: &Value) -> Result<KeyId, DecryptionCause> {
+        Self::decode(stored.as_str().ok_or(DecryptionCause::NotAString)?).map(|envelope| envelope.key_id)
     }
 
     /// The text that is stored.

@@ -1,9 +1,12 @@
 use std::collections::HashMap;
 use std::fmt;
+use std::str::FromStr;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use hkdf::Hkdf;
 use secrecy::{ExposeSecret, SecretString};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::Sha512;
 use zeroize::{Zeroize, Zeroizing};
 
@@ -40,6 +43,36 @@ impl fmt::Display for KeyId {
 impl fmt::Debug for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "KeyId({self})")
+    }
+}
+
+impl FromStr for KeyId {
+    type Err = Error;
+
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) if the text is not 16 lower-case hexadecimal digits.
+    fn from_str(text: &str) -> Result<Self> {
+        let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        let bytes = (text.len() == 16 && text.as_bytes().iter().all(is_digit)).then(|| u64::from_str_radix(text, 16));
+        match bytes {
+            Some(Ok(bytes)) => Ok(Self(bytes.to_be_bytes())),
+            _ => Err(Error::invalid(
+                format!("{text:?} is no key id"),
+                "give 16 hexadecimal digits, as `saved-objects keys status` shows them",
+            )),
+        }
+    }
+}
+
+impl Serialize for KeyId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for KeyId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
 

@@ -1,21 +1,20 @@
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use serde_json::Value;
 
 use super::associated_data::AssociatedData;
 use super::envelope::{Envelope, Nonce};
 use super::error::{AttributeError, DecryptionCause};
-use super::key::Key;
 use super::{Descriptor, Fingerprinter, KeyRing, Secret, Secrets};
 use crate::document::Attributes;
 use crate::environment::Environment;
 use crate::model::EncryptionSets;
 use crate::{Error, ErrorKind, Result};
 
-/// Encrypts and decrypts the attributes of objects. Cloning shares the keys.
+/// Encrypts and decrypts the attributes of objects. Cloning shares the keys, so that all clones change them together.
 #[derive(Debug, Clone)]
 pub struct EncryptionService {
-    ring: Option<Arc<KeyRing>>,
+    ring: Arc<RwLock<Option<Arc<KeyRing>>>>,
     environment: Environment,
 }
 
@@ -28,15 +27,38 @@ pub struct Opened {
     pub failures: Vec<(String, DecryptionCause)>,
 }
 
+impl Opened {
+    /// The decrypted values, if all open.
+    ///
+    /// # Errors
+    /// [`Decrypt`](ErrorKind::Decrypt) with an [`AttributeError`] for the first attribute that does not open.
+    pub fn into_secrets(self, descriptor: &Descriptor<'_>) -> Result<Secrets> {
+        match self.failures.into_iter().next() {
+            Some((name, cause)) => Err(AttributeError::decrypt(descriptor, &name, cause)),
+            None => Ok(self.secrets),
+        }
+    }
+}
+
 impl EncryptionService {
     /// A service with the keys of `ring`. Without one, everything works that needs no encryption and no decryption.
     pub fn new(ring: Option<KeyRing>, environment: Environment) -> Self {
-        Self { ring: ring.map(Arc::new), environment }
+        Self { ring: Arc::new(RwLock::new(ring.map(Arc::new))), environment }
     }
 
     /// Whether there is a key to encrypt with.
     pub fn can_encrypt(&self) -> bool {
-        self.ring.is_some()
+        self.key_ring().is_some()
+    }
+
+    /// The keys as they are now.
+    pub(crate) fn key_ring(&self) -> Option<Arc<KeyRing>> {
+        self.ring.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Works with the keys of `ring` from now on. What has begun ends with the keys that it began with.
+    pub(crate) fn replace_key_ring(&self, ring: KeyRing) {
+        *self.ring.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(ring));
     }
 
     /// Puts an envelope into `attributes` for each of `secrets`, which are of the attributes that `sets` encrypts.
@@ -56,11 +78,23 @@ impl EncryptionService {
     ) -> Result<()> {
         let Some(first) = secrets.keys().next() else { return Ok(()) };
         secrets.keys().try_for_each(|name| check_encrypted(descriptor, sets, name))?;
-        let Some(ring) = &self.ring else {
+        let Some(ring) = self.key_ring() else {
             return Err(AttributeError::encrypt(descriptor, first, DecryptionCause::NoKeys));
         };
-
         let associated_data = AssociatedData::new(descriptor, sets, attributes)?;
+        let sealed = self.seal_each(&ring, descriptor, &associated_data, secrets)?;
+        attributes.extend(sealed);
+        Ok(())
+    }
+
+    /// An envelope under the primary key of `ring` for each of `secrets`.
+    pub(super) fn seal_each(
+        &self,
+        ring: &KeyRing,
+        descriptor: &Descriptor<'_>,
+        associated_data: &AssociatedData<'_>,
+        secrets: &Secrets,
+    ) -> Result<Vec<(String, Value)>> {
         let key = ring.primary();
         let type_key = key.type_key(descriptor.type_name)?;
         let mut sealed = Vec::with_capacity(secrets.len());
@@ -68,11 +102,10 @@ impl EncryptionService {
             let mut nonce = Nonce::default();
             self.environment.rng().fill(&mut nonce)?;
             let envelope =
-                Envelope::seal(key.id(), &type_key, nonce, &associated_data, name, secret.expose_json())?.encode();
+                Envelope::seal(key.id(), &type_key, nonce, associated_data, name, secret.expose_json())?.encode();
             sealed.push((name.clone(), Value::String(envelope)));
         }
-        attributes.extend(sealed);
-        Ok(())
+        Ok(sealed)
     }
 
     /// Decrypts every attribute that `sets` encrypts and that is there. Those that are absent or null have no secret.
@@ -88,10 +121,12 @@ impl EncryptionService {
         if present.peek().is_none() {
             return Ok(Secrets::new());
         }
+        let ring = self.key_ring();
         let associated_data = AssociatedData::new(descriptor, sets, attributes)?;
-        present
-            .map(|(name, stored)| Ok((name.to_owned(), self.open_value(descriptor, &associated_data, name, stored)?)))
-            .collect()
+        let open = |(name, stored): (&str, &Value)| {
+            Ok((name.to_owned(), open_value(ring.as_deref(), descriptor, &associated_data, name, stored)?))
+        };
+        present.map(open).collect()
     }
 
     /// Decrypts the attribute `name`: none if it is absent or null.
@@ -109,7 +144,7 @@ impl EncryptionService {
         check_encrypted(descriptor, sets, name)?;
         let Some(stored) = present(attributes, name) else { return Ok(None) };
         let associated_data = AssociatedData::new(descriptor, sets, attributes)?;
-        self.open_value(descriptor, &associated_data, name, stored).map(Some)
+        open_value(self.key_ring().as_deref(), descriptor, &associated_data, name, stored).map(Some)
     }
 
     /// As [`open`](Self::open), for whoever wants to know of every attribute whether it opens. Nothing is logged.
@@ -126,10 +161,11 @@ impl EncryptionService {
         if sets.is_empty() {
             return Ok(opened);
         }
+        let ring = self.key_ring();
         let associated_data = AssociatedData::new(descriptor, sets, attributes)?;
         for name in sets.encrypted.iter().map(|encrypted| &encrypted.name) {
             let Some(stored) = present(attributes, name) else { continue };
-            match self.try_open(descriptor, &associated_data, name, stored)? {
+            match try_open(ring.as_deref(), descriptor, &associated_data, name, stored)? {
                 Ok(secret) => drop(opened.secrets.insert(name.clone(), secret)),
                 Err(cause) => opened.failures.push((name.clone(), cause)),
             }
@@ -142,51 +178,50 @@ impl EncryptionService {
     /// # Errors
     /// [`Internal`](ErrorKind::Internal) if no key can be derived.
     pub fn fingerprinter(&self) -> Result<Fingerprinter> {
-        match &self.ring {
+        match self.key_ring() {
             Some(ring) => Fingerprinter::new(Some(ring.primary().fingerprint_key()?.as_slice())),
             None => Fingerprinter::new(None),
         }
     }
+}
 
-    fn open_value(
-        &self,
-        descriptor: &Descriptor<'_>,
-        associated_data: &AssociatedData<'_>,
-        name: &str,
-        stored: &Value,
-    ) -> Result<Secret> {
-        self.try_open(descriptor, associated_data, name, stored)?
-            .map_err(|cause| AttributeError::decrypt(descriptor, name, cause))
-    }
+fn open_value(
+    ring: Option<&KeyRing>,
+    descriptor: &Descriptor<'_>,
+    associated_data: &AssociatedData<'_>,
+    name: &str,
+    stored: &Value,
+) -> Result<Secret> {
+    try_open(ring, descriptor, associated_data, name, stored)?
+        .map_err(|cause| AttributeError::decrypt(descriptor, name, cause))
+}
 
-    /// The decrypted value, or why it does not open.
-    fn try_open(
-        &self,
-        descriptor: &Descriptor<'_>,
-        associated_data: &AssociatedData<'_>,
-        name: &str,
-        stored: &Value,
-    ) -> Result<Result<Secret, DecryptionCause>> {
-        let (key, envelope) = match self.find_key(stored) {
-            Ok(found) => found,
-            Err(cause) => return Ok(Err(cause)),
-        };
-        let type_key = key.type_key(descriptor.type_name)?;
-        let plaintext = envelope.open(&type_key, associated_data, name);
-        Ok(plaintext.and_then(|text| Secret::from_plaintext(text).ok_or(DecryptionCause::PlaintextNotJson)))
-    }
-
-    fn find_key(&self, stored: &Value) -> Result<(&Key, Envelope), DecryptionCause> {
+/// The decrypted value, or why it does not open.
+pub(super) fn try_open(
+    ring: Option<&KeyRing>,
+    descriptor: &Descriptor<'_>,
+    associated_data: &AssociatedData<'_>,
+    name: &str,
+    stored: &Value,
+) -> Result<Result<Secret, DecryptionCause>> {
+    let find_key = || {
         let text = stored.as_str().ok_or(DecryptionCause::NotAString)?;
-        let ring = self.ring.as_ref().ok_or(DecryptionCause::NoKeys)?;
+        let ring = ring.ok_or(DecryptionCause::NoKeys)?;
         let envelope = Envelope::decode(text)?;
         let key_id = envelope.key_id();
         let key = ring.key(key_id).ok_or(DecryptionCause::UnknownKeyId(key_id))?;
         Ok((key, envelope))
-    }
+    };
+    let (key, envelope) = match find_key() {
+        Ok(found) => found,
+        Err(cause) => return Ok(Err(cause)),
+    };
+    let type_key = key.type_key(descriptor.type_name)?;
+    let plaintext = envelope.open(&type_key, associated_data, name);
+    Ok(plaintext.and_then(|text| Secret::from_plaintext(text).ok_or(DecryptionCause::PlaintextNotJson)))
 }
 
-fn present<'a>(attributes: &'a Attributes, name: &str) -> Option<&'a Value> {
+pub(super) fn present<'a>(attributes: &'a Attributes, name: &str) -> Option<&'a Value> {
     attributes.get(name).filter(|value| !value.is_null())
 }
 

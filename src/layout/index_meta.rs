@@ -22,6 +22,20 @@ pub struct IndexMeta {
     /// What the index was copied from; none for one that was created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copy: Option<CopyRecord>,
+    /// The index of Kibana that the group began with; none for a group that was not taken over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken_over: Option<TakenOver>,
+}
+
+/// An index that Kibana wrote and that a group was copied from. It stays as it was, write-blocked (design decision 19).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TakenOver {
+    /// The alias that Kibana reached it by.
+    pub alias: String,
+    /// Its name.
+    pub index: String,
+    /// Its unique id.
+    pub uuid: String,
 }
 
 /// What an index was copied from, and up to where: a copy that is found half-made is gone on with only if this is still
@@ -42,6 +56,20 @@ pub struct CopyRecord {
     /// How many documents of the source the copy lacks because they are bad.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub left_out: u64,
+    /// How many of those it lacks because a secret of them does not open.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub left_out_unreadable: u64,
+    /// Whether secrets that do not open are left out of it, without the documents.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub strips: bool,
+}
+
+impl CopyRecord {
+    /// Whether an index with this record is a copy as `wanted` says, whatever became of it later.
+    pub fn is_made_as(&self, wanted: &Self) -> bool {
+        let facts = Self { writes: None, left_out: 0, left_out_unreadable: 0, ..self.clone() };
+        facts == *wanted
+    }
 }
 
 fn is_zero(number: &u64) -> bool {
@@ -110,10 +138,12 @@ impl IndexMeta {
             (Some(mut ours), Some(theirs)) => {
                 ours.writes = ours.writes.or(theirs.writes);
                 ours.left_out = ours.left_out.max(theirs.left_out);
+                ours.left_out_unreadable = ours.left_out_unreadable.max(theirs.left_out_unreadable);
                 Some(ours)
             }
             (ours, theirs) => ours.or_else(|| theirs.clone()),
         };
+        self.taken_over = self.taken_over.or_else(|| other.taken_over.clone());
         self
     }
 }
@@ -134,6 +164,29 @@ mod tests {
         assert_eq!(merged, meta(3, 2, "two"));
         assert_eq!(meta(2, 2, "two").merged(&meta(3, 1, "one")), merged);
         assert_eq!(merged.clone().merged(&merged), merged);
+    }
+
+    #[test]
+    fn a_copy_is_known_by_what_it_is_made_from() {
+        let record = CopyRecord {
+            source: "one".to_owned(),
+            source_uuid: "u".to_owned(),
+            source_writes: 7,
+            digest: "d".to_owned(),
+            writes: None,
+            left_out: 0,
+            left_out_unreadable: 0,
+            strips: false,
+        };
+        let later = CopyRecord { writes: Some(9), left_out: 3, left_out_unreadable: 2, ..record.clone() };
+        assert!(later.is_made_as(&record));
+        let others = [
+            CopyRecord { source_writes: 8, ..record.clone() },
+            CopyRecord { digest: "e".to_owned(), ..record.clone() },
+            // It lacks secrets, which nobody can tell from their never having been there.
+            CopyRecord { strips: true, ..record.clone() },
+        ];
+        assert!(others.iter().all(|other| !other.is_made_as(&record)));
     }
 
     #[test]

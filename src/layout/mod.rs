@@ -4,5 +4,5 @@
 mod index_meta;
 mod names;
 
-pub use index_meta::{CopyRecord, IndexMeta, TypeMeta};
+pub use index_meta::{CopyRecord, IndexMeta, TakenOver, TypeMeta};
 pub use names::{IndexNames, Prefix};

@@ -4,15 +4,15 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::convert::{Pass, Target};
-use super::{BadDocument, Fate, GroupPlan};
+use super::{BadDocument, Fate, GroupPlan, OnUnreadable};
 use crate::cluster::{
     BulkAction, BulkOperation, BulkRequest, Cluster, Hit, ItemErrorKind, ItemOutcome, Refresh, SequenceNumber,
 };
 use crate::quarantine::{Put, Quarantine};
 use crate::{Error, ErrorKind, Result};
 
-/// What a migration does with documents that it cannot convert. Secrets that do not open are never among those that are put
-/// aside or deleted.
+/// What a migration does with documents that it cannot convert. Those of which only a secret does not open are not among
+/// them: see [`OnUnreadable`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnBad {
     /// Names all of them and fails: they stay where they are, and good ones stay converted.
@@ -54,8 +54,8 @@ impl fmt::Display for OnBad {
 pub(super) struct Defect {
     pub(super) type_name: Option<String>,
     pub(super) reason: String,
-    /// Whether it is a secret that does not open: the document itself may be fine.
-    pub(super) is_unreadable: bool,
+    /// The first attribute whose secret does not open, if it is that: the document itself may be fine.
+    pub(super) unreadable: Option<String>,
 }
 
 /// A bad document as it was read.
@@ -69,9 +69,21 @@ pub(super) struct BadHit {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Policy<'a> {
     pub(super) on_bad: OnBad,
+    pub(super) on_unreadable: OnUnreadable,
     pub(super) quarantine: &'a Quarantine,
     /// When the run began, as it is stored.
     pub(super) since: &'a str,
+}
+
+impl Policy<'_> {
+    fn fate(self, defect: &Defect) -> Fate {
+        match (defect.unreadable.is_some(), self.on_bad, self.on_unreadable) {
+            (true, _, OnUnreadable::Quarantine) | (false, OnBad::Quarantine, _) => Fate::Quarantined,
+            (false, OnBad::Discard, _) => Fate::Discarded,
+            // What can be stripped is, before it gets here.
+            (true, _, OnUnreadable::Fail | OnUnreadable::Strip) | (false, OnBad::Fail, _) => Fate::Kept,
+        }
+    }
 }
 
 /// Carries out the policy in one pass.
@@ -88,26 +100,22 @@ impl Disposal<'_> {
     /// Deals with the bad documents of one page, and counts and names them.
     pub(super) async fn dispose(self, bad: Vec<BadHit>, pass: &mut Pass) -> Result<()> {
         let (kept, disposed): (Vec<_>, Vec<_>) =
-            bad.into_iter().partition(|bad| self.policy.on_bad == OnBad::Fail || bad.defect.is_unreadable);
-        kept.into_iter().for_each(|bad| self.name(pass, bad, Fate::Kept));
+            bad.into_iter().map(|bad| (self.policy.fate(&bad.defect), bad)).partition(|(fate, _)| *fate == Fate::Kept);
+        kept.into_iter().for_each(|(fate, bad)| self.name(pass, bad, fate));
         if disposed.is_empty() {
             return Ok(());
         }
-        let (disposed, entry_ids) = match self.policy.on_bad {
-            OnBad::Quarantine => self.put_aside(disposed, pass).await?,
-            OnBad::Fail | OnBad::Discard => (disposed, Vec::new()),
-        };
+        let disposed = self.put_aside(disposed, pass).await?;
         if disposed.is_empty() {
             return Ok(());
         }
-        let fate = if self.policy.on_bad == OnBad::Quarantine { Fate::Quarantined } else { Fate::Discarded };
         if self.target == Target::Fill {
             // The source takes no writes: they are left out of the copy, and stay in the old generation.
-            disposed.into_iter().for_each(|bad| self.name(pass, bad, fate));
+            disposed.into_iter().for_each(|(fate, bad)| self.name(pass, bad, fate));
             return Ok(());
         }
         let mut changed = Vec::new();
-        for (number, (bad, outcome)) in disposed.iter().zip(self.delete(&disposed).await?).enumerate() {
+        for (number, ((_, bad), outcome)) in disposed.iter().zip(self.delete(&disposed).await?).enumerate() {
             match outcome {
                 Ok(_) => {}
                 // Whoever changed or deleted it meanwhile has the last word; the next run looks again.
@@ -123,11 +131,17 @@ impl Disposal<'_> {
                 }
             }
         }
-        let forgotten: Vec<String> = changed.iter().filter_map(|&number| entry_ids.get(number).cloned()).collect();
+        let is_quarantined = |(fate, _): &&(Fate, BadHit)| *fate == Fate::Quarantined;
+        let forgotten: Vec<String> = changed
+            .iter()
+            .filter_map(|&number| disposed.get(number))
+            .filter(is_quarantined)
+            .map(|(_, bad)| self.put(bad).entry_id())
+            .collect();
         if !forgotten.is_empty() {
             self.policy.quarantine.forget(&forgotten).await?;
         }
-        for (number, bad) in disposed.into_iter().enumerate() {
+        for (number, (fate, bad)) in disposed.into_iter().enumerate() {
             match changed.contains(&number) {
                 true => pass.counts.conflicts += 1,
                 false => self.name(pass, bad, fate),
@@ -136,26 +150,23 @@ impl Disposal<'_> {
         Ok(())
     }
 
-    /// Puts documents into quarantine, and gives them with the names of their entries. One that is too large for it stays
-    /// where it is.
-    async fn put_aside(self, bad: Vec<BadHit>, pass: &mut Pass) -> Result<(Vec<BadHit>, Vec<String>)> {
-        let puts: Vec<_> = bad.iter().map(|bad| self.put(bad)).collect();
+    /// Puts those that are to go there into quarantine, and gives all but those that are too large for it, which stay where
+    /// they are.
+    async fn put_aside(self, disposed: Vec<(Fate, BadHit)>, pass: &mut Pass) -> Result<Vec<(Fate, BadHit)>> {
+        let (to_be_put, mut rest): (Vec<_>, Vec<_>) =
+            disposed.into_iter().partition(|(fate, _)| *fate == Fate::Quarantined);
+        let puts: Vec<_> = to_be_put.iter().map(|(_, bad)| self.put(bad)).collect();
         let refusals = self.policy.quarantine.put(&puts, self.policy.since).await?;
-        let entry_ids: Vec<_> = puts.iter().map(Put::entry_id).collect();
-        let mut put_aside = (Vec::new(), Vec::new());
-        for ((mut bad, entry_id), refusal) in bad.into_iter().zip(entry_ids).zip(refusals) {
+        for ((fate, mut bad), refusal) in to_be_put.into_iter().zip(refusals) {
             match refusal {
-                None => {
-                    put_aside.0.push(bad);
-                    put_aside.1.push(entry_id);
-                }
+                None => rest.push((fate, bad)),
                 Some(refusal) => {
                     bad.defect.reason = format!("{}; and it cannot be put aside: {refusal}", bad.defect.reason);
                     self.name(pass, bad, Fate::Kept);
                 }
             }
         }
-        Ok(put_aside)
+        Ok(rest)
     }
 
     fn put<'b>(&'b self, bad: &'b BadHit) -> Put<'b> {
@@ -164,14 +175,15 @@ impl Disposal<'_> {
             id: &bad.hit.id,
             type_name: bad.defect.type_name.as_deref(),
             reason: &bad.defect.reason,
+            attribute: bad.defect.unreadable.as_deref(),
             source: bad.hit.source.get(),
         }
     }
 
-    async fn delete(self, bad: &[BadHit]) -> Result<Vec<ItemOutcome>> {
+    async fn delete(self, bad: &[(Fate, BadHit)]) -> Result<Vec<ItemOutcome>> {
         let delete =
             |id: &str, read: SequenceNumber| BulkOperation { id: id.to_owned(), action: BulkAction::Delete { read } };
-        let operations: Vec<_> = bad.iter().map(|bad| delete(&bad.hit.id, bad.hit.sequence)).collect();
+        let operations: Vec<_> = bad.iter().map(|(_, bad)| delete(&bad.hit.id, bad.hit.sequence)).collect();
         let request = BulkRequest { alias: self.write_alias, operations: &operations, refresh: Refresh::Later };
         Ok(self.cluster.bulk(&request).await?)
     }
@@ -179,14 +191,27 @@ impl Disposal<'_> {
     /// Counts a bad document, and names it.
     pub(super) fn name(self, pass: &mut Pass, bad: BadHit, fate: Fate) {
         let BadHit { hit, defect } = bad;
+        if fate == Fate::Kept {
+            pass.kept += 1;
+            pass.kept_unreadable += u64::from(defect.unreadable.is_some());
+        }
+        self.name_one(pass, hit.id, defect, fate);
+    }
+
+    /// As [`name`](Self::name), for one that is not kept.
+    pub(super) fn name_one(self, pass: &mut Pass, id: String, defect: Defect, fate: Fate) {
         pass.counts.bad += 1;
         match fate {
-            Fate::Kept => pass.kept += 1,
-            Fate::Quarantined => pass.counts.quarantined += 1,
+            Fate::Kept => {}
+            Fate::Stripped => tracing::warn!(id, reason = defect.reason, "a secret that does not open was removed"),
+            Fate::Quarantined => {
+                pass.counts.quarantined += 1;
+                pass.left_out_unreadable += u64::from(defect.unreadable.is_some());
+            }
             Fate::Discarded => pass.counts.deleted += 1,
         }
         let alias = self.plan.names.alias().to_owned();
         let Defect { type_name, reason, .. } = defect;
-        pass.bad.push(BadDocument { alias, id: hit.id, type_name, reason, fate });
+        pass.bad.push(BadDocument { alias, id, type_name, reason, fate });
     }
 }

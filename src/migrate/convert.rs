@@ -1,16 +1,19 @@
 //! The pass over documents: reading, transforming and writing overlap in bounded memory. It rewrites outdated ones where they
 //! are, or copies all of them into a fill.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 
 use super::bad::{BadHit, Defect, Disposal, Policy};
 use super::progress::ProgressSender;
 use super::report::MAX_BAD_NAMED;
-use super::{BadDocument, DocumentCounts, GroupPlan};
+use super::steps::Steps;
+use super::{BadDocument, DocumentCounts, Fate, GroupPlan, OnUnreadable, unreadable};
 use crate::cluster::{
     BulkAction, BulkOperation, BulkRequest, Cluster, Hit, ItemErrorKind, ItemOutcome, Query, Refresh, Scan,
 };
-use crate::conversion::Conversion;
+use crate::conversion::{Conversion, Standing};
 use crate::document::{Corruption, DocumentHeader};
 use crate::model::VirtualVersion;
 use crate::quarantine::one_line;
@@ -24,12 +27,18 @@ pub(super) struct Pass {
     pub(super) bad: Vec<BadDocument>,
     /// How many bad documents are where they were.
     pub(super) kept: u64,
+    /// How many of those are bad because a secret does not open.
+    pub(super) kept_unreadable: u64,
+    /// How many went into quarantine for that.
+    pub(super) left_out_unreadable: u64,
 }
 
 impl Pass {
-    fn add(&mut self, other: Self) {
+    pub(super) fn add(&mut self, other: Self) {
         self.counts.add(other.counts);
         self.kept += other.kept;
+        self.kept_unreadable += other.kept_unreadable;
+        self.left_out_unreadable += other.left_out_unreadable;
         let room = MAX_BAD_NAMED.saturating_sub(self.bad.len());
         self.bad.extend(other.bad.into_iter().take(room));
     }
@@ -48,6 +57,8 @@ pub(super) struct Converter<'a> {
     /// Whether every document is looked at: the outdated ones alone miss bad ones that have no type or the current version.
     pub(super) reads_everything: bool,
     pub(super) policy: Policy<'a>,
+    /// How a page is divided, if converting it takes long.
+    pub(super) steps: Option<&'a Steps>,
 }
 
 /// Where converted documents go.
@@ -68,30 +79,49 @@ impl Converter<'_> {
         };
         let scan = Scan { cluster: self.cluster, index: &self.plan.index, query };
         let mut pass = Pass::default();
-        scan.run(|page| self.convert_page(page), |converted| pass.add(converted)).await?;
+        let work = |page| async move {
+            match self.steps {
+                None => self.convert_page(page).await,
+                Some(steps) => steps.convert(self, page).await,
+            }
+        };
+        scan.run(work, |converted| pass.add(converted)).await?;
         Ok(pass)
     }
 
-    async fn convert_page(self, page: Vec<Hit>) -> Result<Pass> {
+    pub(super) async fn convert_page(self, page: Vec<Hit>) -> Result<Pass> {
         let conversion = self.conversion.clone();
         let plan = self.plan.clone();
-        let target = self.target;
-        let mut converted =
-            tokio::task::spawn_blocking(move || convert_page(&conversion, &plan, target, page)).await.map_err(
-                |error| Error::new(ErrorKind::Internal, "converting documents was aborted").with_source(error),
-            )?;
+        let (target, on_unreadable) = (self.target, self.policy.on_unreadable);
+        let turn = match self.steps {
+            Some(steps) => Some(steps.turn().await?),
+            None => None,
+        };
+        let converting = move || convert_page(&conversion, &plan, target, on_unreadable, page);
+        let mut converted = tokio::task::spawn_blocking(converting)
+            .await
+            .map_err(|error| Error::new(ErrorKind::Internal, "converting documents was aborted").with_source(error))?;
+        drop(turn);
         let operations = std::mem::take(&mut converted.operations);
         let request = BulkRequest { alias: self.write_alias, operations: &operations, refresh: Refresh::Later };
         let outcomes = if operations.is_empty() { Vec::new() } else { self.cluster.bulk(&request).await? };
         let mut pass = converted.pass;
         let mut bad = converted.bad;
+        let mut stripped = converted.stripped;
         let mut refused = Vec::new();
-        for (operation, outcome) in operations.iter().zip(outcomes) {
+        for (number, (operation, outcome)) in operations.iter().zip(outcomes).enumerate() {
             match outcome {
                 Err(error) if matches!(error.kind, ItemErrorKind::MappingRefused | ItemErrorKind::TooLarge) => {
                     refused.push((operation, error.reason))
                 }
-                outcome => self.count(&mut pass, outcome)?,
+                outcome => {
+                    // In a fill it is there already, and stripped, because an earlier start did that.
+                    let is_written = outcome.is_ok() || self.target == Target::Fill;
+                    self.count(&mut pass, outcome)?;
+                    if let Some(defect) = stripped.remove(&number).filter(|_| is_written) {
+                        self.disposal().name_one(&mut pass, operation.id.clone(), defect, Fate::Stripped);
+                    }
+                }
             }
         }
         self.find_refused(refused, &mut pass, &mut bad).await?;
@@ -102,7 +132,7 @@ impl Converter<'_> {
         Ok(pass)
     }
 
-    fn disposal(&self) -> Disposal<'_> {
+    pub(super) fn disposal(&self) -> Disposal<'_> {
         let Self { cluster, policy, plan, write_alias, target, .. } = *self;
         Disposal { cluster, policy, plan, write_alias, target }
     }
@@ -128,7 +158,7 @@ impl Converter<'_> {
                 Some(hit) => {
                     let type_name =
                         DocumentHeader::from_source(hit.source.get()).map(|header| header.type_name().to_owned()).ok();
-                    bad.push(BadHit { hit, defect: Defect { type_name, reason, is_unreadable: false } });
+                    bad.push(BadHit { hit, defect: Defect { type_name, reason, unreadable: None } });
                 }
                 None => pass.counts.conflicts += 1,
             }
@@ -172,59 +202,98 @@ impl Converter<'_> {
 #[derive(Debug, Default)]
 struct ConvertedPage {
     operations: Vec<BulkOperation>,
+    /// What was removed by some of them, by their number.
+    stripped: BTreeMap<usize, Defect>,
     bad: Vec<BadHit>,
     pass: Pass,
 }
 
-fn convert_page(conversion: &Conversion, plan: &GroupPlan, target: Target, page: Vec<Hit>) -> ConvertedPage {
+fn convert_page(
+    conversion: &Conversion,
+    plan: &GroupPlan,
+    target: Target,
+    on_unreadable: OnUnreadable,
+    page: Vec<Hit>,
+) -> ConvertedPage {
     let mut converted = ConvertedPage { operations: Vec::with_capacity(page.len()), ..ConvertedPage::default() };
     for hit in page {
-        let outcome = convert_document(conversion, plan, &hit);
+        let outcome = convert_document(conversion, plan, on_unreadable, &hit);
         // Nothing is to be done for a document that is looked at in its place and is fine.
         let is_to_be_done = target == Target::Fill || !matches!(outcome, Ok(None));
         converted.pass.counts.read += u64::from(is_to_be_done);
-        match outcome {
-            Ok(Some(source)) if target == Target::SameIndex => {
-                let action = BulkAction::Replace { source, read: hit.sequence };
-                converted.operations.push(BulkOperation { id: hit.id, action });
+        let number = converted.operations.len();
+        let action = match outcome {
+            Ok(Some(New { source, stripped })) => {
+                converted.stripped.extend(stripped.map(|defect| (number, defect)));
+                match target {
+                    Target::SameIndex => BulkAction::Replace { source, read: hit.sequence },
+                    Target::Fill => BulkAction::Create { source },
+                }
             }
-            Ok(None) if target == Target::SameIndex => {}
-            Ok(source) => {
-                let source = source.unwrap_or_else(|| one_line(hit.source.get()));
-                converted.operations.push(BulkOperation { id: hit.id, action: BulkAction::Create { source } });
+            Ok(None) if target == Target::SameIndex => continue,
+            Ok(None) => BulkAction::Create { source: one_line(hit.source.get()) },
+            Err(defect) => {
+                converted.bad.push(BadHit { hit, defect });
+                continue;
             }
-            Err(defect) => converted.bad.push(BadHit { hit, defect }),
-        }
+        };
+        converted.operations.push(BulkOperation { id: hit.id, action });
     }
     converted
 }
 
-/// The document's new source, or none if it is fine as it is; or why it is bad.
-pub(super) fn convert_document(conversion: &Conversion, plan: &GroupPlan, hit: &Hit) -> Result<Option<Bytes>, Defect> {
+/// A converted document.
+#[derive(Debug)]
+pub(super) struct New {
+    source: Bytes,
+    /// What did not open and was removed, if that is the policy.
+    stripped: Option<Defect>,
+}
+
+/// The document as it is to be stored, or none if it is fine as it is; or why it is bad.
+pub(super) fn convert_document(
+    conversion: &Conversion,
+    plan: &GroupPlan,
+    on_unreadable: OnUnreadable,
+    hit: &Hit,
+) -> Result<Option<New>, Defect> {
     let source = hit.source.get();
-    let no_type =
-        |corruption: Corruption| Defect { type_name: None, reason: corruption.to_string(), is_unreadable: false };
+    let no_type = |corruption: Corruption| Defect { type_name: None, reason: corruption.to_string(), unreadable: None };
     let header = DocumentHeader::from_source(source).map_err(no_type)?;
-    let defect =
-        |reason: String| Defect { type_name: Some(header.type_name().to_owned()), reason, is_unreadable: false };
+    let defect = |reason: String| Defect { type_name: Some(header.type_name().to_owned()), reason, unreadable: None };
     let corrupt = |corruption: Corruption| defect(corruption.to_string());
     let Some(definition) = plan.definition(header.type_name()) else { return Ok(None) };
     header.check(&hit.id, definition.namespace_kind()).map_err(corrupt)?;
     let latest = definition.latest();
     // Most documents of a copy need no change, and are not parsed any further.
-    if VirtualVersion::of_document(header.version()).is_ok_and(|version| version.number() >= latest.number) {
+    if !conversion.converts_all(definition)
+        && VirtualVersion::of_document(header.version()).is_ok_and(|version| version.number() >= latest.number)
+    {
         return Ok(None);
     }
     let mut document = header.document().map_err(corrupt)?;
     let id = document.object_id(&hit.id, definition.namespace_kind()).map_err(corrupt)?;
-    conversion.upgrade(definition, id, &mut document).map_err(|error| Defect {
-        is_unreadable: error.kind() == ErrorKind::Decrypt,
-        ..defect(error.message().to_owned())
-    })?;
-    latest.create.validate_in_place(&mut document.attributes).map_err(|violations| {
-        let violations: Vec<String> =
-            violations.iter().map(|violation| format!("{}: {}", violation.path, violation.message)).collect();
-        defect(format!("the converted document breaks the create schema: {}", violations.join("; ")))
-    })?;
-    Ok(Some(Bytes::from(document.to_source())))
+    let upgraded =
+        conversion.upgrade_each(definition, id, &mut document).map_err(|error| defect(error.message().to_owned()))?;
+    let stripped = match upgraded.unreadable.as_slice() {
+        [] => None,
+        unreadable => {
+            let of_kibana = plan.take_over.is_some();
+            let defect = unreadable::defect(header.type_name(), unreadable, of_kibana);
+            if on_unreadable != OnUnreadable::Strip {
+                return Err(defect);
+            }
+            Some(defect)
+        }
+    };
+    // Before anything is removed: the schema asks for what was stored.
+    if upgraded.standing == Standing::Older {
+        latest.create.validate_in_place(&mut document.attributes).map_err(|violations| {
+            let violations: Vec<String> =
+                violations.iter().map(|violation| format!("{}: {}", violation.path, violation.message)).collect();
+            defect(format!("the converted document breaks the create schema: {}", violations.join("; ")))
+        })?;
+    }
+    upgraded.unreadable.iter().for_each(|(name, _)| drop(document.attributes.remove(name)));
+    Ok(Some(New { source: Bytes::from(document.to_source()), stripped }))
 }

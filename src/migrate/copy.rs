@@ -3,8 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Brought, GroupPlan};
-use crate::cluster::{AliasAction, CloneIndex, Cluster, ClusterErrorKind, CreateIndex, Health, IndexPurpose};
+use serde_json::Value;
+
+use super::convert::Pass;
+use super::{Brought, GroupPlan, OnBad, OnUnreadable};
+use crate::cluster::{
+    AliasAction, CloneIndex, Cluster, ClusterErrorKind, CreateIndex, Health, IndexPurpose, IndexState,
+};
 use crate::layout::{CopyRecord, IndexMeta};
 use crate::{Error, ErrorKind, Result};
 
@@ -16,15 +21,18 @@ const INDEX_TIMEOUT: Duration = Duration::from_secs(60);
 pub(super) struct Copy<'a> {
     pub(super) cluster: &'a dyn Cluster,
     pub(super) plan: &'a GroupPlan,
-    /// Whether bad documents may be left out.
-    pub(super) may_leave_out: bool,
+    pub(super) on_bad: OnBad,
+    pub(super) on_unreadable: OnUnreadable,
 }
 
 impl Copy<'_> {
     /// Blocks the source, and counts what it holds. First it is marked: whoever finds the block knows whose it is.
     pub(super) async fn block_source(self) -> Result<Brought> {
-        let mark = AliasAction::Add { index: self.plan.index.clone(), alias: self.mark() };
-        self.update_while_current([mark]).await?;
+        // Kibana's index is left as it is, but for the block.
+        if self.plan.take_over.is_none() {
+            let mark = AliasAction::Add { index: self.plan.index.clone(), alias: self.mark() };
+            self.update_while_current([mark]).await?;
+        }
         self.cluster.add_write_block(&self.plan.index).await?;
         // A point in time shows only what was refreshed.
         self.cluster.refresh(&self.plan.index).await?;
@@ -39,32 +47,52 @@ impl Copy<'_> {
     /// Creates the fill, or finds the one that was begun from the same state of the source.
     pub(super) async fn prepare_fill(self, source_writes: u64) -> Result<Brought> {
         let (fill, target, record) = (self.plan.fill(), self.target(), self.record(source_writes)?);
-        let indices = self.cluster.indices(&[&fill, &target]).await?;
+        let indices = self.cluster.indices(&[&fill, &target, self.plan.names.alias()]).await?;
+        let is_taken_over = |state: &IndexState| state.aliases.contains_key(self.plan.names.alias());
+        if self.plan.take_over.is_some() && indices.values().any(is_taken_over) {
+            return Err(moved("another node was faster"));
+        }
         if let Some(found) = indices.get(&fill) {
-            let left_out = IndexMeta::from_mapping(&found.mapping)?.copy.map_or(0, |copy| copy.left_out);
-            if is_made_from(&found.mapping, &record)? && (left_out == 0 || self.may_leave_out) {
+            if self.may_go_on_with(&found.mapping, &record)? {
                 return Ok(Brought { fill_is_complete: found.write_blocked, ..Brought::default() });
             }
             self.cluster.delete_index(&fill).await?;
         }
         // A swap that was sent long ago finds its fill again from now on, and must not find what was cloned for it.
-        if indices.contains_key(&target) {
+        if indices.contains_key(&target) && self.plan.take_over.is_none() {
             self.remove_abandoned(&target).await?;
         }
         let mut mapping = self.plan.copy_mapping();
-        mapping["_meta"] = self.plan.meta_of_copy(record).into_meta(self.source_mapping());
+        mapping["_meta"] = self.plan.meta_of_copy(record).into_meta(self.inherited_mapping());
         let aliases = vec![self.plan.fill_alias()];
         self.cluster
             .create_index(&CreateIndex { name: fill, mapping, aliases, purpose: IndexPurpose::Filling })
             .await?;
+        if let (Some(found), Some(_)) = (indices.get(&target), &self.plan.take_over)
+            && !is_made_from(&found.mapping, &self.record(source_writes)?)?
+        {
+            self.remove_abandoned(&target).await?;
+        }
         Ok(Brought::default())
     }
 
+    /// Whether a fill is one of this copy, and lacks nothing that this run may not leave out.
+    fn may_go_on_with(self, mapping: &Value, wanted: &CopyRecord) -> Result<bool> {
+        let Some(found) = IndexMeta::from_mapping(mapping)?.copy.filter(|found| found.is_made_as(wanted)) else {
+            return Ok(false);
+        };
+        let bad = found.left_out.saturating_sub(found.left_out_unreadable);
+        let is_allowed = (bad == 0 || self.on_bad != OnBad::Fail)
+            && (found.left_out_unreadable == 0 || self.on_unreadable == OnUnreadable::Quarantine);
+        Ok(is_allowed)
+    }
+
     /// Writes down in the fill how many documents it lacks on purpose, for whoever compares it with the source.
-    pub(super) async fn record_left_out(self, left_out: u64) -> Result<()> {
-        let record = match left_out {
+    pub(super) async fn record_left_out(self, pass: &Pass) -> Result<()> {
+        let left_out_unreadable = pass.left_out_unreadable;
+        let record = match pass.counts.quarantined + pass.counts.deleted {
             0 => return Ok(()),
-            _ => CopyRecord { left_out, ..self.record(0)? },
+            left_out => CopyRecord { left_out, left_out_unreadable, ..self.record(0)? },
         };
         let facts = IndexMeta { copy: Some(record), ..IndexMeta::default() };
         super::record::record_facts(self.cluster, &self.plan.fill(), &facts).await
@@ -84,8 +112,12 @@ impl Copy<'_> {
             Err(error) if error.kind == ClusterErrorKind::IndexExists => {
                 let found = self.cluster.indices(&[&target]).await?;
                 let record = self.record(source_writes)?;
-                let is_mine = found.get(&target).map(|found| is_made_from(&found.mapping, &record)).transpose()?;
+                let found = found.get(&target);
+                let is_mine = found.map(|found| is_made_from(&found.mapping, &record)).transpose()?;
                 if is_mine != Some(true) {
+                    if found.is_some_and(|found| found.aliases.contains_key(self.plan.names.alias())) {
+                        return Err(moved("another node was faster").with_source(error));
+                    }
                     self.remove_abandoned(&target).await?;
                     return Err(moved(format!("another copy had made {target}")).with_source(error));
                 }
@@ -103,14 +135,18 @@ impl Copy<'_> {
     }
 
     /// Deletes a generation that is not current, in one request that fails if the source is no longer the current one: a
-    /// generation is current only after its source has lost the alias.
+    /// generation is current only after its source has lost the alias, or, if that never had it, after the fill is gone.
     async fn remove_abandoned(self, target: &str) -> Result<()> {
         self.update_while_current([AliasAction::RemoveIndex { index: target.to_owned() }]).await
     }
 
     /// Does what is to be done only as long as the source is the current generation.
     async fn update_while_current(self, actions: impl IntoIterator<Item = AliasAction>) -> Result<()> {
-        let (index, alias) = (self.plan.index.clone(), self.plan.names.alias().to_owned());
+        let (index, alias) = match self.plan.take_over {
+            None => (self.plan.index.clone(), self.plan.names.alias().to_owned()),
+            // Kibana's index is marked by nothing, but no swap leaves the fill behind.
+            Some(_) => (self.plan.fill(), self.plan.fill_alias()),
+        };
         let is_current =
             [AliasAction::Remove { index: index.clone(), alias: alias.clone() }, AliasAction::Add { index, alias }];
         self.update(&is_current.into_iter().chain(actions).collect::<Vec<_>>()).await
@@ -142,7 +178,12 @@ impl Copy<'_> {
             return Ok(());
         }
         // What is current already is no copy any more: its users have written and deleted.
-        if !self.cluster.indices(&[self.plan.names.alias()]).await?.contains_key(&self.plan.index) {
+        let current = self.cluster.indices(&[self.plan.names.alias()]).await?;
+        let is_still_to_come = match self.plan.take_over {
+            None => current.contains_key(&self.plan.index),
+            Some(_) => current.is_empty(),
+        };
+        if !is_still_to_come {
             return Err(moved("another node was faster"));
         }
         Err(Error::new(
@@ -165,18 +206,24 @@ impl Copy<'_> {
     pub(super) async fn swap(self) -> Result<()> {
         let (names, source, target) = (&self.plan.names, &self.plan.index, self.target());
         let writes = self.cluster.write_count(&target).await?;
-        let record = self.plan.copy_record(0).map(|record| CopyRecord { writes: Some(writes), ..record });
-        let facts = IndexMeta { copy: record, ..IndexMeta::default() };
+        let record = CopyRecord { writes: Some(writes), ..self.record(0)? };
+        let facts = IndexMeta { copy: Some(record), ..IndexMeta::default() };
         super::record::record_facts(self.cluster, &target, &facts).await?;
-        let swap = [
-            AliasAction::Remove { index: source.clone(), alias: names.alias().to_owned() },
-            AliasAction::Remove { index: source.clone(), alias: names.write_alias(self.plan.generation) },
-            AliasAction::Remove { index: source.clone(), alias: self.mark() },
+        let mut swap = match self.plan.take_over {
+            None => vec![
+                AliasAction::Remove { index: source.clone(), alias: names.alias().to_owned() },
+                AliasAction::Remove { index: source.clone(), alias: names.write_alias(self.plan.generation) },
+                AliasAction::Remove { index: source.clone(), alias: self.mark() },
+            ],
+            // Kibana's index keeps its aliases.
+            Some(_) => Vec::new(),
+        };
+        swap.extend([
             AliasAction::Add { index: target.clone(), alias: names.alias().to_owned() },
             AliasAction::Add { index: target, alias: names.write_alias(self.plan.next_generation()) },
             // Whoever undoes this copy deletes the fill before anything else, and with it the way to this swap.
             AliasAction::RemoveIndex { index: self.plan.fill() },
-        ];
+        ]);
         self.update(&swap).await
     }
 
@@ -193,6 +240,9 @@ impl Copy<'_> {
     /// Lifts the source's block, and takes away the mark that it was a copy's.
     pub(super) async fn unblock_source(self) -> Result<()> {
         self.cluster.remove_write_block(&self.plan.index).await?;
+        if self.plan.take_over.is_some() {
+            return Ok(());
+        }
         let unmark = AliasAction::Remove { index: self.plan.index.clone(), alias: self.mark() };
         match self.cluster.update_aliases(&[unmark]).await {
             // Another node undid the same copy.
@@ -209,21 +259,24 @@ impl Copy<'_> {
         self.plan.names.index(self.plan.next_generation())
     }
 
-    fn source_mapping(&self) -> Option<&serde_json::Value> {
-        self.plan.current.as_ref().map(|current| &current.mapping)
+    /// The mapping whose foreign `_meta` the copy takes over: what Kibana says there is of its own index only.
+    fn inherited_mapping(&self) -> Option<&Value> {
+        self.plan.current.as_ref().filter(|_| self.plan.take_over.is_none()).map(|current| &current.mapping)
     }
 
     fn record(self, source_writes: u64) -> Result<CopyRecord> {
-        self.plan
+        let record = self
+            .plan
             .copy_record(source_writes)
-            .ok_or_else(|| Error::new(ErrorKind::Internal, format!("there is no index {} to copy", self.plan.index)))
+            .ok_or_else(|| Error::new(ErrorKind::Internal, format!("there is no index {} to copy", self.plan.index)))?;
+        Ok(CopyRecord { strips: self.on_unreadable == OnUnreadable::Strip, ..record })
     }
 }
 
 /// Whether an index was made by a copy from the same state of the same source to the same definitions.
-fn is_made_from(mapping: &serde_json::Value, record: &CopyRecord) -> Result<bool> {
+fn is_made_from(mapping: &Value, record: &CopyRecord) -> Result<bool> {
     let found = IndexMeta::from_mapping(mapping)?.copy;
-    Ok(found.is_some_and(|found| CopyRecord { writes: None, left_out: 0, ..found } == *record))
+    Ok(found.is_some_and(|found| found.is_made_as(record)))
 }
 
 fn is_moved(kind: ClusterErrorKind) -> bool {

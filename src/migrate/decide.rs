@@ -4,6 +4,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::plan::CurrentIndex;
+use super::take_over::{self, Source};
 use super::{Blocker, GroupPlan, Plan, TypePlan, Way};
 use crate::Result;
 use crate::cluster::IndexState;
@@ -17,6 +18,8 @@ pub struct GroupMetadata {
     pub indices: BTreeMap<String, IndexState>,
     /// Whether the index has already refused the registered mapping.
     pub mapping_refused: bool,
+    /// What of Kibana's the group is to be made of; none if it is not to be taken over.
+    pub take_over: Option<Source>,
 }
 
 /// A plan for every group of the registry, as if there were no index yet.
@@ -37,6 +40,7 @@ pub(super) fn new_plans(registry: &Registry, prefix: &Prefix) -> Vec<GroupPlan> 
             leftover_fills: Vec::new(),
             has_copy_mark: false,
             lacks_write_alias: false,
+            take_over: None,
         }
     };
     registry.groups().into_iter().map(new_plan).collect()
@@ -63,11 +67,17 @@ pub fn plan(registry: &Registry, prefix: &Prefix, metadata: &BTreeMap<String, Gr
 
 /// Turns the plan of a group without an index into that of one with these indices.
 fn look_at(group: &mut GroupPlan, found: &GroupMetadata, blockers: &mut Vec<Blocker>) -> Result<()> {
+    if let Some(source) = &found.take_over
+        && !take_over::is_done(&group.names, found, source)?
+    {
+        return take_over::look_at(group, found, source, blockers);
+    }
     let alias = group.names.alias();
     let mut behind = found.indices.iter().filter(|(name, state)| is_behind(alias, name, state));
     let (index, state) = match (behind.next(), behind.next()) {
         (None, _) => {
-            blockers.extend(alias_missing(&group.names, &found.indices));
+            let half_made = take_over::unfinished(group, found);
+            blockers.extend(half_made.or_else(|| alias_missing(&group.names, &found.indices)));
             return Ok(());
         }
         (Some(index), None) => index,
@@ -136,7 +146,7 @@ pub(super) fn kept(
 }
 
 /// Generations without the alias: a restore or a clean-up lost it, and a new first generation would hide them.
-fn alias_missing(names: &IndexNames, indices: &BTreeMap<String, IndexState>) -> Option<Blocker> {
+pub(super) fn alias_missing(names: &IndexNames, indices: &BTreeMap<String, IndexState>) -> Option<Blocker> {
     let generations: Vec<&String> = indices.keys().filter(|index| names.generation(index).is_some()).collect();
     let newest = *generations.last()?;
     let (alias, write_alias) = (names.alias(), names.write_alias(names.generation(newest)?));
@@ -220,7 +230,7 @@ fn index_blocker(group: &GroupPlan, state: &IndexState) -> Option<Blocker> {
 }
 
 /// A block that a migration neither sets nor lifts.
-fn blocked_by(block: &str, index: &str) -> Blocker {
+pub(super) fn blocked_by(block: &str, index: &str) -> Blocker {
     let lift = format!("PUT /{index}/_settings {{\"index.blocks.{block}\":null}}");
     match block {
         "read_only_allow_delete" => Blocker {

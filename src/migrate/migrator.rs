@@ -13,15 +13,16 @@ use super::progress::ProgressSender;
 use super::report::BadDocuments;
 use super::status::{self, KeptIndex, Status, Survey};
 use super::survey;
+use super::take_over;
 use super::walk::Walk;
 use super::{
-    Blocker, GroupPlan, IndexReport, LeaseStatus, OnBad, Outcome, Plan, Progress, Report, ReportedError, Unregistered,
-    Way,
+    Blocker, GroupPlan, IndexReport, LeaseStatus, OnBad, OnUnreadable, Outcome, Plan, Progress, Report, ReportedError,
+    Source, TakeOver, Unregistered, Way,
 };
 use crate::cluster::{Cluster, ClusterError, ClusterErrorKind, IndexState};
-use crate::control::Control;
+use crate::control::{Control, KeysInUse, Standing};
 use crate::conversion::Conversion;
-use crate::encryption::EncryptionService;
+use crate::encryption::{EncryptionService, KibanaCodec, KibanaKeys};
 use crate::environment::Environment;
 use crate::layout::{IndexNames, Prefix};
 use crate::quarantine::Quarantine;
@@ -38,6 +39,8 @@ pub struct Migrator {
     pub(super) registry: Arc<Registry>,
     pub(super) prefix: Prefix,
     conversion: Conversion,
+    encryption: EncryptionService,
+    keys: KeysInUse,
     environment: Environment,
     progress: ProgressSender,
     delete_removed: bool,
@@ -45,6 +48,9 @@ pub struct Migrator {
     without_lease: bool,
     quarantine: Quarantine,
     on_bad: OnBad,
+    on_unreadable: OnUnreadable,
+    take_overs: Vec<TakeOver>,
+    kibana: Option<KibanaCodec>,
 }
 
 /// How an attempt at all groups ended.
@@ -77,6 +83,7 @@ impl Work {
             None => drop(self.indices.insert(planned.alias.clone(), planned)),
             Some(report) => {
                 report.index = planned.index;
+                report.take_over = report.take_over.take().or(planned.take_over);
                 if planned.way != Way::None {
                     report.way = planned.way;
                 }
@@ -103,13 +110,16 @@ impl Migrator {
         encryption: EncryptionService,
         environment: Environment,
     ) -> Self {
-        let conversion = Conversion::new(registry.clone(), encryption);
+        let conversion = Conversion::new(registry.clone(), encryption.clone());
         let quarantine = Quarantine::new(cluster.clone(), prefix.clone());
+        let keys = KeysInUse::new(cluster.clone(), &prefix);
         Self {
             cluster,
             registry,
             prefix,
             conversion,
+            encryption,
+            keys,
             environment,
             progress: ProgressSender::new(),
             delete_removed: false,
@@ -117,6 +127,9 @@ impl Migrator {
             without_lease: false,
             quarantine,
             on_bad: OnBad::default(),
+            on_unreadable: OnUnreadable::default(),
+            take_overs: Vec::new(),
+            kibana: None,
         }
     }
 
@@ -150,6 +163,28 @@ impl Migrator {
         self
     }
 
+    /// What is done with documents of which a secret that is to be encrypted again does not open.
+    #[must_use]
+    pub fn on_unreadable(mut self, on_unreadable: OnUnreadable) -> Self {
+        self.on_unreadable = on_unreadable;
+        self
+    }
+
+    /// Lets the migration begin a group with a copy of an index that Kibana wrote, which is write-blocked and otherwise left
+    /// as it is. May be called for several. A group that was taken over already is migrated as any other.
+    #[must_use]
+    pub fn take_over(mut self, take_over: TakeOver) -> Self {
+        self.take_overs.push(take_over);
+        self
+    }
+
+    /// The keys that Kibana encrypted with, which only a take-over needs.
+    #[must_use]
+    pub fn kibana_keys(mut self, keys: KibanaKeys) -> Self {
+        self.kibana = Some(KibanaCodec::new(keys, self.environment.clone()));
+        self
+    }
+
     /// Tells `progress` how far the migration is.
     pub(crate) fn telling(mut self, progress: ProgressSender) -> Self {
         self.progress = progress;
@@ -172,13 +207,27 @@ impl Migrator {
 
     /// As [`plan`](Self::plan), knowing which groups' indices refused the registered mapping.
     async fn plan_with(&self, refused: &BTreeSet<String>) -> Result<Plan> {
+        let mut sources = Vec::with_capacity(self.take_overs.len());
+        for wanted in &self.take_overs {
+            let indices = self.cluster.indices(&[&wanted.alias]).await?;
+            sources.push((wanted.clone(), Source { alias: wanted.alias.clone(), indices }));
+        }
+        let (mut sources, blockers) = take_over::assign(&self.registry, sources);
         let mut metadata = BTreeMap::new();
         for group in new_plans(&self.registry, &self.prefix) {
             let indices = self.indices_of(&group.names).await?;
             let mapping_refused = refused.contains(&group.group);
-            metadata.insert(group.group, GroupMetadata { indices, mapping_refused });
+            let take_over = sources.remove(&group.group);
+            metadata.insert(group.group, GroupMetadata { indices, mapping_refused, take_over });
         }
-        plan(&self.registry, &self.prefix, &metadata)
+        let mut plan = plan(&self.registry, &self.prefix, &metadata)?;
+        plan.blockers.extend(blockers);
+        Ok(plan)
+    }
+
+    /// What of Kibana's keys and ours a take-over lacks.
+    fn missing_keys(&self, plan: &Plan) -> Vec<Blocker> {
+        take_over::missing_keys(&plan.groups, self.kibana.is_some(), self.conversion.can_encrypt())
     }
 
     /// The indices of a group, current or not. One request.
@@ -193,17 +242,25 @@ impl Migrator {
         let mut work = Work::default();
         let described = async {
             let mut plan = self.plan().await?;
+            plan.blockers.extend(lacking_keys(&self.keys_standing().await?));
             plan.blockers.extend(self.obstacles(&plan, preflight::A_LOOK).await?);
             let survey = self.survey_if_possible(&plan).await?;
             plan.groups.iter().for_each(|group| work.add(&survey, group));
             let can_be_read = |group: &&GroupPlan| group.current.is_some() && plan.blockers.is_empty();
             for group in plan.groups.iter().filter(can_be_read) {
-                let found = survey::dry_run(self.cluster.as_ref(), &self.conversion, group).await?;
+                // To open all secrets would take nearly as long as the take-over itself, and needs the keys.
+                let conversion = match group.take_over {
+                    Some(_) => &self.conversion.clone().leaving_secrets_closed(),
+                    None => &self.conversion,
+                };
+                let found = survey::dry_run(self.cluster.as_ref(), conversion, group).await?;
                 if let Some(report) = work.indices.get_mut(group.names.alias()) {
                     report.documents.bad = found.total;
                 }
                 work.bad.add(found.named, found.total);
             }
+            plan.blockers.extend(self.missing_keys(&plan));
+            plan.blockers.extend(take_over::misplaced(&plan.groups, &survey));
             Ok::<_, Error>((plan, survey))
         };
         let (plan, survey) = match described.await {
@@ -273,16 +330,31 @@ impl Migrator {
         let (mut work, mut waited, mut pause) = (Work::default(), false, Lease::FIRST_PAUSE);
         loop {
             match self.plan().await {
-                Ok(plan) if plan.is_ready() => {
-                    plan.groups.iter().for_each(|group| work.add(&Survey::default(), group));
-                    return run.report(work.outcome(waited), work, None);
+                Ok(plan) => {
+                    let is_ready = plan.is_ready();
+                    // While others work, the keys are looked at once.
+                    let standing = match (is_ready, waited) {
+                        (true, _) => self.recorded_keys().await,
+                        (false, false) => self.keys_standing().await,
+                        (false, true) => Ok(Standing::Fine),
+                    };
+                    match standing {
+                        Ok(standing) => work.blockers.extend(lacking_keys(&standing)),
+                        Err(error) => return run.report(Outcome::Failed, work, Some(&error)),
+                    }
+                    if is_beyond_others(&self.registry, &plan) {
+                        work.blockers.extend(plan.blockers.clone());
+                    }
+                    if !work.blockers.is_empty() {
+                        return run.report(Outcome::Blocked, work, None);
+                    }
+                    if is_ready {
+                        plan.groups.iter().for_each(|group| work.add(&Survey::default(), group));
+                        return run.report(work.outcome(waited), work, None);
+                    }
+                    // Other blockers may be what another node is about to heal.
+                    waited = true;
                 }
-                Ok(plan) if is_beyond_others(&self.registry, &plan) => {
-                    work.blockers = plan.blockers;
-                    return run.report(Outcome::Blocked, work, None);
-                }
-                // Other blockers may be what another node is about to heal.
-                Ok(_) => waited = true,
                 Err(error) => return run.report(Outcome::Failed, work, Some(&error)),
             }
             pause = lease.pause(pause).await;
@@ -294,6 +366,20 @@ impl Migrator {
         if self.without_lease { lease.switched_off() } else { lease }
     }
 
+    /// How this node's keys stand to those in use. One request at most.
+    async fn keys_standing(&self) -> Result<Standing> {
+        self.keys.standing(self.encryption.key_ring().as_deref(), &self.registry).await
+    }
+
+    /// The same, once this node's primary key is recorded as in use: it may write under it then.
+    pub(super) async fn recorded_keys(&self) -> Result<Standing> {
+        let standing = self.keys_standing().await?;
+        match (&standing, self.encryption.key_ring()) {
+            (Standing::NewPrimary, Some(ring)) => self.keys.record(&ring).await,
+            _ => Ok(standing),
+        }
+    }
+
     fn control(&self) -> Control {
         Control::new(self.cluster.clone(), &self.prefix)
     }
@@ -301,12 +387,18 @@ impl Migrator {
     /// Plans, and does what is planned.
     async fn attempt(&self, refused: &BTreeSet<String>, lease: &mut Lease<'_>, work: &mut Work) -> Result<Attempt> {
         let mut plan = self.plan_with(refused).await?;
+        if plan.is_nothing_to_do() && !self.delete_removed && !self.rescan {
+            plan.blockers.extend(lacking_keys(&self.recorded_keys().await?));
+        } else {
+            plan.blockers.extend(lacking_keys(&self.keys_standing().await?));
+        }
         work.blockers.clone_from(&plan.blockers);
         if plan.is_nothing_to_do() && !self.delete_removed && !self.rescan {
             plan.groups.iter().for_each(|group| work.add(&Survey::default(), group));
             return Ok(Attempt::Done);
         }
         plan.blockers.extend(self.obstacles(&plan, preflight::PATIENCE).await?);
+        plan.blockers.extend(self.missing_keys(&plan));
         work.blockers.clone_from(&plan.blockers);
         // What blocks this node may be another node's work.
         if !plan.blockers.is_empty() && lease.is_other_at_work().await {
@@ -317,12 +409,18 @@ impl Migrator {
         } else {
             self.survey_if_possible(&plan).await?
         };
+        plan.blockers.extend(take_over::misplaced(&plan.groups, &survey));
+        work.blockers.clone_from(&plan.blockers);
         if plan.blockers.is_empty() && converts(&plan) && !lease.take(&digest(&plan)).await {
             return Ok(Attempt::OtherAtWork);
         }
         work.unregistered = survey.unregistered();
         plan.groups.iter().for_each(|group| work.add(&survey, group));
         if !plan.blockers.is_empty() {
+            return Ok(Attempt::Blocked);
+        }
+        work.blockers.extend(lacking_keys(&self.recorded_keys().await?));
+        if !work.blockers.is_empty() {
             return Ok(Attempt::Blocked);
         }
         lease.during(self.walk(&plan, &survey, work)).await
@@ -341,7 +439,7 @@ impl Migrator {
             }
             // Bad documents are among the outdated ones only by chance.
             let is_to_be_done = survey.outdated(group) > 0
-                || self.on_bad != OnBad::Fail
+                || (self.on_bad != OnBad::Fail || self.on_unreadable != OnUnreadable::Fail)
                     && survey::dry_run(self.cluster.as_ref(), &self.conversion, group).await?.total > 0;
             if is_to_be_done {
                 group.way = Way::InPlace;
@@ -353,9 +451,10 @@ impl Migrator {
     /// Walks every group through its states.
     async fn walk(&self, plan: &Plan, survey: &Survey, work: &mut Work) -> Result<Attempt> {
         let since = self.environment.now_iso();
-        let policy = Policy { on_bad: self.on_bad, quarantine: &self.quarantine, since: &since };
+        let (on_bad, on_unreadable) = (self.on_bad, self.on_unreadable);
+        let policy = Policy { on_bad, on_unreadable, quarantine: &self.quarantine, since: &since };
         for group in &plan.groups {
-            self.progress.begin(group.names.alias(), survey.outdated(group));
+            self.progress.begin(group.names.alias(), survey.to_be_converted(group));
             let Some(report) = work.indices.get_mut(group.names.alias()) else { continue };
             let walk = Walk {
                 cluster: self.cluster.as_ref(),
@@ -365,6 +464,7 @@ impl Migrator {
                 removed: &self.removed_types(group),
                 group,
                 policy,
+                codec: self.kibana.as_ref().filter(|_| group.take_over.is_some()),
             };
             let span = tracing::info_span!("migrate", alias = group.names.alias(), way = ?group.way);
             let walked = walk.run(report, &mut work.bad).instrument(span).await;
@@ -433,6 +533,14 @@ impl Migrator {
             survey.add(group, self.cluster.count_by_type(&group.index).await?);
         }
         Ok(survey)
+    }
+}
+
+/// What keeps a node that lacks keys from starting.
+pub(super) fn lacking_keys(standing: &Standing) -> Option<Blocker> {
+    match standing {
+        Standing::Lacking(lacking) => Some(Blocker { what: lacking.what(), cure: lacking.cure() }),
+        Standing::Fine | Standing::NewPrimary => None,
     }
 }
 

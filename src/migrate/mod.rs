@@ -26,7 +26,10 @@ mod report;
 mod rollback;
 mod state;
 mod status;
+mod steps;
 mod survey;
+mod take_over;
+mod unreadable;
 mod walk;
 
 pub use bad::OnBad;
@@ -37,7 +40,10 @@ pub use plan::{Blocker, CurrentIndex, GroupPlan, Plan, TypePlan, Way};
 pub use progress::Progress;
 pub(crate) use progress::ProgressSender;
 pub use report::{
-    BadDocument, DocumentCounts, Fate, IndexReport, Outcome, Report, ReportedError, TypeReport, Unregistered,
+    BadDocument, DocumentCounts, Fate, IndexReport, Outcome, Report, ReportedError, TakeOverReport, TypeReport,
+    Unregistered,
 };
 pub use state::{Brought, Ended, State};
 pub use status::{IndexStatus, KeptIndex, Status};
+pub use take_over::{Source, TakeOver};
+pub use unreadable::OnUnreadable;

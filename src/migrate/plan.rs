@@ -5,7 +5,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::cluster::Query;
-use crate::layout::{CopyRecord, IndexMeta, IndexNames, TypeMeta};
+use crate::layout::{CopyRecord, IndexMeta, IndexNames, TakenOver, TypeMeta};
 use crate::model::VirtualVersion;
 use crate::registry::TypeDefinition;
 
@@ -63,7 +63,7 @@ pub struct GroupPlan {
     pub group: String,
     /// Its names.
     pub names: IndexNames,
-    /// The current index, or the one to be created.
+    /// The current index, or the one to be created, or Kibana's that is to be taken over.
     pub index: String,
     /// The generation of that index.
     pub generation: u32,
@@ -83,6 +83,8 @@ pub struct GroupPlan {
     pub has_copy_mark: bool,
     /// Whether the current index lacks the alias that writes go through.
     pub lacks_write_alias: bool,
+    /// What of Kibana's is to be taken over; none for a group that is migrated as it is.
+    pub take_over: Option<TakenOver>,
 }
 
 /// The current index as the metadata shows it.
@@ -172,7 +174,7 @@ impl GroupPlan {
 
     fn meta(&self, of_type: impl Fn(&TypePlan) -> TypeMeta) -> IndexMeta {
         let types = self.types.iter().map(|plan| (plan.definition.name().to_owned(), of_type(plan))).collect();
-        IndexMeta { types, highest_generation: self.generation, copy: None }
+        IndexMeta { types, highest_generation: self.generation, ..IndexMeta::default() }
     }
 
     /// The generation that a copy becomes: no number is used twice.
@@ -201,6 +203,10 @@ impl GroupPlan {
         for plan in &self.types {
             hash.update(plan.definition.digest(plan.definition.latest()));
         }
+        if let Some(source) = &self.take_over {
+            hash.update("take-over of ");
+            hash.update(&source.alias);
+        }
         hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
     }
 
@@ -224,6 +230,8 @@ impl GroupPlan {
             digest: self.digest(),
             writes: None,
             left_out: 0,
+            left_out_unreadable: 0,
+            strips: false,
         })
     }
 
@@ -231,7 +239,8 @@ impl GroupPlan {
     pub fn meta_of_copy(&self, record: CopyRecord) -> IndexMeta {
         let recorded = self.current.as_ref().map(|current| current.meta.clone()).unwrap_or_default();
         let facts = IndexMeta { highest_generation: self.next_generation(), ..self.meta_after() };
-        IndexMeta { copy: Some(record), ..recorded.merged(&facts) }
+        let taken_over = recorded.taken_over.clone().or_else(|| self.take_over.clone());
+        IndexMeta { copy: Some(record), taken_over, ..recorded.merged(&facts) }
     }
 
     /// The definition of a registered type of this group.

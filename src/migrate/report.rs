@@ -99,6 +99,44 @@ pub struct IndexReport {
     pub docs_per_s: u64,
     /// Its types, registered and not.
     pub types: Vec<TypeReport>,
+    /// What of Kibana's was taken over, if it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub take_over: Option<TakeOverReport>,
+}
+
+/// The index of Kibana that was taken over, and where the time went.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct TakeOverReport {
+    /// The alias that Kibana reaches it by.
+    pub alias: String,
+    /// Its name. It is write-blocked and otherwise as it was.
+    pub index: String,
+    /// How long converting its documents took, in milliseconds.
+    pub converting_ms: u64,
+    /// How long deriving Kibana's keys took, in milliseconds, summed over all cores.
+    pub key_derivation_ms: u64,
+    /// How many cores it was done on.
+    pub cores: usize,
+    /// Which part of those cores' time, while documents were converted, was the derivation of keys: 1 is all of it.
+    pub key_derivation_share: f64,
+}
+
+impl TakeOverReport {
+    /// How Kibana goes back to its index.
+    pub fn way_back(&self) -> String {
+        super::take_over::way_back(&self.index)
+    }
+
+    /// Adds a pass over the documents that took `elapsed`, and `deriving` on `cores` together.
+    pub(super) fn add(&mut self, elapsed: Duration, deriving: Duration, cores: usize) {
+        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        self.converting_ms += millis(elapsed);
+        self.key_derivation_ms += millis(deriving);
+        self.cores = cores;
+        let available = self.converting_ms as f64 * cores as f64;
+        let share = if available > 0.0 { self.key_derivation_ms as f64 / available } else { 0.0 };
+        self.key_derivation_share = (share.min(1.0) * 100.0).round() / 100.0;
+    }
 }
 
 /// What happened to documents, counted.
@@ -188,6 +226,8 @@ pub enum Fate {
     Kept,
     /// It is in quarantine.
     Quarantined,
+    /// It was written without the secret that does not open.
+    Stripped,
     /// It is deleted, or was left out of the copy and is in the old generation only.
     Discarded,
 }

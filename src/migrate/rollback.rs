@@ -64,6 +64,13 @@ fn decide(names: &IndexNames, indices: &BTreeMap<String, IndexState>) -> Result<
             "there is nothing to be done",
         ));
     };
+    if let Some(source) = meta.taken_over.as_ref().filter(|source| source.index == copy.source) {
+        return Ok(nothing(
+            index,
+            &format!("was taken over from {}", source.index),
+            &super::take_over::way_back(&source.index),
+        ));
+    }
     let refused = |what: String| Ok(Decision::Refused(Blocker { what, cure: RESTORE.to_owned() }));
     match (indices.get(&copy.source), names.generation(&copy.source), copy.writes) {
         (None, _, _) => Ok(nothing(index, &format!("was copied from {}, which is gone", copy.source), RESTORE)),
@@ -197,6 +204,7 @@ fn rolled_back(names: &IndexNames, index: String) -> IndexReport {
         documents: DocumentCounts::default(),
         docs_per_s: 0,
         types: Vec::new(),
+        take_over: None,
     }
 }
 
@@ -222,6 +230,8 @@ mod tests {
             digest: "d".to_owned(),
             writes,
             left_out: 0,
+            left_out_unreadable: 0,
+            strips: false,
         };
         IndexMeta { highest_generation, copy: Some(copy), ..IndexMeta::default() }
     }

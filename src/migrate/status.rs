@@ -2,7 +2,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Blocker, DocumentCounts, GroupPlan, IndexReport, LeaseStatus, Plan, TypeReport, Unregistered, Way};
+use super::{
+    Blocker, DocumentCounts, GroupPlan, IndexReport, LeaseStatus, Plan, TakeOverReport, TypeReport, Unregistered, Way,
+};
 use crate::cluster::TypeCount;
 use crate::model::VirtualVersion;
 
@@ -90,6 +92,14 @@ impl Survey {
         self.counts.get(&group.index).map_or(&[], Vec::as_slice)
     }
 
+    /// How many documents a migration of the group is about: of a take-over all, else the [outdated](Self::outdated) ones.
+    pub(super) fn to_be_converted(&self, group: &GroupPlan) -> u64 {
+        match group.take_over {
+            Some(_) => self.counts(group).iter().map(|count| count.documents).sum(),
+            None => self.outdated(group),
+        }
+    }
+
     /// Documents of registered types that are at an older version than the registered one.
     pub(super) fn outdated(&self, group: &GroupPlan) -> u64 {
         self.counts(group)
@@ -102,6 +112,20 @@ impl Survey {
             })
             .map(|count| count.documents)
             .sum()
+    }
+
+    /// How many documents there are of types that `group` does not have, by type.
+    pub(super) fn foreign(&self, group: &GroupPlan) -> BTreeMap<&str, u64> {
+        let mut foreign = BTreeMap::new();
+        for count in self.counts(group) {
+            match &count.type_name {
+                Some(name) if group.definition(name).is_none() => {
+                    *foreign.entry(name.as_str()).or_default() += count.documents;
+                }
+                _ => {}
+            }
+        }
+        foreign
     }
 
     /// The registered types and those of stored documents, with the versions of the documents.
@@ -136,6 +160,11 @@ impl Survey {
             documents: DocumentCounts::default(),
             docs_per_s: 0,
             types: self.types(group),
+            take_over: group.take_over.as_ref().map(|source| TakeOverReport {
+                alias: source.alias.clone(),
+                index: source.index.clone(),
+                ..TakeOverReport::default()
+            }),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::convert::convert_document;
 use super::report::{BadDocuments, MAX_BAD_NAMED};
-use super::{BadDocument, Fate, GroupPlan};
+use super::{BadDocument, Fate, GroupPlan, OnUnreadable};
 use crate::cluster::{Cluster, Hit, Query, Scan};
 use crate::conversion::Conversion;
 use crate::{Error, ErrorKind, Result};
@@ -20,7 +20,7 @@ async fn examine(conversion: &Conversion, group: &GroupPlan, page: Vec<Hit>) -> 
     let examining = move || {
         let mut bad = BadDocuments::default();
         for hit in page {
-            let Err(defect) = convert_document(&conversion, &group, &hit) else { continue };
+            let Err(defect) = convert_document(&conversion, &group, OnUnreadable::Fail, &hit) else { continue };
             bad.total += 1;
             if bad.named.len() < MAX_BAD_NAMED {
                 let (alias, type_name) = (group.names.alias().to_owned(), defect.type_name);

@@ -8,9 +8,11 @@ use super::copy::Copy;
 use super::progress::ProgressSender;
 use super::record::record;
 use super::report::{BadDocuments, per_second};
-use super::{Brought, DocumentCounts, Ended, GroupPlan, IndexReport, OnBad, State, Way};
+use super::steps::Steps;
+use super::{Brought, Ended, GroupPlan, IndexReport, State, Way};
 use crate::cluster::{AliasAction, Cluster, CreateIndex, Health, IndexPurpose};
 use crate::conversion::Conversion;
+use crate::encryption::KibanaCodec;
 use crate::environment::Clock;
 use crate::{Error, ErrorKind, Result};
 
@@ -27,6 +29,8 @@ pub(super) struct Walk<'a> {
     pub(super) removed: &'a [String],
     pub(super) group: &'a GroupPlan,
     pub(super) policy: Policy<'a>,
+    /// What opens Kibana's secrets, if the group is taken over and has some.
+    pub(super) codec: Option<&'a KibanaCodec>,
 }
 
 impl Walk<'_> {
@@ -38,11 +42,13 @@ impl Walk<'_> {
     pub(super) async fn run(&self, report: &mut IndexReport, bad: &mut BadDocuments) -> Result<()> {
         self.heal().await?;
         let mut converting = Duration::ZERO;
+        let mut kept = Kept::default();
         let mut state = State::first(self.group.way);
         loop {
             let started = self.clock.monotonic();
             self.progress.enter(state);
-            let brought = self.act(state, report, bad).instrument(tracing::debug_span!("step", ?state)).await?;
+            let brought =
+                self.act(state, report, bad, &mut kept).instrument(tracing::debug_span!("step", ?state)).await?;
             let took = self.clock.monotonic().saturating_sub(started);
             if matches!(state, State::Convert { .. } | State::Fill { .. }) {
                 converting += took;
@@ -61,15 +67,22 @@ impl Walk<'_> {
             self.clean_up(report).await?;
             return match ended {
                 Ended::NothingToDo | Ended::Migrated => Ok(()),
-                Ended::BadDocuments => Err(bad_documents(self.group, report.documents)),
+                Ended::BadDocuments => Err(bad_documents(self.group, kept)),
             };
         }
     }
 
     /// Does the action of a state.
-    async fn act(&self, state: State, report: &mut IndexReport, bad: &mut BadDocuments) -> Result<Brought> {
+    async fn act(
+        &self,
+        state: State,
+        report: &mut IndexReport,
+        bad: &mut BadDocuments,
+        kept: &mut Kept,
+    ) -> Result<Brought> {
         let (cluster, group) = (self.cluster, self.group);
-        let copy = Copy { cluster, plan: group, may_leave_out: self.policy.on_bad != OnBad::Fail };
+        let Policy { on_bad, on_unreadable, .. } = self.policy;
+        let copy = Copy { cluster, plan: group, on_bad, on_unreadable };
         let done = |()| Brought::default();
         match state {
             State::Create => self.create().await.map(done),
@@ -77,7 +90,9 @@ impl Walk<'_> {
             State::Refresh { .. } => Ok(cluster.refresh(&group.index).await.map(done)?),
             State::Convert { pass } => {
                 let alias = group.names.write_alias(group.generation);
-                Ok(add(self.pass(&alias, Target::SameIndex, pass == 1).await?, report, bad))
+                let pass = self.pass(&alias, Target::SameIndex, pass == 1, None).await?;
+                kept.add(&pass);
+                Ok(add(pass, report, bad))
             }
             State::RecordDocuments => {
                 record(cluster, &group.index, &group.mapping, &group.meta_after()).await.map(done)
@@ -85,8 +100,9 @@ impl Walk<'_> {
             State::BlockSource => copy.block_source().await,
             State::PrepareFill { source_writes } => copy.prepare_fill(source_writes).await,
             State::Fill { .. } => {
-                let pass = self.pass(&group.fill_alias(), Target::Fill, true).await?;
-                copy.record_left_out(pass.counts.bad - pass.kept).await?;
+                let pass = self.fill(report).await?;
+                copy.record_left_out(&pass).await?;
+                kept.add(&pass);
                 Ok(add(pass, report, bad))
             }
             State::BlockFill { .. } => copy.block_fill().await.map(done),
@@ -103,9 +119,34 @@ impl Walk<'_> {
         }
     }
 
-    async fn pass(&self, write_alias: &str, target: Target, reads_everything: bool) -> Result<Pass> {
-        let Self { cluster, conversion, group: plan, progress, policy, .. } = *self;
-        Converter { cluster, conversion, plan, progress, write_alias, target, reads_everything, policy }.run().await
+    async fn fill(&self, report: &mut IndexReport) -> Result<Pass> {
+        let alias = self.group.fill_alias();
+        let (Some(codec), Some(of_take_over)) = (self.codec, &mut report.take_over) else {
+            return self.pass(&alias, Target::Fill, true, None).await;
+        };
+        let steps = Steps::new();
+        let (started, derived_before) = (self.clock.monotonic(), codec.derivation_time());
+        let pass = self.pass(&alias, Target::Fill, true, Some(&steps)).await?;
+        let elapsed = self.clock.monotonic().saturating_sub(started);
+        of_take_over.add(elapsed, codec.derivation_time().saturating_sub(derived_before), steps.cores());
+        Ok(pass)
+    }
+
+    async fn pass(
+        &self,
+        write_alias: &str,
+        target: Target,
+        reads_everything: bool,
+        steps: Option<&Steps>,
+    ) -> Result<Pass> {
+        let Self { cluster, group: plan, progress, policy, .. } = *self;
+        let conversion = &match self.codec {
+            Some(codec) => self.conversion.clone().taking_over(codec.clone()),
+            None => self.conversion.clone(),
+        };
+        let converter =
+            Converter { cluster, conversion, plan, progress, write_alias, target, reads_everything, policy, steps };
+        converter.run().await
     }
 
     async fn create(&self) -> Result<()> {
@@ -131,7 +172,7 @@ impl Walk<'_> {
     /// Takes away what a copy left behind that ended half-way, and gives back the alias that writes go through.
     async fn heal(&self) -> Result<()> {
         let group = self.group;
-        let cluster = self.cluster;
+        let (cluster, Policy { on_bad, on_unreadable, .. }) = (self.cluster, self.policy);
         // The fills first: without its fill no copy can swap, so nothing that is written from now on is lost.
         for fill in &group.leftover_fills {
             tracing::info!(fill, "deleting what a copy left behind");
@@ -139,7 +180,7 @@ impl Walk<'_> {
         }
         if group.has_copy_mark {
             tracing::info!(index = group.index, "lifting the write block that a copy left behind");
-            Copy { cluster, plan: group, may_leave_out: false }.unblock_source().await?;
+            Copy { cluster, plan: group, on_bad, on_unreadable }.unblock_source().await?;
         }
         if group.lacks_write_alias {
             let (index, alias) = (group.index.clone(), group.names.alias().to_owned());
@@ -178,21 +219,47 @@ fn add(pass: Pass, report: &mut IndexReport, bad: &mut BadDocuments) -> Brought 
     brought
 }
 
-fn bad_documents(group: &GroupPlan, counts: DocumentCounts) -> Error {
-    let rest = match group.way {
-        Way::Copy => "nothing was swapped",
-        Way::None | Way::Create | Way::InPlace => "the good ones are",
+/// Bad documents that are where they were.
+#[derive(Debug, Clone, Copy, Default)]
+struct Kept {
+    documents: u64,
+    /// Those of them whose secrets do not open.
+    unreadable: u64,
+}
+
+impl Kept {
+    fn add(&mut self, pass: &Pass) {
+        self.documents += pass.kept;
+        self.unreadable += pass.kept_unreadable;
+    }
+}
+
+fn bad_documents(group: &GroupPlan, Kept { documents: kept, unreadable }: Kept) -> Error {
+    let rest = match (group.way, &group.take_over) {
+        (Way::Copy, Some(source)) => format!("nothing was taken over, and {} is Kibana's as before", source.index),
+        (Way::Copy, None) => "nothing was swapped".to_owned(),
+        (Way::None | Way::Create | Way::InPlace, _) => "the good ones are".to_owned(),
     };
-    Error::new(
-        ErrorKind::Corrupt,
-        format!(
-            "{} documents of {} cannot be converted; {rest}",
-            counts.bad - counts.quarantined - counts.deleted,
-            group.names.alias()
-        ),
-    )
-    .with_cure(
-        "correct or delete the documents that the report names, or put them aside with `saved-objects migrate --on-bad \
-         quarantine`, and start again",
-    )
+    let of_them = match unreadable {
+        0 => String::new(),
+        unreadable => format!(" ({unreadable} of them because a secret does not open)"),
+    };
+    let cure = match unreadable {
+        0 => {
+            "correct or delete the documents that the report names, or put them aside with `saved-objects migrate --on-bad \
+             quarantine`, and start again"
+        }
+        unreadable if unreadable >= kept => {
+            "configure every key that these secrets were encrypted with, or put the documents aside with `saved-objects \
+             migrate --on-unreadable quarantine`, and start again"
+        }
+        _ => {
+            "configure every key that these secrets were encrypted with, correct or delete the other documents that the report \
+             names, or put them aside with `saved-objects migrate --on-unreadable quarantine --on-bad quarantine`, and start \
+             again"
+        }
+    };
+    let kind = if unreadable > 0 && unreadable >= kept { ErrorKind::Decrypt } else { ErrorKind::Corrupt };
+    Error::new(kind, format!("{kept} documents of {} cannot be converted{of_them}; {rest}", group.names.alias()))
+        .with_cure(cure)
 }

@@ -19,6 +19,9 @@ pub struct Quarantined {
     pub type_name: Option<String>,
     /// Why it is here.
     pub reason: String,
+    /// The attribute whose secret did not open, if it is here for that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attribute: Option<String>,
     /// Since when, in RFC 3339.
     pub since: String,
 }
@@ -30,6 +33,8 @@ pub(crate) struct Put<'a> {
     pub(crate) id: &'a str,
     pub(crate) type_name: Option<&'a str>,
     pub(crate) reason: &'a str,
+    /// The attribute whose secret does not open, if it is that.
+    pub(crate) attribute: Option<&'a str>,
     /// Its content.
     pub(crate) source: &'a str,
 }
@@ -42,6 +47,8 @@ pub(super) struct Entry {
     #[serde(rename = "type")]
     pub(super) type_name: Option<String>,
     pub(super) reason: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) attribute: Option<String>,
     pub(super) since: String,
     /// The document, as it was.
     pub(super) source: Box<RawValue>,
@@ -68,6 +75,7 @@ impl Put<'_> {
             id: self.id.to_owned(),
             type_name: self.type_name.map(str::to_owned),
             reason: self.reason.to_owned(),
+            attribute: self.attribute.map(str::to_owned),
             since: since.to_owned(),
             source: RawValue::from_string(source).map_err(unwritable)?,
         };
@@ -85,6 +93,15 @@ impl Entry {
         })
     }
 
+    /// The entry with another content of its document.
+    pub(super) fn with_source(self, source: String) -> Result<Bytes> {
+        let id = self.id.clone();
+        let unwritable =
+            |error| Error::new(ErrorKind::Internal, format!("{id} cannot be written to quarantine")).with_source(error);
+        let source = RawValue::from_string(source).map_err(unwritable)?;
+        serde_json::to_string(&Self { source, ..self }).map(Bytes::from).map_err(unwritable)
+    }
+
     /// Whether `source` is the document that is here.
     pub(super) fn holds(&self, source: &str) -> bool {
         let value = |text: &str| serde_json::from_str::<Value>(text).ok();
@@ -92,8 +109,8 @@ impl Entry {
     }
 
     pub(super) fn summary(self) -> Quarantined {
-        let Self { alias, id, type_name, reason, since, .. } = self;
-        Quarantined { alias, id, type_name, reason, since }
+        let Self { alias, id, type_name, reason, attribute, since, .. } = self;
+        Quarantined { alias, id, type_name, reason, attribute, since }
     }
 }
 
@@ -113,13 +130,15 @@ mod tests {
     #[test]
     fn what_goes_in_comes_out() {
         let source = "{\"type\":\"note\",\n \"note\": {\"n\": 12345678901234567890}}";
-        let put = Put { alias: "a", id: "note:1", type_name: Some("note"), reason: "odd", source };
+        let put =
+            Put { alias: "a", id: "note:1", type_name: Some("note"), reason: "odd", attribute: Some("body"), source };
         let operation = put.operation("2026-01-01T00:00:00Z").expect("writable");
         let written = operation.action.source().expect("a document");
         assert!(!written.contains(&b'\n'));
         let entry = Entry::parse(std::str::from_utf8(written).expect("text")).expect("readable");
         assert!(entry.holds(source) && !entry.holds("{}"));
-        assert_eq!(entry.summary().id, "note:1");
+        let summary = entry.summary();
+        assert_eq!((summary.id.as_str(), summary.attribute.as_deref()), ("note:1", Some("body")));
         let other = Put { source: "{}", ..put.clone() };
         assert_ne!(other.entry_id(), put.entry_id(), "another content is another entry");
     }

@@ -38,6 +38,13 @@ pub struct Refused {
     pub because: String,
 }
 
+/// What became of documents that were to get another content.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Rewritten {
+    pub(crate) replaced: u64,
+    pub(crate) conflicts: u64,
+}
+
 /// An entry as it was read.
 #[derive(Debug)]
 struct Found {
@@ -122,13 +129,77 @@ impl Quarantine {
         self.take_out(&entries).await
     }
 
+    /// Looks at every document in quarantine, one that is in its index too left out, and replaces the content of those for
+    /// which `look` gives another. `collect` gets what else `look` gives. Says how many were replaced, and how many were not
+    /// because somebody else was faster.
+    ///
+    /// # Errors
+    /// As [`list`](Self::list).
+    pub(crate) async fn rewrite<T>(
+        &self,
+        look: impl Fn(&Quarantined, &str) -> (T, Option<String>),
+        mut collect: impl FnMut(T),
+    ) -> Result<Rewritten> {
+        let mut rewritten = Rewritten::default();
+        let index = self.names().alias().to_owned();
+        if !self.is_readable(&index).await? {
+            return Ok(rewritten);
+        }
+        let scan = Scan { cluster: self.cluster.as_ref(), index: &index, query: Query::Everything };
+        let work = |page| self.rewrite_page(page, &look);
+        scan.run(work, |(looked, of_page): (Vec<T>, Rewritten)| {
+            looked.into_iter().for_each(&mut collect);
+            rewritten.replaced += of_page.replaced;
+            rewritten.conflicts += of_page.conflicts;
+        })
+        .await?;
+        Ok(rewritten)
+    }
+
+    async fn rewrite_page<T>(
+        &self,
+        page: Vec<Hit>,
+        look: &impl Fn(&Quarantined, &str) -> (T, Option<String>),
+    ) -> Result<(Vec<T>, Rewritten)> {
+        let (mut looked, mut operations, mut rewritten) = (Vec::new(), Vec::new(), Rewritten::default());
+        for Found { entry_id, sequence, entry, is_in_both } in self.look_up(page).await? {
+            if is_in_both {
+                continue;
+            }
+            let (seen, source) = look(&entry.clone().summary(), entry.source.get());
+            looked.push(seen);
+            if let Some(source) = source {
+                let source = entry.with_source(source)?;
+                operations.push(BulkOperation { id: entry_id, action: BulkAction::Replace { source, read: sequence } });
+            }
+        }
+        for outcome in self.write(&operations).await? {
+            match outcome {
+                Ok(_) => rewritten.replaced += 1,
+                Err(error) if matches!(error.kind, ItemErrorKind::Conflict | ItemErrorKind::NotFound) => {
+                    rewritten.conflicts += 1;
+                }
+                Err(error) => return Err(not_written(&error.reason)),
+            }
+        }
+        Ok((looked, rewritten))
+    }
+
+    /// Whether there is a quarantine; if so, all of it is seen by searches from now on.
+    async fn is_readable(&self, index: &str) -> Result<bool> {
+        if self.cluster.indices(&[index]).await?.is_empty() {
+            return Ok(false);
+        }
+        self.cluster.refresh(index).await?;
+        Ok(true)
+    }
+
     /// The entries of these documents, or all.
     async fn found(&self, ids: &[String]) -> Result<Vec<Found>> {
         let index = self.names().alias().to_owned();
-        if self.cluster.indices(&[&index]).await?.is_empty() {
+        if !self.is_readable(&index).await? {
             return Ok(Vec::new());
         }
-        self.cluster.refresh(&index).await?;
         let query = match ids {
             [] => Query::Everything,
             ids => {

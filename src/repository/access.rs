@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 
 use super::{ObjectKey, Repository};
-use crate::document::Namespace;
+use crate::document::{Namespace, NamespaceKind};
 use crate::{Error, ErrorKind, Result};
 
 /// What is done to objects.
@@ -229,6 +229,7 @@ impl Repository {
         id: Option<&str>,
         namespace: &Namespace,
     ) -> Result<Admitted> {
+        let namespace = &self.namespace_of(type_name, namespace);
         let admitted = self.access.authorization.allows(action, type_name, namespace).await;
         let mut events = Vec::new();
         if let Some(audit) = &self.access.audit {
@@ -255,9 +256,18 @@ impl Repository {
                 action,
                 type_name: key.type_name.clone(),
                 id: Some(key.id.clone()),
-                namespace: key.namespace.clone(),
+                namespace: self.namespace_of(&key.type_name, &key.namespace),
                 outcome: outcome.map_or_else(AuditOutcome::Failed, |()| AuditOutcome::Done),
             });
+        }
+    }
+
+    /// The namespace that is asked about: objects of agnostic types have none, so naming one must not open them to whoever is
+    /// at home there.
+    fn namespace_of(&self, type_name: &str, namespace: &Namespace) -> Namespace {
+        match self.shared.registry.get(type_name).map(|definition| definition.namespace_kind()) {
+            Some(NamespaceKind::Agnostic) => Namespace::DEFAULT,
+            _ => namespace.clone(),
         }
     }
 

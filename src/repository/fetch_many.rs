@@ -71,23 +71,15 @@ impl Repository {
         items.end()
     }
 
-    /// What the alias has under these `_id`s. An answer that would be too large is asked for in parts.
+    /// What the alias has under these `_id`s.
     async fn hits_of(&self, names: &IndexNames, ids: &[&str]) -> Vec<Result<Option<Hit>>> {
         let mut hits = Vec::with_capacity(ids.len());
-        let mut rest = ids;
-        let mut size = PAGE;
-        while !rest.is_empty() {
-            let (page, others) = rest.split_at(size.min(rest.len()));
+        for page in ids.chunks(PAGE) {
             match self.shared.cluster.get_many(names.alias(), page).await {
-                Ok(found) => {
-                    hits.extend(found.into_iter().map(Ok));
-                    rest = others;
-                }
-                Err(error) if error.kind == ClusterErrorKind::TooLarge && page.len() > 1 => size = page.len() / 2,
+                Ok(found) => hits.extend(found.into_iter().map(Ok)),
                 Err(error) => {
                     let error = unread(names, error);
-                    hits.extend(rest.iter().map(|_| Err(error.clone())));
-                    break;
+                    hits.extend(page.iter().map(|_| Err(error.clone())));
                 }
             }
         }

@@ -128,7 +128,11 @@ impl Repository {
         }
         for ((_, generation), batch) in batches {
             if let Some((moved_to, missed)) = self.write_batch(generation, batch, refresh, &mut items).await {
-                self.write_batch(moved_to, missed, refresh, &mut items).await;
+                // A group that moves on a second time meanwhile is not followed again.
+                if let Some((_, missed)) = self.write_batch(moved_to, missed, refresh, &mut items).await {
+                    let given_up = missed.places.into_iter().zip(&missed.keys);
+                    given_up.for_each(|(at, key)| items.answer(at, Err(errors::changed(key))));
+                }
             }
         }
         items.end()
@@ -259,6 +263,6 @@ impl Repository {
 }
 
 /// The sequence number of a version.
-pub(super) fn sequence(version: VersionToken) -> SequenceNumber {
+fn sequence(version: VersionToken) -> SequenceNumber {
     SequenceNumber { seq_no: version.seq_no, primary_term: version.primary_term }
 }

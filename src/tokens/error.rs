@@ -4,7 +4,7 @@ use super::{ConnectorId, Grant, ProviderError, TokenId};
 use crate::{Error, ErrorKind};
 
 /// The error of every call about tokens. No secret is ever in it.
-#[derive(Debug, Error)]
+#[derive(Debug, Clone, Error)]
 #[non_exhaustive]
 pub enum TokenError {
     /// There is a token, but its secrets do not open, were stripped, or its record is malformed. This is never reported as
@@ -97,24 +97,6 @@ impl TokenError {
         }
     }
 
-    /// The same error once more, for all who waited for one refresh.
-    pub(super) fn copy(&self) -> Self {
-        match self {
-            Self::Unreadable { id, source } => Self::Unreadable { id: id.clone(), source: copy(source) },
-            Self::NotOAuth { id } => Self::NotOAuth { id: id.clone() },
-            Self::NoToken { connector_id } => Self::NoToken { connector_id: connector_id.clone() },
-            Self::Expired { id } => Self::Expired { id: id.clone() },
-            Self::RefreshExpired { id } => Self::RefreshExpired { id: id.clone() },
-            Self::Revoked { id } => Self::Revoked { id: id.clone() },
-            Self::RefreshFailed { id, source } => Self::RefreshFailed { id: id.clone(), source: source.clone() },
-            Self::Deleted { id } => Self::Deleted { id: id.clone() },
-            Self::NotStored { id, grant, source } => {
-                Self::NotStored { id: id.clone(), grant: grant.clone(), source: copy(source) }
-            }
-            Self::Other(error) => Self::Other(copy(error)),
-        }
-    }
-
     /// `error`, which came up when the token `id` was read.
     pub(super) fn of_reading(id: TokenId, error: Error) -> Self {
         match error.kind() {
@@ -122,11 +104,6 @@ impl TokenError {
             _ => Self::Other(error),
         }
     }
-}
-
-/// The error without its source, which cannot be cloned.
-fn copy(error: &Error) -> Error {
-    error.cure().into_iter().fold(Error::new(error.kind(), error.message()), Error::with_cure)
 }
 
 impl From<TokenError> for Error {

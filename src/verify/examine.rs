@@ -6,13 +6,13 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::cluster::Hit;
-use crate::conversion::{Conversion, Standing};
-use crate::document::StoredDocument;
+use crate::conversion::{Conversion, Standing, stored_sets};
+use crate::document::{Attributes, RootFields, StoredDocument};
 use crate::encryption::{AttributeError, Descriptor, EncryptionService, Fingerprint, Fingerprinter, Secrets};
 use crate::layout::IndexMeta;
-use crate::model::{EncryptionSets, VirtualVersion};
+use crate::model::VirtualVersion;
 use crate::registry::{Registry, TypeDefinition};
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, Result};
 
 /// Examines documents of any registered type.
 #[derive(Debug)]
@@ -77,22 +77,40 @@ impl Examiner {
             Err(corruption) => {
                 let header: Header = serde_json::from_slice(source).unwrap_or_default();
                 let type_name = header.r#type.as_str().filter(|name| !name.is_empty()).map(str::to_owned);
-                let defect = Defect { attribute: None, reason: corruption.to_string() };
                 let version = VirtualVersion::label(header.type_migration_version.as_str());
-                return Examined { type_name, version, outcome: Err(vec![defect]) };
+                let foreign = type_name.as_deref().filter(|name| self.registry.get(name).is_none());
+                let outcome = match foreign.and_then(|name| Self::read_foreign(name, source)) {
+                    Some(document) => self.fingerprint(&hit.id, document, &Secrets::new()),
+                    None => Err(vec![Defect { attribute: None, reason: corruption.to_string() }]),
+                };
+                return Examined { type_name, version, outcome };
             }
         };
         let type_name = document.type_name.clone();
         let version = VirtualVersion::label(document.root.type_migration_version.as_deref());
         let read = match self.registry.get(&type_name) {
             Some(definition) => self.read(definition, meta, &hit.id, document),
-            // Nobody here can say more of it than that it is well-formed.
             None => Ok((document, Secrets::new())),
         };
-        let outcome = read.and_then(|(document, secrets)| {
-            self.fingerprinter.fingerprint(&hit.id, document, &secrets).map_err(|error| vec![error.into()])
-        });
+        let outcome = read.and_then(|(document, secrets)| self.fingerprint(&hit.id, document, &secrets));
         Examined { type_name: Some(type_name), version, outcome }
+    }
+
+    fn fingerprint(
+        &self,
+        raw_id: &str,
+        document: StoredDocument,
+        secrets: &Secrets,
+    ) -> Result<Fingerprint, Vec<Defect>> {
+        self.fingerprinter.fingerprint(raw_id, document, secrets).map_err(|error| vec![error.into()])
+    }
+
+    /// A document of a type that nobody registered, of whatever form: nobody here can say which one it should have, and
+    /// a migration leaves it as it is. Only JSON of an object can be read at all.
+    fn read_foreign(type_name: &str, source: &[u8]) -> Option<StoredDocument> {
+        let mut attributes: Attributes = serde_json::from_slice(source).ok()?;
+        attributes.remove("updated_at");
+        Some(StoredDocument { type_name: type_name.to_owned(), attributes, root: RootFields::default() })
     }
 
     /// The document as a reader gets it, and its secrets. They are opened as they are stored, and once more as they would
@@ -130,20 +148,6 @@ impl Examiner {
         };
         Ok((document, secrets))
     }
-}
-
-/// What is encrypted and bound in a document that is stored at `version`.
-fn stored_sets<'a>(definition: &'a TypeDefinition, meta: &'a IndexMeta, version: u32) -> Result<&'a EncryptionSets> {
-    if let Some(known) = definition.version(version.max(1)) {
-        return Ok(&known.sets);
-    }
-    let recorded = meta.types.get(definition.name()).and_then(|recorded| recorded.sets.get(&version));
-    recorded.ok_or_else(|| {
-        Error::new(
-            ErrorKind::Incompatible,
-            format!("neither this software nor the index knows what model version {version} encrypts"),
-        )
-    })
 }
 
 #[cfg(test)]
@@ -273,11 +277,17 @@ mod tests {
     }
 
     #[test]
-    fn types_nobody_registered_only_have_to_be_well_formed() {
+    fn types_nobody_registered_may_have_any_form() {
         let examiner = examiner(2, encryption());
         let other = json!({ "type": "other", "other": { "body": "whatever" }, "typeMigrationVersion": "odd" });
         let examined = examiner.examine(&IndexMeta::default(), &hit("whatever", &other));
         assert_eq!((examined.type_name.as_deref(), &*examined.version), (Some("other"), "odd"));
         assert!(examined.outcome.is_ok());
+        let odd = |body: Value| json!({ "type": "other", "other": body, "updated_at": "2026-01-01T00:00:00.000Z" });
+        let without = fingerprint(&examiner, &json!({ "type": "other" }));
+        let (one, other) = (fingerprint(&examiner, &odd(json!(1))), fingerprint(&examiner, &odd(json!(2))));
+        assert!(without != one && one != other, "what is in it counts all the same");
+        assert!(defects(&examiner, "x", &json!({ "type": "note" }))[0].1.contains("no attributes object"));
+        assert!(defects(&examiner, "x", &json!({ "type": "" }))[0].1.contains("no type"));
     }
 }

@@ -54,7 +54,7 @@ impl Verifier {
             alias: document.alias,
             id: document.id,
             type_name: document.type_name,
-            attribute: None,
+            attribute: document.attribute,
             reason: document.reason,
         };
         let quarantined = self.quarantine.list().await?.into_iter().map(entry).collect();

@@ -8,7 +8,13 @@ use crate::context::{Context, KEY};
 use crate::named_trials;
 
 pub(crate) fn trials(url: &str) -> Vec<Trial> {
-    named_trials!(url, objects_go_out_and_come_in_again, secrets_are_not_printed_by_mistake)
+    named_trials!(
+        url,
+        objects_go_out_and_come_in_again,
+        secrets_are_not_printed_by_mistake,
+        references_of_a_file_are_looked_after,
+        many_objects_are_the_same_after_a_transfer,
+    )
 }
 
 /// A folder with an exportable type that has a secret, and an index of it.
@@ -86,4 +92,34 @@ async fn secrets_are_not_printed_by_mistake(context: Context) {
     let wrong = command(&context, &folder, &["export", "--filter", "note.attributes.title: (a or"]).await;
     assert_eq!(wrong.code, 64, "{wrong:?}");
     assert!(wrong.err.contains("at character"), "{wrong:?}");
+}
+
+async fn references_of_a_file_are_looked_after(context: Context) {
+    let folder = prepare(&context).await;
+    let file = folder.path().join("in.ndjson").to_string_lossy().into_owned();
+    let reference = json!([{"name": "r", "type": "note", "id": "gone"}]);
+    let line = json!({"type": "note", "id": "a", "attributes": {"title": "a"}, "references": reference});
+    std::fs::write(&file, line.to_string()).expect("written");
+    let required = ["import", &file, "--json", "--require-references", "note"];
+    let ran = command(&context, &folder, &required).await;
+    let error = &ran.json()["errors"][0];
+    assert_eq!((ran.code, &error["kind"]), (2, &json!("missing_references")), "{ran:?}");
+    assert_eq!(error["missingReferences"], json!([{"type": "note", "id": "gone"}]));
+    let elsewhere = [&required[..], &["--replace-reference", "note/a,note/gone=a"]].concat();
+    let ran = command(&context, &folder, &elsewhere).await;
+    assert_eq!((ran.code, &ran.json()["successCount"]), (0, &json!(1)), "{ran:?}");
+    assert_eq!(context.stored("things", "note:a").await["references"][0]["id"], "a");
+    let missing = [&required[..], &["--overwrite", "--may-miss-references", "note/a"]].concat();
+    assert_eq!(command(&context, &folder, &missing).await.code, 0);
+    let wrong = [&required[..], &["--replace-reference", "note/a"]].concat();
+    assert_eq!(command(&context, &folder, &wrong).await.code, 64);
+}
+
+/// The measure of a hundred thousand objects, with few.
+async fn many_objects_are_the_same_after_a_transfer(context: Context) {
+    let ran = run_with(&context, &["bench", "transfer", "--docs", "300", "--runs", "1", "--json"], &[]).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let result = ran.json();
+    assert_eq!((&result["measure"], &result["documents"]), (&json!("transfer"), &json!(300)));
+    assert!(result["peak_rss_mb"].as_u64().is_none_or(|peak| peak < 100), "{result}");
 }

@@ -3,6 +3,7 @@
 //!
 //! `SAVED_OBJECTS_TEST_URL` puts them on a server that runs already, `SAVED_OBJECTS_TEST_VERSION` on another version,
 //! `SAVED_OBJECTS_TEST_NODES` on several nodes;
+//! `SAVED_OBJECTS_TEST_ROTATION_DOCUMENTS` says how many documents the killed rotation has;
 //! `SAVED_OBJECTS_TEST_SEED` (`7` or `100..300`) replays or tries seeds of the tests in `faults`.
 #![allow(missing_docs, clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -18,6 +19,8 @@ mod elastic;
 mod faults;
 mod generations;
 mod healing;
+mod hygiene;
+mod keys;
 mod lease;
 mod migration;
 mod oauth_server;
@@ -26,7 +29,9 @@ mod proxy;
 mod real_input;
 mod repository;
 mod server;
+mod take_over;
 mod tokens;
+mod unreadable;
 mod verify;
 
 use std::process::ExitCode;
@@ -83,6 +88,9 @@ fn trials(url: &str) -> Vec<Trial> {
         elastic::trials(url),
         faults::trials(url),
         generations::trials(url),
+        hygiene::trials(url),
+        keys::trials(url),
+        keys::trials(MEMORY),
         lease::trials(url),
         lease::trials(MEMORY),
         healing::trials(url),
@@ -94,6 +102,10 @@ fn trials(url: &str) -> Vec<Trial> {
         tokens::trials(url),
         tokens::trials(MEMORY),
         real_input::trials(url),
+        take_over::trials(url),
+        unreadable::trials(url),
+        unreadable::trials(MEMORY),
+        unreadable::command_line_trials(url),
         verify::trials(url),
     ]
     .into_iter()

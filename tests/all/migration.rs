@@ -81,10 +81,12 @@ async fn a_second_start_has_nothing_to_do(context: Context) {
 
     let proxy = Proxy::start(&context.url, |_, _| Fault::None).await;
     let second = Context { url: proxy.url().to_owned(), ..context.clone() }.migrator(current()).migrate().await;
-    assert_eq!((second.outcome, second.requests), (Outcome::NothingToDo, 1));
+    assert_eq!((second.outcome, second.requests), (Outcome::NothingToDo, 2));
     let seen = proxy.seen();
-    let expected = format!("GET /{},", context.prefix.group("connectors").alias());
-    assert!(seen.len() == 1 && seen[0].starts_with(&expected), "one GET for the one index, and no write: {seen:?}");
+    let index = format!("GET /{},", context.prefix.group("connectors").alias());
+    let keys = format!("GET /{}/_doc/keys", context.prefix.group("control").alias());
+    let is_expected = seen.len() == 2 && seen[0].starts_with(&index) && seen[1].starts_with(&keys);
+    assert!(is_expected, "one GET for the one index, one for the keys in use, and no write: {seen:?}");
 }
 
 async fn documents_of_version_1_become_version_2_in_place(context: Context) {

@@ -95,7 +95,9 @@ impl<'a> Bench<'a> {
     }
 
     async fn delete_index(&self) -> Result<()> {
-        for index in self.cluster.indices(&[self.names.alias(), &self.names.index(1)]).await?.keys() {
+        // Also what says that the key of an earlier run is in use.
+        let control = self.prefix.control();
+        for index in self.cluster.indices(&[self.names.alias(), &self.names.index(1), control.alias()]).await?.keys() {
             self.cluster.delete_index(index).await?;
         }
         Ok(())
@@ -146,6 +148,8 @@ impl<'a> Bench<'a> {
     async fn run(&self, documents: usize, side: Side) -> Result<Run> {
         let file = tempfile::tempfile().map_err(no_file)?;
         let mut file = tokio::fs::File::from_std(file);
+        // What the run before wrote is to be seen, whosever it was.
+        self.cluster.refresh(self.names.alias()).await?;
         let stopwatch = Stopwatch::start(self.environment);
         let exported = match side {
             Side::Ours => {

@@ -39,16 +39,36 @@ fn index_is_missing(answer: &Answer) -> Option<ClusterError> {
     Some(error)
 }
 
+/// Documents by id. What is too much for one answer is asked for in parts.
 pub(super) async fn get_many(
     connection: &Connection,
     index: &str,
     ids: &[&str],
 ) -> ClusterResult<Vec<Option<VersionedHit>>> {
-    if ids.is_empty() {
-        return Ok(Vec::new());
+    let mut found = Vec::with_capacity(ids.len());
+    let mut rest = ids;
+    let mut size = ids.len();
+    while !rest.is_empty() {
+        let (page, others) = rest.split_at(size.min(rest.len()));
+        match get_page(connection, index, page).await {
+            Ok(documents) => {
+                found.extend(documents);
+                rest = others;
+            }
+            Err(error) if error.kind == ClusterErrorKind::TooLarge && page.len() > 1 => {
+                size = page.len().div_ceil(2);
+                tracing::debug!(documents = size, "too many documents for one answer, and less are asked for");
+            }
+            Err(error) => return Err(error),
+        }
     }
+    Ok(found)
+}
+
+async fn get_page(connection: &Connection, index: &str, ids: &[&str]) -> ClusterResult<Vec<Option<VersionedHit>>> {
     let path = format!("{index}/_mget");
-    let answer = connection.send(&Request::read(Verb::Post, path.clone()).json(&json!({ "ids": ids }))).await?;
+    let request = Request::read(Verb::Post, path.clone()).json(&json!({ "ids": ids })).ask_for_less();
+    let answer = connection.send(&request).await?;
     let documents = answer.parse::<MultiGetAnswer>()?.docs;
     if documents.len() != ids.len() {
         let reason = format!("{} documents were asked for and {} answered", ids.len(), documents.len());

@@ -2,12 +2,12 @@ use aes_gcm::aead::{AeadInOut, KeyInit};
 use aes_gcm::{Aes256Gcm, Tag};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use sha2::Sha512;
 use zeroize::{Zeroize, Zeroizing};
 
+use super::key_derivation;
 use crate::encryption::DecryptionCause;
 
-const SALT_BYTES: usize = 64;
+pub(super) const SALT_BYTES: usize = 64;
 const NONCE_BYTES: usize = 12;
 const TAG_BYTES: usize = 16;
 const ROUNDS: u32 = 10_000;
@@ -39,9 +39,7 @@ impl Ciphertext {
 
     /// The key that this value has if it was encrypted with `secret`. Takes milliseconds.
     pub(super) fn derive_key(&self, secret: &[u8]) -> ValueKey {
-        let mut key = Zeroizing::new([0; 32]);
-        pbkdf2::pbkdf2_hmac::<Sha512>(secret, &self.salt, ROUNDS, key.as_mut_slice());
-        key
+        key_derivation::derive(secret, &self.salt, ROUNDS)
     }
 
     /// Decrypts to the JSON text that was encrypted.

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -27,14 +28,24 @@ impl KibanaCodec {
         Self { keys: Arc::new(keys), environment, derivation_nanos: Arc::default() }
     }
 
-    /// Decrypts every attribute that `sets` encrypts and that is there, and says of each that does not open why. Absent and
-    /// null attributes have no secret. Takes milliseconds for each value and key, so it belongs on a blocking thread.
-    pub fn open_each(&self, descriptor: &Descriptor<'_>, sets: &EncryptionSets, attributes: &Attributes) -> Opened {
+    /// Decrypts every attribute that one of `sets` encrypts and that is there, and says of each that does not open why. Absent
+    /// and null attributes have no secret. Several sets are those that were registered while the document's version was
+    /// the newest: what they bind is tried in turn. Takes milliseconds for each value and key, so it belongs on a blocking
+    /// thread.
+    pub fn open_each(&self, descriptor: &Descriptor<'_>, sets: &[&EncryptionSets], attributes: &Attributes) -> Opened {
         let mut opened = Opened::default();
-        let associated_data = associated_data(descriptor, sets, attributes);
-        for name in sets.encrypted.iter().map(|encrypted| &encrypted.name) {
+        let mut candidates: Vec<String> = Vec::with_capacity(sets.len());
+        for sets in sets {
+            let candidate = associated_data(descriptor, sets, attributes);
+            if !candidates.contains(&candidate) {
+                candidates.push(candidate);
+            }
+        }
+        let names: BTreeSet<&String> =
+            sets.iter().flat_map(|sets| &sets.encrypted).map(|encrypted| &encrypted.name).collect();
+        for name in names {
             let Some(stored) = attributes.get(name).filter(|value| !value.is_null()) else { continue };
-            match self.open(&associated_data, stored) {
+            match self.open(&candidates, stored) {
                 Ok(secret) => drop(opened.secrets.insert(name.clone(), secret)),
                 Err(cause) => opened.failures.push((name.clone(), cause)),
             }
@@ -47,8 +58,8 @@ impl KibanaCodec {
         Duration::from_nanos(self.derivation_nanos.load(Ordering::Relaxed))
     }
 
-    /// Opens one value. Of several failures the first one is told, that of the primary key.
-    pub(super) fn open(&self, associated_data: &str, stored: &Value) -> Result<Secret, DecryptionCause> {
+    /// Opens one value with one of these associated data. Of several failures the first one is told, that of the primary key.
+    pub(super) fn open(&self, candidates: &[String], stored: &Value) -> Result<Secret, DecryptionCause> {
         let ciphertext = Ciphertext::decode(stored.as_str().ok_or(DecryptionCause::NotAString)?)?;
         let clock = self.environment.clock();
         let mut first_failure = None;
@@ -57,11 +68,13 @@ impl KibanaCodec {
             let key = ciphertext.derive_key(secret.expose_secret().as_bytes());
             let took = clock.monotonic().saturating_sub(started).as_nanos();
             self.derivation_nanos.fetch_add(u64::try_from(took).unwrap_or(u64::MAX), Ordering::Relaxed);
-            match ciphertext.open(&key, associated_data) {
-                // What authenticates was encrypted with this key: no other one opens it.
-                Ok(text) => return Secret::from_plaintext(text).ok_or(DecryptionCause::PlaintextNotJson),
-                Err(DecryptionCause::PlaintextNotJson) => return Err(DecryptionCause::PlaintextNotJson),
-                Err(cause) => drop(first_failure.get_or_insert(cause)),
+            for associated_data in candidates {
+                match ciphertext.open(&key, associated_data) {
+                    // What authenticates was encrypted with this key: no other one opens it.
+                    Ok(text) => return Secret::from_plaintext(text).ok_or(DecryptionCause::PlaintextNotJson),
+                    Err(DecryptionCause::PlaintextNotJson) => return Err(DecryptionCause::PlaintextNotJson),
+                    Err(cause) => drop(first_failure.get_or_insert(cause)),
+                }
             }
         }
         Err(first_failure.unwrap_or(DecryptionCause::NoKeys))

@@ -8,6 +8,7 @@
 mod associated_data;
 mod ciphertext;
 mod codec;
+mod key_derivation;
 mod keys;
 
 #[cfg(test)]

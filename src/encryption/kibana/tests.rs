@@ -46,7 +46,7 @@ fn every_value_opens() {
     let values = vectors["vectors"].as_array().expect("a list");
     assert_eq!(values.len(), 20);
     for vector in values {
-        let secret = codec(text(vector, "key"), &[]).open(text(vector, "aad"), &vector["ciphertext"]);
+        let secret = codec(text(vector, "key"), &[]).open(&[text(vector, "aad").to_owned()], &vector["ciphertext"]);
         let secret = secret.unwrap_or_else(|cause| panic!("{}: {cause}", vector["name"]));
         assert_eq!(secret.parse::<Value>().expect("JSON"), vector["plaintext"], "{}", vector["name"]);
         assert_eq!(secret.expose_json(), text(vector, "plaintext_text"), "{}", vector["name"]);
@@ -65,7 +65,7 @@ fn every_failure_is_refused_for_its_reason() {
             "plaintext_not_json" => DecryptionCause::PlaintextNotJson,
             other => panic!("an unknown reason {other}"),
         };
-        let opened = codec(text(failure, "key"), &[]).open(text(failure, "aad"), &failure["ciphertext"]);
+        let opened = codec(text(failure, "key"), &[]).open(&[text(failure, "aad").to_owned()], &failure["ciphertext"]);
         assert_eq!(opened.expect_err("must fail"), expected, "{}", failure["name"]);
     }
 }
@@ -87,7 +87,7 @@ fn every_document_opens_with_associated_data_rebuilt_from_its_source() {
 
         // The document's key is not the first one here.
         let codec = codec("a-key-that-opens-nothing-0123456789-abc", &[text(document, "key")]);
-        let opened = codec.open_each(&descriptor, &sets, &attributes);
+        let opened = codec.open_each(&descriptor, &[&EncryptionSets::default(), &sets], &attributes);
         assert_eq!(opened.failures, [], "{name}");
         for (attribute, secret) in &opened.secrets {
             attributes.insert(attribute.clone(), secret.parse().expect("JSON"));
@@ -130,7 +130,7 @@ fn what_is_no_text_and_what_is_no_base64_is_refused_without_deriving_a_key() {
         (json!(short), DecryptionCause::Malformed),
     ];
     for (stored, expected) in cases {
-        assert_eq!(codec.open("[]", &stored).expect_err("refused"), expected, "{stored}");
+        assert_eq!(codec.open(&["[]".to_owned()], &stored).expect_err("refused"), expected, "{stored}");
     }
     assert!(codec.derivation_time().is_zero());
 }

@@ -3,6 +3,7 @@
 mod known_answers;
 mod moves;
 mod properties;
+mod rotation;
 mod service;
 
 use std::sync::Arc;

@@ -39,6 +39,54 @@ proptest! {
     }
 
     #[test]
+    fn a_secret_opens_nowhere_else(
+        type_name in "[a-c]{1,2}", namespace in prop::option::of("[a-c]{1,2}"), id in "[a-c]{1,2}",
+        attribute in prop::sample::select(vec!["access", "refresh"]),
+        other_type in "[a-c]{1,2}", other_namespace in prop::option::of("[a-c]{1,2}"), other_id in "[a-c]{1,2}",
+        other_attribute in prop::sample::select(vec!["access", "refresh"]),
+    ) {
+        let here = Descriptor { type_name: &type_name, namespace: namespace.as_deref(), id: &id };
+        let there = Descriptor { type_name: &other_type, namespace: other_namespace.as_deref(), id: &other_id };
+        let mut attributes = attributes(json!({"limit": 1}));
+        service().seal(&here, &sets(), &mut attributes, &secrets(&[(attribute, json!("a"))])).expect("sealed");
+        let envelope = attributes.remove(attribute).expect("sealed");
+        attributes.insert(other_attribute.to_owned(), envelope);
+        let is_here = here == there && attribute == other_attribute;
+        prop_assert_eq!(service().open(&there, &sets(), &attributes).is_ok(), is_here);
+    }
+
+    #[test]
+    fn the_order_of_keys_does_not_matter(bound in json_values()) {
+        // serde_json's maps are sorted: the order is only in the text.
+        fn reversed(value: &Value) -> String {
+            match value {
+                Value::Object(members) => {
+                    let members: Vec<String> = members
+                        .iter()
+                        .rev()
+                        .map(|(name, value)| format!("{}: {}", Value::from(name.as_str()), reversed(value)))
+                        .collect();
+                    format!("{{{}}}", members.join(" , "))
+                }
+                Value::Array(items) => format!("[{}]", items.iter().map(reversed).collect::<Vec<_>>().join(" , ")),
+                other => other.to_string(),
+            }
+        }
+        let mut attributes = sealed(json!({"limit": bound}), &[("access", json!("a"))]);
+        attributes.insert("limit".to_owned(), serde_json::from_str(&reversed(&bound)).expect("JSON"));
+        prop_assert!(service().open(&TOKEN, &sets(), &attributes).is_ok());
+    }
+
+    #[test]
+    fn another_integer_is_noticed(before in any::<u64>(), difference in 1..5_u64) {
+        // Beyond 2^53 doubles would not tell them apart.
+        let after = before.checked_add(difference).unwrap_or(before - difference);
+        let mut attributes = sealed(json!({"limit": before}), &[("access", json!("a"))]);
+        attributes.insert("limit".to_owned(), json!(after));
+        prop_assert!(authentication_fails(&TOKEN, &sets(), &attributes));
+    }
+
+    #[test]
     fn sealing_twice_gives_different_envelopes(value in secret_values()) {
         let values = [("access", value)];
         prop_assert_ne!(sealed(json!({}), &values), sealed(json!({}), &values));
@@ -95,12 +143,15 @@ proptest! {
 #[test]
 fn a_change_of_every_single_byte_is_noticed() {
     let attributes = example();
-    let bytes = STANDARD.decode(stored(&attributes, "access")).expect("base64");
+    let (service, bytes) = (service(), STANDARD.decode(stored(&attributes, "access")).expect("base64"));
     for index in 0..bytes.len() {
         let mut changed = bytes.clone();
-        changed[index] ^= 0x80;
-        let mut attributes = attributes.clone();
-        attributes.insert("access".to_owned(), json!(STANDARD.encode(changed)));
-        assert!(service().open_attribute(&TOKEN, &sets(), &attributes, "access").is_err(), "byte {index}");
+        for bit in 0..8 {
+            changed[index] = bytes[index] ^ (1 << bit);
+            let mut attributes = attributes.clone();
+            attributes.insert("access".to_owned(), json!(STANDARD.encode(&changed)));
+            let opened = service.open_attribute(&TOKEN, &sets(), &attributes, "access");
+            assert!(opened.is_err(), "byte {index}, bit {bit}");
+        }
     }
 }

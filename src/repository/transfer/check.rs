@@ -14,7 +14,7 @@ use crate::document::{Namespace, NamespaceKind, RawId, RootFields, StoredDocumen
 use crate::registry::TypeDefinition;
 use crate::repository::find;
 use crate::repository::read::{self, Fetched};
-use crate::repository::{Action, ObjectKey, Repository, content, errors};
+use crate::repository::{Action, ObjectKey, Repository, content, errors, limits};
 use crate::{Error, Result};
 
 /// Objects with an origin in question that one search gives.
@@ -416,6 +416,8 @@ impl Targets {
             ..RootFields::default()
         };
         let document = repository.seal_whole(definition, &key, root, attributes, all)?;
+        // Its size is not known yet, and so counts as any.
+        limits::check(definition, &key, &document, usize::MAX)?;
         Ok(Prepared { line: number, object, key, document, existing: None })
     }
 }

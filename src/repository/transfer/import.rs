@@ -1,16 +1,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::SeekFrom;
 
-use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncSeek, AsyncSeekExt, BufReader};
 
-use super::batch;
 use super::check::{Checked, Checker, Prepared};
 use super::lines::Lines;
 use super::summary::{ImportSummary, NamedObject, Problem, Relocated};
-use crate::cluster::{BulkAction, BulkOperation, Refresh};
-use crate::document::{Namespace, RawId, Reference};
-use crate::repository::write::sequence;
+use crate::cluster::Refresh;
+use crate::document::{Namespace, Reference};
+use crate::repository::write::{Write, Written};
 use crate::repository::{Action, Repository, content, errors};
 use crate::{Error, ErrorKind, Result};
 
@@ -230,59 +228,43 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// Writes a batch, group by group. An error is one after which it is not known what was written of this batch.
+    /// Writes a batch. An error is one that whatever comes after it would meet too.
     async fn write(&mut self, prepared: Vec<Prepared>) -> Result<()> {
-        let mut groups: BTreeMap<String, Vec<Prepared>> = BTreeMap::new();
+        let mut objects = Vec::with_capacity(prepared.len());
+        let mut writes = Vec::with_capacity(prepared.len());
         for object in prepared {
-            let definition = self.repository.definition(&object.key.type_name)?;
-            groups.entry(definition.group().to_owned()).or_default().push(object);
-        }
-        for objects in groups.into_values() {
-            let Some(first) = objects.first() else { continue };
-            let definition = self.repository.definition(&first.key.type_name)?;
-            // What was read from another generation than the current one cannot be written over.
-            let generation = match self.repository.shared.generations.get(definition.group()) {
-                Some(generation) => generation,
-                None => self.repository.look_up_generation(definition).await?,
-            };
-            let mut written = Vec::new();
-            let mut operations = Vec::new();
-            for object in objects {
-                match self.operation(&object, generation) {
-                    Ok(operation) => {
-                        operations.push(operation);
-                        written.push(object);
-                    }
-                    Err(error) => self.failed(&object, &error),
+            match self.write_of(&object) {
+                Ok(write) => {
+                    writes.push(write);
+                    objects.push(object);
                 }
-            }
-            let outcomes =
-                match batch::write(self.repository, definition, generation, &operations, self.request.refresh).await {
-                    Ok(outcomes) => outcomes,
-                    Err(error) => {
-                        // Whether any of them was written is what nobody knows.
-                        for object in &written {
-                            let unknown = Problem { kind: "outcome_unknown", ..object.problem(&error) };
-                            self.summary.errors.push(unknown);
-                            self.heard(object, Err(ErrorKind::OutcomeUnknown));
-                        }
-                        return Err(error);
-                    }
-                };
-            for (object, outcome) in written.iter().zip(outcomes) {
-                match outcome {
-                    Ok(_) => {
-                        self.summary.success_count += 1;
-                        self.heard(object, Ok(()));
-                    }
-                    Err(error) => self.failed(object, &errors::refused_write(&object.key, &error)),
-                }
-            }
-            if self.summary.errors.len() > MAX_NAMED {
-                return Err(Error::new(ErrorKind::Unavailable, "too many objects could not be written"));
+                Err(error) => self.failed(&object, &error),
             }
         }
-        Ok(())
+        let mut end = None;
+        let outcomes = self.repository.write_many(writes, self.request.refresh).await;
+        for (object, outcome) in objects.iter().zip(outcomes) {
+            match outcome {
+                Ok(Written::Done(_)) => {
+                    self.summary.success_count += 1;
+                    self.heard(object, Ok(()));
+                }
+                Ok(Written::Conflict) => self.failed(object, &errors::changed(&object.key)),
+                Err(error) => {
+                    self.failed(object, &error);
+                    if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::NotFound | ErrorKind::Forbidden) {
+                        end.get_or_insert(error);
+                    }
+                }
+            }
+        }
+        match end {
+            Some(error) => Err(error),
+            None if self.summary.errors.len() > MAX_NAMED => {
+                Err(Error::new(ErrorKind::Unavailable, "too many objects could not be written"))
+            }
+            None => Ok(()),
+        }
     }
 
     fn failed(&mut self, object: &Prepared, error: &Error) {
@@ -295,23 +277,15 @@ impl Writer<'_> {
         self.repository.heard(Action::Import, &object.key, outcome);
     }
 
-    fn operation(&self, object: &Prepared, generation: u32) -> Result<BulkOperation> {
-        let definition = self.repository.definition(&object.key.type_name)?;
-        let key = &object.key;
-        let raw_id = RawId::new(definition.name(), definition.namespace_kind(), &key.namespace, &key.id)?;
-        let action = match &object.existing {
-            None => BulkAction::Create { source: Bytes::from(object.document.to_source()) },
-            Some((_, read)) if read.generation != generation => return Err(errors::changed(key)),
-            Some((existing, read)) => {
-                content::check_identity(definition, &existing.attributes, &object.document.attributes)?;
-                let mut document = object.document.clone();
-                // Who sees it is not the file's to change.
-                document.root.namespaces.clone_from(&existing.root.namespaces);
-                document.root.namespace.clone_from(&existing.root.namespace);
-                BulkAction::Replace { source: Bytes::from(document.to_source()), read: sequence(*read) }
-            }
-        };
-        Ok(BulkOperation { id: raw_id.to_string(), action })
+    fn write_of(&self, object: &Prepared) -> Result<Write> {
+        let (definition, key) = (self.repository.definition(&object.key.type_name)?, &object.key);
+        let Some((existing, read)) = &object.existing else { return Write::create(definition, key, &object.document) };
+        content::check_identity(definition, &existing.attributes, &object.document.attributes)?;
+        let mut document = object.document.clone();
+        // Who sees it is not the file's to change.
+        document.root.namespaces.clone_from(&existing.root.namespaces);
+        document.root.namespace.clone_from(&existing.root.namespace);
+        Write::replace(definition, key, &document, *read)
     }
 
     /// Notes that nothing is written from `line` on.

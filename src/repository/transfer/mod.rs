@@ -4,7 +4,6 @@
 //! the model version. Encrypted attributes are left out, or are `envelopes` (only for the same keys and the same ids), or are
 //! `secrets` in the clear. The last line of an export sums it up.
 
-mod batch;
 mod check;
 mod export;
 mod import;

@@ -23,7 +23,7 @@ struct Ended {
 impl Flight {
     /// Remembers how it ended.
     pub(super) fn end(&mut self, at: Duration, outcome: &Result<AccessToken, TokenError>) {
-        self.ended = Some(Ended { at, outcome: copy(outcome) });
+        self.ended = Some(Ended { at, outcome: outcome.clone() });
     }
 
     /// The outcome, if it is news for somebody who began to look at `began` and was refused this token.
@@ -34,12 +34,8 @@ impl Flight {
     ) -> Option<Result<AccessToken, TokenError>> {
         let Ended { at, outcome } = self.ended.as_ref()?;
         let is_refused = outcome.as_ref().is_ok_and(|token| Some(&token.token) == refused);
-        (*at >= began && !is_refused).then(|| copy(outcome))
+        (*at >= began && !is_refused).then(|| outcome.clone())
     }
-}
-
-fn copy(outcome: &Result<AccessToken, TokenError>) -> Result<AccessToken, TokenError> {
-    outcome.as_ref().cloned().map_err(TokenError::copy)
 }
 
 pub(super) type Slot = Arc<tokio::sync::Mutex<Flight>>;
@@ -55,6 +51,12 @@ impl fmt::Debug for Flights {
 }
 
 impl Flights {
+    /// The slots that somebody has.
+    pub(super) fn all(&self) -> Vec<Slot> {
+        let slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.values().filter_map(Weak::upgrade).collect()
+    }
+
     /// The slot of `key`. It lives as long as somebody has it.
     pub(super) fn slot(&self, key: &str) -> Slot {
         let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);

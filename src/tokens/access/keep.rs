@@ -104,7 +104,10 @@ impl<I: Identity> Refresh<I> {
 
     async fn attempt(&self, found: &Readable<I>, kept: &Kept<'_>) -> Result<Attempt<I>, TokenError> {
         let failure = match self.records.store_over(&found.current, &kept.update).await {
-            Ok(Stored::Done) => return Ok(Attempt::Over(kept.token.clone())),
+            Ok(Stored::Done) => {
+                tracing::debug!(token = %kept.id, "a token was refreshed");
+                return Ok(Attempt::Over(kept.token.clone()));
+            }
             Ok(Stored::Conflict) => others_write(kept.id),
             Err(error) => error.into(),
         };

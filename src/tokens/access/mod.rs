@@ -135,6 +135,14 @@ impl AccessTokens {
         self.of_scope(scope, connector_id, Some(refused), refresher).await
     }
 
+    /// Waits until no refresh is under way that began in this process: to be called before a process ends on purpose, so that
+    /// nothing dies with it that a provider has granted already.
+    pub async fn settle(&self) {
+        for slot in self.flights.all() {
+            drop(slot.lock().await);
+        }
+    }
+
     async fn of_scope(
         &self,
         scope: Scope,
@@ -219,10 +227,9 @@ impl AccessTokens {
             flight.end(refresh.clock().monotonic(), &outcome);
             outcome
         });
-        // What a panic says may be anything, a secret too.
         task.await.unwrap_or_else(|_| {
-            let error = Error::new(ErrorKind::Internal, "the refresh of a token ended in a panic");
-            Err(error.with_cure("mend the refresher, which must not panic").into())
+            let error = Error::new(ErrorKind::Internal, "the task that refreshed a token did not end");
+            Err(error.with_cure("ask again; if it stays so, report it").into())
         })
     }
 }

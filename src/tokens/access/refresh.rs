@@ -1,10 +1,12 @@
 //! One refresh of one token, alone in this process: claim, ask, store. Runs in a task of its own, so that a caller who goes
 //! away does not lose what the provider granted.
 
+use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use futures::future::{Either, select};
 use jiff::Timestamp;
 
@@ -188,8 +190,11 @@ impl<I: Identity> Refresh<I> {
     }
 
     async fn ask(&self, request: &RefreshRequest) -> Result<Grant, ProviderError> {
-        match select(pin!(self.refresher.refresh(request)), self.clock().sleep(self.deadline)).await {
-            Either::Left((outcome, _)) => outcome,
+        // A refresher that panics must not keep the claim; and what it says then may be a secret.
+        let asked = AssertUnwindSafe(self.refresher.refresh(request)).catch_unwind();
+        match select(pin!(asked), self.clock().sleep(self.deadline)).await {
+            Either::Left((Ok(outcome), _)) => outcome,
+            Either::Left((Err(_), _)) => Err(ProviderError::Refused { reason: "the refresher panicked".to_owned() }),
             Either::Right(_) => Err(transient(&format!("no answer within {} ms", self.deadline.as_millis()))),
         }
     }

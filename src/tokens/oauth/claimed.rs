@@ -53,11 +53,8 @@ impl ClaimedAuthorization {
                 Ok(metadata) => return Ok(metadata),
                 Err(failure) => failure,
             };
-            let may_pass = matches!(
-                failure.kind(),
-                ErrorKind::Unavailable | ErrorKind::OutcomeUnknown | ErrorKind::Conflict | ErrorKind::NotFound
-            );
-            let Some(pause) = pauses.next().filter(|_| may_pass) else {
+            // What cannot be stored now cannot be stored later; a write block may be a migration that will be over.
+            let Some(pause) = pauses.next().filter(|_| failure.kind() != ErrorKind::Invalid) else {
                 return Err(AuthorizationError::NotStored {
                     scope: self.scope,
                     connector_id: self.connector_id,

@@ -3,14 +3,14 @@ use futures::stream;
 
 use super::{Records, is_conflict};
 use crate::document::VersionToken;
-use crate::repository::{Attempts, Filter, Find, SavedObject};
+use crate::repository::{Attempts, Delete, Filter, Find, SavedObject};
 use crate::tokens::identity::Identity;
 use crate::tokens::{Revocation, TokenError, TokenId};
 use crate::{Error, ErrorKind, Result};
 
 /// How many records one search gives.
 const PER_PAGE: u32 = 1000;
-/// How many deletions are under way at once.
+/// How many reads and revocations are under way at once.
 const IN_FLIGHT: usize = 8;
 
 impl<I: Identity> Records<I> {
@@ -49,35 +49,44 @@ impl<I: Identity> Records<I> {
 
     /// How many of `objects` were deleted as they were read.
     async fn delete_each(&self, objects: &[SavedObject]) -> Result<usize> {
+        // Secrets are read before they are gone, and revoked after: what is still there must not be revoked.
+        let revocations = self.revocations(objects).await;
         let mut deletions = Vec::with_capacity(objects.len());
-        for object in objects {
-            deletions.push(self.delete_at(&object.id, object.version));
+        for (object, revocation) in objects.iter().zip(&revocations) {
+            let seen = revocation.as_ref().map_or(object.version, |(version, _)| *version);
+            deletions.push(Delete::of(object).version(seen));
         }
-        let outcomes: Vec<_> = stream::iter(deletions).buffer_unordered(IN_FLIGHT).collect().await;
-        outcomes.into_iter().try_fold(0, |deleted, outcome| Ok(deleted + usize::from(outcome?)))
+        let outcomes = self.repository().delete_many(deletions).await;
+        let (mut deleted, mut failure) = (Vec::with_capacity(objects.len()), None);
+        for (outcome, revocation) in outcomes.into_iter().zip(revocations) {
+            match outcome {
+                Ok(()) => deleted.push(revocation.map(|(_, revocation)| revocation)),
+                Err(error) if is_conflict(&error) => {}
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        let mut revoking = Vec::new();
+        for revocation in deleted.iter().flatten() {
+            revoking.push(self.revoke(revocation));
+        }
+        stream::iter(revoking).buffer_unordered(IN_FLIGHT).collect::<()>().await;
+        failure.map_or(Ok(deleted.len()), Err)
     }
 
-    /// Deletes one record as it is, and has it revoked if that is wanted. False if it is no longer so.
-    async fn delete_at(&self, uuid: &str, seen: VersionToken) -> Result<bool> {
-        // Its secrets are read before they are gone, and revoked after: what is still there must not be revoked.
-        let (version, revocation) = match self.revocation_of(uuid).await {
-            Some((version, revocation)) => (version, Some(revocation)),
-            None => (seen, None),
-        };
-        match self.objects.delete(uuid, Some(version)).await {
-            Ok(()) => {}
-            Err(error) if is_conflict(&error) => return Ok(false),
-            Err(error) => return Err(error),
+    /// What is to be revoked of each of the objects, if anything is.
+    async fn revocations(&self, objects: &[SavedObject]) -> Vec<Option<(VersionToken, Revocation)>> {
+        if self.revoker.is_none() {
+            return vec![None; objects.len()];
         }
-        if let Some(revocation) = revocation {
-            self.revoke(&revocation).await;
+        let mut reads = Vec::with_capacity(objects.len());
+        for object in objects {
+            reads.push(self.revocation_of(&object.id));
         }
-        Ok(true)
+        stream::iter(reads).buffered(IN_FLIGHT).collect().await
     }
 
     /// What is to be revoked when a record is deleted at this version; none if nothing is, or nothing can be.
     async fn revocation_of(&self, uuid: &str) -> Option<(VersionToken, Revocation)> {
-        self.revoker.as_ref()?;
         match self.read(uuid).await {
             Ok(current) => {
                 let token = current?.token.into_oauth().ok()?;

@@ -20,10 +20,21 @@ enum Scenario {
     AbortedCopy,
     /// The documents of a removed type are deleted.
     Removal,
+    /// An index that Kibana wrote is taken over.
+    TakeOver,
+    /// A take-over that finds a secret that does not open, and is undone.
+    AbortedTakeOver,
 }
 
-const SCENARIOS: [Scenario; 5] =
-    [Scenario::Create, Scenario::InPlace, Scenario::Copy, Scenario::AbortedCopy, Scenario::Removal];
+const SCENARIOS: [Scenario; 7] = [
+    Scenario::Create,
+    Scenario::InPlace,
+    Scenario::Copy,
+    Scenario::AbortedCopy,
+    Scenario::Removal,
+    Scenario::TakeOver,
+    Scenario::AbortedTakeOver,
+];
 
 impl Scenario {
     async fn room(self) -> Room {
@@ -35,6 +46,8 @@ impl Scenario {
                 room.add_bad_vault().await;
                 room
             }
+            Self::TakeOver => Room::of_kibana(true).await,
+            Self::AbortedTakeOver => Room::of_kibana(false).await,
         }
     }
 
@@ -42,13 +55,15 @@ impl Scenario {
         let release = match self {
             Self::Create | Self::Copy | Self::AbortedCopy => 3,
             Self::InPlace | Self::Removal => 2,
+            Self::TakeOver | Self::AbortedTakeOver => 2,
         };
-        Job { release, delete_removed: self == Self::Removal, without_lease: false }
+        let take_over = matches!(self, Self::TakeOver | Self::AbortedTakeOver);
+        Job { release, delete_removed: self == Self::Removal, take_over, without_lease: false }
     }
 
     fn is_ended_well(self, report: &Report) -> bool {
         match self {
-            Self::AbortedCopy => report.outcome == Outcome::Failed && report.bad_total > 0,
+            Self::AbortedCopy | Self::AbortedTakeOver => report.outcome == Outcome::Failed && report.bad_total > 0,
             _ => matches!(report.outcome, Outcome::Migrated | Outcome::NothingToDo | Outcome::Waited),
         }
     }
@@ -126,7 +141,7 @@ impl Disturber for Land {
 async fn restart(scenario: Scenario, room: &Room, what: &str) -> Stored {
     let report = process(room, scenario.job(), Arc::<Recorder>::default()).await.expect("nobody kills it");
     assert!(scenario.is_ended_well(&report), "{what}: the restart did not end well: {report:#?}");
-    if scenario != Scenario::AbortedCopy {
+    if !matches!(scenario, Scenario::AbortedCopy | Scenario::AbortedTakeOver) {
         let again = process(room, scenario.job(), Arc::<Recorder>::default()).await.expect("nobody kills it");
         assert_eq!(again.outcome, Outcome::NothingToDo, "{what}: once more: {again:#?}");
     }

@@ -9,12 +9,12 @@ mod late;
 mod network;
 mod processes;
 mod race;
-mod room;
+pub(crate) mod room;
 pub(crate) mod seed;
 mod server_race;
 mod tally;
 mod told;
-mod types;
+pub(crate) mod types;
 mod writer;
 
 use std::sync::Arc;

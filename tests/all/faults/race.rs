@@ -91,7 +91,7 @@ async fn race(seed: u64) -> (Ledger, u64) {
         let end = (number < 2).then_some((at, end));
         let release = if number == 2 { other } else { target };
         // With the lease they take turns; in half of the races they do without it, and all work at once.
-        let job = Job { release, delete_removed: false, without_lease: seed.is_multiple_of(2) };
+        let job = Job { release, delete_removed: false, take_over: false, without_lease: seed.is_multiple_of(2) };
         let disturber = Arc::new(Migrating { dice: Dice::new(seed * 1_000 + number), end, tally: tally.clone() });
         let (offset, room) = (Duration::from_millis(dice.below(300)), &room);
         migrators.push(async move {
@@ -121,7 +121,7 @@ async fn race(seed: u64) -> (Ledger, u64) {
             }
         }
     }
-    let job = Job { release: target, delete_removed: false, without_lease: false };
+    let job = Job { release: target, delete_removed: false, take_over: false, without_lease: false };
     let quiet = || Arc::new(Slow(Dice::new(1)));
     let report = process(&room, job, quiet()).await.expect("nobody kills it");
     assert!(matches!(report.outcome, Outcome::Migrated | Outcome::NothingToDo | Outcome::Waited), "{report:#?}");

@@ -10,7 +10,7 @@ use saved_objects::cluster::{BulkAction, BulkOperation, BulkRequest, Cluster, In
 use saved_objects::encryption::{EncryptionService, Secret};
 use saved_objects::environment::{Clock, Environment, SystemRng};
 use saved_objects::layout::Prefix;
-use saved_objects::migrate::{Migrator, Report};
+use saved_objects::migrate::{Migrator, Report, TakeOver};
 use saved_objects::registry::Registry;
 use saved_objects::repository::{Create, Repository};
 use saved_objects::verify::{IndexReport, Verifier};
@@ -21,6 +21,11 @@ use super::disturbed::{Disturbed, Disturber};
 use super::types::{registry, types};
 use crate::context::key_ring;
 use crate::migration::object;
+use crate::take_over::in_memory::{kibana_key, vectors};
+use crate::take_over::kibana::Kibana;
+
+/// By which Kibana reaches its index in a room.
+const KIBANA: &str = ".kibana";
 
 /// Runs a test in a time of its own, which goes on by itself when nothing else can: nobody waits, and every run is alike.
 pub(crate) fn in_its_own_time<T>(test: impl Future<Output = T>) -> T {
@@ -144,6 +149,23 @@ impl Room {
         self
     }
 
+    /// A cluster in memory with an index that Kibana wrote: a token, and notes of a type that nobody registered. The token's
+    /// secret opens or not.
+    pub(crate) async fn of_kibana(opens: bool) -> Self {
+        let room = Self::new();
+        let mut token = vectors().into_iter().find(|vector| vector.name == "connector_token_mv1").expect("there");
+        if !opens {
+            token.source["connector_token"]["connectorId"] = json!("changed from outside");
+        }
+        let note = |number: usize| {
+            let source = json!({"type": "connector_usage_note", "connector_usage_note": {"text": number}});
+            (format!("connector_usage_note:{number}"), source)
+        };
+        let documents = [(token.raw_id, token.source), note(1), note(2)];
+        Kibana::with(room.cluster.as_ref(), KIBANA, &documents).await;
+        room
+    }
+
     /// Stores a vault that no version can be converted from.
     pub(crate) async fn add_bad_vault(&self) {
         let names = self.prefix.group("vaults");
@@ -173,10 +195,13 @@ impl Room {
             Verifier::new(self.cluster(), registry(super::types::NEWEST), self.prefix.clone(), self.encryption());
         let report = verifier.expect("it has keys").verify().await.expect("everything can be reached");
         let groups = ["connectors", "vaults"].map(|group| self.prefix.group(group).alias().to_owned());
-        let found = self.cluster.indices(&[&format!("{}-*", self.prefix)]).await.expect("answered");
+        // A real server is shared, and no room on it has one of Kibana's.
+        let kibana = if self.memory.is_some() { format!("{KIBANA}*") } else { format!("{}-*", self.prefix) };
+        let found = self.cluster.indices(&[&format!("{}-*", self.prefix), &kibana]).await.expect("answered");
+        let is_meant = |name: &str| name.starts_with(KIBANA) || groups.iter().any(|alias| name.starts_with(alias));
         let indices = found
             .into_iter()
-            .filter(|(name, _)| groups.iter().any(|alias| name.starts_with(alias)))
+            .filter(|(name, _)| is_meant(name))
             .map(|(name, state)| (name, (state.aliases.into_keys().collect(), state.write_blocked)))
             .collect();
         Stored { documents: report.indices, unreadable: report.unreadable.len(), indices }
@@ -189,6 +214,8 @@ pub(crate) struct Job {
     /// The release that it brings the indices to.
     pub(crate) release: u32,
     pub(crate) delete_removed: bool,
+    /// Whether it takes over what Kibana wrote.
+    pub(crate) take_over: bool,
     /// Whether it does without the lease, so that several work at once.
     pub(crate) without_lease: bool,
 }
@@ -199,6 +226,10 @@ pub(crate) async fn process(room: &Room, job: Job, disturber: Arc<dyn Disturber>
     let mut migrator = room.migrator(cluster.clone(), registry(job.release));
     if job.delete_removed {
         migrator = migrator.delete_removed();
+    }
+    if job.take_over {
+        let take_over = TakeOver { alias: KIBANA.to_owned(), group: Some("connectors".to_owned()) };
+        migrator = migrator.take_over(take_over).kibana_keys(kibana_key());
     }
     if job.without_lease {
         migrator = migrator.without_lease();

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use saved_objects::cluster::Cluster;
 use saved_objects::migrate::Outcome;
 use tokio::sync::Notify;
 use tracing_subscriber::fmt::MakeWriter;
@@ -36,6 +37,7 @@ impl Disturber for Gate {
 pub(crate) fn another_machine_sees_how_far_the_holder_is() {
     in_its_own_time(async {
         let room = Room::with_release_1().await;
+        room.memory().refresh(room.prefix.group("vaults").alias()).await.expect("refreshed");
         let gate = Arc::new(Gate { state: "fill", open: Notify::new() });
         let migrating = process(&room, COPY, gate.clone());
         let elsewhere = room.migrator(room.cluster(), registry(3));
@@ -90,6 +92,8 @@ pub(crate) fn spans_say_what_is_migrated_and_how() {
         .with_ansi(false)
         .with_writer(log.clone())
         .finish();
+    // With a single one, what other threads come across first would count as switched off.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     {
         let _guard = tracing::subscriber::set_default(subscriber);
         in_its_own_time(async {

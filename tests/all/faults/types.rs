@@ -14,8 +14,9 @@ pub(crate) const NEWEST: u32 = 3;
 
 /// The types of release `release`, 1 to [`NEWEST`].
 pub(crate) fn types(release: u32) -> Vec<TypeDefinition> {
-    let token = current().into_iter().map(|definition| definition.as_of(release.min(2)).expect("it has the version"));
-    let mut types: Vec<_> = token.filter(|definition| definition.name() == "connector_token").collect();
+    let token = current().into_iter().filter(|definition| definition.name() == "connector_token");
+    let mut types: Vec<_> =
+        token.map(|definition| definition.as_of(release.min(2)).expect("it has the version")).collect();
     types.extend(platform_files(release).iter().map(Files::definition));
     types
 }

@@ -43,6 +43,11 @@ async fn what_is_not_allowed_is_refused_first(context: Context) {
     let open = store_of(&context, types::all_exportable(), saved_objects::Start::Migrate).await.0.repository().clone();
     let there = open.create(note("there", json!({"title": "t"}))).await.expect("created");
     let none = open.authorized_by(Arc::new(Only(None)));
+    // An agnostic object is in no namespace, whichever is named.
+    let only_in_ops = open.authorized_by(Arc::new(AtHomeIn("ops")));
+    let ops = || Namespace::new("ops").expect("a name");
+    assert_eq!(kind(only_in_ops.get(&key("note", "there").in_namespace(ops())).await), ErrorKind::Forbidden);
+    assert_eq!(only_in_ops.get_opt(&key("page", "x").in_namespace(ops())).await.expect("allowed"), None);
     // Refused alike, whether or not the object is there.
     for id in ["there", "missing"] {
         assert_eq!(kind(none.get(&key("note", id)).await), ErrorKind::Forbidden);
@@ -185,6 +190,17 @@ async fn every_other_operation_is_asked_for(context: Context) {
     let everywhere = ChangeNamespaces::new([board.clone()]).add_everywhere();
     assert_eq!(kind(in_ops.change_namespaces(everywhere).await.expect("answered").remove(0)), ErrorKind::Forbidden);
     assert_eq!(open.get(&board).await.expect("there").namespaces, ["default"]);
+}
+
+/// Allows everything in one namespace.
+#[derive(Debug)]
+struct AtHomeIn(&'static str);
+
+#[async_trait]
+impl Authorization for AtHomeIn {
+    async fn allows(&self, _action: Action, _type_name: &str, namespace: &Namespace) -> bool {
+        namespace.as_str() == self.0
+    }
 }
 
 /// Allows sharing in one namespace.

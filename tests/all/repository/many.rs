@@ -4,20 +4,32 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use libtest_mimic::Trial;
-use saved_objects::cluster::{AliasAction, CloneIndex};
+use saved_objects::cluster::{AliasAction, CloneIndex, Elastic};
 use saved_objects::document::Namespace;
 use saved_objects::encryption::Secret;
+use saved_objects::environment::{Environment, SystemRng};
+use saved_objects::registry::Registry;
 use saved_objects::repository::{
     Action, Authorization, Create, Delete, Draft, ObjectKey, RecordingAudit, Repository, Update,
 };
-use saved_objects::{ErrorKind, Result, Start};
+use saved_objects::{ErrorKind, Result, SavedObjects, Start};
 use serde_json::json;
 
 use super::{key, kind, note, object, put, repository, store_of, stored, types};
-use crate::context::Context;
+use crate::clock::ImpatientClock;
+use crate::context::{Context, MEMORY};
 use crate::named_trials;
+use crate::proxy::{Fault, Proxy, Seen};
 
 pub(super) fn trials(url: &str) -> Vec<Trial> {
+    let mut trials = on_any_cluster(url);
+    if url != MEMORY {
+        trials.extend(named_trials!(url, too_many_for_one_answer_are_asked_for_in_parts));
+    }
+    trials
+}
+
+fn on_any_cluster(url: &str) -> Vec<Trial> {
     named_trials!(
         url,
         one_bad_item_fails_no_other,
@@ -255,6 +267,26 @@ async fn namespaces_are_kept_apart_in_calls_on_many(context: Context) {
     let read = repository.get_many(&inside).await;
     assert!(read.iter().zip(&created).all(|(read, created)| read.as_ref().ok() == created.as_ref().ok()));
     assert_eq!(outcomes(&repository.delete_many(&inside).await), ["ok", "ok", "ok"]);
+}
+
+async fn too_many_for_one_answer_are_asked_for_in_parts(context: Context) {
+    let repository = repository(&context).await;
+    let ids: Vec<String> = (0..200).map(|n| format!("n{n}")).collect();
+    let created = repository.create_many(ids.iter().map(|id| note(id, json!({"title": id})))).await;
+    let rule = |seen: &Seen, _| match seen.path.contains("_mget") && seen.body_bytes > 1_000 {
+        true => Fault::NoMemory,
+        false => Fault::None,
+    };
+    let proxy = Proxy::start(&context.url, rule).await;
+    let environment = Environment::new(Arc::new(ImpatientClock::default()), Arc::new(SystemRng));
+    let cluster = Elastic::builder(proxy.url()).environment(environment).build().expect("a fine URL");
+    let types = Registry::builder().with(types::all()).build().expect("the types are fine");
+    let builder = SavedObjects::builder(types).cluster(Arc::new(cluster)).prefix(context.prefix.clone());
+    let through = builder.key_ring(crate::context::key_ring()).start(Start::Skip).await.expect("a store");
+    let keys: Vec<ObjectKey> = ids.iter().map(|id| key("note", id)).collect();
+    let read = through.repository().get_many(&keys).await;
+    assert!(read.iter().zip(&created).all(|(read, created)| read.as_ref().ok() == created.as_ref().ok()));
+    assert!(proxy.seen().iter().filter(|request| request.contains("_mget")).count() > 2);
 }
 
 /// Allows nothing in one namespace.

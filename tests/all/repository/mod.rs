@@ -3,6 +3,7 @@
 mod access;
 mod counters;
 mod find;
+mod machine;
 mod many;
 mod namespaces;
 mod network;
@@ -48,6 +49,7 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         points_in_time::trials(url),
         network::trials(url),
         many::trials(url),
+        machine::trials(url),
     ]
     .into_iter()
     .flatten()

@@ -137,7 +137,7 @@ async fn what_is_answered_in_bad_weather_is_so(context: Context) {
         let dice = Dice::new(seed);
         for step in 0..STEPS {
             let id = IDS[dice.below(3) as usize];
-            one_step(through.repository(), &mut model, id, step as i64, dice.below(16), &mut told).await;
+            one_step(through.repository(), &mut model, id, step as i64, dice.below(20), &mut told).await;
         }
         // What was sent long ago lands now.
         proxy.land_all().await;
@@ -256,6 +256,25 @@ async fn one_step(
             }
             kind
         }
+        15..=17 => {
+            many_at_once(repository, model, mark, what, told).await;
+            return;
+        }
+        18 => {
+            let answer = repository
+                .upsert(
+                    Create::new("board", object(json!({"mark": mark, "count": 0}))).id(id).references(vec![target()]),
+                    marked,
+                )
+                .await;
+            possible.answered("upsert", &answer, |state| {
+                Ok(Some(match state {
+                    Some(old) => State { mark, ..old.clone() },
+                    None => new(),
+                }))
+            });
+            outcome(&answer)
+        }
         _ => {
             let resolved = repository.resolve(&board(id)).await;
             let answer = resolved.map(|resolved| Some(state_of(&resolved.object)));
@@ -273,6 +292,46 @@ async fn one_step(
         }
     };
     *told.entry(kind).or_default() += 1;
+}
+
+/// All objects in one call, each of which is answered.
+async fn many_at_once(
+    repository: &Repository,
+    model: &mut BTreeMap<&str, Possible>,
+    mark: i64,
+    what: u64,
+    told: &mut BTreeMap<String, u64>,
+) {
+    let keys = IDS.map(board);
+    let answers: Vec<Result<()>> = match what {
+        15 => {
+            let request = |id| {
+                let request = Create::new("board", object(json!({"mark": mark, "count": 0})));
+                request.id(id).references(vec![target()])
+            };
+            let answers = repository.create_many(IDS.map(request)).await;
+            answers.into_iter().map(|answer| answer.map(drop)).collect()
+        }
+        16 => {
+            let marked = |_: &ObjectKey, draft: &mut Draft| {
+                draft.attributes.insert("mark".to_owned(), json!(mark));
+                Ok(())
+            };
+            let answers = repository.update_many(&keys, marked).await;
+            answers.into_iter().map(|answer| answer.map(drop)).collect()
+        }
+        _ => repository.delete_many(keys.into_iter().map(|key| Delete::new(key).force())).await,
+    };
+    for (id, answer) in IDS.iter().zip(answers) {
+        let possible = model.get_mut(id).expect("one of the ids");
+        possible.answered(&format!("many: {what}"), &answer, |state| match (what, state) {
+            (15, None) => Ok(Some(State { mark, count: 0, in_ops: false, refers: true })),
+            (15, Some(_)) => Err(ErrorKind::Conflict),
+            (16, state) => there(state, |old| Some(State { mark, ..old })),
+            (_, state) => there(state, |_| None),
+        });
+        *told.entry(outcome(&answer)).or_default() += 1;
+    }
 }
 
 fn outcome<T>(answer: &Result<T>) -> String {

@@ -26,6 +26,7 @@ pub(super) fn trials(url: &str) -> Vec<Trial> {
         new_ids_take_the_references_along,
         an_object_with_another_id_is_found_by_its_origin,
         malformed_files_are_refused,
+        an_import_stops_where_nothing_can_be_written,
         what_cannot_be_read_is_left_out_and_named,
         missing_references_are_named,
         references_follow_what_was_imported_before,
@@ -260,6 +261,7 @@ async fn malformed_files_are_refused(context: Context) {
         (json!({"type": "vault", "id": "a", "attributes": {}}), "unsupported_type"),
         (json!({"type": "note", "id": "a", "attributes": {"title": 5}}), "invalid"),
         (json!({"type": "note", "id": "", "attributes": {"title": "t"}}), "invalid"),
+        (json!({"type": "note", "id": "a", "attributes": {"title": "x".repeat(40_000)}}), "invalid"),
         (
             json!({"type": "note", "id": "a", "attributes": {"title": "t"}, "typeMigrationVersion": "10.9.0"}),
             "unreadable",
@@ -280,6 +282,17 @@ async fn malformed_files_are_refused(context: Context) {
     assert!(repository.get_opt(&key("note", "fine")).await.expect("read").is_none(), "nothing was written");
     let empty = import(&repository, Import::new(), b"\n\n{\"exportedCount\":0}\n").await;
     assert_eq!((empty.success, empty.success_count), (true, 0));
+}
+
+async fn an_import_stops_where_nothing_can_be_written(context: Context) {
+    let repository = repository(&context).await;
+    context.cluster().add_write_block(&context.index("things")).await.expect("blocked");
+    let line = |n: usize| json!({"type": "note", "id": format!("n{n}"), "attributes": {"title": "t"}}).to_string();
+    let file: Vec<String> = (0..1_200).map(line).collect();
+    let summary = import(&repository, Import::new(), file.join("\n").as_bytes()).await;
+    assert_eq!((summary.success, summary.success_count, summary.stopped_at_line), (false, 0, Some(1)), "{summary:?}");
+    assert!(summary.errors.len() < 1_000, "it does not go on: {}", summary.errors.len());
+    assert!(summary.errors.iter().all(|problem| problem.kind == "unavailable"));
 }
 
 async fn what_cannot_be_read_is_left_out_and_named(context: Context) {

@@ -78,7 +78,10 @@ async fn tokens_of_all_users_go_however_many(context: Context) {
     create(&all, user("u1"), "c2").await;
     create(&all, Scope::Shared, "c1").await;
     assert_eq!(documents(&context).await, 1_052);
+    let before = all.cluster.requests();
     all.client.delete_for_all_users(&connector("c1"), None).await.expect("deleted");
+    let requests = all.cluster.requests().total() - before.total();
+    assert!(requests < 15, "{requests} requests: not one for each of them");
     assert_eq!(documents(&context).await, 2);
     assert!(is_there(&all, user("u1"), "c2").await && is_there(&all, Scope::Shared, "c1").await);
 }

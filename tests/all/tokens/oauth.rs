@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use libtest_mimic::Trial;
-use saved_objects::ErrorKind;
-use saved_objects::SavedObjects;
 use saved_objects::encryption::Secret;
+use saved_objects::environment::{Environment, SystemRng};
 use saved_objects::repository::Find;
 use saved_objects::tokens::oauth::{
     AuthorizationError, AuthorizationFlow, Callback, ClientAuthentication, Endpoint, GrantType, JwtAssertion,
@@ -17,9 +16,12 @@ use saved_objects::tokens::{
     AccessTokens, ConnectorTokens, ProfileUid, ProviderError, Refresher, Revocation, Revoker, Scope, ScopeKind,
     TokenClient, TokenError, types,
 };
+use saved_objects::{ErrorKind, SavedObjects, Start};
 use serde_json::{Value, json};
 
+use super::scopes::Log;
 use super::{connector, documents, text, user};
+use crate::clock::PollingClock;
 use crate::context::Context;
 use crate::named_trials;
 use crate::oauth_server::{OAuthServer, Odd, Options};
@@ -43,6 +45,8 @@ pub(super) fn trials(url: &str) -> Vec<Trial> {
         redirects_are_not_followed,
         deleted_tokens_are_revoked,
         what_is_stored_of_a_state_does_not_give_the_verifier,
+        a_grant_that_cannot_be_stored_is_given_to_the_caller,
+        no_secret_is_logged,
     )
 }
 
@@ -64,8 +68,11 @@ const REDIRECT_URI: &str = "http://localhost/callback";
 
 impl Platform {
     async fn start(context: &Context, options: Options) -> Self {
+        Self::over(context.store(types().expect("built-in types")).await, options).await
+    }
+
+    async fn over(store: SavedObjects, options: Options) -> Self {
         let server = OAuthServer::start(options).await;
-        let store = context.store(types().expect("built-in types")).await;
         let flow = AuthorizationFlow::new(&store).expect("the types are there");
         let tokens = ConnectorTokens::new(&store).expect("the types are there");
         Self { server, store, flow, tokens }
@@ -468,4 +475,75 @@ async fn what_is_stored_of_a_state_does_not_give_the_verifier(context: Context) 
     let error = platform.finish("u1", &query).await.expect_err("changed");
     assert_eq!(error.kind(), ErrorKind::Decrypt);
     assert!(platform.server.asked_at("/token").is_empty());
+}
+
+async fn a_grant_that_cannot_be_stored_is_given_to_the_caller(context: Context) {
+    let environment = Environment::new(PollingClock::new(), Arc::new(SystemRng));
+    let builder = context.builder(types().expect("built-in types")).environment(environment);
+    let store = builder.start(Start::Migrate).await.expect("the store starts");
+    let platform = Platform::over(store, Options::default()).await;
+    let query = platform.query("u1", ScopeKind::PerUser).await;
+    let callback = Callback::from_query(&query).expect("a callback");
+    let claimed = platform.flow.claim(&profile("u1"), callback).await.expect("claimed");
+    let index = context.index("connectors");
+    context.cluster().add_write_block(&index).await.expect("blocked");
+    let error = claimed.exchange(&platform.client(platform.provider())).await.expect_err("it takes no writes");
+    context.cluster().remove_write_block(&index).await.expect("no longer blocked");
+    assert!(!format!("{error} {error:?}").contains("s3cret"), "{error:?}");
+    let AuthorizationError::NotStored { scope, connector_id, grant, .. } = error else { panic!("{error:?}") };
+    assert!(platform.server.takes(&text(&grant.access_token)));
+    platform.tokens.create_with_refresh_token(scope, &connector_id, *grant).await.expect("stored");
+    let (_, refresh_token) = platform.stored(user("u1")).await.expect("a token");
+    assert!(platform.server.refreshes(&refresh_token.expect("a refresh token")));
+}
+
+/// Goes through a flow of everything, with refusals.
+async fn everything(context: &Context) {
+    let tries = |assertion: &str| verified("ES256", assertion).is_some();
+    let platform = Platform::start(context, Options { accepts_assertion: Arc::new(tries), ..Options::default() }).await;
+    platform.authorize("u1", ScopeKind::PerUser).await;
+    let query = platform.query("u1", ScopeKind::PerUser).await;
+    let wrong =
+        platform.client(platform.provider().authentication(ClientAuthentication::Basic(Secret::text("s3cret-x"))));
+    let callback = Callback::from_query(&query).expect("a callback");
+    let claimed = platform.flow.claim(&profile("u1"), callback).await.expect("claimed");
+    tracing::info!(?claimed, "claimed");
+    claimed.exchange(&wrong).await.expect_err("another client");
+    let tokens = AccessTokens::new(&platform.store).expect("the types are there");
+    let refresher = platform.refresher(GrantType::RefreshToken);
+    tracing::info!(?refresher, provider = ?platform.provider(), "configured");
+    let token = tokens.get(user("u1"), &connector("c1"), &refresher).await.expect("stored");
+    tokens.get_instead_of(user("u1"), &connector("c1"), &token.token, &refresher).await.expect("refreshed");
+    let key = SigningKey::from_pem(&Secret::text(KEYS[1].1)).expect("a key");
+    let refresher = platform.refresher(GrantType::JwtBearer(JwtAssertion::new(key, "client-1")));
+    tracing::info!(?refresher, "configured");
+    tokens.get(Scope::Shared, &connector("c1"), &refresher).await.expect("granted");
+    let odd = "{\"access_token\": \"s3cret\", \"token_type\": \"s3cret\", \"expires_in\": \"s3cret\", \"refresh_token\": \"s3cret\"}";
+    platform.server.next("/token", Odd::Say { status: 200, headers: "", body: odd.to_owned() });
+    let refresher = platform.refresher(GrantType::ClientCredentials);
+    tokens.get(Scope::Shared, &connector("c2"), &refresher).await.expect("granted, oddly");
+    platform.server.next("/revoke", Odd::Say { status: 400, headers: "", body: "{\"error\": \"s3cret\"}".to_owned() });
+    let tokens = platform.tokens.clone().revoking(Arc::new(platform.client(platform.provider())));
+    tokens.delete(user("u1"), &connector("c1"), None).await.expect("deleted");
+}
+
+async fn no_secret_is_logged(context: Context) {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_ansi(false)
+        .with_writer(log.clone())
+        .finish();
+    // A thread of its own, so that the tasks of the library and of the HTTP client are heard as well.
+    let flow = tokio::task::spawn_blocking(move || {
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(everything(&context));
+    });
+    flow.await.expect("it went through");
+    let log = String::from_utf8(log.0.lock().expect("no test panics with the lock").clone()).expect("UTF-8");
+    for heard in ["claimed", "was not revoked", "a lifetime that is none"] {
+        assert!(log.contains(heard), "{heard}: {log}");
+    }
+    assert!(!log.contains("s3cret") && !log.contains("PRIVATE KEY"), "{log}");
 }

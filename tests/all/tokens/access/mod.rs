@@ -1,6 +1,7 @@
 //! Access tokens that stay valid: who asks the provider, what is stored, and what everybody gets.
 
 mod failures;
+mod late;
 mod network;
 mod processes;
 pub(super) mod provider;
@@ -31,7 +32,9 @@ pub(crate) use processes::{CHILD, child};
 
 pub(super) fn trials(url: &str) -> Vec<Trial> {
     let mut trials = vec![refreshes::trials(url), failures::trials(url), races::trials(url)];
-    if url != MEMORY {
+    if url == MEMORY {
+        trials.push(late::trials(url));
+    } else {
         trials.extend([processes::trials(url), network::trials(url)]);
     }
     trials.into_iter().flatten().collect()

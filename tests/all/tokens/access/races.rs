@@ -193,7 +193,11 @@ async fn a_caller_who_goes_away_loses_nothing(context: Context) {
         provider.until_asked(1).await;
         waiting.abort();
         assert!(waiting.await.expect_err("it went away").is_cancelled());
+        let mut settled = Box::pin(node.access.settle());
+        assert!(futures::poll!(settled.as_mut()).is_pending(), "a refresh is under way");
         provider.let_go();
+        settled.await;
+        assert_eq!(node.stored(&scope).await, pair("access 1", "refresh 1"));
         assert_eq!(token(node.get(&scope, &provider).await), "access 1");
         assert_eq!((provider.asked(), node.stored(&scope).await), (1, pair("access 1", "refresh 1")));
     }

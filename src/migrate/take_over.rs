@@ -1,0 +1,414 @@
+//! Taking over an index that Kibana wrote (design decision 19): a copy into the first generation of a group of ours, decided
+//! here and done by the states of any copy. Kibana's index gets a write block and is otherwise left as it is.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use super::decide::{GroupMetadata, alias_missing, blocked_by, is_behind};
+use super::plan::CurrentIndex;
+use super::status::Survey;
+use super::{Blocker, GroupPlan, Way};
+use crate::cluster::IndexState;
+use crate::encryption::{KEY_FILE_VARIABLE, KEY_VARIABLE, KIBANA_KEYS_FILE_VARIABLE};
+use crate::layout::{IndexMeta, IndexNames, TakenOver};
+use crate::registry::Registry;
+use crate::{Error, Result};
+
+/// What is to be taken over: as text `ALIAS` or `ALIAS=GROUP`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TakeOver {
+    /// The alias by which Kibana reaches its index, such as `.kibana_alerting_cases`.
+    pub alias: String,
+    /// The group of types that it becomes; none for the one whose types are in the index.
+    pub group: Option<String>,
+}
+
+impl FromStr for TakeOver {
+    type Err = Error;
+
+    /// # Errors
+    /// [`Invalid`](crate::ErrorKind::Invalid) if alias or group is empty, or the alias stands for several.
+    fn from_str(text: &str) -> Result<Self> {
+        let (alias, group) = match text.split_once('=') {
+            Some((alias, group)) => (alias, Some(group)),
+            None => (text, None),
+        };
+        let is_name = |name: &str| !name.is_empty() && !name.contains(['*', ',', '/', '=', ' ']);
+        if !is_name(alias) || group.is_some_and(|group| !is_name(group)) {
+            return Err(Error::invalid(
+                format!("{text:?} does not name an alias, and a group of types"),
+                "write it as .kibana_alerting_cases=connectors",
+            ));
+        }
+        Ok(Self { alias: alias.to_owned(), group: group.map(str::to_owned) })
+    }
+}
+
+/// The index of Kibana that a group is to be made of, as it was found.
+#[derive(Debug, Clone, Default)]
+pub struct Source {
+    /// The alias that was named.
+    pub alias: String,
+    /// The indices behind it.
+    pub indices: BTreeMap<String, IndexState>,
+}
+
+/// Decides which group each source becomes. Pure.
+pub(super) fn assign(registry: &Registry, found: Vec<(TakeOver, Source)>) -> (BTreeMap<String, Source>, Vec<Blocker>) {
+    let groups = registry.groups();
+    let (mut assigned, mut blockers) = (BTreeMap::new(), Vec::new());
+    for (wanted, source) in found {
+        let has_type_of = |group: &&str| {
+            let types = groups.get(group).into_iter().flatten();
+            let is_there = |name: &str| {
+                source
+                    .indices
+                    .values()
+                    .any(|state| state.mapping.pointer("/properties").is_some_and(|p| p.get(name).is_some()))
+            };
+            types.into_iter().any(|definition| is_there(definition.name()))
+        };
+        let candidates: Vec<&str> = match &wanted.group {
+            Some(group) => groups.keys().copied().filter(|name| name == group).collect(),
+            None if groups.len() == 1 => groups.keys().copied().collect(),
+            None => groups.keys().copied().filter(has_type_of).collect(),
+        };
+        let all = || groups.keys().copied().collect::<Vec<_>>().join(", ");
+        match candidates.as_slice() {
+            [group] => match assigned.insert((*group).to_owned(), source) {
+                None => {}
+                Some(other) => blockers.push(Blocker {
+                    what: format!("both {} and {} are to become the group {group}", other.alias, wanted.alias),
+                    cure: "take over one alias for each group".to_owned(),
+                }),
+            },
+            [] => blockers.push(Blocker {
+                what: match &wanted.group {
+                    Some(group) => format!("no registered type belongs to the group {group}"),
+                    None => format!("no registered type is in {}", wanted.alias),
+                },
+                cure: format!(
+                    "register the types with --types; or name one of the groups that there are ({}): --take-over {}=<group>",
+                    all(),
+                    wanted.alias
+                ),
+            }),
+            several => blockers.push(Blocker {
+                what: format!("{} has types of several groups: {}", wanted.alias, several.join(", ")),
+                cure: format!("say which one it becomes: --take-over {}=<group>", wanted.alias),
+            }),
+        }
+    }
+    (assigned, blockers)
+}
+
+/// Whether the group was taken over from `source` already.
+pub(super) fn is_done(names: &IndexNames, found: &GroupMetadata, source: &Source) -> Result<bool> {
+    let Some((index, state)) = found.indices.iter().find(|(name, state)| is_behind(names.alias(), name, state)) else {
+        return Ok(false);
+    };
+    let meta = IndexMeta::from_mapping(&state.mapping).map_err(|error| error.context(index))?;
+    Ok(meta
+        .taken_over
+        .is_some_and(|from| from.alias == source.alias || source.indices.values().any(|state| state.uuid == from.uuid)))
+}
+
+/// Turns the plan of a group without an index into that of a copy of Kibana's.
+pub(super) fn look_at(
+    group: &mut GroupPlan,
+    found: &GroupMetadata,
+    source: &Source,
+    blockers: &mut Vec<Blocker>,
+) -> Result<()> {
+    let alias = group.names.alias();
+    if let Some(index) = found.indices.iter().find_map(|(name, state)| is_behind(alias, name, state).then_some(name)) {
+        blockers.push(Blocker {
+            what: format!("{alias} leads to {index} already, which was not taken over from {}", source.alias),
+            cure: format!(
+                "see what is in it with `saved-objects status`; if nobody needs it, as when a first start has just created it: \
+                 DELETE /{index}; or take over under another --prefix"
+            ),
+        });
+        group.way = Way::None;
+        group.index.clone_from(index);
+        return Ok(());
+    }
+    let mut sources = source.indices.iter();
+    let (index, state) = match (sources.next(), sources.next()) {
+        (Some(one), None) => one,
+        (None, _) => {
+            blockers.push(Blocker {
+                what: format!("there is no index behind {}, which is to be taken over", source.alias),
+                cure: "name the alias that Kibana uses, such as .kibana_alerting_cases; restore its snapshot first if that is \
+                       where it is"
+                    .to_owned(),
+            });
+            return Ok(());
+        }
+        (Some((one, _)), Some((other, _))) => {
+            blockers.push(Blocker {
+                what: format!("{} leads to several indices: {one}, {other}", source.alias),
+                cure: "name the index that Kibana used last".to_owned(),
+            });
+            return Ok(());
+        }
+    };
+    let meta = IndexMeta::from_mapping(&state.mapping).map_err(|error| error.context(index))?;
+    if meta != IndexMeta::default() {
+        blockers.push(Blocker {
+            what: format!("{index} is not Kibana's: this library made it"),
+            cure: "migrate it without --take-over".to_owned(),
+        });
+        return Ok(());
+    }
+    // A write block cannot be added beside these, nor would Kibana find it as it was.
+    blockers.extend(state.other_blocks.first().map(|block| blocked_by(block, index)));
+    // What a take-over of the same index left behind is gone on with, or removed on the way.
+    let is_of_this = |other: &IndexState| {
+        let copy = IndexMeta::from_mapping(&other.mapping).ok().and_then(|meta| meta.copy);
+        copy.is_some_and(|copy| copy.source_uuid == state.uuid)
+    };
+    let others = found.indices.iter().filter(|(_, other)| !is_of_this(other));
+    let others = others.map(|(name, other)| (name.clone(), other.clone())).collect();
+    if let Some(blocker) = alias_missing(&group.names, &others) {
+        blockers.push(blocker);
+        return Ok(());
+    }
+    let (alias, uuid) = (source.alias.clone(), state.uuid.clone());
+    group.take_over = Some(TakenOver { alias, index: index.clone(), uuid: uuid.clone() });
+    group.index.clone_from(index);
+    group.generation = 0;
+    group.way = Way::Copy;
+    group.current = Some(CurrentIndex { uuid, mapping: state.mapping.clone(), meta });
+    Ok(())
+}
+
+/// A take-over that stopped half-way, for a start that does not go on with it: an index of the group that it made now would
+/// be in its way.
+pub(super) fn unfinished(group: &GroupPlan, found: &GroupMetadata) -> Option<Blocker> {
+    let of_fill = |(name, state): (&String, &IndexState)| {
+        let source = IndexMeta::from_mapping(&state.mapping).ok()?.taken_over?;
+        group.names.is_fill(name).then(|| (name.clone(), source))
+    };
+    let (fill, source) = found.indices.iter().find_map(of_fill)?;
+    Some(Blocker {
+        what: format!("a take-over of {} into {} was begun and not ended", source.alias, group.names.alias()),
+        cure: format!(
+            "end it with `saved-objects migrate --take-over {}={}`; or give it up: DELETE /{fill}, then PUT /{}/_settings \
+             {{\"index.blocks.write\":null}}",
+            source.alias, group.group, source.index
+        ),
+    })
+}
+
+/// The blockers for keys that a take-over needs and that are not there.
+pub(super) fn missing_keys(groups: &[GroupPlan], has_kibana_keys: bool, can_encrypt: bool) -> Vec<Blocker> {
+    let encrypts = |group: &&GroupPlan| group.types.iter().any(|plan| plan.definition.encrypts());
+    let mut blockers = Vec::new();
+    for group in groups.iter().filter(|group| group.take_over.is_some()).filter(encrypts) {
+        if !has_kibana_keys {
+            blockers.push(Blocker {
+                what: format!("the secrets in {} are encrypted with Kibana's keys, which are not given", group.index),
+                cure: format!(
+                    "write {{\"encryptionKey\": \"…\", \"decryptionOnlyKeys\": [\"…\"]}}, as kibana.yml has them under \
+                     xpack.encryptedSavedObjects, to a file that only you can read, and set {KIBANA_KEYS_FILE_VARIABLE} to its path"
+                ),
+            });
+        }
+        if !can_encrypt {
+            blockers.push(Blocker {
+                what: format!("there is no key to encrypt the secrets of {} with", group.names.alias()),
+                cure: format!(
+                    "make one with `openssl rand -base64 48`, and set {KEY_FILE_VARIABLE} to the path of a file with it, or \
+                     {KEY_VARIABLE} to it"
+                ),
+            });
+        }
+    }
+    blockers
+}
+
+/// Documents of types that are registered in another group: the one that is made here would hide them from their readers.
+pub(super) fn misplaced(groups: &[GroupPlan], survey: &Survey) -> Vec<Blocker> {
+    let mut blockers = Vec::new();
+    for group in groups {
+        let Some(source) = &group.take_over else { continue };
+        for (type_name, documents) in survey.foreign(group) {
+            let Some(other) = groups.iter().find(|other| other.definition(type_name).is_some()) else { continue };
+            blockers.push(Blocker {
+                what: format!(
+                    "{} has {documents} documents of type {type_name}, which is registered in the group {}",
+                    source.index, other.group
+                ),
+                cure: format!(
+                    "let the definition of {type_name} name the group {}: a take-over brings all documents of an index into one",
+                    group.group
+                ),
+            });
+        }
+    }
+    blockers
+}
+
+/// How Kibana goes back to its index.
+pub(super) fn way_back(index: &str) -> String {
+    format!(
+        "to go back to Kibana, stop the software that uses the copy, lift the block: PUT /{index}/_settings \
+         {{\"index.blocks.write\":null}}, and start Kibana"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::layout::Prefix;
+    use crate::migrate::{Plan, plan};
+
+    fn registry() -> Registry {
+        Registry::builder().with(crate::tokens::types().expect("built-in")).build().expect("valid")
+    }
+
+    fn state(uuid: &str, meta: IndexMeta, alias: &str) -> IndexState {
+        let mapping = json!({"properties": {"connector_token": {}, "action": {"dynamic": false}}});
+        let mut mapping_with_meta = mapping.clone();
+        if meta != IndexMeta::default() {
+            mapping_with_meta["_meta"] = meta.into_meta(None);
+        }
+        let aliases = [(alias.to_owned(), crate::cluster::AliasState::default())].into();
+        IndexState {
+            uuid: uuid.to_owned(),
+            mapping: mapping_with_meta,
+            aliases,
+            write_blocked: false,
+            other_blocks: Default::default(),
+        }
+    }
+
+    fn kibanas() -> (String, IndexState) {
+        (".kibana_9".to_owned(), state("k", IndexMeta::default(), ".kibana"))
+    }
+
+    /// The plan of a take-over of `.kibana` with these indices behind it, and these of the group.
+    fn planned(behind: &[(String, IndexState)], own: &[(String, IndexState)]) -> Plan {
+        let source = Source { alias: ".kibana".to_owned(), indices: behind.iter().cloned().collect() };
+        let indices = own.iter().cloned().collect();
+        let metadata = GroupMetadata { indices, mapping_refused: false, take_over: Some(source) };
+        let prefix = "p".parse::<Prefix>().expect("a prefix");
+        plan(&registry(), &prefix, &[("connectors".to_owned(), metadata)].into()).expect("planned")
+    }
+
+    fn taken_over(plan: &Plan) -> IndexMeta {
+        let record = plan.groups[0].copy_record(5).expect("there is a source");
+        plan.groups[0].meta_of_copy(record)
+    }
+
+    #[test]
+    fn it_is_a_copy_into_the_first_generation() {
+        let plan = planned(&[kibanas()], &[]);
+        let group = &plan.groups[0];
+        assert!(plan.blockers.is_empty(), "{:?}", plan.blockers);
+        assert_eq!((group.way, group.index.as_str(), group.next_generation()), (Way::Copy, ".kibana_9", 1));
+        assert!(group.copy_mapping()["properties"]["action"].is_object(), "types of others come along");
+        let meta = taken_over(&plan);
+        assert_eq!(meta.taken_over.expect("recorded").index, ".kibana_9");
+        assert_eq!(meta.highest_generation, 1);
+        assert_ne!(group.digest(), planned(&[], &[]).groups[0].digest());
+    }
+
+    #[test]
+    fn once_done_there_is_nothing_to_do() {
+        let meta = taken_over(&planned(&[kibanas()], &[]));
+        let mut current = state("o", meta, "p-connectors");
+        current.aliases.insert("p-connectors-000001-write".to_owned(), crate::cluster::AliasState::default());
+        let own = [("p-connectors-000001".to_owned(), current)];
+        for behind in [&[kibanas()][..], &[]] {
+            let plan = planned(behind, &own);
+            assert!(plan.is_nothing_to_do(), "{plan:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_in_its_way_blocks_it() {
+        let created = IndexMeta { highest_generation: 1, ..IndexMeta::default() };
+        let other = || state("o", created.clone(), "p-connectors");
+        let without_alias = || state("o", created.clone(), "another");
+        let begun = |uuid: &str| {
+            let mut meta = taken_over(&planned(&[kibanas()], &[]));
+            meta.copy.as_mut().expect("a copy").source_uuid = uuid.to_owned();
+            state("c", meta, "another")
+        };
+        let generation = |state| vec![("p-connectors-000001".to_owned(), state)];
+        let table = [
+            (vec![], vec![], Some("there is no index behind .kibana")),
+            (vec![kibanas(), (".kibana_8".to_owned(), kibanas().1)], vec![], Some("leads to several indices")),
+            (vec![("p-other-000001".to_owned(), other())], vec![], Some("this library made it")),
+            (vec![kibanas()], generation(other()), Some("leads to p-connectors-000001 already")),
+            (vec![kibanas()], generation(without_alias()), Some("is missing")),
+            (vec![kibanas()], generation(begun("another")), Some("is missing")),
+            (vec![kibanas()], generation(begun("k")), None),
+        ];
+        for (behind, own, expected) in table {
+            let blockers = planned(&behind, &own).blockers;
+            let what: Vec<&str> = blockers.iter().map(|blocker| blocker.what.as_str()).collect();
+            match expected {
+                None => assert!(what.is_empty(), "{what:?}"),
+                Some(words) => assert!(what.len() == 1 && what[0].contains(words), "{what:?} and not {words}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_start_without_it_creates_nothing_beside_a_half_made_one() {
+        let fill = ("p-connectors-fill-1".to_owned(), state("f", taken_over(&planned(&[kibanas()], &[])), "x"));
+        let metadata = GroupMetadata { indices: [fill].into(), ..GroupMetadata::default() };
+        let prefix = "p".parse::<Prefix>().expect("a prefix");
+        let plan = plan(&registry(), &prefix, &[("connectors".to_owned(), metadata)].into()).expect("planned");
+        assert!(plan.blockers[0].what.contains("a take-over of .kibana"), "{:?}", plan.blockers);
+    }
+
+    #[test]
+    fn the_group_is_the_one_whose_types_are_there() {
+        let source = |alias: &str| Source { alias: alias.to_owned(), indices: [kibanas()].into() };
+        let assigned = |wanted: &[&str]| {
+            let parse = |text: &&str| (text.parse::<TakeOver>().expect("a take-over"), source(text));
+            let (assigned, blockers) = assign(&registry(), wanted.iter().map(parse).collect());
+            (assigned.into_keys().collect::<Vec<_>>(), blockers.len())
+        };
+        assert_eq!(assigned(&[".kibana"]), (vec!["connectors".to_owned()], 0));
+        assert_eq!(assigned(&[".kibana=connectors"]), (vec!["connectors".to_owned()], 0));
+        assert_eq!(assigned(&[".kibana=other"]), (vec![], 1));
+        assert_eq!(assigned(&[".a=connectors", ".b=connectors"]).1, 1);
+        for bad in ["", "=x", ".kibana=", ".kibana*", "a,b"] {
+            assert!(bad.parse::<TakeOver>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn documents_of_another_group_are_in_its_way() {
+        let mut plan = planned(&[kibanas()], &[]);
+        let mut other = plan.groups[0].clone();
+        other.take_over = None;
+        other.group = "others".to_owned();
+        plan.groups[0].types.retain(|plan| plan.definition.name() != "connector_token");
+        plan.groups.push(other);
+        let count =
+            |name: &str| crate::cluster::TypeCount { type_name: Some(name.to_owned()), version: None, documents: 3 };
+        let mut survey = Survey::default();
+        survey.add(&plan.groups[0], vec![count("user_connector_token"), count("connector_token"), count("action")]);
+        let blockers = misplaced(&plan.groups, &survey);
+        assert_eq!(blockers.len(), 1, "{blockers:?}");
+        assert!(
+            blockers[0].what.contains("3 documents of type connector_token, which is registered in the group others")
+        );
+    }
+
+    #[test]
+    fn both_kinds_of_keys_are_asked_for() {
+        let plan = planned(&[kibanas()], &[]);
+        assert_eq!(missing_keys(&plan.groups, true, true), []);
+        let both = missing_keys(&plan.groups, false, false);
+        assert!(both[0].cure.contains(KIBANA_KEYS_FILE_VARIABLE) && both[1].cure.contains(KEY_FILE_VARIABLE));
+    }
+}

@@ -1,0 +1,140 @@
+//! One document: under which keys are its secrets, and what is it with all of them under the primary key. Pure.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::conversion::stored_sets;
+use crate::document::{DocumentHeader, StoredDocument};
+use crate::encryption::{DecryptionCause, Descriptor, EncryptionService, KeyId, KeysOf};
+use crate::layout::IndexMeta;
+use crate::model::{EncryptionSets, VirtualVersion};
+use crate::registry::{Registry, TypeDefinition};
+use crate::{Error, Result};
+
+/// Every envelope begins so. What does not contain it has none.
+const ENVELOPES_BEGIN: &str = "U09FA";
+
+/// What is done with documents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Work {
+    /// Their keys are counted.
+    Count,
+    /// What is not under the primary key is encrypted anew.
+    Rotate,
+}
+
+/// What there is to know of a document.
+#[derive(Debug, Default)]
+pub(super) struct Inspected {
+    pub(super) type_name: Option<String>,
+    /// The keys that its secrets are under, as it is stored.
+    pub(super) keys: BTreeSet<KeyId>,
+    /// What is to be stored instead.
+    pub(super) source: Option<String>,
+    /// What is not under the primary key, and cannot be brought there.
+    pub(super) defects: Vec<Defect>,
+}
+
+/// Why a document, or one attribute of it, cannot be encrypted anew.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Defect {
+    pub(super) attribute: Option<String>,
+    pub(super) reason: String,
+}
+
+impl From<(String, DecryptionCause)> for Defect {
+    fn from((attribute, cause): (String, DecryptionCause)) -> Self {
+        Self { attribute: Some(attribute), reason: cause.to_string() }
+    }
+}
+
+/// Inspects documents of any type.
+#[derive(Debug, Clone)]
+pub(super) struct Inspector {
+    registry: Arc<Registry>,
+    encryption: EncryptionService,
+}
+
+impl Inspector {
+    pub(super) fn new(registry: Arc<Registry>, encryption: EncryptionService) -> Self {
+        Self { registry, encryption }
+    }
+
+    /// Inspects a document of the index that says `meta` of itself.
+    pub(super) fn inspect(&self, meta: &IndexMeta, raw_id: &str, source: &str, work: Work) -> Inspected {
+        let header = match DocumentHeader::from_source(source) {
+            Ok(header) => header,
+            Err(corruption) => return self.unknown(None, source, &corruption.to_string()),
+        };
+        let type_name = header.type_name();
+        let unknown = |reason: &str| self.unknown(Some(type_name), source, reason);
+        let version = match VirtualVersion::of_document(header.version()) {
+            Ok(version) => version.number(),
+            Err(error) => return unknown(error.message()),
+        };
+        let Some(definition) = self.registry.get(type_name) else {
+            return unknown("nobody registered its type here");
+        };
+        match stored_sets(definition, meta, version) {
+            Ok(sets) if sets.is_empty() => Inspected::of(type_name),
+            Ok(sets) => self.inspect_known(definition, sets, raw_id, source, work).unwrap_or_else(|why| unknown(&why)),
+            Err(error) => unknown(error.message()),
+        }
+    }
+
+    fn inspect_known(
+        &self,
+        definition: &TypeDefinition,
+        sets: &EncryptionSets,
+        raw_id: &str,
+        source: &str,
+        work: Work,
+    ) -> Result<Inspected, String> {
+        let mut document =
+            StoredDocument::from_source(source.as_bytes()).map_err(|corruption| corruption.to_string())?;
+        let mut inspected = Inspected::of(definition.name());
+        if work == Work::Count {
+            let found = KeysOf::attributes(sets, &document.attributes);
+            inspected.keys = found.keys;
+            inspected.defects = found.failures.into_iter().map(Defect::from).collect();
+            return Ok(inspected);
+        }
+        let id =
+            document.object_id(raw_id, definition.namespace_kind()).map_err(|corruption| corruption.to_string())?;
+        let namespace = document.root.namespace.clone();
+        let descriptor = Descriptor { type_name: definition.name(), namespace: namespace.as_deref(), id };
+        let resealed = self
+            .encryption
+            .reseal(&descriptor, sets, &mut document.attributes)
+            .map_err(|error: Error| error.message().to_owned())?;
+        inspected.keys = resealed.keys;
+        inspected.defects = resealed.failures.into_iter().map(Defect::from).collect();
+        if resealed.changed > 0 {
+            inspected.source = Some(String::from_utf8_lossy(&document.to_source()).into_owned());
+        }
+        Ok(inspected)
+    }
+
+    /// A document of which nobody here can say what of it is encrypted: whatever looks like an envelope counts.
+    fn unknown(&self, type_name: Option<&str>, source: &str, reason: &str) -> Inspected {
+        let mut inspected = Inspected { type_name: type_name.map(str::to_owned), ..Inspected::default() };
+        if !source.contains(ENVELOPES_BEGIN) {
+            return inspected;
+        }
+        let value: Value = serde_json::from_str(source).unwrap_or_default();
+        inspected.keys = KeysOf::anywhere(&value).keys;
+        let primary = self.encryption.key_ring().map(|ring| ring.primary_key_id());
+        if inspected.keys.iter().any(|key| Some(*key) != primary) {
+            inspected.defects.push(Defect { attribute: None, reason: reason.to_owned() });
+        }
+        inspected
+    }
+}
+
+impl Inspected {
+    fn of(type_name: &str) -> Self {
+        Self { type_name: Some(type_name.to_owned()), ..Self::default() }
+    }
+}

@@ -1,0 +1,98 @@
+use saved_objects::encryption::Secret;
+use saved_objects::migrate::Outcome;
+use saved_objects::repository::{Create, ObjectKey};
+use saved_objects::{ErrorKind, SavedObjectsBuilder, Start};
+use serde_json::json;
+
+use super::{NEW, OLD, encryption, id, in_use, keys_in, ring, rotation, sorted};
+use crate::context::Context;
+use crate::faults::types::types;
+use crate::migration::object;
+
+fn vault(id: &str, secret: &str) -> Create {
+    Create::new("vault", object(json!({"title": id, "owner": "kim"}))).id(id).secret("password", Secret::text(secret))
+}
+
+fn builder(context: &Context, primary: &str, others: &[&str]) -> SavedObjectsBuilder {
+    context.builder(types(1)).key_ring(ring(primary, others))
+}
+
+pub(super) async fn a_key_is_recorded_before_it_is_used(context: Context) {
+    assert!(in_use(&context).await.is_empty());
+    let store = builder(&context, OLD, &[]).start(Start::Migrate).await.expect("started");
+    assert_eq!(in_use(&context).await, [id(OLD)], "nothing is written yet");
+    store.repository().create(vault("v", "hidden")).await.expect("created");
+
+    // A migrator on its own, as the command line has it, and one that skips the migration, record it too.
+    let registry =
+        std::sync::Arc::new(saved_objects::registry::Registry::builder().with(types(1)).build().expect("fine"));
+    let (cluster, environment) = (context.cluster(), context.environment.clone());
+    let encryption = encryption(&context, ring(NEW, &[OLD]));
+    let migrator =
+        saved_objects::migrate::Migrator::new(cluster, registry, context.prefix.clone(), encryption, environment);
+    let report = migrator.migrate().await;
+    assert_eq!(report.outcome, Outcome::NothingToDo, "{report:?}");
+    assert_eq!(in_use(&context).await, sorted(&[OLD, NEW]));
+    let third = "a third key for tests only: 0123456789abcdef";
+    builder(&context, third, &[OLD, NEW]).start(Start::Skip).await.expect("started");
+    assert_eq!(in_use(&context).await, sorted(&[OLD, NEW, third]));
+
+    // Whoever finds its key recorded writes nothing.
+    let before = context.stored("control", "keys:in-use").await;
+    let store = builder(&context, third, &[OLD, NEW]).start(Start::Migrate).await.expect("started");
+    assert_eq!(store.start_report().expect("a report").outcome, Outcome::NothingToDo);
+    assert_eq!(context.stored("control", "keys:in-use").await, before);
+}
+
+pub(super) async fn a_node_that_lacks_a_key_is_refused(context: Context) {
+    builder(&context, OLD, &[]).start(Start::Migrate).await.expect("started");
+    let before = in_use(&context).await;
+    for start in [Start::Migrate, Start::WaitOnly] {
+        let error = builder(&context, NEW, &[]).start(start).await.expect_err("it lacks a key");
+        assert_eq!(error.kind(), ErrorKind::Incompatible, "{error}");
+        let text = error.to_string();
+        for part in [id(OLD), id(NEW), "does not have".to_owned(), "decryption-only".to_owned()] {
+            assert!(text.contains(&part), "{part}: {text}");
+        }
+        assert!(!text.contains(OLD) && !text.contains(NEW), "{text}");
+    }
+    assert_eq!(in_use(&context).await, before, "a refused node leaves no trace");
+    let error = context.builder(types(1)).key_ring(ring(NEW, &[])).start(Start::Skip).await;
+    assert!(error.is_ok(), "who skips the migration may read what there is: {error:?}");
+}
+
+pub(super) async fn keys_are_changed_without_a_restart(context: Context) {
+    let store = builder(&context, OLD, &[]).start(Start::Migrate).await.expect("started");
+    // A client made before the change.
+    let client = store.repository().clone();
+    client.create(vault("before", "hidden 1")).await.expect("created");
+
+    let refused = store.reload_keys(ring(NEW, &[])).await.expect_err("it lacks the old key");
+    assert_eq!(refused.kind(), ErrorKind::Incompatible);
+    assert!(refused.to_string().contains(&id(OLD)) && refused.to_string().contains(&id(NEW)), "{refused}");
+    assert_eq!(in_use(&context).await, [id(OLD)]);
+    client.create(vault("between", "hidden 2")).await.expect("created");
+    assert_eq!(keys_in(&context.stored("vaults", "vault:between").await), [id(OLD)], "the old keys stay");
+
+    store.reload_keys(ring(NEW, &[OLD])).await.expect("changed");
+    assert_eq!(in_use(&context).await, sorted(&[OLD, NEW]), "recorded before anything is written");
+    client.create(vault("after", "hidden 3")).await.expect("created");
+    assert_eq!(keys_in(&context.stored("vaults", "vault:after").await), [id(NEW)]);
+    for (name, secret) in [("before", "hidden 1"), ("between", "hidden 2"), ("after", "hidden 3")] {
+        let object = client.get_with_secrets(&ObjectKey::new("vault", name)).await.expect("readable");
+        assert_eq!(object.1.get("password"), Some(&Secret::text(secret)), "{name}");
+    }
+}
+
+pub(super) async fn a_lost_key_is_given_up(context: Context) {
+    builder(&context, OLD, &[]).start(Start::Migrate).await.expect("started");
+    let with_it = rotation(&context, ring(NEW, &[OLD]));
+    let old = ring(OLD, &[]).primary_key_id();
+    assert_eq!(with_it.forget(old).await.expect_err("it is not lost").kind(), ErrorKind::Invalid);
+    let without = rotation(&context, ring(NEW, &[]));
+    let unknown = "0123456789abcdef".parse().expect("an id");
+    assert_eq!(without.forget(unknown).await.expect_err("not in use").kind(), ErrorKind::NotFound);
+    without.forget(old).await.expect("given up");
+    builder(&context, NEW, &[]).start(Start::Migrate).await.expect("nothing keeps it from starting");
+    assert_eq!(in_use(&context).await, [id(NEW)]);
+}

@@ -1,0 +1,335 @@
+//! Random operations of several clients over random namespaces, each answer held to a plain model, and after each step
+//! everything that is stored.
+
+mod model;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use libtest_mimic::Trial;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
+use saved_objects::document::{Namespace, Reference, VersionToken};
+use saved_objects::encryption::Secret;
+use saved_objects::repository::{
+    ChangeNamespaces, Create, Delete, Draft, Increment, ObjectKey, Replace, Repository, Swept, Update,
+};
+use saved_objects::{Error, ErrorKind, Result, SavedObject, Start};
+use serde_json::json;
+use tokio::runtime::Handle;
+
+use super::{object, store_of, types};
+use crate::context::{Context, MEMORY};
+use crate::faults::seed::{Named, seeds};
+use crate::named_trials;
+use model::{CLIENTS, Change, Expected, Item, Key, Model, New, Operation, Step, Target};
+
+pub(super) fn trials(url: &str) -> Vec<Trial> {
+    named_trials!(url, random_operations_do_as_the_model_says)
+}
+
+async fn random_operations_do_as_the_model_says(context: Context) {
+    // On the server each case needs an index of its own, and each step takes its time.
+    let (seeds, cases, steps) = if context.url == MEMORY { (seeds(1..5), 40, 5..50) } else { (seeds(1..3), 2, 20..40) };
+    let handle = Handle::current();
+    let running = tokio::task::spawn_blocking(move || {
+        for seed in seeds {
+            let _named = Named(seed);
+            PLACE.set(Some(Place { context: context.clone(), handle: handle.clone() }));
+            let config = Config { cases, failure_persistence: None, max_shrink_iters: 300, ..Config::default() };
+            let mut bytes = [0; 32];
+            bytes[..8].copy_from_slice(&seed.to_le_bytes());
+            let random = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+            let mut runner = TestRunner::new_with_rng(config.clone(), random);
+            let run = |(model, steps, seen)| {
+                Clients::test_sequential(config.clone(), model, steps, seen);
+                Ok(())
+            };
+            runner.run(&Model::sequential_strategy(steps.clone()), run).unwrap_or_else(|failure| panic!("{failure}"));
+        }
+    });
+    running.await.expect("no case fails");
+}
+
+/// Where the cases of this thread run.
+#[derive(Clone)]
+struct Place {
+    context: Context,
+    handle: Handle,
+}
+
+thread_local! {
+    static PLACE: RefCell<Option<Place>> = const { RefCell::new(None) };
+}
+
+/// Several clients of one store, each with a memory of its own.
+struct Clients {
+    place: Place,
+    repositories: Vec<Repository>,
+    known: BTreeMap<(usize, String), VersionToken>,
+}
+
+impl StateMachineTest for Clients {
+    type SystemUnderTest = Self;
+    type Reference = Model;
+
+    fn init_test(_model: &Model) -> Self {
+        static CASES: AtomicU64 = AtomicU64::new(0);
+        let mut place = PLACE.with_borrow(Clone::clone).expect("the thread has a place");
+        let case = CASES.fetch_add(1, Ordering::Relaxed);
+        let context = &mut place.context;
+        context.prefix = format!("{}-{case}", context.prefix).parse().expect("a fine prefix");
+        if context.memory.is_some() {
+            *context = Context { prefix: context.prefix.clone(), ..Context::new(MEMORY, "machine") };
+        }
+        let repositories = place.handle.block_on(async {
+            let mut repositories = Vec::new();
+            for _ in 0..CLIENTS {
+                repositories.push(store_of(&place.context, types::all(), Start::Migrate).await.0.repository().clone());
+            }
+            repositories
+        });
+        Self { place, repositories, known: BTreeMap::new() }
+    }
+
+    fn apply(mut clients: Self, model: &Model, step: Step) -> Self {
+        let handle = clients.place.handle.clone();
+        handle.block_on(clients.do_step(model, step));
+        clients
+    }
+
+    /// Everything that should be there is, as it should be.
+    fn check_invariants(clients: &Self, model: &Model) {
+        let expected: Vec<_> = model.objects.values().collect();
+        let keys: Vec<ObjectKey> = expected
+            .iter()
+            .map(|stored| {
+                let namespace = stored.namespaces.iter().find(|name| *name != "*").map_or("default", String::as_str);
+                ObjectKey::new(stored.key.type_name, stored.key.id).in_namespace(namespace_of(namespace))
+            })
+            .collect();
+        let found = clients.place.handle.block_on(clients.repositories[0].get_many(&keys));
+        for (stored, found) in expected.into_iter().zip(found) {
+            assert_same(&Ok(Some(stored.clone())), &found.map(Some));
+        }
+    }
+
+    /// And nothing else is.
+    fn teardown(clients: Self, model: Model) {
+        let documents = clients.place.handle.block_on(clients.place.context.documents("things"));
+        assert_eq!(documents, model.objects.len() as u64, "documents stored");
+    }
+}
+
+fn namespace_of(name: &str) -> Namespace {
+    Namespace::new(name).expect("a name")
+}
+
+fn key_of(key: &Key) -> ObjectKey {
+    ObjectKey::new(key.type_name, key.id).in_namespace(namespace_of(key.namespace))
+}
+
+fn creation(new: &New) -> Create {
+    let references = new.refers_to.iter().map(|key| Reference {
+        name: "it".to_owned(),
+        type_name: key.type_name.to_owned(),
+        id: key.id.to_owned(),
+    });
+    let request = Create::new(new.key.type_name, object(json!({"title": new.title, "count": 0})))
+        .id(new.key.id)
+        .namespace(namespace_of(new.key.namespace))
+        .references(references.collect());
+    let request = if new.key.type_name == "note" { request } else { request.secret("secret", Secret::text("s")) };
+    if new.overwrite { request.overwrite() } else { request }
+}
+
+fn changing(change: &Change) -> impl Fn(&mut Draft) -> Result<()> {
+    move |draft| {
+        match change {
+            Change::Count => {
+                let count = draft.attributes["count"].as_u64().expect("a number");
+                draft.attributes.insert("count".into(), (count + 1).into());
+            }
+            Change::Title(title) => drop(draft.attributes.insert("title".into(), title.as_str().into())),
+            Change::Refuse => return Err(Error::invalid("not this one", "choose another")),
+        }
+        Ok(())
+    }
+}
+
+type Answer = Result<Option<SavedObject>>;
+
+impl Clients {
+    /// The version that the client means, if it knows one.
+    fn version(&self, client: usize, (key, versioned): &Target) -> Option<VersionToken> {
+        self.known.get(&(client, key.raw())).copied().filter(|_| *versioned)
+    }
+
+    fn update(&self, client: usize, target: &Target) -> Update {
+        self.version(client, target).into_iter().fold(Update::new(key_of(&target.0)), Update::version)
+    }
+
+    fn deletion(&self, client: usize, target: &Target, force: bool) -> Delete {
+        let request = Delete::new(key_of(&target.0));
+        let request = self.version(client, target).into_iter().fold(request, Delete::version);
+        if force { request.force() } else { request }
+    }
+
+    async fn do_step(&mut self, model: &Model, (client, operation): Step) {
+        let repository = self.repositories[client].clone();
+        let gone = |answers: Vec<Result<()>>| answers.into_iter().map(|answer| answer.map(|()| None)).collect();
+        let there = |answers: Vec<Result<SavedObject>>| answers.into_iter().map(|answer| answer.map(Some)).collect();
+        let one = |answer: Result<SavedObject>| vec![answer.map(Some)];
+        let (keys, answers): (Vec<Key>, Vec<Answer>) = match &operation {
+            Operation::Create(new) => (vec![new.key.clone()], one(repository.create(creation(new)).await)),
+            Operation::CreateMany(all) => (
+                all.iter().map(|new| new.key.clone()).collect(),
+                there(repository.create_many(all.iter().map(creation)).await),
+            ),
+            Operation::Get(key) => (vec![key.clone()], one(repository.get(&key_of(key)).await)),
+            Operation::GetMany(keys) => {
+                let asked: Vec<_> = keys.iter().map(key_of).collect();
+                (keys.clone(), there(repository.get_many(&asked).await))
+            }
+            Operation::Update(target, change) => {
+                let request = self.update(client, target);
+                (vec![target.0.clone()], one(repository.update(request, changing(change)).await))
+            }
+            Operation::UpdateMany(targets, change) => {
+                let requests: Vec<_> = targets.iter().map(|target| self.update(client, target)).collect();
+                let change = changing(change);
+                let answers = repository.update_many(requests, |_, draft| change(draft)).await;
+                (targets.iter().map(|target| target.0.clone()).collect(), there(answers))
+            }
+            Operation::Upsert(new) => {
+                (vec![new.key.clone()], one(repository.upsert(creation(new), changing(&Change::Count)).await))
+            }
+            Operation::Replace(target, title) => {
+                let request = Replace::new(key_of(&target.0), object(json!({"title": title, "count": 0})));
+                let request = self.version(client, target).into_iter().fold(request, Replace::version);
+                (vec![target.0.clone()], one(repository.replace(request).await))
+            }
+            Operation::Delete(target, force) => {
+                let answer = repository.delete(self.deletion(client, target, *force)).await;
+                (vec![target.0.clone()], gone(vec![answer]))
+            }
+            Operation::DeleteMany(targets, force) => {
+                let requests: Vec<_> = targets.iter().map(|target| self.deletion(client, target, *force)).collect();
+                let answers = repository.delete_many(requests).await;
+                (targets.iter().map(|target| target.0.clone()).collect(), gone(answers))
+            }
+            Operation::Increment(key, create) => {
+                let request = Increment::new(key_of(key)).field("count");
+                let request = if *create { request.or_create(object(json!({"title": "new"}))) } else { request };
+                (vec![key.clone()], one(repository.increment(request).await))
+            }
+            Operation::CheckConflicts(keys) => {
+                let asked: Vec<_> = keys.iter().map(key_of).collect();
+                let states = repository.check_conflicts(&asked).await.into_iter().map(|state| state.expect("answered"));
+                assert_eq!(Expected::Ids(states.collect()), model.expected);
+                return;
+            }
+            Operation::ChangeNamespaces { keys, add, remove, everywhere } => {
+                return self.change_namespaces(model, client, keys, (*add, *remove, *everywhere)).await;
+            }
+            Operation::RemoveReferencesTo(key) => {
+                return assert_swept(model, repository.remove_references_to(&key_of(key)).await);
+            }
+            Operation::DeleteNamespace(name) => {
+                return assert_swept(model, repository.delete_namespace(&namespace_of(name)).await);
+            }
+            Operation::CountAtOnce(keys) => return self.count_at_once(model, keys).await,
+        };
+        let Expected::Items(expected) = &model.expected else { panic!("{operation:?}: {:?}", model.expected) };
+        assert_eq!(answers.len(), expected.len(), "{operation:?}");
+        for ((key, answer), expected) in keys.iter().zip(&answers).zip(expected) {
+            assert_same(expected, answer);
+            if let Ok(Some(object)) = answer {
+                self.known.insert((client, key.raw()), object.version);
+            }
+        }
+    }
+
+    async fn change_namespaces(
+        &mut self,
+        model: &Model,
+        client: usize,
+        keys: &[Key],
+        (add, remove, everywhere): (Option<&str>, Option<&str>, bool),
+    ) {
+        let request = ChangeNamespaces::new(keys.iter().map(key_of));
+        let request = add.map(namespace_of).into_iter().fold(request, ChangeNamespaces::add);
+        let request = remove.map(namespace_of).into_iter().fold(request, ChangeNamespaces::remove);
+        let request = if everywhere { request.add_everywhere() } else { request };
+        let answers = match (self.repositories[client].change_namespaces(request).await, &model.expected) {
+            (Err(error), Expected::Refused(kind)) => return assert_eq!(error.kind(), *kind),
+            (answers, _) => answers.expect("it is not refused as a whole"),
+        };
+        let Expected::Items(expected) = &model.expected else { panic!("{answers:?}, not {:?}", model.expected) };
+        assert_eq!(answers.len(), expected.len());
+        for ((key, answer), expected) in keys.iter().zip(answers).zip(expected) {
+            match (answer, expected) {
+                (Ok(changed), Ok(stored)) => {
+                    let namespaces = stored.as_ref().map_or(&[][..], |stored| &stored.namespaces);
+                    assert_eq!(changed.namespaces, namespaces, "{key:?}");
+                    if let Some(version) = changed.version {
+                        self.known.insert((client, key.raw()), version);
+                    }
+                }
+                (answer, expected) => {
+                    assert_eq!(answer.err().map(|error| error.kind()), expected.as_ref().err().copied(), "{key:?}")
+                }
+            }
+        }
+    }
+
+    async fn count_at_once(&mut self, model: &Model, keys: &[Key]) {
+        let mut named = std::collections::BTreeSet::new();
+        let keys: Vec<Key> = keys.iter().filter(|key| named.insert(key.raw())).cloned().collect();
+        let counting = |repository: Repository| {
+            let asked: Vec<ObjectKey> = keys.iter().map(key_of).collect();
+            tokio::spawn(async move {
+                let count = changing(&Change::Count);
+                repository.update_many(asked, |_, draft| count(draft)).await
+            })
+        };
+        let clients: Vec<_> = self.repositories.iter().cloned().map(counting).collect();
+        let Expected::Items(expected) = &model.expected else { panic!("{:?}", model.expected) };
+        for client in clients {
+            for (answer, expected) in client.await.expect("no client panics").iter().zip(expected) {
+                let (answer, expected) = (answer.as_ref().err().map(Error::kind), expected.as_ref().err().copied());
+                assert_eq!(answer, expected);
+            }
+        }
+        for key in &keys {
+            self.known.retain(|(_, raw), _| *raw != key.raw());
+        }
+    }
+}
+
+fn assert_swept(model: &Model, swept: Result<Swept>) {
+    let swept = swept.expect("swept");
+    assert!(swept.is_complete(), "{swept:?}");
+    assert_eq!(Expected::Swept { updated: swept.updated, deleted: swept.deleted }, model.expected);
+}
+
+fn assert_same(expected: &Item, answer: &Answer) {
+    let (stored, object) = match (expected, answer) {
+        (Ok(Some(stored)), Ok(Some(object))) => (stored, object),
+        (Ok(None), Ok(None)) => return,
+        (expected, answer) => {
+            let kind = |kind: Option<ErrorKind>| kind;
+            let answered = kind(answer.as_ref().err().map(Error::kind));
+            assert_eq!(answered, expected.as_ref().err().copied(), "{answer:?}, not {expected:?}");
+            return;
+        }
+    };
+    let refers_to = object.references.first().map(|reference| (reference.type_name.clone(), reference.id.clone()));
+    let count = object.attributes.get("count").and_then(serde_json::Value::as_u64).unwrap_or_default();
+    assert_eq!(
+        (object.id.as_str(), &object.namespaces, &object.attributes["title"], count, &refers_to),
+        (stored.key.id, &stored.namespaces, &json!(stored.title), stored.count, &stored.refers_to),
+        "{stored:?}"
+    );
+}

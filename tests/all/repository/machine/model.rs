@@ -1,0 +1,441 @@
+//! What a repository should do, told plainly: a map of objects, and who has read which version of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+use proptest_state_machine::ReferenceStateMachine;
+use saved_objects::ErrorKind;
+use saved_objects::repository::IdState;
+
+pub(super) const CLIENTS: usize = 3;
+const TYPES: [(&str, Kind); 4] =
+    [("note", Kind::Agnostic), ("page", Kind::Single), ("board", Kind::Multiple), ("card", Kind::Isolated)];
+/// With the namespace `page`, the page `a` there and the page `page:a` of the default namespace have one stored id.
+const IDS: [&str; 3] = ["a", "b", "page:a"];
+const NAMESPACES: [&str; 3] = ["default", "ops", "page"];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Agnostic,
+    Single,
+    Multiple,
+    Isolated,
+}
+
+/// What an object is called by a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Key {
+    pub(super) type_name: &'static str,
+    kind: Kind,
+    pub(super) id: &'static str,
+    pub(super) namespace: &'static str,
+}
+
+impl Key {
+    pub(super) fn raw(&self) -> String {
+        match self.kind {
+            Kind::Single if self.namespace != "default" => format!("{}:{}:{}", self.namespace, self.type_name, self.id),
+            _ => format!("{}:{}", self.type_name, self.id),
+        }
+    }
+}
+
+/// A stored object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Stored {
+    kind: Kind,
+    pub(super) key: Key,
+    /// In the order of a read: none for agnostic objects.
+    pub(super) namespaces: Vec<String>,
+    pub(super) title: String,
+    pub(super) count: u64,
+    /// Type and id of what it refers to.
+    pub(super) refers_to: Option<(String, String)>,
+    /// Which write it comes from.
+    written: u64,
+}
+
+impl Stored {
+    fn is_seen_by(&self, key: &Key) -> bool {
+        self.key.type_name == key.type_name && self.is_seen_from(key.namespace)
+    }
+
+    fn is_seen_from(&self, namespace: &str) -> bool {
+        self.kind == Kind::Agnostic || self.namespaces.iter().any(|name| name == namespace || name == "*")
+    }
+}
+
+/// One object to be created.
+#[derive(Debug, Clone)]
+pub(super) struct New {
+    pub(super) key: Key,
+    pub(super) title: String,
+    pub(super) refers_to: Option<Key>,
+    pub(super) overwrite: bool,
+}
+
+/// An object, and whether only the version that the client knows is meant, if it knows one.
+pub(super) type Target = (Key, bool);
+
+#[derive(Debug, Clone)]
+pub(super) enum Change {
+    Count,
+    Title(String),
+    Refuse,
+}
+
+/// What a client does.
+#[derive(Debug, Clone)]
+pub(super) enum Operation {
+    Create(New),
+    CreateMany(Vec<New>),
+    Get(Key),
+    GetMany(Vec<Key>),
+    Update(Target, Change),
+    UpdateMany(Vec<Target>, Change),
+    Upsert(New),
+    Replace(Target, String),
+    Delete(Target, bool),
+    DeleteMany(Vec<Target>, bool),
+    Increment(Key, bool),
+    CheckConflicts(Vec<Key>),
+    ChangeNamespaces {
+        keys: Vec<Key>,
+        add: Option<&'static str>,
+        remove: Option<&'static str>,
+        everywhere: bool,
+    },
+    RemoveReferencesTo(Key),
+    DeleteNamespace(&'static str),
+    /// All clients count in all of these at the same time.
+    CountAtOnce(Vec<Key>),
+}
+
+/// Who does what.
+pub(super) type Step = (usize, Operation);
+
+/// What is answered for one object: what it then is, none if it is gone.
+pub(super) type Item = Result<Option<Stored>, ErrorKind>;
+
+/// What the last operation should have answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Expected {
+    Nothing,
+    Items(Vec<Item>),
+    Ids(Vec<IdState>),
+    Swept { updated: u64, deleted: u64 },
+    Refused(ErrorKind),
+}
+
+/// All that is stored, and what was answered last.
+#[derive(Debug, Clone)]
+pub(super) struct Model {
+    pub(super) objects: BTreeMap<String, Stored>,
+    /// The write that a client saw last of a stored id.
+    known: BTreeMap<(usize, String), u64>,
+    writes: u64,
+    pub(super) expected: Expected,
+}
+
+impl Model {
+    /// Whether the client knows a version of what has the key's stored id.
+    pub(super) fn knows(&self, client: usize, key: &Key) -> bool {
+        self.known.contains_key(&(client, key.raw()))
+    }
+
+    fn seen(&self, key: &Key) -> Option<&Stored> {
+        self.objects.get(&key.raw()).filter(|stored| stored.is_seen_by(key))
+    }
+
+    fn store(&mut self, client: usize, raw: &str, mut stored: Stored) -> Item {
+        self.writes += 1;
+        stored.written = self.writes;
+        self.known.insert((client, raw.to_owned()), self.writes);
+        self.objects.insert(raw.to_owned(), stored.clone());
+        Ok(Some(stored))
+    }
+
+    /// The stored object, if it is at the version that the client means.
+    fn at_version(&self, client: usize, (key, versioned): &Target) -> Result<Stored, ErrorKind> {
+        let stored = self.seen(key).ok_or(ErrorKind::NotFound)?;
+        match self.known.get(&(client, key.raw())) {
+            Some(known) if *versioned && *known != stored.written => Err(ErrorKind::Conflict),
+            _ => Ok(stored.clone()),
+        }
+    }
+
+    fn create(&mut self, client: usize, new: &New) -> Item {
+        let raw = new.key.raw();
+        let refers_to = new.refers_to.as_ref().map(|key| (key.type_name.to_owned(), key.id.to_owned()));
+        let mut stored = Stored {
+            kind: new.key.kind,
+            key: new.key.clone(),
+            namespaces: match new.key.kind {
+                Kind::Agnostic => Vec::new(),
+                _ => vec![new.key.namespace.to_owned()],
+            },
+            title: new.title.clone(),
+            count: 0,
+            refers_to,
+            written: 0,
+        };
+        match self.objects.get(&raw) {
+            None => {}
+            Some(existing) if new.overwrite && existing.is_seen_by(&new.key) => {
+                stored.namespaces.clone_from(&existing.namespaces);
+                stored.key = existing.key.clone();
+            }
+            Some(_) => return Err(ErrorKind::Conflict),
+        }
+        self.store(client, &raw, stored)
+    }
+
+    fn get(&mut self, client: usize, key: &Key) -> Item {
+        let stored = self.seen(key).cloned().ok_or(ErrorKind::NotFound)?;
+        self.known.insert((client, key.raw()), stored.written);
+        Ok(Some(stored))
+    }
+
+    fn update(&mut self, client: usize, target: &Target, change: &Change) -> Item {
+        let mut stored = self.at_version(client, target)?;
+        match change {
+            Change::Count => stored.count += 1,
+            Change::Title(title) => stored.title.clone_from(title),
+            Change::Refuse => return Err(ErrorKind::Invalid),
+        }
+        self.store(client, &target.0.raw(), stored)
+    }
+
+    fn upsert(&mut self, client: usize, new: &New) -> Item {
+        match self.objects.get(&new.key.raw()) {
+            None => self.create(client, new),
+            Some(stored) if stored.is_seen_by(&new.key) => {
+                self.update(client, &(new.key.clone(), false), &Change::Count)
+            }
+            Some(_) => Err(ErrorKind::Conflict),
+        }
+    }
+
+    fn replace(&mut self, client: usize, target: &Target, title: &str) -> Item {
+        let stored = self.at_version(client, target)?;
+        self.store(client, &target.0.raw(), Stored { title: title.to_owned(), count: 0, ..stored })
+    }
+
+    fn delete(&mut self, client: usize, target: &Target, force: bool) -> Item {
+        let (key, versioned) = target;
+        let raw = key.raw();
+        // Of an agnostic object the version says all, and nothing is read.
+        let stored = match self.at_version(client, target) {
+            Err(ErrorKind::NotFound) if key.kind == Kind::Agnostic && *versioned && self.knows(client, key) => {
+                return Err(ErrorKind::Conflict);
+            }
+            stored => stored?,
+        };
+        let is_shared = stored.namespaces.len() > 1 || stored.namespaces.iter().any(|name| name == "*");
+        if is_shared && !force {
+            return Err(ErrorKind::Invalid);
+        }
+        self.objects.remove(&raw);
+        Ok(None)
+    }
+
+    fn increment(&mut self, client: usize, key: &Key, create: bool) -> Item {
+        match self.objects.get(&key.raw()) {
+            Some(stored) if stored.is_seen_by(key) => self.update(client, &(key.clone(), false), &Change::Count),
+            Some(_) if create => Err(ErrorKind::Conflict),
+            None if create => {
+                let new = New { key: key.clone(), title: "new".to_owned(), refers_to: None, overwrite: false };
+                self.create(client, &new)?;
+                self.update(client, &(key.clone(), false), &Change::Count)
+            }
+            _ => Err(ErrorKind::NotFound),
+        }
+    }
+
+    fn change_namespaces(&mut self, client: usize, key: &Key, add: &[&str], remove: Option<&str>) -> Item {
+        if key.kind != Kind::Multiple {
+            return Err(ErrorKind::Invalid);
+        }
+        let mut stored = self.seen(key).cloned().ok_or(ErrorKind::NotFound)?;
+        let before = stored.namespaces.clone();
+        stored.namespaces.retain(|name| Some(name.as_str()) != remove);
+        for name in add {
+            if !stored.namespaces.iter().any(|other| other == name) {
+                stored.namespaces.push((*name).to_owned());
+            }
+        }
+        if stored.namespaces == before {
+            self.known.insert((client, key.raw()), stored.written);
+            return Ok(Some(stored));
+        }
+        if stored.namespaces.is_empty() {
+            self.objects.remove(&key.raw());
+            return Ok(None);
+        }
+        self.store(client, &key.raw(), stored)
+    }
+
+    /// Lets `change` change each object, or delete it by taking all namespaces: (changed, deleted).
+    fn sweep(&mut self, change: impl Fn(&mut Stored) -> bool) -> Expected {
+        let (mut updated, mut deleted) = (0, 0);
+        let mut left = BTreeMap::new();
+        for (raw, mut stored) in std::mem::take(&mut self.objects) {
+            if change(&mut stored) {
+                if stored.kind != Kind::Agnostic && stored.namespaces.is_empty() {
+                    deleted += 1;
+                    continue;
+                }
+                updated += 1;
+                self.writes += 1;
+                stored.written = self.writes;
+            }
+            left.insert(raw, stored);
+        }
+        self.objects = left;
+        Expected::Swept { updated, deleted }
+    }
+
+    fn each<T>(
+        &mut self,
+        items: &[T],
+        key: impl Fn(&T) -> &Key,
+        mut one: impl FnMut(&mut Self, &T) -> Item,
+    ) -> Expected {
+        let mut named = BTreeSet::new();
+        let answers = items.iter().map(|item| match named.insert(key(item).raw()) {
+            true => one(self, item),
+            false => Err(ErrorKind::Invalid),
+        });
+        Expected::Items(answers.collect())
+    }
+
+    fn do_step(&mut self, (client, operation): &Step) -> Expected {
+        let client = *client;
+        let one = |item: Item| Expected::Items(vec![item]);
+        match operation {
+            Operation::Create(new) => one(self.create(client, new)),
+            Operation::CreateMany(all) => self.each(all, |new| &new.key, |model, new| model.create(client, new)),
+            Operation::Get(key) => one(self.get(client, key)),
+            Operation::GetMany(keys) => Expected::Items(keys.iter().map(|key| self.get(client, key)).collect()),
+            Operation::Update(target, change) => one(self.update(client, target, change)),
+            Operation::UpdateMany(targets, change) => {
+                self.each(targets, |target| &target.0, |model, target| model.update(client, target, change))
+            }
+            Operation::Upsert(new) => one(self.upsert(client, new)),
+            Operation::Replace(target, title) => one(self.replace(client, target, title)),
+            Operation::Delete(target, force) => one(self.delete(client, target, *force)),
+            Operation::DeleteMany(targets, force) => {
+                self.each(targets, |target| &target.0, |model, target| model.delete(client, target, *force))
+            }
+            Operation::Increment(key, create) => one(self.increment(client, key, *create)),
+            Operation::CheckConflicts(keys) => Expected::Ids(
+                keys.iter()
+                    .map(|key| match self.objects.get(&key.raw()) {
+                        None => IdState::Free,
+                        Some(stored) if stored.is_seen_by(key) => IdState::Taken,
+                        Some(_) => IdState::TakenElsewhere,
+                    })
+                    .collect(),
+            ),
+            Operation::ChangeNamespaces { keys, add, remove, everywhere } => {
+                let added: Vec<&str> = add.iter().copied().chain(everywhere.then_some("*")).collect();
+                let is_both = remove.is_some_and(|name| added.contains(&name));
+                if is_both || (added.is_empty() && remove.is_none()) {
+                    return Expected::Refused(ErrorKind::Invalid);
+                }
+                let mut named = BTreeSet::new();
+                let answers = keys.iter().map(|key| match named.insert((key.type_name, key.id)) {
+                    true => self.change_namespaces(client, key, &added, *remove),
+                    false => Err(ErrorKind::Invalid),
+                });
+                Expected::Items(answers.collect())
+            }
+            Operation::RemoveReferencesTo(key) => self.sweep(|stored| {
+                let is_it = |(type_name, id): &(String, String)| type_name == key.type_name && id == key.id;
+                stored.is_seen_from(key.namespace) && stored.refers_to.take_if(|reference| is_it(reference)).is_some()
+            }),
+            Operation::DeleteNamespace(namespace) => self.sweep(|stored| {
+                let before = stored.namespaces.len();
+                stored.namespaces.retain(|name| name != namespace);
+                stored.namespaces.len() < before
+            }),
+            Operation::CountAtOnce(keys) => {
+                let mut named = BTreeSet::new();
+                let keys: Vec<&Key> = keys.iter().filter(|key| named.insert(key.raw())).collect();
+                let items = keys.iter().map(|key| {
+                    let counted = self.seen(key).cloned().ok_or(ErrorKind::NotFound).and_then(|mut stored| {
+                        stored.count += CLIENTS as u64;
+                        self.store(client, &key.raw(), stored)
+                    });
+                    // Nobody knows whose write was the last.
+                    self.known.retain(|(_, raw), _| *raw != key.raw());
+                    counted
+                });
+                Expected::Items(items.collect())
+            }
+        }
+    }
+}
+
+impl ReferenceStateMachine for Model {
+    type State = Model;
+    type Transition = Step;
+
+    fn init_state() -> BoxedStrategy<Model> {
+        let (objects, known) = (BTreeMap::new(), BTreeMap::new());
+        Just(Model { objects, known, writes: 0, expected: Expected::Nothing }).boxed()
+    }
+
+    fn transitions(_model: &Model) -> BoxedStrategy<Step> {
+        (0..CLIENTS, operations()).boxed()
+    }
+
+    fn apply(mut model: Model, step: &Step) -> Model {
+        model.expected = model.do_step(step);
+        model
+    }
+}
+
+fn keys() -> impl Strategy<Value = Key> + Clone {
+    let (types, ids, namespaces) = (0..TYPES.len(), 0..IDS.len(), 0..NAMESPACES.len());
+    (types, ids, namespaces).prop_map(|(at, id, namespace)| {
+        let (type_name, kind) = TYPES[at];
+        Key { type_name, kind, id: IDS[id], namespace: NAMESPACES[namespace] }
+    })
+}
+
+fn operations() -> impl Strategy<Value = Operation> {
+    let title = || (0..4_u8).prop_map(|n| format!("t{n}"));
+    let new = || {
+        (keys(), title(), proptest::option::of(keys()), any::<bool>())
+            .prop_map(|(key, title, refers_to, overwrite)| New { key, title, refers_to, overwrite })
+    };
+    let target = || (keys(), any::<bool>());
+    let change =
+        || prop_oneof![4 => Just(Change::Count), 2 => title().prop_map(Change::Title), 1 => Just(Change::Refuse)];
+    let many = 0..6_usize;
+    let list = || proptest::collection::vec(keys(), many.clone());
+    let targets = || proptest::collection::vec(target(), many.clone());
+    let namespace = || (0..NAMESPACES.len()).prop_map(|at| NAMESPACES[at]);
+    let sharing =
+        (list(), proptest::option::of(namespace()), proptest::option::of(namespace()), proptest::bool::weighted(0.1))
+            .prop_map(|(keys, add, remove, everywhere)| Operation::ChangeNamespaces { keys, add, remove, everywhere });
+    prop_oneof![
+        4 => new().prop_map(Operation::Create),
+        4 => proptest::collection::vec(new(), many.clone()).prop_map(Operation::CreateMany),
+        2 => keys().prop_map(Operation::Get),
+        3 => list().prop_map(Operation::GetMany),
+        3 => (target(), change()).prop_map(|(target, change)| Operation::Update(target, change)),
+        3 => (targets(), change()).prop_map(|(targets, change)| Operation::UpdateMany(targets, change)),
+        2 => new().prop_map(Operation::Upsert),
+        2 => (target(), title()).prop_map(|(target, title)| Operation::Replace(target, title)),
+        2 => (target(), any::<bool>()).prop_map(|(target, force)| Operation::Delete(target, force)),
+        2 => (targets(), any::<bool>()).prop_map(|(targets, force)| Operation::DeleteMany(targets, force)),
+        2 => (keys(), any::<bool>()).prop_map(|(key, create)| Operation::Increment(key, create)),
+        1 => list().prop_map(Operation::CheckConflicts),
+        3 => sharing,
+        1 => keys().prop_map(Operation::RemoveReferencesTo),
+        1 => namespace().prop_map(Operation::DeleteNamespace),
+        1 => list().prop_map(Operation::CountAtOnce),
+    ]
+}

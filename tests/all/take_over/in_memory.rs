@@ -1,0 +1,223 @@
+//! Take-overs of a few documents, on any cluster.
+
+use std::sync::{Arc, OnceLock};
+
+use saved_objects::document::Namespace;
+use saved_objects::encryption::{KibanaKeys, Secrets};
+use saved_objects::migrate::{Fate, Migrator, OnUnreadable, Outcome, Way};
+use saved_objects::registry::{Registry, TypeDefinition};
+use saved_objects::repository::ObjectKey;
+use saved_objects::{SavedObjects, Start};
+use serde_json::{Value, json};
+
+use super::kibana::Kibana;
+use crate::context::{Context, key_ring};
+use crate::migration::{current, version};
+
+const VECTORS: &str = include_str!("../../fixtures/kibana_crypto_vectors.json");
+
+/// A document that Kibana wrote, and what it is in clear.
+#[derive(Debug, Clone)]
+pub(crate) struct Vector {
+    pub(crate) name: String,
+    pub(crate) raw_id: String,
+    pub(crate) source: Value,
+    pub(crate) clear: Value,
+    key: String,
+}
+
+/// The documents of the vectors, which all have one key.
+pub(crate) fn vectors() -> Vec<Vector> {
+    static VECTORS: OnceLock<Vec<Vector>> = OnceLock::new();
+    VECTORS.get_or_init(read_vectors).clone()
+}
+
+fn read_vectors() -> Vec<Vector> {
+    let mut file: Value = serde_json::from_str(VECTORS).expect("the vectors");
+    let text = |value: &Value| value.as_str().expect("a text").to_owned();
+    let vector = |mut document: Value| Vector {
+        name: text(&document["name"]),
+        raw_id: text(&document["raw_id"]),
+        key: text(&document["key"]),
+        source: document["source"].take(),
+        clear: document["decrypted_attributes"].take(),
+    };
+    let documents: Vec<Value> = serde_json::from_value(file["documents"].take()).expect("a list");
+    documents.into_iter().map(vector).collect()
+}
+
+/// The key of the vectors, as one that Kibana used before.
+fn kibana_keys() -> KibanaKeys {
+    let key = vectors()[0].key.clone();
+    KibanaKeys::new("a-key-that-opens-nothing-0123456789-abc".into(), vec![key.into()]).expect("good keys")
+}
+
+/// The key of the vectors alone.
+pub(crate) fn kibana_key() -> KibanaKeys {
+    KibanaKeys::new(vectors()[0].key.as_str().into(), Vec::new()).expect("a good key")
+}
+
+/// The built-in types, and two others of their group: one whose objects live in one namespace, one whose live in several.
+fn types(more_versions: bool) -> Vec<TypeDefinition> {
+    let definition = |name: &str, kind: &str, attributes: &[&str], secret: &str, bound: &[&str]| {
+        let mapping = json!({"type": name, "group": "connectors", "namespace_kind": kind, "hidden": false, "exportable": true,
+            "random_id": true, "identity": null, "removed": false, "mapping": {"dynamic": false, "properties": {}}});
+        let properties: Value =
+            attributes.iter().map(|name| ((*name).to_owned(), json!({}))).collect::<serde_json::Map<_, _>>().into();
+        let mut properties = properties;
+        properties[secret] = json!({"type": "string"});
+        let sets = json!({"encrypted": [{"name": secret, "exposed": false}], "bound": bound});
+        let mut versions = vec![version(properties.clone(), sets.clone())];
+        if more_versions {
+            properties["stars"] = json!({"type": "integer"});
+            let mut second = version(properties, sets);
+            second["changes"] = json!([{"type": "data_backfill", "defaults": {"stars": 1}}]);
+            versions.push(second);
+        }
+        let versions: Vec<_> =
+            (1..).zip(versions).map(|(number, version)| (format!("{number}.json"), version.to_string())).collect();
+        TypeDefinition::from_json("type.json", &mapping.to_string(), &versions).expect("a valid definition")
+    };
+    let mut types = current();
+    types.push(definition(
+        "demo_secret",
+        "single",
+        &["name", "url", "config", "limit"],
+        "secret",
+        &["url", "config", "limit"],
+    ));
+    let attributes = ["actionTypeId", "name", "isMissingSecrets", "config"];
+    let bound = ["actionTypeId", "isMissingSecrets", "config"];
+    types.push(definition("action", "multiple-isolated", &attributes, "secrets", &bound));
+    types
+}
+
+fn registry(more_versions: bool) -> Registry {
+    Registry::builder().with(types(more_versions)).build().expect("the types go together")
+}
+
+fn migrator(context: &Context, kibana: &Kibana, keys: Option<KibanaKeys>) -> Migrator {
+    let (registry, prefix) = (Arc::new(registry(false)), context.prefix.clone());
+    let migrator =
+        Migrator::new(context.cluster(), registry, prefix, context.encryption(), context.environment.clone());
+    keys.into_iter().fold(migrator.take_over(kibana.take_over()), Migrator::kibana_keys)
+}
+
+async fn seeded(context: &Context, vectors: &[Vector]) -> Kibana {
+    let documents: Vec<_> = vectors.iter().map(|vector| (vector.raw_id.clone(), vector.source.clone())).collect();
+    Kibana::with(context.cluster().as_ref(), &format!(".{}", context.prefix), &documents).await
+}
+
+/// What a repository reads, secrets and all.
+async fn read(context: &Context, vector: &Vector) -> Value {
+    let builder = SavedObjects::builder(registry(false)).prefix(context.prefix.clone()).key_ring(key_ring());
+    let store = builder.cluster(context.cluster()).start(Start::Skip).await.expect("the store starts");
+    let type_name = vector.source["type"].as_str().expect("a type");
+    let repository = store.repository().including(&[type_name]).expect("registered");
+    let id = vector.raw_id.rsplit_once(':').expect("an id").1;
+    let namespace = vector.source["namespace"].as_str().or_else(|| vector.source["namespaces"][0].as_str());
+    let key = ObjectKey::new(type_name, id);
+    let key = match namespace {
+        Some(name) => key.in_namespace(Namespace::new(name).expect("a namespace")),
+        None => key,
+    };
+    let (object, secrets): (_, Secrets) =
+        repository.get_with_secrets(&key).await.unwrap_or_else(|error| panic!("{}: {error}", vector.name));
+    let mut attributes = object.attributes;
+    for (name, secret) in secrets {
+        attributes.insert(name, secret.parse().expect("JSON"));
+    }
+    Value::Object(attributes)
+}
+
+pub(super) async fn every_vector_is_taken_over(context: Context) {
+    let vectors = vectors();
+    let kibana = seeded(&context, &vectors).await;
+    let report = migrator(&context, &kibana, Some(kibana_keys())).migrate().await;
+    assert_eq!((report.outcome, report.bad_total), (Outcome::Migrated, 0), "{report:?}");
+    let index = &report.indices[0];
+    assert_eq!((index.way, index.documents.written), (Way::Copy, 9), "{report:?}");
+    let of_take_over = index.take_over.as_ref().expect("said so");
+    assert!(of_take_over.key_derivation_ms > 0 && of_take_over.cores > 0, "{of_take_over:?}");
+    assert!(of_take_over.key_derivation_share > 0.0 && of_take_over.key_derivation_share <= 1.0, "{of_take_over:?}");
+    for vector in &vectors {
+        assert_eq!(read(&context, vector).await, vector.clear, "{}", vector.name);
+        let stored = context.stored("connectors", &vector.raw_id).await.to_string();
+        assert!(stored.contains("\"U09FA"), "it has an envelope: {stored}");
+    }
+    let again = migrator(&context, &kibana, None).migrate().await;
+    assert_eq!(again.outcome, Outcome::NothingToDo, "{again:?}");
+    kibana.remove(context.cluster().as_ref()).await;
+}
+
+/// Kibana lists an attribute as bound in one release and writes it from the next one on, sometimes at the same version.
+pub(super) async fn what_kibana_bound_one_release_early_is_tried(context: Context) {
+    let mut vector =
+        vectors().into_iter().find(|vector| vector.name == "user_connector_token_mv2_cloud").expect("there");
+    vector.source["typeMigrationVersion"] = json!("10.1.0");
+    let kibana = seeded(&context, std::slice::from_ref(&vector)).await;
+    let report = migrator(&context, &kibana, Some(kibana_keys())).migrate().await;
+    assert_eq!(report.outcome, Outcome::Migrated, "{report:?}");
+    assert_eq!(read(&context, &vector).await, vector.clear);
+}
+
+pub(super) async fn what_does_not_open_is_stripped(context: Context) {
+    let mut vectors = vectors();
+    let both = vectors.iter_mut().find(|vector| vector.name == "connector_token_mv2_both_tokens").expect("there");
+    // The refresh token is somebody else's.
+    let foreign = json!("A".repeat(128));
+    both.source["connector_token"]["refreshToken"] = foreign;
+    both.clear.as_object_mut().expect("an object").remove("refreshToken");
+    let id = both.raw_id.clone();
+    let kibana = seeded(&context, &vectors).await;
+    let failed = migrator(&context, &kibana, Some(kibana_keys())).migrate().await;
+    assert_eq!((failed.outcome, failed.bad_total, failed.bad[0].fate), (Outcome::Failed, 1, Fate::Kept), "{failed:?}");
+    assert!(failed.bad[0].reason.contains("any of Kibana's keys"), "{failed:?}");
+    assert!(!kibana.state(context.cluster().as_ref()).await.0, "the source takes writes as before");
+
+    let stripping = migrator(&context, &kibana, Some(kibana_keys())).on_unreadable(OnUnreadable::Strip);
+    let report = stripping.migrate().await;
+    assert_eq!(report.outcome, Outcome::Migrated, "{report:?}");
+    let named: Vec<_> = report.bad.iter().map(|bad| (bad.id.as_str(), bad.fate)).collect();
+    assert_eq!(named, [(id.as_str(), Fate::Stripped)]);
+    for vector in &vectors {
+        assert_eq!(read(&context, vector).await, vector.clear, "{}", vector.name);
+    }
+}
+
+pub(super) async fn a_group_that_exists_is_not_taken_over(context: Context) {
+    let kibana = seeded(&context, &vectors()).await;
+    context.migrator(current()).migrate().await;
+    let before = kibana.state(context.cluster().as_ref()).await;
+    let report = migrator(&context, &kibana, Some(kibana_keys())).migrate().await;
+    assert_eq!(report.outcome, Outcome::Blocked, "{report:?}");
+    assert!(report.blockers[0].what.contains("was not taken over"), "{report:?}");
+    assert_eq!(kibana.state(context.cluster().as_ref()).await, before);
+}
+
+/// A group that was taken over is one as any other: later versions migrate it, with or without the option.
+pub(super) async fn migrating_on_begins_where_it_ended(context: Context) {
+    let vectors = vectors();
+    let kibana = seeded(&context, &vectors).await;
+    let report = migrator(&context, &kibana, Some(kibana_keys())).migrate().await;
+    assert_eq!(report.outcome, Outcome::Migrated, "{report:?}");
+    let newer = Migrator::new(
+        context.cluster(),
+        Arc::new(registry(true)),
+        context.prefix.clone(),
+        context.encryption(),
+        context.environment.clone(),
+    );
+    let migrated = newer.take_over(kibana.take_over()).migrate().await;
+    let index = &migrated.indices[0];
+    assert_eq!(
+        (migrated.outcome, index.way, index.documents.written),
+        (Outcome::Migrated, Way::InPlace, 3),
+        "{migrated:?}"
+    );
+    // No document is opened as Kibana's any more, whoever could write one.
+    let planted = &vectors[0];
+    context.put("connectors", &planted.raw_id, &planted.source).await;
+    let verified = context.verifier(current()).verify().await.expect("verified");
+    assert!(verified.unreadable.iter().any(|one| one.id == planted.raw_id), "{verified:?}");
+}

@@ -1,0 +1,339 @@
+//! Model versions that change what is encrypted or bound, and what becomes of secrets that do not open then.
+
+use std::sync::Arc;
+
+use libtest_mimic::Trial;
+use saved_objects::ErrorKind;
+use saved_objects::encryption::{Secret, Secrets};
+use saved_objects::migrate::{Fate, Migrator, OnBad, OnUnreadable, Outcome, Report, Way};
+use saved_objects::quarantine::Quarantine;
+use saved_objects::registry::{Registry, TypeDefinition};
+use saved_objects::repository::{Create, ObjectKey, Repository};
+use saved_objects::verify::Verifier;
+use saved_objects::{SavedObjects, Start};
+use serde_json::{Value, json};
+
+use crate::context::{Context, key_ring};
+use crate::migration::{object, version};
+use crate::named_trials;
+
+pub(crate) fn trials(url: &str) -> Vec<Trial> {
+    named_trials!(
+        url,
+        what_versions_change_is_encrypted_again_in_place,
+        what_versions_change_is_encrypted_again_by_a_copy,
+        only_what_needs_it_is_encrypted_again,
+        secrets_that_do_not_open_fail_a_migration_in_place,
+        secrets_that_do_not_open_fail_a_copy,
+        secrets_that_do_not_open_go_to_quarantine,
+        a_copy_leaves_secrets_that_do_not_open_in_quarantine,
+        secrets_that_do_not_open_are_stripped,
+        a_copy_strips_secrets_that_do_not_open,
+    )
+}
+
+/// On the server only: the command line.
+pub(crate) fn command_line_trials(url: &str) -> Vec<Trial> {
+    named_trials!(url, the_command_line_knows_the_policies)
+}
+
+const LETTERS: usize = 30;
+
+/// Letters as releases 1 to 3 have them. The second one encrypts the pin under another name, forgets the memo, and binds the
+/// kind instead of the title; the third binds a level, which most letters do not have.
+fn letters(release: usize, way: Way) -> Vec<TypeDefinition> {
+    let encrypted =
+        |names: &[&str]| names.iter().map(|name| json!({"name": name, "exposed": false})).collect::<Value>();
+    let text = || json!({"type": "string"});
+    let mut first = version(
+        json!({"title": text(), "kind": text(), "pin": text(), "level": {"type": "integer"}, "body": text(), "memo": text()}),
+        json!({"encrypted": encrypted(&["body", "memo"]), "bound": ["title"]}),
+    );
+    first["forward"] = Value::Null;
+    let newer = |bound: Value, waived: &str| {
+        let mut newer = version(
+            json!({"title": text(), "kind": text(), "level": {"type": "integer"}, "body": text(), "sealedPin": text()}),
+            json!({"encrypted": encrypted(&["body", "sealedPin"]), "bound": bound}),
+        );
+        newer["waivers"] = json!([{"rule": "two_releases", "attributes": [waived], "reason": "to encrypt again"}]);
+        newer
+    };
+    let mut second = newer(json!(["kind"]), "kind");
+    second["changes"] = json!([
+        {"type": "transform", "name": "seal_pin"},
+        {"type": "data_removal", "paths": ["memo"]},
+    ]);
+    if way == Way::Copy {
+        let changes = second["changes"].as_array_mut().expect("a list");
+        changes.push(json!({"type": "mappings_change", "attributes": ["title"]}));
+    }
+    let third = newer(json!(["kind", "level"]), "level");
+    let title = if way == Way::Copy && release > 1 { "text" } else { "keyword" };
+    let mapping = json!({"type": "letter", "group": "letters", "namespace_kind": "agnostic", "hidden": false, "exportable": true,
+        "random_id": false, "identity": null, "removed": false,
+        "mapping": {"dynamic": false, "properties": {"title": {"type": title}}}});
+    let versions: Vec<_> = (1..)
+        .zip([first, second, third])
+        .take(release)
+        .map(|(number, version)| (format!("{number}.json"), version.to_string()))
+        .collect();
+    vec![TypeDefinition::from_json("letter.json", &mapping.to_string(), &versions).expect("a valid definition")]
+}
+
+fn registry(release: usize, way: Way) -> Registry {
+    let seal_pin = |attributes: &mut saved_objects::document::Attributes| {
+        if let Some(pin) = attributes.remove("pin") {
+            attributes.insert("sealedPin".to_owned(), pin);
+        }
+        Ok(())
+    };
+    let builder = Registry::builder().with(letters(release, way)).transform("seal_pin", seal_pin);
+    builder.build().expect("the types go together")
+}
+
+fn migrator(context: &Context, release: usize, way: Way) -> Migrator {
+    let registry = Arc::new(registry(release, way));
+    Migrator::new(
+        context.cluster(),
+        registry,
+        context.prefix.clone(),
+        context.encryption(),
+        context.environment.clone(),
+    )
+}
+
+async fn store(context: &Context, release: usize, way: Way, start: Start) -> Repository {
+    let builder = SavedObjects::builder(registry(release, way)).prefix(context.prefix.clone()).key_ring(key_ring());
+    let store = builder.cluster(context.cluster()).start(start).await.expect("the store starts");
+    store.repository().clone()
+}
+
+fn id(number: usize) -> String {
+    format!("letter-{number:02}")
+}
+
+fn key(number: usize) -> ObjectKey {
+    ObjectKey::new("letter", id(number))
+}
+
+/// Letters of release 1: every third without secrets, every second with a pin in clear, every fifth with a level.
+async fn seed(context: &Context, way: Way) {
+    let repository = store(context, 1, way, Start::Migrate).await;
+    for number in 0..LETTERS {
+        let mut attributes = object(json!({"title": format!("t{number}"), "kind": "private"}));
+        if number % 2 == 0 {
+            attributes.insert("pin".to_owned(), json!(format!("PIN-{number}")));
+        }
+        if number % 5 == 0 {
+            attributes.insert("level".to_owned(), json!(number));
+        }
+        let mut create = Create::new("letter", attributes).id(id(number));
+        if number % 3 != 0 {
+            create = create.secret("body", Secret::text(&format!("dear {number}"))).secret("memo", Secret::text("old"));
+        }
+        repository.create(create).await.expect("created");
+    }
+    context.cluster().refresh(context.prefix.group("letters").alias()).await.expect("refreshed");
+}
+
+async fn stored(context: &Context, number: usize) -> Value {
+    context.stored("letters", &format!("letter:{}", id(number))).await
+}
+
+fn expected_secrets(number: usize) -> Secrets {
+    let mut secrets = Secrets::new();
+    if !number.is_multiple_of(3) {
+        secrets.insert("body".to_owned(), Secret::text(&format!("dear {number}")));
+    }
+    if number.is_multiple_of(2) {
+        secrets.insert("sealedPin".to_owned(), Secret::text(&format!("PIN-{number}")));
+    }
+    secrets
+}
+
+async fn check_secrets(context: &Context, release: usize, way: Way, numbers: impl Iterator<Item = usize>) {
+    let repository = store(context, release, way, Start::Skip).await;
+    for number in numbers {
+        let (_, secrets) = repository.get_with_secrets(&key(number)).await.expect("readable");
+        assert_eq!(secrets, expected_secrets(number), "{number}");
+    }
+}
+
+async fn unreadable(context: &Context, release: usize, way: Way) -> Vec<(String, Option<String>)> {
+    let registry = Arc::new(registry(release, way));
+    let verifier = Verifier::new(context.cluster(), registry, context.prefix.clone(), context.encryption());
+    let report = verifier.expect("it has keys").verify().await.expect("everything can be reached");
+    report.unreadable.into_iter().map(|one| (one.id, one.attribute)).collect()
+}
+
+async fn what_versions_change_is_encrypted_again_in_place(context: Context) {
+    what_versions_change_is_encrypted_again(&context, Way::InPlace).await;
+}
+
+async fn what_versions_change_is_encrypted_again_by_a_copy(context: Context) {
+    what_versions_change_is_encrypted_again(&context, Way::Copy).await;
+}
+
+async fn what_versions_change_is_encrypted_again(context: &Context, way: Way) {
+    seed(context, way).await;
+    let report = migrator(context, 2, way).migrate().await;
+    assert_eq!((report.outcome, report.indices[0].way), (Outcome::Migrated, way), "{report:?}");
+    assert_eq!((report.indices[0].documents.written, report.bad_total), (LETTERS as u64, 0), "{report:?}");
+    check_secrets(context, 2, way, 0..LETTERS).await;
+    for number in 0..LETTERS {
+        let source = stored(context, number).await;
+        let letter = &source["letter"];
+        assert!(!source.to_string().contains("PIN-"), "no pin is in clear any more: {source}");
+        assert!(letter.get("memo").is_none() && letter.get("pin").is_none(), "{source}");
+        assert_eq!(letter.get("body").is_some(), number % 3 != 0, "{source}");
+    }
+    if way == Way::Copy {
+        return;
+    }
+    // The kind is bound now, and the title is not any more.
+    let (mut titled, mut of_other_kind) = (stored(context, 1).await, stored(context, 2).await);
+    titled["letter"]["title"] = json!("changed");
+    of_other_kind["letter"]["kind"] = json!("public");
+    context.put("letters", "letter:letter-01", &titled).await;
+    context.put("letters", "letter:letter-02", &of_other_kind).await;
+    let of_kind = |name: &str| ("letter:letter-02".to_owned(), Some(name.to_owned()));
+    assert_eq!(unreadable(context, 2, way).await, [of_kind("body"), of_kind("sealedPin")]);
+}
+
+async fn only_what_needs_it_is_encrypted_again(context: Context) {
+    let way = Way::InPlace;
+    seed(&context, way).await;
+    assert_eq!(migrator(&context, 2, way).migrate().await.outcome, Outcome::Migrated);
+    let mut before = Vec::new();
+    for number in 0..LETTERS {
+        before.push(stored(&context, number).await);
+    }
+    assert_eq!(migrator(&context, 3, way).migrate().await.outcome, Outcome::Migrated);
+    for (number, before) in before.iter().enumerate() {
+        let after = stored(&context, number).await;
+        assert_eq!(after["typeMigrationVersion"], "10.3.0");
+        for name in ["body", "sealedPin"] {
+            let (before, after) = (&before["letter"][name], &after["letter"][name]);
+            let must_change = number % 5 == 0 && before.is_string();
+            assert_eq!(before != after, must_change, "{number} {name}: only a level that is there is bound anew");
+        }
+    }
+    check_secrets(&context, 3, way, 0..LETTERS).await;
+}
+
+/// Letters of which three do not open: their titles, which are bound, were changed from outside.
+async fn seed_with_unreadable(context: &Context, way: Way) -> Vec<String> {
+    seed(context, way).await;
+    let spoilt = [1, 2, 4];
+    for number in spoilt {
+        let mut source = stored(context, number).await;
+        source["letter"]["title"] = json!("changed from outside");
+        context.put("letters", &format!("letter:{}", id(number)), &source).await;
+    }
+    spoilt.map(|number| format!("letter:{}", id(number))).to_vec()
+}
+
+fn named(report: &Report) -> Vec<(String, Fate)> {
+    let mut named: Vec<_> = report.bad.iter().map(|bad| (bad.id.clone(), bad.fate)).collect();
+    named.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+    named
+}
+
+fn with_fate(ids: &[String], fate: Fate) -> Vec<(String, Fate)> {
+    ids.iter().map(|id| (id.clone(), fate)).collect()
+}
+
+/// The letters that are as they should be.
+fn good() -> impl Iterator<Item = usize> {
+    (0..LETTERS).filter(|number| ![1, 2, 4].contains(number))
+}
+
+async fn secrets_that_do_not_open_fail_a_migration_in_place(context: Context) {
+    secrets_that_do_not_open_fail(&context, Way::InPlace).await;
+    let written = stored(&context, 0).await;
+    assert_eq!(written["typeMigrationVersion"], "10.2.0", "the good ones are converted");
+}
+
+async fn secrets_that_do_not_open_fail_a_copy(context: Context) {
+    secrets_that_do_not_open_fail(&context, Way::Copy).await;
+    let names = context.prefix.group("letters");
+    let indices = context.cluster().indices(&[&names.any()]).await.expect("answered");
+    let (index, state) = indices.first_key_value().expect("an index");
+    assert_eq!((indices.len(), index.as_str(), state.write_blocked), (1, names.index(1).as_str(), false));
+}
+
+/// What is done with other bad documents does not matter.
+async fn secrets_that_do_not_open_fail(context: &Context, way: Way) {
+    let ids = seed_with_unreadable(context, way).await;
+    for on_bad in [OnBad::Fail, OnBad::Discard, OnBad::Quarantine] {
+        let report = migrator(context, 2, way).on_bad(on_bad).migrate().await;
+        assert_eq!((report.outcome, named(&report)), (Outcome::Failed, with_fate(&ids, Fate::Kept)), "{report:?}");
+        let error = report.error.expect("an error");
+        assert_eq!(error.kind, ErrorKind::Decrypt);
+        assert!(error.cure.contains("--on-unreadable") && error.message.contains("3 of them"), "{error:?}");
+        assert!(report.bad.iter().all(|bad| bad.reason.contains("the attribute \"body\" does not open")));
+    }
+}
+
+async fn secrets_that_do_not_open_go_to_quarantine(context: Context) {
+    secrets_that_do_not_open_are_put_aside(&context, Way::InPlace).await;
+    // Restored, one is as it was, and a rescan would put it aside again.
+    let quarantine = Quarantine::new(context.cluster(), context.prefix.clone());
+    let restored = quarantine.restore(&["letter:letter-01".to_owned()]).await.expect("restored");
+    assert_eq!((restored.restored.len(), restored.refused.len()), (1, 0));
+    assert_eq!(stored(&context, 1).await["letter"]["title"], "changed from outside");
+    let report = migrator(&context, 2, Way::InPlace).rescan().on_unreadable(OnUnreadable::Quarantine).migrate().await;
+    assert_eq!((report.outcome, report.bad_total), (Outcome::Migrated, 1), "{report:?}");
+}
+
+async fn a_copy_leaves_secrets_that_do_not_open_in_quarantine(context: Context) {
+    secrets_that_do_not_open_are_put_aside(&context, Way::Copy).await;
+}
+
+async fn secrets_that_do_not_open_are_put_aside(context: &Context, way: Way) {
+    let ids = seed_with_unreadable(context, way).await;
+    let report = migrator(context, 2, way).on_unreadable(OnUnreadable::Quarantine).migrate().await;
+    assert_eq!((report.outcome, named(&report)), (Outcome::Migrated, with_fate(&ids, Fate::Quarantined)), "{report:?}");
+    let documents = report.indices[0].documents;
+    assert_eq!((documents.written, documents.quarantined), (LETTERS as u64 - 3, 3));
+    assert_eq!(migrator(context, 2, way).migrate().await.outcome, Outcome::NothingToDo);
+    assert_eq!(unreadable(context, 2, way).await, []);
+    check_secrets(context, 2, way, good()).await;
+    let quarantine = Quarantine::new(context.cluster(), context.prefix.clone());
+    let listed = quarantine.list().await.expect("listed");
+    let listed: Vec<_> = listed.into_iter().map(|one| (one.id, one.attribute.expect("an attribute"))).collect();
+    assert_eq!(listed, ids.into_iter().map(|id| (id, "body".to_owned())).collect::<Vec<_>>());
+}
+
+async fn secrets_that_do_not_open_are_stripped(context: Context) {
+    strip(&context, Way::InPlace).await;
+}
+
+async fn a_copy_strips_secrets_that_do_not_open(context: Context) {
+    strip(&context, Way::Copy).await;
+}
+
+async fn strip(context: &Context, way: Way) {
+    let ids = seed_with_unreadable(context, way).await;
+    let report = migrator(context, 2, way).on_unreadable(OnUnreadable::Strip).migrate().await;
+    assert_eq!((report.outcome, named(&report)), (Outcome::Migrated, with_fate(&ids, Fate::Stripped)), "{report:?}");
+    assert_eq!(report.indices[0].documents.written, LETTERS as u64, "{report:?}");
+    check_secrets(context, 2, way, good()).await;
+    let repository = store(context, 2, way, Start::Skip).await;
+    for number in [1, 2, 4] {
+        let (letter, secrets) = repository.get_with_secrets(&key(number)).await.expect("the rest is there");
+        assert_eq!(letter.attributes["title"], "changed from outside");
+        let mut expected = expected_secrets(number);
+        expected.remove("body");
+        assert_eq!(secrets, expected, "only what does not open is removed");
+    }
+    assert_eq!(unreadable(context, 2, way).await, []);
+    assert_eq!(migrator(context, 2, way).migrate().await.outcome, Outcome::NothingToDo);
+}
+
+async fn the_command_line_knows_the_policies(context: Context) {
+    let run = async |arguments: &[&str]| crate::cli::run(&context, arguments).await;
+    let created = run(&["migrate", "--on-unreadable", "strip", "--on-bad", "discard", "--json"]).await;
+    assert_eq!((created.code, &created.json()["outcome"]), (0, &json!("migrated")), "{created:?}");
+    assert_eq!(run(&["migrate", "--on-unreadable", "discard"]).await.code, 64, "no secret is ever discarded");
+}
