@@ -223,7 +223,6 @@ mod tests {
             (&sets, &sets, removal("title.old"), false),
             (&sets, &sets, transform.clone(), false),
             (&sets, &no_bound, json!([]), false),
-            (&none, &sets, json!([]), false),
             (&none, &none, transform, true),
         ];
         for (first, second, changes, is_kept) in table {

@@ -41,8 +41,7 @@ enum Measure {
     /// Getting objects of 1 KB by id, beside the bare request
     Get,
     Transfer(transfer::Arguments),
-    /// Creating objects of 1 KB in one call, beside the bare bulks
-    BulkCreate,
+    BulkCreate(writes::Arguments),
     /// Reading tokens, beside the bare request and one decryption; and how many requests each operation makes
     Tokens,
 }
@@ -60,7 +59,7 @@ pub(super) async fn run(
         Measure::Find => reads::run(reads::Read::Find, runs, connection, environment, output).await?,
         Measure::Get => reads::run(reads::Read::Get, runs, connection, environment, output).await?,
         Measure::Transfer(arguments) => transfer::run(arguments, runs, connection, environment, output).await?,
-        Measure::BulkCreate => writes::run(runs, connection, environment, output).await?,
+        Measure::BulkCreate(arguments) => writes::run(arguments, runs, connection, environment, output).await?,
         Measure::Tokens => tokens::run(runs, connection, environment, output).await?,
     };
     output.say(result.to_string());

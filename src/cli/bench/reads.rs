@@ -12,7 +12,6 @@ use crate::cli::seed::Seeder;
 use crate::cluster::{Hit, Query, Search, SearchIn};
 use crate::environment::Environment;
 use crate::layout::IndexNames;
-use crate::registry::TypeDefinition;
 use crate::repository::{Find, ObjectKey, Repository};
 use crate::{Error, ErrorKind, Result};
 
@@ -72,8 +71,7 @@ pub(super) async fn run(
 impl<'a> Bench<'a> {
     /// An index full of objects.
     async fn prepare(place: Place<'a>) -> Result<Self> {
-        let missing = || Error::new(ErrorKind::Internal, "the measured type has no version 1");
-        let definition: TypeDefinition = token::definition(false, false)?.as_of(1).ok_or_else(missing)?;
+        let definition = token::first_definition(true)?;
         let repository = place.repository(definition.clone()).await?;
         let names = place.prefix.group(token::GROUP);
         let seeder = Seeder {

@@ -1,5 +1,7 @@
-//! Creating many objects in one call, beside the bare bulks of the same documents over the same connection.
+//! Creating many objects in one call, beside the bare bulks of such documents over the same connection.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use serde_json::Value;
@@ -12,7 +14,8 @@ use crate::cli::connection::Connection;
 use crate::cli::output::Output;
 use crate::cli::seed::Seed;
 use crate::cluster::{BulkAction, BulkOperation, BulkRequest, Refresh};
-use crate::document::{RootFields, StoredDocument};
+use crate::document::{Attributes, RootFields, StoredDocument};
+use crate::encryption::Secrets;
 use crate::environment::Environment;
 use crate::model::VirtualVersion;
 use crate::repository::Create;
@@ -23,19 +26,32 @@ const OBJECTS: usize = 20_000;
 /// Documents in one of the raw bulks, and how many of these are under way at once: as the engine does it.
 const BATCH: usize = 1_000;
 const IN_FLIGHT: usize = 3;
+/// What an envelope has beside the value.
+const ENVELOPE_OVERHEAD: usize = 44;
+
+/// Creating objects of 1 KB in one call, beside the bare bulks
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Let two attributes of each object be secrets, which are encrypted
+    #[arg(long)]
+    encrypted: bool,
+}
 
 struct Bench<'a> {
     place: Place<'a>,
+    is_encrypted: bool,
 }
 
 pub(super) async fn run(
+    arguments: &Arguments,
     runs: usize,
     connection: &Connection,
     environment: &Environment,
     output: Output,
 ) -> Result<BenchResult> {
-    let bench = Bench { place: Place::empty(connection, environment).await? };
-    let rounds = Rounds { measure: "bulk_create".to_owned(), unit: "documents/s", runs, documents: OBJECTS, output };
+    let bench = Bench { place: Place::empty(connection, environment).await?, is_encrypted: arguments.encrypted };
+    let measure = if arguments.encrypted { "bulk_create_encrypted" } else { "bulk_create" }.to_owned();
+    let rounds = Rounds { measure, unit: "documents/s", runs, documents: OBJECTS, output };
     let measured = rounds.measure(async |side| bench.run(side).await).await;
     bench.place.delete_all().await?;
     measured
@@ -46,8 +62,7 @@ impl Bench<'_> {
     async fn run(&self, side: Side) -> Result<Run> {
         let place = &self.place;
         place.delete_all().await?;
-        let missing = || Error::new(ErrorKind::Internal, "the measured type has no version 1");
-        let repository = place.repository(token::definition(false, false)?.as_of(1).ok_or_else(missing)?).await?;
+        let repository = place.repository(token::first_definition(self.is_encrypted)?).await?;
         let (created, stopwatch) = match side {
             Side::Ours => {
                 let requests = (0..OBJECTS).map(|number| self.request(number)).collect::<Result<Vec<_>>>()?;
@@ -65,21 +80,28 @@ impl Bench<'_> {
     }
 
     fn request(&self, number: usize) -> Result<Create> {
-        let seed = token::seed(number, self.place.environment)?;
-        Ok(Create::new(token::TYPE, seed.attributes).id(seed.id).secrets(seed.secrets))
+        let Seed { id, attributes, secrets } = token::seed(number, self.place.environment)?;
+        match self.is_encrypted {
+            true => Ok(Create::new(token::TYPE, attributes).id(id).secrets(secrets)),
+            false => Ok(Create::new(token::TYPE, self.with_texts(attributes, &secrets)?).id(id)),
+        }
     }
 
-    /// The document that a request makes, but for the envelopes: what stands in their place is random, too, and as long.
-    fn operation(&self, number: usize) -> Result<BulkOperation> {
-        const ENVELOPE_OVERHEAD: usize = 44;
-        let Seed { id, mut attributes, secrets } = token::seed(number, self.place.environment)?;
+    /// Random texts in the place of the secrets' envelopes, and as long.
+    fn with_texts(&self, mut attributes: Attributes, secrets: &Secrets) -> Result<Attributes> {
         for (name, secret) in secrets {
             let bytes = secret.expose_json().len() + ENVELOPE_OVERHEAD;
-            let mut random = vec![0; bytes.div_ceil(3) * 2];
+            let mut random = vec![0; bytes.div_ceil(3) * 3];
             self.place.environment.rng().fill(&mut random)?;
-            let text: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-            attributes.insert(name, Value::from(text));
+            attributes.insert(name.clone(), Value::from(STANDARD.encode(random)));
         }
+        Ok(attributes)
+    }
+
+    /// The document that a request makes.
+    fn operation(&self, number: usize) -> Result<BulkOperation> {
+        let Seed { id, attributes, secrets } = token::seed(number, self.place.environment)?;
+        let attributes = self.with_texts(attributes, &secrets)?;
         let now = self.place.environment.now_iso();
         let root = RootFields {
             managed: Some(false),
