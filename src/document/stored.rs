@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use super::{DocumentHeader, NamespaceKind, RawId, Reference, header};
+use super::{DocumentHeader, NamespaceKind, RawId, Reference, header, json_text};
 
 /// The attributes of an object, by name.
 pub type Attributes = Map<String, Value>;
@@ -191,15 +191,15 @@ impl StoredDocument {
             #[serde(flatten)]
             root: &'a RootFields,
         }
-        let mut bytes = Vec::with_capacity(1024);
+        let mut bytes = Vec::with_capacity(512 + json_text::bytes_of(&self.attributes));
         let head = Head { type_name: &self.type_name, root: &self.root };
         // Maps with text keys and JSON values always serialize into memory; the writer cannot fail.
         let _ = serde_json::to_writer(&mut bytes, &head);
         bytes.pop();
         bytes.push(b',');
-        let _ = serde_json::to_writer(&mut bytes, &self.type_name);
+        json_text::write_text(&self.type_name, &mut bytes);
         bytes.push(b':');
-        let _ = serde_json::to_writer(&mut bytes, &self.attributes);
+        json_text::write_object(&self.attributes, &mut bytes);
         bytes.push(b'}');
         bytes
     }

@@ -50,7 +50,7 @@ struct TextSearch {
 /// Objects on a page, unless said otherwise.
 const PER_PAGE: u32 = 20;
 /// Objects of a page that one task reads.
-const PER_TASK: usize = 250;
+const PER_TASK: usize = 125;
 
 /// One page of objects.
 #[derive(Debug)]
@@ -318,7 +318,7 @@ impl Repository {
             unreadable: Vec::new(),
             aggregations: page.aggregations,
         };
-        for item in self.read_page(types, page.hits).await? {
+        for item in self.read_page(types, page.hits).await?.into_iter().flatten() {
             match item {
                 Ok(mut object) => {
                     request.pick(&mut object);
@@ -330,22 +330,22 @@ impl Repository {
         Ok(found)
     }
 
-    /// The objects of a page, in order. Those of a large one are read by several tasks: a page of a thousand takes as long to
-    /// read as the server takes to find it.
-    async fn read_page(&self, types: &[&str], mut hits: Vec<Hit>) -> Result<Vec<Result<SavedObject, Unreadable>>> {
+    /// The objects of a page, in order and in parts: those of a large page are read by several tasks, for a thousand take a good
+    /// part of the time that the server takes to find them.
+    async fn read_page(&self, types: &[&str], mut hits: Vec<Hit>) -> Result<Vec<Vec<Result<SavedObject, Unreadable>>>> {
         let types: Vec<String> = types.iter().map(|&name| name.to_owned()).collect();
         let mut others = Vec::new();
         while hits.len() > PER_TASK {
             let part = hits.split_off(hits.len() - PER_TASK);
             others.push(tokio::spawn(self.clone().read_part(types.clone(), part)));
         }
-        let mut items = self.clone().read_part(types, hits).await;
+        let mut parts = vec![self.clone().read_part(types, hits).await];
         for part in others.into_iter().rev() {
-            items.extend(part.await.map_err(|error| {
+            parts.push(part.await.map_err(|error| {
                 Error::new(ErrorKind::Internal, "reading a page of objects was aborted").with_source(error)
             })?);
         }
-        Ok(items)
+        Ok(parts)
     }
 
     async fn read_part(self, types: Vec<String>, hits: Vec<Hit>) -> Vec<Result<SavedObject, Unreadable>> {
