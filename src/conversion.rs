@@ -126,7 +126,12 @@ impl Conversion {
             return Err(newer(definition, version));
         }
         let old_sets = definition.version(from.max(1)).map_or(&to.sets, |version| &version.sets);
-        if old_sets.is_empty() && to.sets.is_empty() || matches!(self.stored, StoredSecrets::Closed) {
+        let keeps_envelopes = match self.stored {
+            StoredSecrets::Envelopes => definition.keeps_envelopes_from(from),
+            StoredSecrets::OfKibana(_) => old_sets.is_empty() && to.sets.is_empty(),
+            StoredSecrets::Closed => true,
+        };
+        if keeps_envelopes {
             definition.upgrade(self.registry.transforms(), from, &mut document.attributes)?;
         } else {
             let before = document.attributes.clone();

@@ -5,17 +5,21 @@ use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::stored::{self, StoredDocument};
 use super::{Corruption, NamespaceKind, RawId};
 
-/// What a migration must know of a document before it decides whether to parse it: the attributes are passed over.
+/// What must be known of a document before it is decided how much of it to parse: the attributes are passed over.
 #[derive(Debug, Default)]
 pub struct DocumentHeader<'a> {
     type_name: Option<Cow<'a, str>>,
     namespace: Option<Cow<'a, str>>,
     version: Option<Cow<'a, str>>,
-    /// The root fields that hold an object.
-    objects: Vec<Cow<'a, str>>,
+    /// All root fields but the type, unparsed.
+    fields: Vec<(Cow<'a, str>, &'a RawValue)>,
 }
+
+/// Most documents have less root fields.
+const USUAL_FIELDS: usize = 16;
 
 impl<'a> DocumentHeader<'a> {
     /// Reads the header of a document's `_source`.
@@ -49,11 +53,36 @@ impl<'a> DocumentHeader<'a> {
     /// [`Corruption::WrongId`], [`Corruption::NoAttributes`].
     pub fn check(&self, raw_id: &str, kind: NamespaceKind) -> Result<(), Corruption> {
         RawId::check_form(raw_id, self.type_name(), kind, self.namespace.as_deref())?;
-        if self.objects.iter().any(|name| name == self.type_name()) {
-            Ok(())
-        } else {
-            Err(Corruption::NoAttributes { type_name: self.type_name().to_owned() })
-        }
+        self.attributes().map(drop)
+    }
+
+    /// The attributes, unparsed.
+    fn attributes(&self) -> Result<&'a RawValue, Corruption> {
+        // Of fields of one name the last one counts, as for the whole document.
+        let attributes = self.fields.iter().rev().find(|(name, _)| name == self.type_name());
+        attributes
+            .map(|(_, value)| *value)
+            .filter(|value| value.get().starts_with('{'))
+            .ok_or_else(|| Corruption::NoAttributes { type_name: self.type_name().to_owned() })
+    }
+
+    /// The whole document.
+    ///
+    /// # Errors
+    /// [`Corruption`] if it has no attributes, or if a root field has the wrong JSON type.
+    pub fn document(&self) -> Result<StoredDocument, Corruption> {
+        self.document_with(|_| true)
+    }
+
+    /// The document with only those attributes that are wanted; the others are not parsed.
+    ///
+    /// # Errors
+    /// Those of [`document`](Self::document).
+    pub fn document_with(&self, is_wanted: impl Fn(&str) -> bool) -> Result<StoredDocument, Corruption> {
+        let attributes = stored::attributes(self.attributes()?, is_wanted)?;
+        let others = self.fields.iter().filter(|(name, _)| name != self.type_name());
+        let root = stored::root_fields(others.map(|(name, value)| (name.as_ref(), *value)))?;
+        Ok(StoredDocument { type_name: self.type_name().to_owned(), attributes, root })
     }
 }
 
@@ -67,24 +96,27 @@ impl<'de> Visitor<'de> for HeaderVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut header = DocumentHeader::default();
+        let mut header = DocumentHeader { fields: Vec::with_capacity(USUAL_FIELDS), ..DocumentHeader::default() };
         while let Some(name) = map.next_key::<&'de RawValue>()? {
             let name = text(name).ok_or_else(|| A::Error::custom("a key is not a text"))?;
             let value = map.next_value::<&'de RawValue>()?;
             match name.as_ref() {
-                "type" => header.type_name = text(value),
+                "type" => {
+                    header.type_name = text(value);
+                    continue;
+                }
                 "namespace" => header.namespace = text(value),
                 "typeMigrationVersion" => header.version = text(value),
-                _ if value.get().starts_with('{') => header.objects.push(name),
                 _ => {}
             }
+            header.fields.push((name, value));
         }
         Ok(header)
     }
 }
 
 /// The text of a JSON value; none if it is not one. Borrowed where nothing is escaped.
-fn text(value: &RawValue) -> Option<Cow<'_, str>> {
+pub(super) fn text(value: &RawValue) -> Option<Cow<'_, str>> {
     let quoted = value.get();
     let inner = quoted.strip_prefix('"')?.strip_suffix('"')?;
     if !inner.contains('\\') {

@@ -3,6 +3,7 @@
 
 mod header;
 mod id;
+mod json_text;
 mod namespace;
 mod reference;
 mod stored;

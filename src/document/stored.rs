@@ -1,8 +1,12 @@
+use std::fmt;
+
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use super::{NamespaceKind, RawId, Reference};
+use super::{DocumentHeader, NamespaceKind, RawId, Reference, header, json_text};
 
 /// The attributes of an object, by name.
 pub type Attributes = Map<String, Value>;
@@ -102,27 +106,69 @@ pub struct RootFields {
     pub others: Map<String, Value>,
 }
 
-impl RootFields {
-    /// The fields of a document without its type and attributes; none if one has the wrong JSON type. A null is as good as
-    /// nothing. By hand, for serde would copy every document once more for the sake of the fields it does not know.
-    fn take(mut fields: Map<String, Value>) -> Option<Self> {
-        fn taken<T: serde::de::DeserializeOwned>(value: Option<Value>) -> Option<Option<T>> {
-            value.filter(|value| !value.is_null()).map(serde_json::from_value).transpose().ok()
+/// The root fields of a document. A null is as good as nothing. By hand, for serde would copy every document once more for the
+/// sake of the fields it does not know.
+pub(super) fn root_fields<'a>(fields: impl Iterator<Item = (&'a str, &'a RawValue)>) -> Result<RootFields, Corruption> {
+    let mut root = RootFields::default();
+    for (name, value) in fields {
+        match name {
+            "namespace" => root.namespace = text_or_null(value)?,
+            "namespaces" => root.namespaces = parsed(value)?,
+            "originId" => root.origin_id = text_or_null(value)?,
+            "references" => root.references = parsed::<Option<_>>(value)?.unwrap_or_default(),
+            "managed" => root.managed = parsed(value)?,
+            "typeMigrationVersion" => root.type_migration_version = text_or_null(value)?,
+            "coreMigrationVersion" => root.core_migration_version = text_or_null(value)?,
+            "created_at" => root.created_at = text_or_null(value)?,
+            "created_by" => root.created_by = text_or_null(value)?,
+            "updated_at" => root.updated_at = text_or_null(value)?,
+            "updated_by" => root.updated_by = text_or_null(value)?,
+            _ => drop(root.others.insert(name.to_owned(), parsed(value)?)),
         }
-        Some(Self {
-            namespace: taken(fields.remove("namespace"))?,
-            namespaces: taken(fields.remove("namespaces"))?,
-            origin_id: taken(fields.remove("originId"))?,
-            references: taken(fields.remove("references"))?.unwrap_or_default(),
-            managed: taken(fields.remove("managed"))?,
-            type_migration_version: taken(fields.remove("typeMigrationVersion"))?,
-            core_migration_version: taken(fields.remove("coreMigrationVersion"))?,
-            created_at: taken(fields.remove("created_at"))?,
-            created_by: taken(fields.remove("created_by"))?,
-            updated_at: taken(fields.remove("updated_at"))?,
-            updated_by: taken(fields.remove("updated_by"))?,
-            others: fields,
-        })
+    }
+    Ok(root)
+}
+
+fn text_or_null(value: &RawValue) -> Result<Option<String>, Corruption> {
+    match header::text(value) {
+        Some(text) => Ok(Some(text.into_owned())),
+        None => parsed(value),
+    }
+}
+
+// serde's messages can quote values, and a value may be a secret: they are not passed on.
+fn parsed<'a, T: Deserialize<'a>>(value: &'a RawValue) -> Result<T, Corruption> {
+    serde_json::from_str(value.get()).map_err(|_| Corruption::Shape("a root field has the wrong JSON type".to_owned()))
+}
+
+/// Those attributes that are wanted.
+pub(super) fn attributes(attributes: &RawValue, is_wanted: impl Fn(&str) -> bool) -> Result<Attributes, Corruption> {
+    let mut deserializer = serde_json::Deserializer::from_str(attributes.get());
+    deserializer.deserialize_map(Wanted(is_wanted)).map_err(|error| {
+        Corruption::Shape(format!("the attributes are not JSON that can be read, at column {} of them", error.column()))
+    })
+}
+
+/// Reads a map without what is not wanted.
+struct Wanted<F>(F);
+
+impl<'de, F: Fn(&str) -> bool> Visitor<'de> for Wanted<F> {
+    type Value = Attributes;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("attributes")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Attributes, A::Error> {
+        let mut attributes = Attributes::new();
+        while let Some(name) = map.next_key::<String>()? {
+            if (self.0)(&name) {
+                attributes.insert(name, map.next_value()?);
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(attributes)
     }
 }
 
@@ -132,20 +178,8 @@ impl StoredDocument {
     /// # Errors
     /// [`Corruption`] if it has no type or no attributes, or if a root field has the wrong JSON type.
     pub fn from_source(source: &[u8]) -> Result<Self, Corruption> {
-        // serde's messages can quote values, and a value may be a secret: only the place is passed on.
-        let mut fields: Map<String, Value> = serde_json::from_slice(source)
-            .map_err(|error| Corruption::Shape(format!("not a JSON object, at column {}", error.column())))?;
-        let type_name = match fields.remove("type") {
-            Some(Value::String(name)) if !name.is_empty() => name,
-            _ => return Err(Corruption::NoType),
-        };
-        let attributes = match fields.remove(&type_name) {
-            Some(Value::Object(attributes)) => attributes,
-            _ => return Err(Corruption::NoAttributes { type_name }),
-        };
-        let root = RootFields::take(fields)
-            .ok_or_else(|| Corruption::Shape("a root field has the wrong JSON type".to_owned()))?;
-        Ok(Self { type_name, attributes, root })
+        let source = std::str::from_utf8(source).map_err(|_| Corruption::Shape("it is not UTF-8".to_owned()))?;
+        DocumentHeader::from_source(source)?.document()
     }
 
     /// The document's `_source`.
@@ -157,15 +191,15 @@ impl StoredDocument {
             #[serde(flatten)]
             root: &'a RootFields,
         }
-        let mut bytes = Vec::with_capacity(1024);
+        let mut bytes = Vec::with_capacity(512 + json_text::bytes_of(&self.attributes));
         let head = Head { type_name: &self.type_name, root: &self.root };
         // Maps with text keys and JSON values always serialize into memory; the writer cannot fail.
         let _ = serde_json::to_writer(&mut bytes, &head);
         bytes.pop();
         bytes.push(b',');
-        let _ = serde_json::to_writer(&mut bytes, &self.type_name);
+        json_text::write_text(&self.type_name, &mut bytes);
         bytes.push(b':');
-        let _ = serde_json::to_writer(&mut bytes, &self.attributes);
+        json_text::write_object(&self.attributes, &mut bytes);
         bytes.push(b'}');
         bytes
     }
@@ -208,6 +242,25 @@ mod tests {
         assert_eq!(kind_of(br#"{"type":"note"}"#), no_attributes);
         let odd_root = kind_of(br#"{"type":"note","note":{},"managed":"SECRET"}"#);
         assert!(matches!(&odd_root, Corruption::Shape(text) if !text.contains("SECRET")), "{odd_root:?}");
+    }
+
+    #[test]
+    fn what_is_not_wanted_is_not_read() {
+        let source = r#"{"note":{"title":"t","body":{"x":[1,"}"]},"body":2},"type":"note"}"#;
+        let header = DocumentHeader::from_source(source).expect("well-formed");
+        let document = header.document_with(|name| name != "body").expect("well-formed");
+        assert_eq!(Value::Object(document.attributes), serde_json::json!({ "title": "t" }));
+        assert_eq!(header.document().expect("well-formed").attributes["body"], 2);
+    }
+
+    #[test]
+    fn of_fields_with_one_name_the_last_counts() {
+        let kind_of = |source: &str| StoredDocument::from_source(source.as_bytes());
+        let twice = kind_of(r#"{"type":"a","type":"note","note":1,"note":{"x":1},"managed":1,"managed":true}"#);
+        assert!(matches!(twice, Err(Corruption::Shape(_))), "the first is looked at, too: {twice:?}");
+        let twice = kind_of(r#"{"type":"a","type":"note","note":1,"note":{"x":1},"managed":true,"managed":null}"#);
+        assert_eq!(twice.map(|document| (document.attributes.len(), document.root.managed)), Ok((1, None)));
+        assert!(kind_of(r#"{"type":"note","note":{"x":1},"note":1}"#).is_err());
     }
 
     #[test]

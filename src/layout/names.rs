@@ -107,8 +107,10 @@ impl IndexNames {
     /// The generation of the index `index`; none if it is not one of this group's.
     pub fn generation(&self, index: &str) -> Option<u32> {
         let digits = index.strip_prefix(&self.alias)?.strip_prefix('-')?;
-        let generation = digits.parse().ok()?;
-        (self.index(generation) == index).then_some(generation)
+        // Six digits or more, and more only if they are needed: the one form that `index` gives.
+        let is_padded = digits.len() == 6 || digits.len() > 6 && !digits.starts_with('0');
+        let is_number = is_padded && digits.bytes().all(|byte| byte.is_ascii_digit());
+        is_number.then(|| digits.parse().ok()).flatten()
     }
 }
 
@@ -124,6 +126,9 @@ mod tests {
         assert_eq!(names.write_alias(1), "saved-objects-connectors-000001-write");
         assert_eq!(names.generation(&names.index(12)), Some(12));
         assert_eq!(names.generation(&names.index(1_234_567)), Some(1_234_567));
+        for digits in ["0000012", "+00012", "99999999999", "00001a", ""] {
+            assert_eq!(names.generation(&format!("saved-objects-connectors-{digits}")), None, "{digits}");
+        }
         for other in
             ["saved-objects-connectors", "saved-objects-connectors-12", "saved-objects-connectors-000001-write", "x"]
         {

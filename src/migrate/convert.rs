@@ -14,7 +14,7 @@ use crate::cluster::{
     BulkAction, BulkOperation, BulkRequest, Cluster, Hit, ItemErrorKind, ItemOutcome, Query, Refresh, Scan,
 };
 use crate::conversion::{Conversion, Standing};
-use crate::document::{Corruption, DocumentHeader, StoredDocument};
+use crate::document::{Corruption, DocumentHeader};
 use crate::model::VirtualVersion;
 use crate::quarantine::one_line;
 use crate::{Error, ErrorKind, Result};
@@ -271,7 +271,7 @@ pub(super) fn convert_document(
     {
         return Ok(None);
     }
-    let mut document = StoredDocument::from_source(source.as_bytes()).map_err(corrupt)?;
+    let mut document = header.document().map_err(corrupt)?;
     let id = document.object_id(&hit.id, definition.namespace_kind()).map_err(corrupt)?;
     let upgraded =
         conversion.upgrade_each(definition, id, &mut document).map_err(|error| defect(error.message().to_owned()))?;
@@ -288,7 +288,7 @@ pub(super) fn convert_document(
     };
     // Before anything is removed: the schema asks for what was stored.
     if upgraded.standing == Standing::Older {
-        latest.create.validate(&document.attributes).map_err(|violations| {
+        latest.create.validate_in_place(&mut document.attributes).map_err(|violations| {
             let violations: Vec<String> =
                 violations.iter().map(|violation| format!("{}: {}", violation.path, violation.message)).collect();
             defect(format!("the converted document breaks the create schema: {}", violations.join("; ")))

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::AttributePath;
+use super::{AttributePath, EncryptionSets};
 
 /// What a model version changes. The changes of one version run in the order of their list, each on what the one before
 /// it left.
@@ -46,6 +46,17 @@ impl Change {
     /// Whether the change can alter documents; the others are about the mapping only.
     pub fn changes_documents(&self) -> bool {
         matches!(self, Self::DataBackfill { .. } | Self::DataRemoval { .. } | Self::Transform { .. })
+    }
+
+    /// Whether the change can alter an attribute that `sets` encrypts or binds.
+    pub(crate) fn can_change_any_of(&self, sets: &EncryptionSets) -> bool {
+        let has = |name: &str| sets.encrypts(name) || sets.binds(name);
+        match self {
+            Self::MappingsAddition { .. } | Self::MappingsDeprecation { .. } | Self::MappingsChange { .. } => false,
+            Self::DataBackfill { defaults } => defaults.keys().any(|name| has(name)),
+            Self::DataRemoval { paths } => paths.iter().any(|path| has(path.attribute())),
+            Self::Transform { .. } => true,
+        }
     }
 
     /// Whether the change alters the mapping.

@@ -33,10 +33,20 @@ impl VirtualVersion {
         if text.is_empty() {
             return Ok(Self(0));
         }
+        if let Some(version) = Self::of_usual(text) {
+            return Ok(version);
+        }
         match Version::parse(text) {
             Ok(version) if version.major < MAJOR => Ok(Self(0)),
             _ => text.parse(),
         }
+    }
+
+    /// The version in the form that all documents of this library have. Every document that is read comes through here.
+    fn of_usual(text: &str) -> Option<Self> {
+        let digits = text.strip_prefix("10.")?.strip_suffix(".0")?;
+        let is_number = digits.bytes().all(|byte| byte.is_ascii_digit()) && (digits == "0" || !digits.starts_with('0'));
+        is_number.then(|| digits.parse().ok().map(Self)).flatten()
     }
 
     /// How reports name the version of a stored document: its number; the stored text where it has none.
@@ -114,6 +124,8 @@ mod tests {
             ("10.1.0+build", ErrorKind::Corrupt),
             ("10.4294967296.0", ErrorKind::Corrupt),
             ("10.1", ErrorKind::Corrupt),
+            ("10.01.0", ErrorKind::Corrupt),
+            ("10..0", ErrorKind::Corrupt),
             ("latest", ErrorKind::Corrupt),
         ];
         for (text, kind) in table {

@@ -159,6 +159,16 @@ impl TypeDefinition {
         self.versions.iter().any(|version| version.number > from && version.changes.iter().any(is_mappings_change))
     }
 
+    /// Whether documents at version `from` keep their envelopes on their way to the newest version, whatever is in them: what
+    /// is encrypted and bound is the same, and no change can alter it.
+    pub(crate) fn keeps_envelopes_from(&self, from: u32) -> bool {
+        let sets = &self.latest.sets;
+        let later = self.versions.iter().filter(|version| version.number > from);
+        self.version(from.max(1)).is_some_and(|version| version.sets == *sets)
+            && (sets.is_empty()
+                || later.flat_map(|version| &version.changes).all(|change| !change.can_change_any_of(sets)))
+    }
+
     /// Brings attributes from version `from` to the newest: see [`model::upgrade`].
     ///
     /// # Errors
@@ -189,5 +199,38 @@ impl TypeDefinition {
             "number": version.number,
             "content": version.content_digest,
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::registry::testing::{create, note, read, version};
+
+    use super::*;
+
+    #[test]
+    fn envelopes_are_kept_where_nothing_can_alter_them() {
+        let sets = json!({ "encrypted": [{ "name": "body" }], "bound": ["title"] });
+        let (no_bound, none) = (json!({ "bound": [] }), json!({ "encrypted": [], "bound": [] }));
+        let backfill = |name: &str| json!([{ "type": "data_backfill", "defaults": { name: "t" } }]);
+        let removal = |path: &str| json!([{ "type": "data_removal", "paths": [path] }]);
+        let transform = json!([{ "type": "transform", "name": "tidy" }]);
+        let table = [
+            (&sets, &sets, json!([]), true),
+            (&sets, &sets, backfill("kind"), true),
+            (&sets, &sets, backfill("title"), false),
+            (&sets, &sets, removal("old"), true),
+            (&sets, &sets, removal("title.old"), false),
+            (&sets, &sets, transform.clone(), false),
+            (&sets, &no_bound, json!([]), false),
+            (&none, &none, transform, true),
+        ];
+        for (first, second, changes, is_kept) in table {
+            let mut second = second.clone();
+            second["changes"] = changes;
+            second["create"] = create(&["title", "body", "kind"]);
+            let definition = read(&note(json!({})), &[version(first.clone()), version(second.clone())]).expect("valid");
+            assert_eq!([0, 1].map(|from| definition.keeps_envelopes_from(from)), [is_kept; 2], "{first} {second}");
+        }
     }
 }

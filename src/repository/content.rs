@@ -34,9 +34,9 @@ pub(super) fn finish(
     definition: &TypeDefinition,
     key: &ObjectKey,
     mut root: RootFields,
-    attributes: Attributes,
+    mut attributes: Attributes,
 ) -> Result<StoredDocument> {
-    check_schema(definition, key, &attributes)?;
+    check_schema(definition, key, &mut attributes)?;
     root.type_migration_version = Some(VirtualVersion::of(definition.latest().number).to_string());
     Ok(StoredDocument { type_name: definition.name().to_owned(), attributes, root })
 }
@@ -125,8 +125,8 @@ pub(super) fn check_identity(definition: &TypeDefinition, before: &Attributes, a
     ))
 }
 
-fn check_schema(definition: &TypeDefinition, key: &ObjectKey, attributes: &Attributes) -> Result<()> {
-    let Err(violations) = definition.latest().create.validate(attributes) else { return Ok(()) };
+fn check_schema(definition: &TypeDefinition, key: &ObjectKey, attributes: &mut Attributes) -> Result<()> {
+    let Err(violations) = definition.latest().create.validate_in_place(attributes) else { return Ok(()) };
     Err(violates_schema(definition, key, &violations))
 }
 

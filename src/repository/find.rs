@@ -8,7 +8,8 @@ use super::read::{Fetched, Loaded};
 use super::searchable::{self, Use};
 use super::{Action, Repository, SavedObject, errors};
 use crate::cluster::{ClusterError, ClusterErrorKind, Direction, Hit, Page, Query, Search, SearchIn, Sort};
-use crate::document::{Attributes, Namespace, NamespaceKind, StoredDocument};
+use crate::document::{Attributes, DocumentHeader, Namespace, NamespaceKind};
+use crate::model::{EncryptedAttribute, VirtualVersion};
 use crate::registry::TypeDefinition;
 use crate::{Error, ErrorKind, Result};
 
@@ -49,7 +50,7 @@ struct TextSearch {
 /// Objects on a page, unless said otherwise.
 const PER_PAGE: u32 = 20;
 /// Objects of a page that one task reads.
-const PER_TASK: usize = 250;
+const PER_TASK: usize = 125;
 
 /// One page of objects.
 #[derive(Debug)]
@@ -317,7 +318,7 @@ impl Repository {
             unreadable: Vec::new(),
             aggregations: page.aggregations,
         };
-        for item in self.read_page(types, page.hits).await? {
+        for item in self.read_page(types, page.hits).await?.into_iter().flatten() {
             match item {
                 Ok(mut object) => {
                     request.pick(&mut object);
@@ -329,22 +330,22 @@ impl Repository {
         Ok(found)
     }
 
-    /// The objects of a page, in order. Those of a large one are read by several tasks: a page of a thousand takes as long to
-    /// read as the server takes to find it.
-    async fn read_page(&self, types: &[&str], mut hits: Vec<Hit>) -> Result<Vec<Result<SavedObject, Unreadable>>> {
+    /// The objects of a page, in order and in parts: those of a large page are read by several tasks, for a thousand take a good
+    /// part of the time that the server takes to find them.
+    async fn read_page(&self, types: &[&str], mut hits: Vec<Hit>) -> Result<Vec<Vec<Result<SavedObject, Unreadable>>>> {
         let types: Vec<String> = types.iter().map(|&name| name.to_owned()).collect();
         let mut others = Vec::new();
         while hits.len() > PER_TASK {
             let part = hits.split_off(hits.len() - PER_TASK);
             others.push(tokio::spawn(self.clone().read_part(types.clone(), part)));
         }
-        let mut items = self.clone().read_part(types, hits).await;
+        let mut parts = vec![self.clone().read_part(types, hits).await];
         for part in others.into_iter().rev() {
-            items.extend(part.await.map_err(|error| {
+            parts.push(part.await.map_err(|error| {
                 Error::new(ErrorKind::Internal, "reading a page of objects was aborted").with_source(error)
             })?);
         }
-        Ok(items)
+        Ok(parts)
     }
 
     async fn read_part(self, types: Vec<String>, hits: Vec<Hit>) -> Vec<Result<SavedObject, Unreadable>> {
@@ -391,9 +392,10 @@ impl Repository {
         aliases.join(",")
     }
 
+    /// The object of a hit that is of one of `definitions`.
     pub(super) async fn read_hit(&self, definitions: &[&TypeDefinition], hit: &Hit) -> Result<SavedObject> {
-        let (definition, id, loaded) = self.load_hit(definitions, hit).await?;
-        self.view(definition, &id, loaded)
+        let (definition, id, loaded) = self.load_hit_with(definitions, hit, unseen).await?;
+        self.view(definition, id, loaded)
     }
 
     /// The type, the id and the document of a hit that is of one of `definitions`.
@@ -402,16 +404,44 @@ impl Repository {
         definitions: &[&'a TypeDefinition],
         hit: &Hit,
     ) -> Result<(&'a TypeDefinition, String, Loaded)> {
+        let (definition, id, loaded) = self.load_hit_with(definitions, hit, |_, _| &[]).await?;
+        Ok((definition, id.to_owned(), loaded))
+    }
+
+    /// As [`load_hit`](Self::load_hit), without the attributes that `left_out` names.
+    async fn load_hit_with<'a, 'h>(
+        &self,
+        definitions: &[&'a TypeDefinition],
+        hit: &'h Hit,
+        left_out: impl Fn(&'a TypeDefinition, &DocumentHeader<'_>) -> &'a [EncryptedAttribute],
+    ) -> Result<(&'a TypeDefinition, &'h str, Loaded)> {
         let corrupt = |corruption| errors::corrupt(&hit.id, corruption);
-        let document = StoredDocument::from_source(hit.source.get().as_bytes()).map_err(corrupt)?;
-        let definition =
-            definitions.iter().copied().find(|definition| definition.name() == document.type_name).ok_or_else(
-                || Error::new(ErrorKind::Internal, "a document of a type that was not asked for was found"),
-            )?;
-        let id = document.object_id(&hit.id, definition.namespace_kind()).map_err(corrupt)?.to_owned();
+        let (definition, document) = {
+            let header = DocumentHeader::from_source(hit.source.get()).map_err(corrupt)?;
+            let definition =
+                definitions.iter().copied().find(|definition| definition.name() == header.type_name()).ok_or_else(
+                    || Error::new(ErrorKind::Internal, "a document of a type that was not asked for was found"),
+                )?;
+            let left_out = left_out(definition, &header);
+            let is_wanted = |name: &str| left_out.iter().all(|attribute| attribute.name != name);
+            (definition, header.document_with(is_wanted).map_err(corrupt)?)
+        };
+        let id = document.object_id(&hit.id, definition.namespace_kind()).map_err(corrupt)?;
         let version = self.version_of(&self.names(definition), hit)?;
-        let loaded = self.load(definition, &id, Fetched { document, version }).await?;
+        let loaded = self.load(definition, id, Fetched { document, version }).await?;
         Ok((definition, id, loaded))
+    }
+}
+
+/// The attributes of a document that nothing is needed of to show the others: those that are encrypted, if it need not be
+/// converted and none of them is shown in clear.
+fn unseen<'a>(definition: &'a TypeDefinition, header: &DocumentHeader<'_>) -> &'a [EncryptedAttribute] {
+    let latest = definition.latest();
+    let is_current =
+        || VirtualVersion::of_document(header.version()).is_ok_and(|version| version.number() == latest.number);
+    match latest.sets.encrypted.as_slice() {
+        encrypted if encrypted.iter().all(|attribute| !attribute.exposed) && is_current() => encrypted,
+        _ => &[],
     }
 }
 

@@ -1,9 +1,8 @@
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use clap::ValueEnum;
 
+use super::place::{Place, succeeded};
 use super::raw::{RawCopy, RawLoop};
 use super::result::BenchResult;
 use super::rounds::{Rounds, Run, Side, Stopwatch};
@@ -11,20 +10,15 @@ use super::token;
 use crate::cli::connection::Connection;
 use crate::cli::output::Output;
 use crate::cli::seed::Seeder;
-use crate::cluster::{Cluster, Query};
-use crate::encryption::{EncryptionService, KeyRing, SecretString};
+use crate::cluster::Query;
 use crate::environment::Environment;
-use crate::layout::{IndexNames, Prefix};
-use crate::migrate::{Migrator, Report};
+use crate::layout::IndexNames;
+use crate::migrate::Migrator;
 use crate::model::VirtualVersion;
 use crate::registry::{Registry, TypeDefinition};
 use crate::{Error, ErrorKind, Result};
 
-/// All that the benchmark writes is under this prefix.
-const PREFIX: &str = "saved-objects-bench";
 const GENERATION: u32 = 1;
-/// Random bytes of the key.
-const KEY_BYTES: usize = 48;
 
 /// A migration of documents of about 1 KB to the next model version, beside the same requests without a transform
 #[derive(Debug, clap::Args)]
@@ -63,10 +57,7 @@ impl Way {
 
 /// What the benchmark works with.
 struct Bench<'a> {
-    environment: &'a Environment,
-    cluster: Arc<dyn Cluster>,
-    encryption: EncryptionService,
-    prefix: Prefix,
+    place: Place<'a>,
     names: IndexNames,
     way: Way,
     documents: usize,
@@ -82,16 +73,10 @@ pub(super) async fn run(
     environment: &Environment,
     output: Output,
 ) -> Result<BenchResult> {
-    let prefix: Prefix = PREFIX.parse()?;
-    let mut key = [0; KEY_BYTES];
-    environment.rng().fill(&mut key)?;
-    let ring = KeyRing::new(SecretString::from(STANDARD.encode(key)), Vec::new())?;
+    let place = Place::empty(connection, environment).await?;
     let bench = Bench {
-        environment,
-        cluster: connection.cluster(environment)?,
-        encryption: EncryptionService::new(Some(ring), environment.clone()),
-        names: prefix.group(token::GROUP),
-        prefix,
+        names: place.prefix.group(token::GROUP),
+        place,
         way: arguments.way,
         documents: usize::try_from(arguments.docs).unwrap_or(usize::MAX),
         nodes: arguments.nodes,
@@ -103,49 +88,35 @@ pub(super) async fn run(
     }
     let measure = format!("{}{suffix}", arguments.way.measure());
     let rounds = Rounds { measure, unit: "documents/s", runs, documents: bench.documents, output };
-    // What a benchmark left that was stopped: its key is gone, and so nobody could start.
-    bench.delete_all(&format!("{PREFIX}-*")).await?;
     let measured = rounds.measure(async |side| bench.run(side).await).await;
-    let emptied = bench.delete_all(&format!("{PREFIX}-*")).await;
+    let emptied = bench.place.delete_all().await;
     let result = measured?;
     emptied?;
     Ok(result)
 }
 
 impl Bench<'_> {
-    /// Removes what an earlier benchmark or the run before left. The control index stays, as it does on a platform.
-    async fn empty(&self) -> Result<()> {
-        self.delete_all(&format!("{}-*", self.names.alias())).await
-    }
-
-    async fn delete_all(&self, pattern: &str) -> Result<()> {
-        for index in self.cluster.indices(&[pattern]).await?.keys() {
-            self.cluster.delete_index(index).await?;
-        }
-        Ok(())
-    }
-
-    /// A new index with all documents at version 1.
+    /// A new index with all documents at version 1. The control index stays, as it does on a platform.
     async fn restore(&self) -> Result<()> {
-        self.empty().await?;
+        self.place.delete(&format!("{}-*", self.names.alias())).await?;
         let first = self.definition.as_of(1).ok_or_else(|| Error::new(ErrorKind::Internal, "there is no version 1"))?;
-        succeeded(&self.migrator(first.clone())?.migrate().await)?;
+        succeeded(&self.place.migrator(first.clone())?.migrate().await)?;
         let seeder = Seeder {
-            cluster: self.cluster.as_ref(),
-            encryption: &self.encryption,
-            environment: self.environment,
+            cluster: self.place.cluster.as_ref(),
+            encryption: &self.place.encryption,
+            environment: self.place.environment,
             definition: &Arc::new(first),
             names: &self.names,
         };
         seeder.write(self.documents, token::seed).await?;
-        self.cluster.refresh(&self.names.index(GENERATION)).await?;
+        self.place.cluster.refresh(&self.names.index(GENERATION)).await?;
         Ok(())
     }
 
     /// One run, on documents written anew.
     async fn run(&self, side: Side) -> Result<Run> {
         self.restore().await?;
-        let stopwatch = Stopwatch::start(self.environment);
+        let stopwatch = Stopwatch::start(self.place.environment);
         let written = match side {
             Side::Ours => self.ours(self.nodes).await?,
             Side::Raw if self.nodes > 1 => self.ours(1).await?,
@@ -161,7 +132,7 @@ impl Bench<'_> {
 
     /// The time is that of the slowest node. If a document was written by two of them, they are more than there are.
     async fn ours(&self, nodes: u32) -> Result<usize> {
-        let migrators = (0..nodes).map(|_| self.migrator(self.definition.clone())).collect::<Result<Vec<_>>>()?;
+        let migrators = (0..nodes).map(|_| self.place.migrator(self.definition.clone())).collect::<Result<Vec<_>>>()?;
         let reports = futures::future::join_all(migrators.iter().map(Migrator::migrate)).await;
         reports.iter().try_for_each(succeeded)?;
         let indices = reports.iter().flat_map(|report| &report.indices);
@@ -174,7 +145,7 @@ impl Bench<'_> {
         let digest = "0123456789abcdef";
         let latest = VirtualVersion::of(self.definition.latest().number).to_string();
         let raw = RawLoop {
-            cluster: self.cluster.as_ref(),
+            cluster: self.place.cluster.as_ref(),
             alias: self.names.alias(),
             index: &self.names.index(GENERATION),
             write_alias: &self.names.write_alias(GENERATION),
@@ -192,14 +163,4 @@ impl Bench<'_> {
             Way::Copy => raw.copy(&copy).await,
         }
     }
-
-    fn migrator(&self, definition: TypeDefinition) -> Result<Migrator> {
-        let registry = Arc::new(Registry::builder().with([definition]).build()?);
-        let (cluster, prefix, encryption) = (self.cluster.clone(), self.prefix.clone(), self.encryption.clone());
-        Ok(Migrator::new(cluster, registry, prefix, encryption, self.environment.clone()))
-    }
-}
-
-fn succeeded(report: &Report) -> Result<()> {
-    report.error.as_ref().map_or(Ok(()), |error| Err(error.into()))
 }

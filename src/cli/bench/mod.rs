@@ -2,13 +2,16 @@
 
 mod crypto;
 mod migrate;
+mod place;
 mod process;
 mod raw;
 mod reads;
 mod result;
 mod rounds;
 mod token;
+mod tokens;
 mod transfer;
+mod writes;
 
 use clap::Subcommand;
 
@@ -38,6 +41,9 @@ enum Measure {
     /// Getting objects of 1 KB by id, beside the bare request
     Get,
     Transfer(transfer::Arguments),
+    BulkCreate(writes::Arguments),
+    /// Reading tokens, beside the bare request and one decryption; and how many requests each operation makes
+    Tokens,
 }
 
 pub(super) async fn run(
@@ -53,6 +59,8 @@ pub(super) async fn run(
         Measure::Find => reads::run(reads::Read::Find, runs, connection, environment, output).await?,
         Measure::Get => reads::run(reads::Read::Get, runs, connection, environment, output).await?,
         Measure::Transfer(arguments) => transfer::run(arguments, runs, connection, environment, output).await?,
+        Measure::BulkCreate(arguments) => writes::run(arguments, runs, connection, environment, output).await?,
+        Measure::Tokens => tokens::run(runs, connection, environment, output).await?,
     };
     output.say(result.to_string());
     output.document(&result)?;

@@ -5,11 +5,11 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value, json};
 
-use crate::Result;
 use crate::cli::seed::Seed;
 use crate::encryption::{Secret, Secrets};
 use crate::environment::Environment;
 use crate::registry::TypeDefinition;
+use crate::{Error, ErrorKind, Result};
 
 pub(super) const TYPE: &str = "bench_token";
 pub(super) const GROUP: &str = "bench";
@@ -44,6 +44,21 @@ pub(super) fn definition(encrypts_again: bool, copies: bool) -> Result<TypeDefin
     let second = version(changes, &[&TEXTS[..], &["scope"]].concat(), &bound);
     let versions = [("1.json".to_owned(), first.to_string()), ("2.json".to_owned(), second.to_string())];
     TypeDefinition::from_json("bench_token.json", &file.to_string(), &versions)
+}
+
+/// The type with its first model version only; its secrets are texts like others unless `is_encrypted`.
+pub(super) fn first_definition(is_encrypted: bool) -> Result<TypeDefinition> {
+    let definition = definition(false, false)?;
+    let missing = || Error::new(ErrorKind::Internal, "the measured type has no version 1");
+    if is_encrypted {
+        return definition.as_of(1).ok_or_else(missing);
+    }
+    let file = json!({
+        "type": TYPE, "group": GROUP, "namespace_kind": "agnostic", "random_id": false, "mapping": definition.as_of(1).ok_or_else(missing)?.mapping(),
+    });
+    let mut first = version(json!([]), &TEXTS, &[]);
+    first["encrypted"] = json!([]);
+    TypeDefinition::from_json("bench_token.json", &file.to_string(), &[("1.json".to_owned(), first.to_string())])
 }
 
 fn version(changes: Value, attributes: &[&str], bound: &[&str]) -> Value {
@@ -101,6 +116,13 @@ mod tests {
         for copies in [false, true] {
             let definition = definition(false, copies).expect("valid");
             assert_eq!(definition.requires_copy_from(1), copies);
+        }
+    }
+
+    #[test]
+    fn the_first_version_has_its_texts_in_clear_or_encrypted() {
+        for is_encrypted in [false, true] {
+            assert_eq!(first_definition(is_encrypted).expect("valid").encrypts(), is_encrypted);
         }
     }
 }

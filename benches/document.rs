@@ -1,0 +1,67 @@
+//! What is done to one stored document, without a server: how long each step takes, in microseconds, as the median of several
+//! rounds. `saved-objects bench …` measures the whole beside a raw loop.
+
+use std::collections::BTreeMap;
+use std::hint::black_box;
+
+use saved_objects::document::{DocumentHeader, StoredDocument};
+use saved_objects::encryption::{Descriptor, EncryptionService, KeyRing, Secret, Secrets};
+use saved_objects::environment::Environment;
+use saved_objects::model::Transforms;
+use saved_objects::tokens;
+
+const ROUNDS: usize = 9;
+const TIMES: u32 = 5_000;
+const ID: &str = "2f1c9d5e-6d0b-4a53-9a57-0c9c1f6d8e01";
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let environment = Environment::system();
+    let types = tokens::types()?;
+    let token = types.iter().find(|definition| definition.name() == "connector_token").ok_or("no such type")?;
+    let sets = &token.version(1).ok_or("no version 1")?.sets;
+    let encryption = EncryptionService::new(Some(KeyRing::demo()?), environment.clone());
+    let descriptor = Descriptor { type_name: token.name(), namespace: None, id: ID };
+    let secrets: Secrets =
+        BTreeMap::from(["token", "refreshToken"].map(|name| (name.to_owned(), Secret::text(&"s3cr3t".repeat(36)))));
+
+    let source = format!(
+        r#"{{"type":"connector_token","references":[],"managed":false,"typeMigrationVersion":"10.1.0",
+        "created_at":"2026-01-10T09:00:00.000Z","updated_at":"2026-01-10T09:00:00.000Z","connector_token":{{
+        "connectorId":"{ID}","tokenType":"access_token","expiresAt":"2030-01-10T10:00:00.000Z",
+        "createdAt":"2026-01-10T09:00:00.000Z","updatedAt":"2026-01-10T09:00:00.000Z"}}}}"#
+    );
+    let mut document = StoredDocument::from_source(source.as_bytes())?;
+    encryption.seal(&descriptor, sets, &mut document.attributes, &secrets)?;
+    let source = String::from_utf8(document.to_source())?;
+    let header = DocumentHeader::from_source(&source)?;
+
+    let time = |step: &str, work: &mut dyn FnMut()| {
+        let mut rounds: Vec<f64> = (0..ROUNDS)
+            .map(|_| {
+                let began = environment.clock().monotonic();
+                (0..TIMES).for_each(|_| work());
+                environment.clock().monotonic().saturating_sub(began).as_secs_f64() * 1e6 / f64::from(TIMES)
+            })
+            .collect();
+        rounds.sort_unstable_by(f64::total_cmp);
+        println!("{step:<50} {:>7.2} µs", rounds.get(ROUNDS / 2).copied().unwrap_or_default());
+    };
+    println!("a document of {} bytes with two secrets", source.len());
+    time("read its header", &mut || drop(black_box(DocumentHeader::from_source(&source))));
+    time("read all of it, after the header", &mut || drop(black_box(header.document())));
+    time("read it without its secrets, after the header", &mut || {
+        drop(black_box(header.document_with(|name| !sets.encrypts(name))));
+    });
+    time("upgrade a copy of it to the newest version", &mut || {
+        let mut attributes = document.attributes.clone();
+        drop(black_box(token.upgrade(&Transforms::default(), 1, &mut attributes)));
+    });
+    time("check it against the schema", &mut || drop(black_box(token.latest().create.validate(&document.attributes))));
+    time("write it", &mut || drop(black_box(document.to_source())));
+    time("open its secrets", &mut || drop(black_box(encryption.open(&descriptor, sets, &document.attributes))));
+    let mut attributes = document.attributes.clone();
+    time("seal its secrets", &mut || {
+        drop(black_box(encryption.seal(&descriptor, sets, &mut attributes, &secrets)));
+    });
+    Ok(())
+}
