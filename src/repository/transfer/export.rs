@@ -11,7 +11,7 @@ use crate::document::{Namespace, NamespaceKind, RawId, StoredDocument};
 use crate::model::VirtualVersion;
 use crate::registry::TypeDefinition;
 use crate::repository::access::Admitted;
-use crate::repository::find::{self, Find};
+use crate::repository::find::{self, Asked, Find};
 use crate::repository::{Action, ObjectKey, Repository};
 use crate::{Error, ErrorKind, Result};
 
@@ -181,10 +181,11 @@ impl<W: AsyncWrite + Unpin> Exporter<'_, W> {
         let request = request.or_in_namespace(&Namespace::DEFAULT);
         let within = SearchIn::Index(self.repository.aliases(&definitions));
         let search = Search { size: request.page_of_stream(PAGE), ..request.to_search(within, &definitions)? };
+        let asked = self.repository.asked(definitions);
         let mut hits = self.repository.hits(search);
         while let Some(hit) = hits.next().await {
             // The audit hears of the search, not of each object.
-            let _ = self.hit(&hit?, &definitions).await?;
+            let _ = self.hit(&hit?, &asked).await?;
         }
         Ok(())
     }
@@ -210,7 +211,9 @@ impl<W: AsyncWrite + Unpin> Exporter<'_, W> {
                 for ((_, key), hit) in batch.iter().zip(found) {
                     let definition = self.repository.exportable(&key.type_name)?;
                     let outcome = match hit {
-                        Some(hit) if is_seen(definition, key, &hit) => self.hit(&hit, &[definition]).await?,
+                        Some(hit) if is_seen(definition, key, &hit) => {
+                            self.hit(&hit, &self.repository.asked([definition])).await?
+                        }
                         _ => {
                             self.missing(key);
                             Err(ErrorKind::NotFound)
@@ -226,8 +229,8 @@ impl<W: AsyncWrite + Unpin> Exporter<'_, W> {
     }
 
     /// Writes one object, or notes why it is left out.
-    async fn hit(&mut self, hit: &Hit, definitions: &[&TypeDefinition]) -> Result<Result<(), ErrorKind>> {
-        match self.line(hit, definitions).await {
+    async fn hit(&mut self, hit: &Hit, asked: &[Asked<'_>]) -> Result<Result<(), ErrorKind>> {
+        match self.line(hit, asked).await {
             Ok(line) => {
                 self.note_references(&line);
                 self.summary.exported_count += 1;
@@ -244,8 +247,8 @@ impl<W: AsyncWrite + Unpin> Exporter<'_, W> {
         }
     }
 
-    async fn line(&self, hit: &Hit, definitions: &[&TypeDefinition]) -> Result<Line> {
-        let (definition, id, mut loaded) = self.repository.load_hit(definitions, hit).await?;
+    async fn line(&self, hit: &Hit, asked: &[Asked<'_>]) -> Result<Line> {
+        let (definition, id, mut loaded) = self.repository.load_hit(asked, hit).await?;
         if let Some(newer) = &loaded.newer {
             return Err(conversion::newer(definition, newer.version));
         }

@@ -242,6 +242,7 @@ impl Writer<'_> {
             }
         }
         let mut end = None;
+        let writes = objects.iter().map(|object| &object.key).zip(writes).collect();
         let outcomes = self.repository.write_many(writes, self.request.refresh).await;
         for (object, outcome) in objects.iter().zip(outcomes) {
             match outcome {
