@@ -1,3 +1,4 @@
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +34,9 @@ pub(super) fn trials(url: &str) -> Vec<Trial> {
         without_a_claim_no_refresh_token_is_used,
         an_assertion_that_is_refused_is_no_revoked_token,
         a_panicking_refresher_is_an_error_that_does_not_quote_it,
+        a_provider_is_not_asked_for_what_could_not_be_stored,
+        a_token_that_cannot_be_refreshed_is_one_request,
+        any_deadline_is_one,
     )
 }
 
@@ -267,12 +271,31 @@ impl Refresher for Panicking {
     }
 }
 
+/// One that has no time to become a future.
+#[derive(Debug)]
+struct PanickingAtOnce;
+
+impl Refresher for PanickingAtOnce {
+    fn refresh<'a, 'b, 'c>(
+        &'a self,
+        _: &'b RefreshRequest,
+    ) -> Pin<Box<dyn Future<Output = Result<Grant, ProviderError>> + Send + 'c>>
+    where
+        'a: 'c,
+        'b: 'c,
+    {
+        panic!("this panic is meant: hunter2");
+    }
+}
+
 async fn a_panicking_refresher_is_an_error_that_does_not_quote_it(context: Context) {
     let (node, other) = (node(&context).await, Provider::new(Kind::Rotating));
-    let refresher: Arc<dyn Refresher> = Arc::new(Panicking);
-    for scope in scopes() {
+    let refreshers: [Arc<dyn Refresher>; 2] = [Arc::new(Panicking), Arc::new(PanickingAtOnce)];
+    for (scope, refresher) in
+        scopes().into_iter().flat_map(|scope| refreshers.iter().map(move |one| (scope.clone(), one)))
+    {
         node.store_expired(&scope).await;
-        let error = node.access.get(scope.clone(), &connector("c1"), &refresher).await.expect_err("it panics");
+        let error = node.access.get(scope.clone(), &connector("c1"), refresher).await.expect_err("it panics");
         assert!(matches!(&error, TokenError::RefreshFailed { source: ProviderError::Refused { .. }, .. }), "{error:?}");
         assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
     }
@@ -280,4 +303,56 @@ async fn a_panicking_refresher_is_an_error_that_does_not_quote_it(context: Conte
     let began = node.clock.monotonic();
     assert_eq!(token(node.get(&scopes()[0], &other).await), "access 1");
     assert!(node.clock.monotonic() - began < seconds(1));
+}
+
+async fn a_provider_is_not_asked_for_what_could_not_be_stored(context: Context) {
+    let node = node(&context).await;
+    for scope in scopes() {
+        let provider = Provider::new(Kind::Rotating);
+        node.store(&scope, Some(seconds(3600))).await;
+        context.cluster().add_write_block(&context.index("connectors")).await.expect("blocked");
+        node.clock.forward(seconds(3560));
+        assert_eq!(token(node.get(&scope, &provider).await), "access 0", "it still is good");
+        node.clock.forward(seconds(40));
+        let error = node.get(&scope, &provider).await.expect_err("it is over");
+        assert_eq!(error.kind(), ErrorKind::Forbidden, "{error:?}");
+        assert!(error.to_string().contains("the provider was not asked"), "{error}");
+        assert_eq!(provider.asked(), 0);
+        // Where no refresh token is used, none is used up.
+        assert_eq!(token(node.get(&scope, &Provider::new(Kind::Alone)).await), "access 1");
+        unblock(&context).await;
+        assert_eq!(token(node.get(&scope, &provider).await), "access 1");
+        assert_eq!((provider.asked(), node.stored(&scope).await), (1, pair("access 1", "refresh 1")));
+    }
+}
+
+async fn a_token_that_cannot_be_refreshed_is_one_request(context: Context) {
+    let (node, provider) = (node(&context).await, Provider::new(Kind::Rotating));
+    for scope in scopes() {
+        let expires_at = node.clock.now() + seconds(3600);
+        let without = NewToken::token(Secret::text("access 0")).expires_at(expires_at);
+        node.client.create(scope.clone(), &connector("c1"), without).await.expect("stored");
+        for (wait, is_good) in [(3550, true), (50, false)] {
+            node.clock.forward(seconds(wait));
+            let before = node.cluster.requests();
+            let got = node.get(&scope, &provider).await;
+            let after = node.cluster.requests();
+            assert_eq!((after.reads - before.reads, after.writes - before.writes), (1, 0), "{got:?}");
+            match got {
+                Ok(token) => assert!(is_good && token.expires_at == Some(expires_at)),
+                Err(error) => assert!(!is_good && matches!(error, TokenError::Expired { .. }), "{error:?}"),
+            }
+        }
+    }
+    assert_eq!(provider.asked(), 0);
+}
+
+async fn any_deadline_is_one(context: Context) {
+    let mut node = node(&context).await;
+    for scope in scopes() {
+        node.access = node.access.clone().deadline(Duration::MAX);
+        let provider = Provider::new(Kind::Rotating);
+        node.store_expired(&scope).await;
+        assert_eq!(token(node.get(&scope, &provider).await), "access 1");
+    }
 }
