@@ -30,6 +30,7 @@ pub(super) fn trials(url: &str) -> Vec<Trial> {
         a_silent_provider_is_given_up,
         a_grant_that_cannot_be_stored_is_given_to_the_caller,
         a_grant_is_stored_when_the_index_takes_writes_again,
+        a_grant_that_was_not_stored_is_stored_by_the_next_refresh,
         nothing_is_lost_if_a_constant_refresh_token_is_stored_already,
         without_a_claim_no_refresh_token_is_used,
         an_assertion_that_is_refused_is_no_revoked_token,
@@ -169,6 +170,69 @@ async fn a_grant_that_cannot_be_stored_is_given_to_the_caller(context: Context) 
         assert_eq!(node.stored(&scope).await, pair("access 1", "refresh 1"));
         assert_eq!(token(node.get(&scope, &provider).await), "access 1");
         assert_eq!(provider.asked(), 1);
+    }
+}
+
+/// What happens between a grant that nobody stored and the next refresh in the same process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Then {
+    Nothing,
+    /// The token of the grant expires.
+    Expiry,
+    /// The caller stores the grant, and it is refreshed elsewhere.
+    Refreshed,
+    Disconnected,
+}
+
+async fn a_grant_that_was_not_stored_is_stored_by_the_next_refresh(context: Context) {
+    let mut node = node(&context).await;
+    let elsewhere = node_with(&context, node.clock.clone(), node.clock.clone()).await;
+    for (scope, then) in scopes().into_iter().flat_map(|scope| {
+        [Then::Nothing, Then::Expiry, Then::Refreshed, Then::Disconnected].map(|then| (scope.clone(), then))
+    }) {
+        let provider = Provider::new(Kind::Rotating);
+        node.access = node.access.revoking(provider.clone());
+        // The caller went away, so nobody hears that it was not stored.
+        let waiting = refresh_into_a_blocked_index(&context, &node, &scope, &provider).await;
+        waiting.abort();
+        drop(waiting.await);
+        node.access.settle().await;
+        unblock(&context).await;
+        assert_eq!((provider.asked(), node.stored(&scope).await), (1, pair("access 0", FIRST_REFRESH_TOKEN)));
+        match then {
+            Then::Nothing => {
+                assert_eq!(token(node.get(&scope, &provider).await), "access 1");
+                assert_eq!((provider.asked(), node.stored(&scope).await), (1, pair("access 1", "refresh 1")));
+            }
+            Then::Expiry => {
+                node.clock.forward(seconds(3600));
+                assert_eq!(token(node.get(&scope, &provider).await), "access 2");
+                assert_eq!((provider.asked(), node.stored(&scope).await), (2, pair("access 2", "refresh 2")));
+            }
+            Then::Refreshed => {
+                let id = node.client.get(scope.clone(), &connector("c1")).await.expect("readable").expect("there");
+                let grant = Grant {
+                    access_token: Secret::text("access 1"),
+                    refresh_token: Some(Secret::text("refresh 1")),
+                    expires_in: Some(Duration::ZERO),
+                    refresh_token_expires_in: None,
+                };
+                node.client.update_with_refresh_token(&id.metadata.id, grant).await.expect("stored by the caller");
+                assert_eq!(token(elsewhere.get(&scope, &provider).await), "access 2");
+                // What was kept is older than what is stored, and stays away.
+                assert_eq!(token(node.get_instead_of(&scope, "access 2", &provider).await), "access 3");
+                assert_eq!((provider.asked(), node.stored(&scope).await), (3, pair("access 3", "refresh 3")));
+            }
+            Then::Disconnected => {
+                node.client.delete(scope.clone(), &connector("c1"), None).await.expect("deleted");
+                for _ in 0..2 {
+                    assert!(matches!(node.get(&scope, &provider).await, Err(TokenError::NoToken { .. })));
+                }
+                assert_eq!(provider.revoked(), [("access 1".to_owned(), Some("refresh 1".to_owned()))]);
+                assert_eq!((provider.asked(), node.stored(&scope).await), (1, None));
+            }
+        }
+        node.client.delete(scope, &connector("c1"), None).await.expect("deleted");
     }
 }
 
