@@ -19,13 +19,15 @@ pub(super) struct Flight {
 struct Ended {
     /// When, by the monotonic clock.
     at: Duration,
+    /// The token that its service had refused to whoever began it.
+    refused: Option<Secret>,
     outcome: Result<AccessToken, TokenError>,
 }
 
 impl Flight {
-    /// Remembers how it ended.
-    pub(super) fn end(&mut self, at: Duration, outcome: &Result<AccessToken, TokenError>) {
-        self.ended = Some(Ended { at, outcome: outcome.clone() });
+    /// Remembers how a refresh ended that was begun by somebody who was refused this token.
+    pub(super) fn end(&mut self, at: Duration, refused: Option<Secret>, outcome: &Result<AccessToken, TokenError>) {
+        self.ended = Some(Ended { at, refused, outcome: outcome.clone() });
     }
 
     /// The outcome, if it is news for somebody who began to look at `began` and was refused this token.
@@ -34,9 +36,11 @@ impl Flight {
         began: Duration,
         refused: Option<&Secret>,
     ) -> Option<Result<AccessToken, TokenError>> {
-        let Ended { at, outcome } = self.ended.as_ref()?;
-        let is_refused = outcome.as_ref().is_ok_and(|token| Some(&token.token) == refused);
-        (*at >= began && !is_refused).then(|| outcome.clone())
+        let ended = self.ended.as_ref().filter(|ended| ended.at >= began)?;
+        // A provider that gives the refused token once more does so however often it is asked.
+        let is_known = ended.refused.as_ref() != refused
+            && ended.outcome.as_ref().is_ok_and(|token| Some(&token.token) == refused);
+        (!is_known).then(|| ended.outcome.clone())
     }
 }
 

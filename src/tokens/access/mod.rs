@@ -234,7 +234,7 @@ impl AccessTokens {
         }
         let task = tokio::spawn(async move {
             let outcome = refresh.run().await;
-            flight.end(refresh.clock().monotonic(), &outcome);
+            flight.end(refresh.clock().monotonic(), refresh.refused.clone(), &outcome);
             outcome
         });
         task.await.unwrap_or_else(|_| {
