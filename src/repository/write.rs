@@ -7,8 +7,8 @@ use bytes::Bytes;
 use super::many::{Items, only};
 use super::{ObjectKey, Repository, errors, limits};
 use crate::cluster::{
-    BulkAction, BulkOperation, BulkRequest, ClusterErrorKind, ItemError, ItemErrorKind, ItemOutcome, Refresh,
-    SequenceNumber,
+    BulkAction, BulkOperation, BulkRequest, ClusterErrorKind, IndexState, ItemError, ItemErrorKind, ItemOutcome,
+    Refresh, SequenceNumber,
 };
 use crate::document::{RawId, StoredDocument, VersionToken};
 use crate::registry::TypeDefinition;
@@ -243,6 +243,21 @@ impl Repository {
                 Ok(vec![Err(missing); operations.len()])
             }
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Refuses if the index of a type takes no writes now, as while it is copied or the disk is full. One request. For whoever
+    /// is about to be given something that is given once, and has to be stored then.
+    ///
+    /// # Errors
+    /// [`Forbidden`](ErrorKind::Forbidden) if it takes none, and whatever the cluster answers.
+    pub(crate) async fn check_takes_writes(&self, type_name: &str) -> Result<()> {
+        let names = self.names(self.definition(type_name)?);
+        let indices = self.shared.cluster.indices(&[names.alias()]).await?;
+        match indices.values().all(IndexState::takes_writes) {
+            true if indices.is_empty() => Err(errors::no_index(&names)),
+            true => Ok(()),
+            false => Err(errors::takes_no_writes(&names)),
         }
     }
 
