@@ -3,7 +3,7 @@
 
 mod conditions;
 mod crash;
-mod disturbed;
+pub(crate) mod disturbed;
 mod histories;
 mod late;
 mod network;
