@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::decide::is_behind;
-use super::migrator::{Run, Work};
+use super::work::{Run, Work};
 use super::record::record_facts;
 use super::{Blocker, DocumentCounts, IndexReport, Migrator, Outcome, Report, Way};
 use crate::cluster::{AliasAction, Cluster, ClusterErrorKind, IndexState};
