@@ -42,7 +42,9 @@ impl Converting {
         let mut attributes: Attributes = [("title".to_owned(), json!("t"))].into_iter().collect();
         let secrets = secrets.iter().map(|(name, text)| ((*name).to_owned(), Secret::text(text))).collect();
         let sets = &self.definition.version(1).expect("there").sets;
-        self.encryption.seal(&descriptor(&self.definition, None, "1"), sets, &mut attributes, &secrets).expect("sealed");
+        self.encryption
+            .seal(&descriptor(&self.definition, None, "1"), sets, &mut attributes, &secrets)
+            .expect("sealed");
         let source = json!({ "type": "note", "note": attributes, "typeMigrationVersion": "10.1.0" });
         StoredDocument::from_source(source.to_string().as_bytes()).expect("well-formed")
     }
@@ -117,7 +119,8 @@ fn a_namespace_counts_only_for_objects_that_live_in_one() {
         assert_eq!(descriptor(&converting.definition, Some("ops"), "1").namespace.is_some(), is_bound, "{kind}");
         let mut document = converting.note(&[("body", "b")]);
         document.root.namespace = Some("ops".to_owned());
-        let upgraded = converting.conversion.upgrade_each(&converting.definition, "1", &mut document).expect("upgraded");
+        let upgraded =
+            converting.conversion.upgrade_each(&converting.definition, "1", &mut document).expect("upgraded");
         assert_eq!(!upgraded.unreadable.is_empty(), is_bound, "{kind}: it was sealed as of no namespace");
         if !is_bound {
             let place = descriptor(&converting.definition, None, "1");

@@ -221,4 +221,3 @@ pub(super) fn lacking_keys(standing: &Standing) -> Option<Blocker> {
         Standing::Fine | Standing::NewPrimary => None,
     }
 }
-

@@ -156,8 +156,8 @@ mod tests {
     use serde_json::value::to_raw_value;
 
     use super::*;
-    use crate::encryption::Descriptor;
     use crate::cluster::SequenceNumber;
+    use crate::encryption::Descriptor;
     use crate::encryption::{KeyRing, Secret};
     use crate::environment::Environment;
     use crate::layout::TypeMeta;

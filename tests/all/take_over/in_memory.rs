@@ -213,8 +213,7 @@ pub(super) async fn a_namespace_that_a_type_has_not_is_not_bound(context: Contex
     let verifier = Verifier::new(cluster.clone(), types.clone(), context.prefix.clone(), encryption.clone());
     let verified = verifier.expect("it has keys").verify().await.expect("verified");
     assert!(verified.ok, "{verified:?}");
-    let rotation =
-        KeyRotation::new(cluster, types, context.prefix.clone(), encryption, context.environment.clone());
+    let rotation = KeyRotation::new(cluster, types, context.prefix.clone(), encryption, context.environment.clone());
     let rotated = rotation.rotate().await.expect("it ends");
     assert_eq!((rotated.not_rotated.len(), rotated.dropped.len()), (0, 1), "{rotated:?}");
     for vector in &vectors {
