@@ -70,11 +70,12 @@ fn texts(secrets: &[(&str, &str)]) -> BTreeMap<String, String> {
 #[test]
 fn what_a_transform_writes_in_clear_is_encrypted() {
     type Tidy = fn(&mut Attributes);
+    type Texts<'a> = &'a [(&'a str, &'a str)];
     let set: Tidy = |attributes| drop(attributes.insert("body".to_owned(), json!("new")));
     let fill: Tidy = |attributes| drop(attributes.insert("kept".to_owned(), json!("new")));
     let remove: Tidy = |attributes| drop(attributes.remove("body"));
     let leave: Tidy = |_| {};
-    let table: [(Tidy, &[(&str, &str)], &[(&str, &str)]); 7] = [
+    let table: [(Tidy, Texts<'_>, Texts<'_>); 7] = [
         (leave, &[("body", "b")], &[("body", "b")]),
         (set, &[("body", "b")], &[("body", "new")]),
         (set, &[], &[("body", "new")]),
