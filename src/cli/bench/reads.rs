@@ -89,38 +89,43 @@ impl<'a> Bench<'a> {
     }
 
     async fn run(&self, read: Read, side: Side) -> Result<Run> {
-        let is_ours = side == Side::Ours;
-        let stopwatch = Stopwatch::start(self.place.environment);
+        let mut run: Option<Run> = None;
         for request in 0..read.requests() {
-            let found = match (read, is_ours) {
-                (Read::Find, true) => {
-                    let found = self.repository.find(&[token::TYPE], Find::new().per_page(PER_PAGE)).await?;
-                    found.objects.len()
-                }
-                (Read::Find, false) => self.raw_page().await?.len(),
-                (Read::Get, _) => self.get(request, is_ours).await?,
-            };
-            let expected = if read == Read::Find { PER_PAGE as usize } else { 1 };
-            if found != expected {
-                return Err(Error::new(
-                    ErrorKind::Conflict,
-                    format!("{found} objects were found instead of {expected}"),
-                )
-                .with_cure("run one benchmark at a time"));
-            }
+            let part = self.request(read, side, request, run.is_none()).await?;
+            run = Some(run.map_or(part, |before| before.and_then(part)));
         }
-        Ok(stopwatch.stop(read.requests()))
+        run.ok_or_else(|| Error::new(ErrorKind::Internal, "nothing is measured"))
     }
 
-    async fn get(&self, request: usize, is_ours: bool) -> Result<usize> {
-        let Some(raw_id) = self.ids.get(request % self.ids.len().max(1)) else { return Ok(0) };
-        let found = if is_ours {
-            let id = raw_id.split_once(':').map_or("", |(_, id)| id);
-            self.repository.get_opt(&ObjectKey::new(token::TYPE, id)).await?.is_some()
-        } else {
-            self.place.cluster.get(self.names.alias(), raw_id).await?.is_some()
-        };
-        Ok(usize::from(found))
+    /// One of the requests of a run, until its answer is there: what is done with that, and be it to drop it, is the caller's.
+    async fn request(&self, read: Read, side: Side, number: usize, is_first: bool) -> Result<Run> {
+        let environment = self.place.environment;
+        let stopwatch = if is_first { Stopwatch::start(environment) } else { Stopwatch::go_on(environment) };
+        let requests = read.requests();
+        match (read, side) {
+            (Read::Find, Side::Ours) => {
+                let found = self.repository.find(&[token::TYPE], Find::new().per_page(PER_PAGE)).await?;
+                let run = stopwatch.stop(requests);
+                found_all(found.objects.len(), PER_PAGE as usize).map(|()| run)
+            }
+            (Read::Find, Side::Raw) => {
+                let hits = self.raw_page().await?;
+                let run = stopwatch.stop(requests);
+                found_all(hits.len(), PER_PAGE as usize).map(|()| run)
+            }
+            (Read::Get, side) => {
+                let raw_id = self.ids.get(number % self.ids.len().max(1)).map(String::as_str).unwrap_or_default();
+                let found = match side {
+                    Side::Ours => {
+                        let id = raw_id.split_once(':').map_or("", |(_, id)| id);
+                        self.repository.get_opt(&ObjectKey::new(token::TYPE, id)).await?.is_some()
+                    }
+                    Side::Raw => self.place.cluster.get(self.names.alias(), raw_id).await?.is_some(),
+                };
+                let run = stopwatch.stop(requests);
+                found_all(usize::from(found), 1).map(|()| run)
+            }
+        }
     }
 
     /// The same search as the repository's, its hits unread.
@@ -130,4 +135,12 @@ impl<'a> Bench<'a> {
         let search = Search { size: PER_PAGE, count_total: true, ..Search::new(within, query) };
         Ok(self.place.cluster.search(&search).await?.hits)
     }
+}
+
+fn found_all(found: usize, expected: usize) -> Result<()> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Conflict, format!("{found} objects were found instead of {expected}"))
+        .with_cure("run one benchmark at a time"))
 }
