@@ -145,8 +145,11 @@ async fn refresh_into_a_blocked_index(
 ) -> tokio::task::JoinHandle<Result<saved_objects::tokens::AccessToken, TokenError>> {
     node.store_expired(scope).await;
     provider.hold();
-    let waiting = node.getting(scope, provider);
-    provider.until_asked(1).await;
+    let mut waiting = node.getting(scope, provider);
+    tokio::select! {
+        () = provider.until_asked(1) => {}
+        got = &mut waiting => panic!("the provider was not asked: {got:?}"),
+    }
     context.cluster().add_write_block(&context.index("connectors")).await.expect("blocked");
     provider.let_go();
     waiting
@@ -198,7 +201,6 @@ async fn a_grant_that_was_not_stored_is_stored_by_the_next_refresh(context: Cont
         drop(waiting.await);
         node.access.settle().await;
         unblock(&context).await;
-        // Whoever asks at the very moment at which a refresh ends hears how it ended.
         node.clock.forward(seconds(1));
         assert_eq!((provider.asked(), node.stored(&scope).await), (1, pair("access 0", FIRST_REFRESH_TOKEN)));
         match then {
@@ -236,6 +238,8 @@ async fn a_grant_that_was_not_stored_is_stored_by_the_next_refresh(context: Cont
             }
         }
         node.client.delete(scope, &connector("c1"), None).await.expect("deleted");
+        // Whoever asks at the very moment at which a refresh ends hears how it ended.
+        node.clock.forward(seconds(1));
     }
 }
 
