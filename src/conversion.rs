@@ -94,8 +94,7 @@ impl Conversion {
         document: &mut StoredDocument,
     ) -> Result<Standing> {
         let upgraded = self.upgrade_each(definition, id, document)?;
-        let namespace = document.root.namespace.clone();
-        let descriptor = Descriptor { type_name: definition.name(), namespace: namespace.as_deref(), id };
+        let descriptor = descriptor(definition, document.root.namespace.as_deref(), id);
         Opened { secrets: Secrets::new(), failures: upgraded.unreadable }.into_secrets(&descriptor)?;
         Ok(upgraded.standing)
     }
@@ -136,26 +135,23 @@ impl Conversion {
         } else {
             let before = document.attributes.clone();
             definition.upgrade(self.registry.transforms(), from, &mut document.attributes)?;
-            let namespace = document.root.namespace.clone();
-            let descriptor = Descriptor { type_name: definition.name(), namespace: namespace.as_deref(), id };
+            let descriptor = descriptor(definition, document.root.namespace.as_deref(), id);
             let attributes = &mut document.attributes;
             match &self.stored {
                 StoredSecrets::OfKibana(codec) => {
                     // Kibana lists an attribute as bound one release before it begins to write it, at the same version.
                     let next = definition.version(from.max(1) + 1).map(|version| &version.sets);
                     let all: Vec<&EncryptionSets> = std::iter::once(old_sets).chain(next).collect();
-                    let is_single = definition.namespace_kind() == NamespaceKind::Single;
-                    let place = Descriptor { namespace: descriptor.namespace.filter(|_| is_single), ..descriptor };
-                    let opened = codec.open_each(&place, &all, &before);
-                    let was_encrypted = |name: &str| all.iter().any(|sets| sets.encrypts(name));
-                    upgraded.unreadable =
-                        self.encrypt_again(&descriptor, opened, was_encrypted, &to.sets, attributes)?;
+                    let opened = codec.open_each(&descriptor, &all, &before);
+                    let was = Before { attributes: &before, sets: &all, opened };
+                    upgraded.unreadable = self.encrypt_again(&descriptor, was, &to.sets, attributes)?;
                 }
-                _ if encryption_of(old_sets, &before) != encryption_of(&to.sets, attributes) => {
+                _ if encryption_of(old_sets, &before) != encryption_of(&to.sets, attributes)
+                    || to.sets.encrypted.iter().any(|of| before.get(&of.name) != attributes.get(&of.name)) =>
+                {
                     let opened = self.encryption.open_each(&descriptor, old_sets, &before)?;
-                    let was_encrypted = |name: &str| old_sets.encrypts(name);
-                    upgraded.unreadable =
-                        self.encrypt_again(&descriptor, opened, was_encrypted, &to.sets, attributes)?;
+                    let was = Before { attributes: &before, sets: &[old_sets], opened };
+                    upgraded.unreadable = self.encrypt_again(&descriptor, was, &to.sets, attributes)?;
                 }
                 _ => {}
             }
@@ -180,40 +176,70 @@ impl Conversion {
         }
     }
 
-    /// Puts envelopes of what opened into `attributes`, as they will be stored, and of what was in clear and is to be
-    /// encrypted now. Gives what did not open and is still there.
+    /// Puts envelopes of what opened into `attributes`, as they will be stored, and of what is there in clear: because it was not
+    /// encrypted before, or because a transform set it. Gives what did not open and is still there.
     fn encrypt_again(
         &self,
         descriptor: &Descriptor<'_>,
-        opened: Opened,
-        was_encrypted: impl Fn(&str) -> bool,
+        was: Before<'_>,
         new_sets: &EncryptionSets,
         attributes: &mut Attributes,
     ) -> Result<Vec<(String, DecryptionCause)>> {
-        let mut secrets = Secrets::new();
-        for (name, secret) in opened.secrets {
-            if !is_present(attributes, &name) {
-                continue;
-            }
-            if !new_sets.encrypts(&name) {
-                return Err(Error::new(
-                    ErrorKind::Incompatible,
-                    format!("the attribute {name:?} of {descriptor} stops being encrypted while it has a value"),
-                )
-                .with_cure("remove the attribute with data_removal, or keep it encrypted"));
-            }
-            secrets.insert(name, secret);
+        let is_left = |name: &String| !new_sets.encrypts(name) && is_present(attributes, name);
+        if let Some(name) = was.opened.secrets.keys().find(|name| is_left(name)) {
+            return Err(Error::new(
+                ErrorKind::Incompatible,
+                format!("the attribute {name:?} of {descriptor} stops being encrypted while it has a value"),
+            )
+            .with_cure("remove the attribute with data_removal, or keep it encrypted"));
         }
-        for attribute in &new_sets.encrypted {
-            if let Some(value) = attributes.get(&attribute.name).filter(|value| !value.is_null())
-                && !was_encrypted(&attribute.name)
-            {
-                secrets.insert(attribute.name.clone(), Secret::json(value)?);
+        let mut unreadable: Vec<_> = was.opened.failures.iter().filter(|(name, _)| is_left(name)).cloned().collect();
+        let mut secrets = Secrets::new();
+        for name in new_sets.encrypted.iter().map(|attribute| &attribute.name) {
+            let Some(value) = attributes.get(name).filter(|value| !value.is_null()) else { continue };
+            match was.envelope(name, value) {
+                None => drop(secrets.insert(name.clone(), Secret::json(value)?)),
+                Some(Ok(secret)) => drop(secrets.insert(name.clone(), secret)),
+                Some(Err(cause)) => unreadable.push((name.clone(), cause)),
             }
         }
         self.encryption.seal(descriptor, new_sets, attributes, &secrets)?;
-        Ok(opened.failures.into_iter().filter(|(name, _)| is_present(attributes, name)).collect())
+        Ok(unreadable)
     }
+}
+
+/// A document before its upgrade, and what of its secrets opened.
+struct Before<'a> {
+    attributes: &'a Attributes,
+    /// What may have been encrypted in it.
+    sets: &'a [&'a EncryptionSets],
+    opened: Opened,
+}
+
+impl Before<'_> {
+    /// What is in `value`, which the attribute `name` has now, if it was encrypted before: there, or in another attribute from
+    /// which a transform moved it. None if it is in clear.
+    fn envelope(&self, name: &str, value: &Value) -> Option<Result<Secret, DecryptionCause>> {
+        let encrypted = self.sets.iter().flat_map(|sets| &sets.encrypted).map(|attribute| attribute.name.as_str());
+        let mut holding: Vec<&str> = encrypted.filter(|of| self.attributes.get(*of) == Some(value)).collect();
+        holding.sort_unstable_by_key(|of| *of != name);
+        let holding = holding.first()?;
+        match self.opened.secrets.get(*holding) {
+            Some(secret) => Some(Ok(secret.clone())),
+            None => self.opened.failures.iter().find(|(of, _)| of == holding).map(|(_, cause)| Err(*cause)),
+        }
+    }
+}
+
+/// Where the secrets of an object belong whose document has this `namespace`. That counts only for a type whose objects live in
+/// exactly one, whatever a document of another type says.
+pub(crate) fn descriptor<'a>(
+    definition: &'a TypeDefinition,
+    namespace: Option<&'a str>,
+    id: &'a str,
+) -> Descriptor<'a> {
+    let namespace = namespace.filter(|_| definition.namespace_kind() == NamespaceKind::Single);
+    Descriptor { type_name: definition.name(), namespace, id }
 }
 
 /// The error for a document at a version that this software cannot handle.
@@ -283,3 +309,6 @@ fn encryption_of<'a>(sets: &'a EncryptionSets, attributes: &'a Attributes) -> En
     };
     (encrypted, bound)
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,8 @@ use super::progress;
 use crate::Result;
 use crate::encryption::KeyId;
 use crate::environment::Environment;
-use crate::rotation::{KeptIndex, KeyCounts, KeyStatus, NotRotated, Outcome, Report};
+use crate::rotation::{KeptIndex, KeyCounts, KeyStatus, Outcome, Report};
+use crate::verify::Unreadable;
 
 /// How many documents that could not be encrypted anew are named to a person; `--json` names more.
 const NOT_ROTATED_SHOWN: usize = 20;
@@ -114,7 +115,7 @@ fn by_key(documents: &BTreeMap<KeyId, u64>) -> String {
 }
 
 fn describe_rotation(report: &Report, output: Output) {
-    for NotRotated { alias, id, attribute, reason, .. } in report.not_rotated.iter().take(NOT_ROTATED_SHOWN) {
+    for Unreadable { alias, id, attribute, reason, .. } in report.not_rotated.iter().take(NOT_ROTATED_SHOWN) {
         let of_attribute = attribute.as_ref().map(|name| format!(", attribute {name}")).unwrap_or_default();
         output.say(format!("not encrypted anew: {id} in {alias}{of_attribute}: {reason}"));
     }

@@ -23,7 +23,6 @@ pub(crate) enum Kind {
     /// A lease of work that one node does for all.
     Lease,
     /// A claim on one object.
-    #[allow(dead_code, reason = "nothing but tests claims an object yet")]
     Claim,
     /// The keys in use.
     Keys,

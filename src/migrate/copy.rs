@@ -231,6 +231,36 @@ impl Copy<'_> {
         Ok(self.cluster.delete_index(&self.plan.fill()).await?)
     }
 
+    /// Whether the source is as it was copied, looked at after the swap, when nothing reaches it any more. An unblocking that
+    /// another node sent before it was stopped may land between the last look and the swap, which has no condition for it.
+    pub(super) async fn check_nothing_came_late(self) -> Result<()> {
+        let (source, target) = (&self.plan.index, self.target());
+        let found = self.cluster.indices(&[&target]).await?;
+        let meta = found.get(&target).map(|state| IndexMeta::from_mapping(&state.mapping)).transpose()?;
+        let Some(copy) = meta.and_then(|meta| meta.copy) else { return Ok(()) };
+        let late = match self.cluster.write_count(source).await {
+            Ok(writes) => writes.saturating_sub(copy.source_writes),
+            // Somebody who wants no rollback any more deleted it.
+            Err(error) if error.kind == ClusterErrorKind::IndexNotFound => 0,
+            Err(error) => return Err(error.into()),
+        };
+        if late == 0 {
+            return Ok(());
+        }
+        let way_back = match self.plan.take_over {
+            None => {
+                "`saved-objects migrate --rollback` makes it current again, if nothing was written since, and the next start \
+                 copies all of it; else "
+            }
+            Some(_) => "",
+        };
+        Err(Error::new(
+            ErrorKind::Internal,
+            format!("{source} took {late} writes while {target} became current, which has not got them"),
+        )
+        .with_cure(format!("they are in {source}, which is kept: {way_back}compare the two")))
+    }
+
     /// Deletes the fill first: with the block gone first, a start in between could take it for complete.
     pub(super) async fn abort(self) -> Result<()> {
         self.delete_fill().await?;

@@ -1,6 +1,6 @@
 //! The end of a generation that was kept for a rollback.
 
-use super::migrator::{Run, Work};
+use super::work::{Run, Work};
 use super::{Migrator, Outcome, Report};
 use crate::Result;
 

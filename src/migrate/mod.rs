@@ -10,10 +10,12 @@
 //! nothing depends on it. Writes are conditional, so a document that
 //! somebody changed meanwhile is left to them and looked at again in the next pass.
 
+mod attempts;
 mod bad;
 mod convert;
 mod copy;
 mod decide;
+mod describe;
 mod drop_old;
 mod lease;
 mod migrator;
@@ -31,6 +33,7 @@ mod survey;
 mod take_over;
 mod unreadable;
 mod walk;
+mod work;
 
 pub use bad::OnBad;
 pub use decide::{GroupMetadata, plan};

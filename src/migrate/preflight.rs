@@ -5,17 +5,23 @@ use std::time::Duration;
 use super::{Blocker, GroupPlan, Plan, Way};
 use crate::Result;
 use crate::cluster::{Cluster, ClusterResult, Conditions, Health};
+use crate::layout::IndexNames;
 
 /// How long a migration waits for an index to have its primary shard, as after the start of a node.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a look at what a migration would do waits for it.
 pub(super) const A_LOOK: Duration = Duration::from_secs(1);
 
-/// The blockers of all groups that something is to be done for.
+/// The blockers of all groups that something is to be done for; `control` is the index that nodes leave each other word in.
 ///
 /// # Errors
 /// Whatever the cluster answers. What these credentials may not look at is no blocker.
-pub(super) async fn obstacles(cluster: &dyn Cluster, plan: &Plan, patience: Duration) -> Result<Vec<Blocker>> {
+pub(super) async fn obstacles(
+    cluster: &dyn Cluster,
+    plan: &Plan,
+    control: &IndexNames,
+    patience: Duration,
+) -> Result<Vec<Blocker>> {
     let mut blockers = Vec::new();
     for group in plan.groups.iter().filter(|group| matches!(group.way, Way::InPlace | Way::Copy)) {
         if cluster.wait_for_health(&group.index, Health::Yellow, patience).await? == Health::Red {
@@ -29,7 +35,16 @@ pub(super) async fn obstacles(cluster: &dyn Cluster, plan: &Plan, patience: Dura
     }
     if let Some(conditions) = seen(cluster.conditions().await) {
         blockers.extend(allocation(&conditions));
-        blockers.extend(shards(&conditions, &new));
+        let mut needed = needed_shards(&conditions, &new);
+        // Where it could matter: the keys in use are recorded before the first write, in an index that may have to be made.
+        let of_control = shards_of_an_index(&conditions);
+        if conditions.shards_left.is_some_and(|left| (needed..needed + of_control).contains(&left))
+            && encrypts(&new)
+            && cluster.indices(&[control.alias()]).await?.is_empty()
+        {
+            needed += of_control;
+        }
+        blockers.extend(shards(&conditions, needed));
     }
     for group in new {
         let index = if group.way == Way::Copy { group.fill() } else { group.index.clone() };
@@ -62,10 +77,21 @@ fn allocation(conditions: &Conditions) -> Option<Blocker> {
     })
 }
 
-/// A new index needs one shard, and a replica if there is a node for it; a copy fills another one without a replica first.
-fn shards(conditions: &Conditions, new: &[&GroupPlan]) -> Option<Blocker> {
-    let of_index = if conditions.data_nodes > 1 { 2 } else { 1 };
-    let needed: u64 = new.iter().map(|group| of_index + u64::from(group.way == Way::Copy)).sum();
+/// A new index needs one shard, and a replica if there is a node for it.
+fn shards_of_an_index(conditions: &Conditions) -> u64 {
+    if conditions.data_nodes > 1 { 2 } else { 1 }
+}
+
+/// What the indices of these groups need: a copy fills another one without a replica first.
+fn needed_shards(conditions: &Conditions, new: &[&GroupPlan]) -> u64 {
+    new.iter().map(|group| shards_of_an_index(conditions) + u64::from(group.way == Way::Copy)).sum()
+}
+
+fn encrypts(groups: &[&GroupPlan]) -> bool {
+    groups.iter().flat_map(|group| &group.types).any(|plan| plan.definition.encrypts())
+}
+
+fn shards(conditions: &Conditions, needed: u64) -> Option<Blocker> {
     let left = conditions.shards_left.filter(|left| *left < needed)?;
     Some(Blocker {
         what: format!("the cluster takes {left} more shards (cluster.max_shards_per_node), and {needed} are needed"),
@@ -108,7 +134,8 @@ mod tests {
         let mut plans = super::super::decide::new_plans(&registry.build().expect("valid"), &Default::default());
         let mut is_blocked = |way, nodes, left| {
             plans[0].way = way;
-            shards(&conditions("all", nodes, left), &[&plans[0]]).is_some()
+            let conditions = conditions("all", nodes, left);
+            shards(&conditions, needed_shards(&conditions, &[&plans[0]])).is_some()
         };
         let table = [
             (Way::Create, 1, Some(0), true),

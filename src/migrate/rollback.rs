@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::decide::is_behind;
-use super::migrator::{Run, Work};
 use super::record::record_facts;
+use super::work::{Run, Work};
 use super::{Blocker, DocumentCounts, IndexReport, Migrator, Outcome, Report, Way};
 use crate::cluster::{AliasAction, Cluster, ClusterErrorKind, IndexState};
 use crate::layout::{IndexMeta, IndexNames};

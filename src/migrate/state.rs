@@ -91,9 +91,9 @@ pub enum State {
     /// Guarantees: from one moment to the next everybody reads and writes the new generation; a write meant for the old
     /// one fails. Assumes: `CheckSource`. Repeating: fails, and planning anew finds it done.
     Swap,
-    /// Deletes the fill. The old generation stays, write-blocked, for a rollback.
+    /// Deletes the fill, and looks at the source for the last time. The old generation stays, write-blocked, for a rollback.
     ///
-    /// Repeating: harmless.
+    /// Guarantees: if a write reached the source after `CheckSource` and before `Swap`, it is told. Repeating: harmless.
     DeleteFill,
     /// Undoes a copy that cannot be finished: deletes the fill first, then lifts the source's block, then takes its mark away.
     ///

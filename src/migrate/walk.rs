@@ -113,7 +113,10 @@ impl Walk<'_> {
                 report.index = group.names.index(group.next_generation());
                 Ok(Brought::default())
             }
-            State::DeleteFill => copy.delete_fill().await.map(done),
+            State::DeleteFill => {
+                copy.delete_fill().await?;
+                copy.check_nothing_came_late().await.map(done)
+            }
             State::AbortCopy => copy.abort().await.map(done),
             State::Ended(_) => Ok(Brought::default()),
         }

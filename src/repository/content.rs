@@ -2,7 +2,8 @@
 
 use uuid::{Uuid, Variant};
 
-use super::{ObjectKey, Repository, read};
+use super::{ObjectKey, Repository};
+use crate::conversion;
 use crate::document::{Attributes, RootFields, StoredDocument};
 use crate::encryption::{Secret, Secrets};
 use crate::model::{EncryptionSets, Violation, VirtualVersion};
@@ -23,7 +24,7 @@ impl Repository {
         take_exposed(definition, &mut attributes, &mut secrets)?;
         check_attributes(definition, &definition.latest().sets, &attributes)?;
         check_secret_names(definition, secrets.keys().map(String::as_str))?;
-        let descriptor = read::descriptor(definition, &root, &key.id);
+        let descriptor = conversion::descriptor(definition, root.namespace.as_deref(), &key.id);
         self.shared.encryption.seal(&descriptor, &definition.latest().sets, &mut attributes, &secrets)?;
         finish(definition, key, root, attributes)
     }

@@ -1,6 +1,6 @@
 use super::access::Admitted;
 use super::create_many::strongest;
-use super::many::{Items, Named, only, pages};
+use super::many::{Items, Named, Pages, only};
 use super::read::{self, Fetched};
 use super::rounds::Rounds;
 use super::write::Write;
@@ -122,7 +122,7 @@ impl Repository {
             let admission = self.admit_deletion(&request, &mut named).await;
             admitted.extend(items.admit(at, admission.map(|it| ((at, request), it))));
         }
-        for page in pages(admitted, |_| 0) {
+        for page in Pages::new(admitted, |_| 0) {
             let (places, page): (Vec<usize>, Vec<Delete>) = page.into_iter().unzip();
             for (at, answer) in places.into_iter().zip(self.delete_page(page, refresh).await) {
                 items.answer(at, answer);
@@ -134,7 +134,7 @@ impl Repository {
     async fn admit_deletion(&self, request: &Delete, named: &mut Named) -> Result<Admitted> {
         self.check_type(&request.key.type_name)?;
         let admitted = self.admit(Action::Delete, &request.key).await?;
-        match named.add(self, &request.key) {
+        match self.raw_id(&request.key).and_then(|raw_id| named.add(&request.key, raw_id)) {
             Ok(()) => Ok(admitted),
             Err(error) => admitted.end(Err(error)),
         }
@@ -182,7 +182,7 @@ impl Repository {
             return None;
         }
         let version = request.version.filter(|_| definition.namespace_kind() == NamespaceKind::Agnostic)?;
-        Some(Write::delete(&request.key, version))
+        Some(Write::delete(version))
     }
 
     fn deletion(&self, request: &Delete, fetched: Option<Fetched>) -> Result<Write> {
@@ -200,6 +200,6 @@ impl Repository {
                 "delete it with `force` to take it from all of them",
             ));
         }
-        Ok(Write::delete(&request.key, fetched.version))
+        Ok(Write::delete(fetched.version))
     }
 }

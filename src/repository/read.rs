@@ -8,7 +8,7 @@ use super::object::Header;
 use super::{ObjectKey, Repository, SavedObject, content};
 use crate::conversion::{self, Standing};
 use crate::document::{Attributes, Namespace, NamespaceKind, RootFields, StoredDocument, VersionToken};
-use crate::encryption::{AttributeError, Descriptor, Secrets};
+use crate::encryption::{AttributeError, Secrets};
 use crate::model::{EncryptionSets, VirtualVersion};
 use crate::registry::TypeDefinition;
 use crate::{Error, ErrorKind, Result};
@@ -153,7 +153,7 @@ impl Repository {
             return Err(unopened.error);
         }
         let sets = loaded.sets(definition)?;
-        let descriptor = descriptor(definition, &loaded.document.root, id);
+        let descriptor = conversion::descriptor(definition, loaded.document.root.namespace.as_deref(), id);
         let mut secrets = self.shared.encryption.open(&descriptor, sets, &loaded.document.attributes)?;
         if loaded.newer.is_some() {
             secrets.retain(|name, _| definition.latest().sets.encrypts(name));
@@ -208,7 +208,7 @@ impl Repository {
         attributes: &Attributes,
     ) -> Result<(Attributes, Vec<AttributeError>)> {
         let exposed = definition.latest().sets.encrypted.iter().filter(|encrypted| encrypted.exposed);
-        let descriptor = descriptor(definition, root, id);
+        let descriptor = conversion::descriptor(definition, root.namespace.as_deref(), id);
         let mut opened = Attributes::new();
         let mut failures = Vec::new();
         for exposed in exposed.filter(|exposed| sets.encrypts(&exposed.name)) {
@@ -228,15 +228,6 @@ impl Repository {
 /// Says of an error which object it is about.
 fn about<'a>(definition: &'a TypeDefinition, id: &'a str) -> impl Fn(Error) -> Error + 'a {
     move |error| error.context(format!("saved object {}/{id}", definition.name()))
-}
-
-/// Where the secrets of an object belong.
-pub(super) fn descriptor<'a>(definition: &'a TypeDefinition, root: &'a RootFields, id: &'a str) -> Descriptor<'a> {
-    let namespace = match definition.namespace_kind() {
-        NamespaceKind::Single => root.namespace.as_deref(),
-        NamespaceKind::Agnostic | NamespaceKind::Multiple | NamespaceKind::MultipleIsolated => None,
-    };
-    Descriptor { type_name: definition.name(), namespace, id }
 }
 
 /// Whether a document with the `_id` of `key` is the one that it means: ids of different types and namespaces can have one

@@ -95,7 +95,8 @@ impl Repository {
                 let hit = hit?;
                 let (repository, types, request) = read.as_ref();
                 let types: Vec<&str> = types.iter().map(String::as_str).collect();
-                let object = repository.read_hit(&repository.definitions(&types)?, &hit).await;
+                let asked = repository.asked(repository.definitions(&types)?);
+                let object = repository.read_hit(&asked, &hit).await;
                 Ok(object
                     .map(|mut object| {
                         request.pick(&mut object);

@@ -6,6 +6,7 @@ use super::write::Write;
 use super::{ObjectKey, Repository, SavedObject, content, merge, read};
 use crate::Result;
 use crate::cluster::Refresh;
+use crate::conversion;
 use crate::document::{Attributes, Reference, RootFields, StoredDocument, VersionToken};
 use crate::encryption::{Secret, Secrets};
 use crate::model::EncryptionSets;
@@ -264,7 +265,7 @@ impl Repository {
         changes: BTreeMap<String, SecretChange>,
     ) -> Result<()> {
         let encryption = &self.shared.encryption;
-        let descriptor = read::descriptor(definition, &stored.root, &key.id);
+        let descriptor = conversion::descriptor(definition, stored.root.namespace.as_deref(), &key.id);
         let bound_changed = content::bound_changed(sets, &stored.attributes, attributes);
         let mut secrets = Secrets::new();
         for encrypted in sets.encrypted.iter().filter(|encrypted| is_kept(&changes, &encrypted.name)) {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::conversion::stored_sets;
+use crate::conversion::{descriptor, stored_sets};
 use crate::document::{DocumentHeader, StoredDocument};
-use crate::encryption::{DecryptionCause, Descriptor, EncryptionService, KeyId, KeysOf};
+use crate::encryption::{DecryptionCause, EncryptionService, KeyId, KeysOf};
 use crate::layout::IndexMeta;
 use crate::model::{EncryptionSets, VirtualVersion};
 use crate::registry::{Registry, TypeDefinition};
@@ -103,8 +103,7 @@ impl Inspector {
         }
         let id =
             document.object_id(raw_id, definition.namespace_kind()).map_err(|corruption| corruption.to_string())?;
-        let namespace = document.root.namespace.clone();
-        let descriptor = Descriptor { type_name: definition.name(), namespace: namespace.as_deref(), id };
+        let descriptor = descriptor(definition, document.root.namespace.as_deref(), id);
         let resealed = self
             .encryption
             .reseal(&descriptor, sets, &mut document.attributes)

@@ -67,9 +67,12 @@ impl Everything {
         sum
     }
 
-    /// Whether everything was as it is to be.
+    /// Whether everything was as it is to be, and still was when the look ended: what somebody else wrote meanwhile was counted as
+    /// it had been.
     fn is_settled(&self) -> bool {
-        [&self.current, &self.quarantine].iter().all(|tally| tally.counts.rotated == 0 && tally.unsettled == 0)
+        [&self.current, &self.quarantine]
+            .iter()
+            .all(|tally| tally.counts.rotated == 0 && tally.counts.conflicts == 0 && tally.unsettled == 0)
     }
 }
 

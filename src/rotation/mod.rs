@@ -18,4 +18,4 @@ mod tally;
 
 pub use key_rotation::KeyRotation;
 pub use progress::Progress;
-pub use report::{DocumentCounts, KeptIndex, KeyCounts, KeyStatus, NotRotated, Outcome, Report};
+pub use report::{DocumentCounts, KeptIndex, KeyCounts, KeyStatus, Outcome, Report};

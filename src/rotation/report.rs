@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::tally::ByKey;
 use crate::encryption::KeyId;
+use crate::verify::Unreadable;
 
 /// Which keys the stored secrets are under. Its JSON form is part of the command line's contract.
 #[derive(Debug, Clone, Serialize)]
@@ -74,7 +75,7 @@ pub struct Report {
     /// How often everything was looked at: the last time there was nothing to do.
     pub passes: u32,
     /// Documents that have secrets that could not be brought under the primary key, sorted, a hundred thousand at most.
-    pub not_rotated: Vec<NotRotated>,
+    pub not_rotated: Vec<Unreadable>,
     /// How many entries `not_rotated` leaves out.
     pub not_named: u64,
     /// Generations that are not current and have secrets, which were left as they are.
@@ -94,22 +95,6 @@ pub struct DocumentCounts {
     pub rotated: u64,
     /// Not written as they were read, because somebody else had written them meanwhile. They were looked at again.
     pub conflicts: u64,
-}
-
-/// A document of which a secret could not be brought under the primary key.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct NotRotated {
-    /// The alias that it is behind.
-    pub alias: String,
-    /// Its `_id`.
-    pub id: String,
-    /// Its type, if it has one.
-    #[serde(rename = "type")]
-    pub type_name: Option<String>,
-    /// The attribute; none if it is the document as a whole.
-    pub attribute: Option<String>,
-    /// Why.
-    pub reason: String,
 }
 
 impl DocumentCounts {

@@ -1,8 +1,9 @@
 use std::collections::BTreeMap;
 
 use super::inspect::Inspected;
-use super::report::{DocumentCounts, NotRotated};
+use super::report::DocumentCounts;
 use crate::encryption::KeyId;
+use crate::verify::Unreadable;
 
 /// How many documents that could not be encrypted anew a report names: some 30 MB of them.
 const MAX_NAMED: usize = 100_000;
@@ -15,7 +16,7 @@ pub(super) type ByKey = BTreeMap<KeyId, u64>;
 pub(super) struct Tally {
     pub(super) by_key: ByKey,
     pub(super) counts: DocumentCounts,
-    pub(super) not_rotated: Vec<NotRotated>,
+    pub(super) not_rotated: Vec<Unreadable>,
     pub(super) not_named: u64,
     /// Documents that others kept changing: the next look shows what they are.
     pub(super) unsettled: u64,
@@ -28,7 +29,7 @@ impl Tally {
             *self.by_key.entry(key).or_default() += 1;
         }
         let type_name = inspected.type_name;
-        let named = inspected.defects.into_iter().map(|defect| NotRotated {
+        let named = inspected.defects.into_iter().map(|defect| Unreadable {
             alias: alias.to_owned(),
             id: id.to_owned(),
             type_name: type_name.clone(),

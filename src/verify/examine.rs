@@ -6,9 +6,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::cluster::Hit;
-use crate::conversion::{Conversion, Standing, stored_sets};
+use crate::conversion::{Conversion, Standing, descriptor, stored_sets};
 use crate::document::{Attributes, RootFields, StoredDocument};
-use crate::encryption::{AttributeError, Descriptor, EncryptionService, Fingerprint, Fingerprinter, Secrets};
+use crate::encryption::{AttributeError, EncryptionService, Fingerprint, Fingerprinter, Secrets};
 use crate::layout::IndexMeta;
 use crate::model::VirtualVersion;
 use crate::registry::{Registry, TypeDefinition};
@@ -127,7 +127,7 @@ impl Examiner {
             .object_id(raw_id, definition.namespace_kind())
             .map_err(|corruption| vec![Defect { attribute: None, reason: corruption.to_string() }])?;
         let namespace = document.root.namespace.clone();
-        let descriptor = Descriptor { type_name: definition.name(), namespace: namespace.as_deref(), id };
+        let descriptor = descriptor(definition, namespace.as_deref(), id);
         let version = VirtualVersion::of_document(document.root.type_migration_version.as_deref()).map_err(whole)?;
         let sets = stored_sets(definition, meta, version.number()).map_err(whole)?;
         let opened = self.encryption.open_each(&descriptor, sets, &document.attributes).map_err(whole)?;
@@ -157,6 +157,7 @@ mod tests {
 
     use super::*;
     use crate::cluster::SequenceNumber;
+    use crate::encryption::Descriptor;
     use crate::encryption::{KeyRing, Secret};
     use crate::environment::Environment;
     use crate::layout::TypeMeta;

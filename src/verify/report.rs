@@ -43,7 +43,7 @@ pub struct TypeReport {
     pub digest: Fingerprint,
 }
 
-/// A document that cannot be read, or a secret that does not open.
+/// A document that cannot be read, or a secret that does not open, as a verification or a rotation finds it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Unreadable {
     /// The alias of its index.

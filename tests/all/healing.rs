@@ -30,7 +30,7 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         a_foreign_write_block_is_a_blocker,
     );
     trials.extend(match url {
-        MEMORY => named_trials!(url, too_few_shards_are_a_blocker),
+        MEMORY => named_trials!(url, too_few_shards_are_a_blocker, room_for_the_control_index_is_counted),
         _ => named_trials!(
             url,
             a_red_index_is_a_blocker,
@@ -334,6 +334,17 @@ async fn too_few_shards_are_a_blocker(context: Context) {
     assert!(blocker.cure.contains("cluster.max_shards_per_node"), "{blocker:?}");
     memory.limit_shards(None);
     assert_eq!(context.migrator(after).migrate().await.outcome, Outcome::Migrated);
+}
+
+/// The first start makes the control index too, which says which keys are in use.
+async fn room_for_the_control_index_is_counted(context: Context) {
+    let memory = context.memory.as_ref().expect("it is in memory");
+    memory.limit_shards(Some(1));
+    let blocker = blocker(&context, current).await;
+    assert!(blocker.what.contains("takes 1 more shards") && blocker.what.contains("2 are needed"), "{blocker:?}");
+    assert!(context.cluster().indices(&["*"]).await.expect("answered").is_empty(), "nothing was made");
+    memory.limit_shards(Some(2));
+    assert_eq!(context.migrator(current()).migrate().await.outcome, Outcome::Migrated);
 }
 
 async fn an_interfering_template_is_a_blocker(context: Context) {

@@ -11,7 +11,7 @@ use crate::document::{Namespace, NamespaceKind, RawId, StoredDocument};
 use crate::model::VirtualVersion;
 use crate::registry::TypeDefinition;
 use crate::repository::access::Admitted;
-use crate::repository::find::{self, Find};
+use crate::repository::find::{self, Asked, Find};
 use crate::repository::{Action, ObjectKey, Repository, errors};
 use crate::{Error, ErrorKind, Result};
 
@@ -193,10 +193,11 @@ impl<W: AsyncWrite + Unpin> Exporter<'_, W> {
         let request = request.or_in_namespace(&Namespace::DEFAULT);
         let within = SearchIn::Index(self.repository.aliases(&definitions));
         let search = Search { size: request.page_of_stream(PAGE), ..request.to_search(within, &definitions)? };
+        let asked = self.repository.asked(definitions);
         let mut hits = self.repository.hits(search);
         while let Some(hit) = hits.next().await {
             // The audit hears of the search, not of each object.
-            let _ = self.hit(&hit?, &definitions, None).await?;
+            let _ = self.hit(&hit?, &asked, None).await?;
         }
         Ok(())
     }
@@ -256,8 +257,9 @@ impl<W: AsyncWrite + Unpin> Exporter<'_, W> {
                     let definition = self.repository.exportable(&key.type_name)?;
                     match hit {
                         Some(hit) if is_seen(definition, &key, &hit) => {
+                            let asked = self.repository.asked([definition]);
                             let read = match self.exported.insert(raw_id) {
-                                true => self.hit(&hit, &[definition], Some(&key.namespace)).await?,
+                                true => self.hit(&hit, &asked, Some(&key.namespace)).await?,
                                 false => Ok(()),
                             };
                             admitted.tell(&read);
@@ -274,13 +276,8 @@ impl<W: AsyncWrite + Unpin> Exporter<'_, W> {
     }
 
     /// Writes one object, found from `namespace` if that is known, or notes why it is left out, and says so.
-    async fn hit(
-        &mut self,
-        hit: &Hit,
-        definitions: &[&TypeDefinition],
-        namespace: Option<&Namespace>,
-    ) -> Result<Result<()>> {
-        match self.line(hit, definitions).await {
+    async fn hit(&mut self, hit: &Hit, asked: &[Asked<'_>], namespace: Option<&Namespace>) -> Result<Result<()>> {
+        match self.line(hit, asked).await {
             Ok(line) => {
                 self.note_references(&line, namespace)?;
                 self.summary.exported_count += 1;
@@ -301,8 +298,8 @@ impl<W: AsyncWrite + Unpin> Exporter<'_, W> {
         }
     }
 
-    async fn line(&self, hit: &Hit, definitions: &[&TypeDefinition]) -> Result<Line> {
-        let (definition, id, mut loaded) = self.repository.load_hit(definitions, hit).await?;
+    async fn line(&self, hit: &Hit, asked: &[Asked<'_>]) -> Result<Line> {
+        let (definition, id, mut loaded) = self.repository.load_hit(asked, hit).await?;
         if let Some(newer) = &loaded.newer {
             return Err(conversion::newer(definition, newer.version));
         }

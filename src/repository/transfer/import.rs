@@ -264,6 +264,7 @@ impl Writer<'_> {
             }
         }
         let mut next = Next::GoOn;
+        let writes = objects.iter().map(|object| &object.key).zip(writes).collect();
         let outcomes = self.repository.write_many(writes, self.request.refresh).await;
         for (object, outcome) in objects.iter().zip(outcomes) {
             match outcome {

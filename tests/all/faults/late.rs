@@ -15,7 +15,7 @@ use saved_objects::{ErrorKind, SavedObjects, Start};
 use super::crash::{Land, Recorder};
 use super::disturbed::{At, Call, Disturbed, Disturber, Fate};
 use super::room::{Job, Room, in_its_own_time, process};
-use super::types::types;
+use super::types::{registry, types};
 use crate::context::key_ring;
 
 /// A copy to the newest release.
@@ -123,6 +123,50 @@ async fn late_swap(before: usize) -> bool {
     let owner = new.get(&key).await.expect("it is there").attributes["owner"].clone();
     assert_eq!(owner, "lee", "the swap landed before request {before}, and an update is lost");
     landed
+}
+
+/// At the swap somebody's unblocking lands, and a user writes.
+#[derive(Debug)]
+struct Unblocked {
+    room: Room,
+    is_done: AtomicUsize,
+}
+
+#[async_trait]
+impl Disturber for Unblocked {
+    async fn fate(&self, call: &Call) -> Fate {
+        if (call.method, call.state) == ("update_aliases", "swap") && self.is_done.fetch_add(1, Ordering::Relaxed) == 0
+        {
+            let source = self.room.prefix.group("vaults").index(1);
+            self.room.memory().remove_write_block(&source).await.expect("lifted");
+            let repository = self.room.repository(self.room.cluster(), 1, Start::Skip).await;
+            let change = |draft: &mut Draft| {
+                draft.attributes.insert("owner".to_owned(), "lee".into());
+                Ok(())
+            };
+            repository.update(&ObjectKey::new("vault", "v1"), change).await.expect("it takes writes");
+        }
+        Fate::Done
+    }
+}
+
+pub(crate) fn a_write_in_the_moment_of_the_swap_is_told() {
+    in_its_own_time(async {
+        let room = Room::with_release_1().await;
+        let unblocked = Arc::new(Unblocked { room: room.clone(), is_done: AtomicUsize::new(0) });
+        let report = process(&room, COPY, unblocked).await.expect("nobody kills it");
+        let error = report.error.as_ref().unwrap_or_else(|| panic!("{report:#?}"));
+        assert_eq!((report.outcome, error.kind), (Outcome::Failed, ErrorKind::Internal), "{error:?}");
+        assert!(error.message.contains("took 1 writes") && error.cure.contains("--rollback"), "{error:?}");
+        // As the cure says.
+        let back = room.migrator(room.cluster(), registry(3)).rollback().await;
+        assert_eq!(back.outcome, Outcome::RolledBack, "{back:#?}");
+        let again = process(&room, COPY, quiet()).await.expect("nobody kills it");
+        assert!(is_well(&again), "{again:#?}");
+        let repository = room.repository(room.cluster(), 3, Start::Skip).await;
+        let found = repository.get(&ObjectKey::new("vault", "v1")).await.expect("it is there");
+        assert_eq!(found.attributes["owner"], "lee", "it is not lost");
+    });
 }
 
 /// Whoever undoes a copy is killed in between: at each of its writes, each of its ways.

@@ -211,10 +211,18 @@ async fn kill_nodes(
             killed = killed => killed.expect("the proxy tells"),
             output = &mut ended => panic!("seed {seed}: it ended before request {at}: {output:?}"),
         }
+        let since = std::time::Instant::now();
         revive(server).await;
+        let revived = since.elapsed();
         // It may have outlived the kill, or not.
         let output = ended.await.expect("it ends");
-        println!("seed {seed}: the node was killed at request {at}; the migration: {}", outcome(&output));
+        let took = since.elapsed();
+        println!(
+            "seed {seed}: the node was killed at request {at} and back after {revived:.1?}; the migration: {} after {took:.1?}",
+            outcome(&output)
+        );
         finish(context, &room, release, expected, &format!("seed {seed}")).await;
+        println!("seed {seed}: all is well after {:.1?}", since.elapsed());
+        room.remove().await;
     }
 }

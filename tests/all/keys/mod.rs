@@ -18,8 +18,9 @@ use in_use::{
     keys_are_changed_without_a_restart,
 };
 use rotation::{
-    everything_comes_under_the_new_key, the_command_line_says_what_it_did, what_cannot_be_opened_keeps_its_key,
-    what_nobody_registered_keeps_its_key, writers_and_other_rotations_lose_nothing,
+    a_rotation_that_is_overtaken_looks_again, everything_comes_under_the_new_key, the_command_line_says_what_it_did,
+    what_cannot_be_opened_keeps_its_key, what_nobody_registered_keeps_its_key,
+    writers_and_other_rotations_lose_nothing,
 };
 use rotation_killed::a_killed_rotation_is_gone_on_with;
 
@@ -35,7 +36,9 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         what_nobody_registered_keeps_its_key,
         writers_and_other_rotations_lose_nothing,
     );
-    if url != MEMORY {
+    if url == MEMORY {
+        trials.extend(named_trials!(url, a_rotation_that_is_overtaken_looks_again));
+    } else {
         trials.extend(named_trials!(url, the_command_line_says_what_it_did, a_killed_rotation_is_gone_on_with));
     }
     trials

@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use async_trait::async_trait;
 use saved_objects::cluster::{BulkAction, BulkOperation, BulkRequest, Refresh};
 use saved_objects::encryption::Secret;
 use saved_objects::migrate::{OnBad, Outcome as Migrated};
@@ -14,6 +16,7 @@ use serde_json::{Value, json};
 use super::{NEW, OLD, encryption, id, in_use, keys_in, ring, rotate, rotation, sorted};
 use crate::cli::run_with;
 use crate::context::Context;
+use crate::faults::disturbed::{Call, Disturbed, Disturber, Fate};
 use crate::faults::room::Room;
 use crate::faults::seed::Dice;
 use crate::faults::types::{NEWEST, platform_files, registry, types};
@@ -198,6 +201,38 @@ pub(super) async fn what_nobody_registered_keeps_its_key(context: Context) {
     assert!(report.not_rotated.is_empty(), "{report:?}");
     assert_eq!(report.dropped.iter().map(ToString::to_string).collect::<Vec<_>>(), [id(OLD)]);
     other.remove().await;
+}
+
+/// At its first bulk of objects, another node does all of the work.
+#[derive(Debug)]
+struct Overtaken {
+    context: Context,
+    is_over: AtomicBool,
+}
+
+#[async_trait]
+impl Disturber for Overtaken {
+    async fn fate(&self, call: &Call) -> Fate {
+        // The first bulk of a rotation is its note in the control index.
+        if call.method == "bulk" && call.operations > 1 && !self.is_over.swap(true, Ordering::AcqRel) {
+            let other = rotate(&self.context, ring(NEW, &[OLD])).await;
+            assert_eq!(other.dropped.iter().map(ToString::to_string).collect::<Vec<_>>(), [id(OLD)]);
+        }
+        Fate::Done
+    }
+}
+
+pub(super) async fn a_rotation_that_is_overtaken_looks_again(context: Context) {
+    seeded(&context).await;
+    let disturber = Arc::new(Overtaken { context: context.clone(), is_over: AtomicBool::new(false) });
+    let cluster = Arc::new(Disturbed::new(context.cluster(), disturber));
+    let encryption = encryption(&context, ring(NEW, &[OLD]));
+    let (registry, prefix) = (registry(NEWEST), context.prefix.clone());
+    let rotation = KeyRotation::new(cluster, registry, prefix, encryption, context.environment.clone());
+    let report = rotation.rotate().await.expect("it ends");
+    assert!(report.documents.conflicts > 0, "it was overtaken: {report:?}");
+    assert!(report.still_needed.is_empty(), "nothing is under the old key any more: {report:?}");
+    assert_eq!(in_use(&context).await, [id(NEW)], "a key that went out of use does not come back");
 }
 
 pub(super) async fn writers_and_other_rotations_lose_nothing(context: Context) {

@@ -3,15 +3,17 @@
 use std::sync::{Arc, OnceLock};
 
 use saved_objects::document::Namespace;
-use saved_objects::encryption::{KibanaKeys, Secrets};
+use saved_objects::encryption::{EncryptionService, KeyRing, KibanaKeys, Secrets};
 use saved_objects::migrate::{Fate, Migrator, OnUnreadable, Outcome, Way};
 use saved_objects::registry::{Registry, TypeDefinition};
 use saved_objects::repository::ObjectKey;
+use saved_objects::rotation::KeyRotation;
+use saved_objects::verify::Verifier;
 use saved_objects::{SavedObjects, Start};
 use serde_json::{Value, json};
 
 use super::kibana::Kibana;
-use crate::context::{Context, key_ring};
+use crate::context::{Context, KEY, key_ring};
 use crate::migration::{current, version};
 
 const VECTORS: &str = include_str!("../../fixtures/kibana_crypto_vectors.json");
@@ -110,7 +112,11 @@ async fn seeded(context: &Context, vectors: &[Vector]) -> Kibana {
 
 /// What a repository reads, secrets and all.
 async fn read(context: &Context, vector: &Vector) -> Value {
-    let builder = SavedObjects::builder(registry(false)).prefix(context.prefix.clone()).key_ring(key_ring());
+    read_with(context, key_ring(), vector).await
+}
+
+async fn read_with(context: &Context, ring: KeyRing, vector: &Vector) -> Value {
+    let builder = SavedObjects::builder(registry(false)).prefix(context.prefix.clone()).key_ring(ring);
     let store = builder.cluster(context.cluster()).start(Start::Skip).await.expect("the store starts");
     let type_name = vector.source["type"].as_str().expect("a type");
     let repository = store.repository().including(&[type_name]).expect("registered");
@@ -182,6 +188,36 @@ pub(super) async fn what_does_not_open_is_stripped(context: Context) {
     assert_eq!(named, [(id.as_str(), Fate::Stripped)]);
     for vector in &vectors {
         assert_eq!(read(&context, vector).await, vector.clear, "{}", vector.name);
+    }
+}
+
+/// Documents of before their type lived in several namespaces can still name one: nothing is bound to that, by no way.
+pub(super) async fn a_namespace_that_a_type_has_not_is_not_bound(context: Context) {
+    let vectors = vectors();
+    let mut as_stored = vectors.clone();
+    for vector in as_stored.iter_mut().filter(|vector| vector.source["type"] != "demo_secret") {
+        vector.source["namespace"] = json!("marketing");
+    }
+    let kibana = seeded(&context, &as_stored).await;
+    let report = migrator(&context, &kibana, Some(kibana_keys())).migrate().await;
+    assert_eq!((report.outcome, report.bad_total), (Outcome::Migrated, 0), "{report:?}");
+    for vector in &vectors {
+        assert_eq!(read(&context, vector).await, vector.clear, "{}", vector.name);
+    }
+    let new_ring = |others: &[&str]| {
+        let others = others.iter().map(|other| (*other).into()).collect();
+        KeyRing::new("a new key for tests only: 0123456789abcdef".into(), others).expect("good keys")
+    };
+    let (cluster, types) = (context.cluster(), Arc::new(registry(false)));
+    let encryption = EncryptionService::new(Some(new_ring(&[KEY])), context.environment.clone());
+    let verifier = Verifier::new(cluster.clone(), types.clone(), context.prefix.clone(), encryption.clone());
+    let verified = verifier.expect("it has keys").verify().await.expect("verified");
+    assert!(verified.ok, "{verified:?}");
+    let rotation = KeyRotation::new(cluster, types, context.prefix.clone(), encryption, context.environment.clone());
+    let rotated = rotation.rotate().await.expect("it ends");
+    assert_eq!((rotated.not_rotated.len(), rotated.dropped.len()), (0, 1), "{rotated:?}");
+    for vector in &vectors {
+        assert_eq!(read_with(&context, new_ring(&[]), vector).await, vector.clear, "{}", vector.name);
     }
 }
 

@@ -1,0 +1,133 @@
+use serde_json::json;
+
+use super::*;
+use crate::encryption::KeyRing;
+use crate::environment::Environment;
+use crate::registry::testing::{create, note, read, version};
+
+const NAMES: [&str; 4] = ["title", "body", "memo", "kept"];
+
+/// Notes of two versions: the first encrypts `body` and `memo`, the second `body` and `kept`, after the transform `tidy`.
+fn definition(kind: &str) -> TypeDefinition {
+    let encrypted = |names: [&str; 2]| json!(names.map(|name| json!({ "name": name })));
+    let first = version(json!({ "create": create(&NAMES[..3]), "encrypted": encrypted(["body", "memo"]) }));
+    let second = version(json!({
+        "create": create(&["title", "body", "kept"]), "encrypted": encrypted(["body", "kept"]),
+        "changes": [{ "type": "transform", "name": "tidy" }, { "type": "data_removal", "paths": ["memo"] }],
+    }));
+    read(&note(json!({ "namespace_kind": kind })), &[first, second]).expect("valid")
+}
+
+struct Converting {
+    definition: TypeDefinition,
+    encryption: EncryptionService,
+    conversion: Conversion,
+}
+
+fn converting(kind: &str, tidy: impl Fn(&mut Attributes) + Send + Sync + 'static) -> Converting {
+    let ring = KeyRing::new("a key for tests only: 0123456789abcdef".into(), Vec::new()).expect("a good key");
+    let encryption = EncryptionService::new(Some(ring), Environment::system());
+    let transform = move |attributes: &mut Attributes| {
+        tidy(attributes);
+        Ok(())
+    };
+    let registry = Registry::builder().with([definition(kind)]).transform("tidy", transform).build().expect("valid");
+    let conversion = Conversion::new(Arc::new(registry), encryption.clone());
+    Converting { definition: definition(kind), encryption, conversion }
+}
+
+impl Converting {
+    /// A note of version 1 with these secrets, sealed as one that lives in no namespace.
+    fn note(&self, secrets: &[(&str, &str)]) -> StoredDocument {
+        let mut attributes: Attributes = [("title".to_owned(), json!("t"))].into_iter().collect();
+        let secrets = secrets.iter().map(|(name, text)| ((*name).to_owned(), Secret::text(text))).collect();
+        let sets = &self.definition.version(1).expect("there").sets;
+        self.encryption
+            .seal(&descriptor(&self.definition, None, "1"), sets, &mut attributes, &secrets)
+            .expect("sealed");
+        let source = json!({ "type": "note", "note": attributes, "typeMigrationVersion": "10.1.0" });
+        StoredDocument::from_source(source.to_string().as_bytes()).expect("well-formed")
+    }
+
+    /// The secrets after the upgrade, by name, and the attributes that did not open.
+    fn upgraded(&self, document: &mut StoredDocument) -> (BTreeMap<String, String>, Vec<String>) {
+        let upgraded = self.conversion.upgrade_each(&self.definition, "1", document).expect("upgraded");
+        let unreadable: Vec<String> = upgraded.unreadable.into_iter().map(|(name, _)| name).collect();
+        let place = descriptor(&self.definition, None, "1");
+        let opened = self.encryption.open_each(&place, &self.definition.latest().sets, &document.attributes);
+        let opened = opened.expect("few bound attributes");
+        let not_open: Vec<&String> = opened.failures.iter().map(|(name, _)| name).collect();
+        assert_eq!(not_open, unreadable.iter().collect::<Vec<_>>(), "what opened then opens now");
+        let text = |(name, secret): (String, Secret)| (name, secret.expose_text().expect("a text").to_string());
+        (opened.secrets.into_iter().map(text).collect(), unreadable)
+    }
+}
+
+fn texts(secrets: &[(&str, &str)]) -> BTreeMap<String, String> {
+    secrets.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect()
+}
+
+#[test]
+fn what_a_transform_writes_in_clear_is_encrypted() {
+    type Tidy = fn(&mut Attributes);
+    type Texts<'a> = &'a [(&'a str, &'a str)];
+    let set: Tidy = |attributes| drop(attributes.insert("body".to_owned(), json!("new")));
+    let fill: Tidy = |attributes| drop(attributes.insert("kept".to_owned(), json!("new")));
+    let remove: Tidy = |attributes| drop(attributes.remove("body"));
+    let leave: Tidy = |_| {};
+    let table: [(Tidy, Texts<'_>, Texts<'_>); 7] = [
+        (leave, &[("body", "b")], &[("body", "b")]),
+        (set, &[("body", "b")], &[("body", "new")]),
+        (set, &[], &[("body", "new")]),
+        (set, &[("memo", "m")], &[("body", "new")]),
+        (fill, &[("body", "b")], &[("body", "b"), ("kept", "new")]),
+        (remove, &[("body", "b")], &[]),
+        (remove, &[("body", "b"), ("memo", "m")], &[]),
+    ];
+    for (number, (tidy, before, after)) in table.into_iter().enumerate() {
+        let converting = converting("agnostic", tidy);
+        let mut document = converting.note(before);
+        assert_eq!(converting.upgraded(&mut document), (texts(after), vec![]), "case {number}");
+        assert!(!document.attributes.values().any(|value| value == "new"), "case {number}: {:?}", document.attributes);
+    }
+}
+
+#[test]
+fn a_transform_may_move_a_secret() {
+    let move_memo = |attributes: &mut Attributes| {
+        if let Some(memo) = attributes.remove("memo") {
+            attributes.insert("kept".to_owned(), memo);
+        }
+    };
+    let converting = converting("agnostic", move_memo);
+    let mut document = converting.note(&[("body", "b"), ("memo", "m")]);
+    assert_eq!(converting.upgraded(&mut document), (texts(&[("body", "b"), ("kept", "m")]), vec![]));
+
+    let mut document = converting.note(&[("body", "b"), ("memo", "m")]);
+    // One character of the tag.
+    let mut envelope = document.attributes["memo"].as_str().expect("an envelope").to_owned();
+    envelope.replace_range(40..41, if envelope.as_bytes()[40] == b'A' { "B" } else { "A" });
+    document.attributes.insert("memo".to_owned(), json!(envelope));
+    let upgraded = converting.upgraded(&mut document);
+    assert_eq!(upgraded, (texts(&[("body", "b")]), vec!["kept".to_owned()]), "it is named where it is now");
+}
+
+#[test]
+fn a_namespace_counts_only_for_objects_that_live_in_one() {
+    for (kind, is_bound) in [("agnostic", false), ("multiple", false), ("multiple-isolated", false), ("single", true)] {
+        let add_title = |attributes: &mut Attributes| drop(attributes.insert("title".to_owned(), json!("another")));
+        let converting = converting(kind, add_title);
+        assert_eq!(descriptor(&converting.definition, Some("ops"), "1").namespace.is_some(), is_bound, "{kind}");
+        let mut document = converting.note(&[("body", "b")]);
+        document.root.namespace = Some("ops".to_owned());
+        let upgraded =
+            converting.conversion.upgrade_each(&converting.definition, "1", &mut document).expect("upgraded");
+        assert_eq!(!upgraded.unreadable.is_empty(), is_bound, "{kind}: it was sealed as of no namespace");
+        if !is_bound {
+            let place = descriptor(&converting.definition, None, "1");
+            let sets = &converting.definition.latest().sets;
+            let opened = converting.encryption.open(&place, sets, &document.attributes).expect("readable as before");
+            assert_eq!(opened.get("body"), Some(&Secret::text("b")));
+        }
+    }
+}
