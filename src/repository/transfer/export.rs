@@ -257,9 +257,10 @@ impl<W: AsyncWrite + Unpin> Exporter<'_, W> {
                     let definition = self.repository.exportable(&key.type_name)?;
                     match hit {
                         Some(hit) if is_seen(definition, &key, &hit) => {
-                            let asked = self.repository.asked([definition]);
                             let read = match self.exported.insert(raw_id) {
-                                true => self.hit(&hit, &asked, Some(&key.namespace)).await?,
+                                true => {
+                                    self.hit(&hit, &self.repository.asked([definition]), Some(&key.namespace)).await?
+                                }
                                 false => Ok(()),
                             };
                             admitted.tell(&read);
