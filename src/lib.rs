@@ -85,3 +85,8 @@ pub use store::{SavedObjects, SavedObjectsBuilder, Start};
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// The guide's program, which must compile.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/using.md")]
+struct Guide;

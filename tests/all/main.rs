@@ -18,6 +18,7 @@ mod context;
 mod elastic;
 mod faults;
 mod generations;
+mod guide;
 mod healing;
 mod hygiene;
 mod keys;
@@ -90,6 +91,8 @@ fn trials(url: &str) -> Vec<Trial> {
         elastic::trials(url),
         faults::trials(url),
         generations::trials(url),
+        guide::trials(url),
+        guide::trials(MEMORY),
         hygiene::trials(url),
         keys::trials(url),
         keys::trials(MEMORY),
