@@ -8,6 +8,10 @@ test:
 test-819:
     SAVED_OBJECTS_TEST_VERSION=8.19.0 cargo test
 
+# The tests of tokens on the oldest Elasticsearch that is supported.
+test-tokens-819:
+    SAVED_OBJECTS_TEST_VERSION=8.19.0 cargo test --test all -- tokens:: --skip memory::
+
 # All tests on a cluster of three nodes.
 test-three-nodes:
     SAVED_OBJECTS_TEST_NODES=3 cargo test

@@ -8,7 +8,7 @@ use crate::cli::export::{namespace, object};
 use crate::cli::output::Output;
 use crate::document::Namespace;
 use crate::environment::Environment;
-use crate::repository::{Decision, Import, ImportSummary, NamedObject, ObjectKey, OnConflict};
+use crate::repository::{Decision, Import, ImportSummary, NamedObject, ObjectKey, OnConflict, Problem};
 use crate::{Error, ErrorKind, Result};
 
 /// Read objects from lines of JSON, as `export` writes them: all of them, or none if one cannot be imported
@@ -86,10 +86,11 @@ pub(super) async fn run(
     let summary = repository.import(request, open(arguments).await?).await?;
     describe(&summary, output);
     output.document(&summary)?;
-    Ok(match (summary.success, summary.success_count) {
-        (true, _) => Exit::Done,
-        (false, 0) => Exit::Blocked,
-        (false, _) => Exit::Failed,
+    let may_be_written = |problem: &Problem| problem.kind == "outcome_unknown";
+    Ok(match summary.success {
+        true => Exit::Done,
+        false if summary.success_count == 0 && !summary.errors.iter().any(may_be_written) => Exit::Blocked,
+        false => Exit::Failed,
     })
 }
 
@@ -113,7 +114,11 @@ fn describe(summary: &ImportSummary, output: Output) {
     for problem in summary.errors.iter().take(20) {
         output.say(format!("line {}: {}: {}", problem.line, problem.kind, problem.message));
         if !problem.destinations.is_empty() {
-            output.say(format!("  it could overwrite {}", problem.destinations.join(" or ")));
+            let ids = problem.destinations.join(" or ");
+            output.say(match problem.kind {
+                "conflict" | "ambiguous_conflict" => format!("  it could overwrite {ids}"),
+                _ => format!("  it was to become {ids}"),
+            });
         }
     }
     let more = summary.errors.len().saturating_sub(20) as u64 + summary.not_listed;

@@ -21,6 +21,14 @@ pub struct IndexState {
     pub other_blocks: BTreeSet<String>,
 }
 
+impl IndexState {
+    /// Whether documents can be created and replaced, as far as its blocks say.
+    pub fn takes_writes(&self) -> bool {
+        !self.write_blocked
+            && !["read_only", "read_only_allow_delete"].iter().any(|block| self.other_blocks.contains(*block))
+    }
+}
+
 /// An alias of an index.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct AliasState {

@@ -14,6 +14,7 @@ mod error;
 mod index;
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;
+mod page_size;
 mod scan;
 mod search;
 
@@ -32,6 +33,7 @@ pub use index::{
 };
 #[cfg(any(test, feature = "testing"))]
 pub use memory::InMemory;
+pub(crate) use page_size::PageSize;
 pub(crate) use scan::Scan;
 pub use search::{Direction, Hit, Page, PointInTime, Query, Search, SearchIn, SequenceNumber, Slice, Sort};
 

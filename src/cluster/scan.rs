@@ -4,16 +4,11 @@ use std::time::Duration;
 use futures::StreamExt;
 use tokio::sync::mpsc;
 
-use super::adaptive::AdaptiveSize;
-use super::{Cluster, ClusterError, ClusterErrorKind, Hit, PointInTime, Query, Search, SearchIn};
+use super::{Cluster, Hit, PageSize, PointInTime, Query, Search, SearchIn};
 use crate::Result;
 
 /// Documents read at once, at most. At 1 KB each a page is 1 MB; larger pages are hardly faster.
 const MAX_PAGE: usize = 1_000;
-/// Documents on the first page, when it is not known how large they are.
-const FIRST_PAGE: usize = 100;
-/// Bytes read at once: pages of larger documents have fewer.
-const PAGE_BYTES: usize = 4 << 20;
 /// Pages that wait to be worked on while the next one is read.
 const PAGES_AHEAD: usize = 2;
 /// Pages that are worked on at the same time: some are transformed while the server takes the others.
@@ -58,22 +53,16 @@ impl Scan<'_> {
     ) -> Result<()> {
         let within = SearchIn::PointInTime(point_in_time);
         let mut search = Search::new(within, self.query.clone());
-        let size = AdaptiveSize::new(FIRST_PAGE, MAX_PAGE);
-        let mut fitting = MAX_PAGE;
+        let mut size = PageSize::growing(MAX_PAGE);
         loop {
-            let asked = size.get().min(fitting);
+            let asked = size.get();
             search.size = u32::try_from(asked).unwrap_or(u32::MAX);
             let page = match self.cluster.search(&search).await {
                 Ok(page) => page,
-                Err(error) if asked > 1 && is_too_much(&error) => {
-                    tracing::debug!(documents = asked, %error, "a page is too much for the server, and is divided");
-                    size.halve(asked);
-                    continue;
-                }
+                Err(error) if size.divides(asked, &error) => continue,
                 Err(error) => return Err(error.into()),
             };
-            size.grow();
-            fitting = fitting_documents(&page.hits);
+            size.took(&page.hits);
             if let Some(current) = page.point_in_time {
                 newest.clone_from(&current);
                 search.within = SearchIn::PointInTime(current);
@@ -89,18 +78,6 @@ impl Scan<'_> {
             }
         }
     }
-}
-
-/// Whether less at once could be answered.
-fn is_too_much(error: &ClusterError) -> bool {
-    error.kind == ClusterErrorKind::TooLarge || error.status == Some(429)
-}
-
-/// How many documents like these make a page.
-fn fitting_documents(hits: &[Hit]) -> usize {
-    let bytes: usize = hits.iter().map(|hit| hit.source.get().len()).sum();
-    let average = bytes.checked_div(hits.len()).unwrap_or_default().max(1);
-    (PAGE_BYTES / average).clamp(1, MAX_PAGE)
 }
 
 async fn work_on<T, W>(

@@ -91,6 +91,12 @@ impl RawId {
     }
 }
 
+impl From<RawId> for String {
+    fn from(raw_id: RawId) -> Self {
+        raw_id.0
+    }
+}
+
 impl fmt::Display for RawId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

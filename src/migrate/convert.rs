@@ -17,6 +17,7 @@ use crate::conversion::{Conversion, Standing};
 use crate::document::{Corruption, DocumentHeader};
 use crate::model::VirtualVersion;
 use crate::quarantine::one_line;
+use crate::registry::TypeDefinition;
 use crate::{Error, ErrorKind, Result};
 
 /// What a pass did.
@@ -259,19 +260,24 @@ pub(super) fn convert_document(
 ) -> Result<Option<New>, Defect> {
     let source = hit.source.get();
     let no_type = |corruption: Corruption| Defect { type_name: None, reason: corruption.to_string(), unreadable: None };
-    let header = DocumentHeader::from_source(source).map_err(no_type)?;
-    let defect = |reason: String| Defect { type_name: Some(header.type_name().to_owned()), reason, unreadable: None };
-    let corrupt = |corruption: Corruption| defect(corruption.to_string());
-    let Some(definition) = plan.definition(header.type_name()) else { return Ok(None) };
-    header.check(&hit.id, definition.namespace_kind()).map_err(corrupt)?;
-    let latest = definition.latest();
     // Most documents of a copy need no change, and are not parsed any further.
-    if !conversion.converts_all(definition)
-        && VirtualVersion::of_document(header.version()).is_ok_and(|version| version.number() >= latest.number)
-    {
+    let is_to_convert = |definition: &TypeDefinition, header: &DocumentHeader<'_>| {
+        let is_current = |version: VirtualVersion| version.number() >= definition.latest().number;
+        conversion.converts_all(definition) || !VirtualVersion::of_document(header.version()).is_ok_and(is_current)
+    };
+    let choose = |header: &DocumentHeader<'_>| {
+        let definition = plan.definition(header.type_name())?;
+        is_to_convert(definition, header).then_some(|_: &str| true)
+    };
+    let header = DocumentHeader::with_attributes(source, choose).map_err(no_type)?;
+    let Some(definition) = plan.definition(header.type_name()) else { return Ok(None) };
+    let defect = |reason: String| Defect { type_name: Some(definition.name().to_owned()), reason, unreadable: None };
+    let corrupt = |corruption: Corruption| defect(corruption.to_string());
+    header.check(&hit.id, definition.namespace_kind()).map_err(corrupt)?;
+    if !is_to_convert(definition, &header) {
         return Ok(None);
     }
-    let mut document = header.document().map_err(corrupt)?;
+    let mut document = header.into_document().map_err(corrupt)?;
     let id = document.object_id(&hit.id, definition.namespace_kind()).map_err(corrupt)?;
     let upgraded =
         conversion.upgrade_each(definition, id, &mut document).map_err(|error| defect(error.message().to_owned()))?;
@@ -279,7 +285,7 @@ pub(super) fn convert_document(
         [] => None,
         unreadable => {
             let of_kibana = plan.take_over.is_some();
-            let defect = unreadable::defect(header.type_name(), unreadable, of_kibana);
+            let defect = unreadable::defect(definition.name(), unreadable, of_kibana);
             if on_unreadable != OnUnreadable::Strip {
                 return Err(defect);
             }
@@ -288,7 +294,7 @@ pub(super) fn convert_document(
     };
     // Before anything is removed: the schema asks for what was stored.
     if upgraded.standing == Standing::Older {
-        latest.create.validate_in_place(&mut document.attributes).map_err(|violations| {
+        definition.latest().create.validate_in_place(&mut document.attributes).map_err(|violations| {
             let violations: Vec<String> =
                 violations.iter().map(|violation| format!("{}: {}", violation.path, violation.message)).collect();
             defect(format!("the converted document breaks the create schema: {}", violations.join("; ")))

@@ -8,6 +8,19 @@ use crate::repository::{Create, Delete, Draft, ObjectKey, SavedObject};
 impl<T: Object> Objects<T> {
     /// Creates objects with random ids, each answered in order.
     ///
+    /// ```
+    /// # #![allow(unused_imports, dead_code)]
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/objects/example.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> saved_objects::Result<()> {
+    /// # let logins: Objects<Login> = store().await?.objects()?;
+    /// let created = logins.create_many(["kim", "ada"].map(|user| (login(user), password("…")))).await;
+    /// let users: Vec<String> = created.into_iter().map(|login| Ok(login?.attributes.user)).collect::<saved_objects::Result<_>>()?;
+    /// assert_eq!(users, ["kim", "ada"]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`create_many_with`](Self::create_many_with).
     pub async fn create_many(
@@ -121,9 +134,8 @@ impl<T: Object> Objects<T> {
         let mut secrets = std::collections::BTreeMap::new();
         for target in targets {
             let (request, of_secrets) = self.update_request(target.into());
-            if !of_secrets.is_empty() {
-                secrets.insert(request.key.id.clone(), of_secrets);
-            }
+            // What names an object a second time is refused, and so must not say anything about its secrets.
+            secrets.entry(request.key.id.clone()).or_insert(of_secrets);
             requests.push(request);
         }
         let updated = self.repository().update_many(requests, |key, draft: &mut Draft| {

@@ -4,6 +4,8 @@ mod client;
 mod convert;
 mod many;
 mod operations;
+mod reading;
+mod writing;
 
 pub use client::{Change, Objects};
 

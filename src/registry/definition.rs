@@ -147,6 +147,11 @@ impl TypeDefinition {
         !self.latest.sets.is_empty()
     }
 
+    /// Whether the newest version encrypts anything that is shown in clear to whoever reads an object.
+    pub(crate) fn exposes(&self) -> bool {
+        self.latest.sets.encrypted.iter().any(|attribute| attribute.exposed)
+    }
+
     /// The newest version that changed the mapping; 1 if none did.
     pub fn mapping_version(&self) -> u32 {
         let changes_mapping = |version: &&Arc<ModelVersion>| version.changes.iter().any(Change::changes_mapping);

@@ -29,7 +29,8 @@ pub enum Action {
     Delete,
     /// Exporting objects.
     Export,
-    /// Importing an object.
+    /// Importing an object: asked in every namespace that it is to be seen from. One that is to be seen from everywhere needs
+    /// [`ShareEverywhere`](Self::ShareEverywhere), too.
     Import,
     /// Letting an object be seen from a namespace, or no longer: asked in each of these, and in the one that it is seen from.
     Share,
@@ -47,8 +48,8 @@ pub trait Authorization: Send + Sync + fmt::Debug {
     async fn allows(&self, action: Action, type_name: &str, namespace: &Namespace) -> bool;
 }
 
-/// Hears of every operation: first whether it is admitted or refused, and if it was admitted, what became of it. An operation
-/// of which no end is heard was given up by its caller, or the process ended: what it did is not known.
+/// Hears of every operation: first whether it is admitted or refused, and if it was admitted, what became of it. Of an
+/// operation without an end the process ended: what it did is not known.
 pub trait Audit: Send + Sync + fmt::Debug {
     /// Takes note of an operation. It should be quick: the operation waits.
     fn record(&self, event: AuditEvent);
@@ -80,6 +81,9 @@ pub enum AuditOutcome {
     Done,
     /// It ended with an error of this kind. With [`OutcomeUnknown`](ErrorKind::OutcomeUnknown) it may have been done.
     Failed(ErrorKind),
+    /// It was given up before its end: its caller went away (a stream that is not read on, a call that is cancelled), which
+    /// leaves open what was done until then; or it was part of a whole, such as an import, that failed before its turn.
+    GivenUp,
 }
 
 /// Allows everything: what a repository does unless told otherwise.
@@ -123,7 +127,7 @@ impl Default for Access {
     }
 }
 
-/// What was admitted, until its end is told.
+/// What was admitted, until its end is told. Whoever drops it without that has given it up.
 #[derive(Debug)]
 #[must_use = "the audit is to hear of its end"]
 pub(super) struct Admitted {
@@ -141,9 +145,14 @@ impl Admitted {
         self
     }
 
+    /// Whether somebody hears of its end.
+    pub(super) fn is_heard(&self) -> bool {
+        !self.events.is_empty()
+    }
+
     /// Both of them, with one end.
-    pub(super) fn and(mut self, other: Self) -> Self {
-        self.events.extend(other.events);
+    pub(super) fn and(mut self, mut other: Self) -> Self {
+        self.events.append(&mut other.events);
         self
     }
 
@@ -154,15 +163,24 @@ impl Admitted {
     }
 
     /// Tells what became of it.
-    pub(super) fn tell<T>(self, result: &Result<T>) {
-        let Some(audit) = self.audit else { return };
-        let outcome = match result {
+    pub(super) fn tell<T>(mut self, result: &Result<T>) {
+        self.record(match result {
             Ok(_) => AuditOutcome::Done,
             Err(error) => AuditOutcome::Failed(error.kind()),
-        };
-        for event in self.events {
+        });
+    }
+
+    fn record(&mut self, outcome: AuditOutcome) {
+        let Some(audit) = &self.audit else { return };
+        for event in self.events.drain(..) {
             audit.record(AuditEvent { outcome, ..event });
         }
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.record(AuditOutcome::GivenUp);
     }
 }
 
@@ -232,6 +250,11 @@ impl Repository {
         }
     }
 
+    /// Whether something may be told of objects that nobody asked for; no audit hears of that.
+    pub(super) async fn allows(&self, action: Action, type_name: &str, namespace: &Namespace) -> bool {
+        self.access.authorization.allows(action, type_name, namespace).await
+    }
+
     /// Those of `keys` that `action` may be done to, with their places and types; the others are answered.
     pub(super) async fn admit_each<'k, T>(
         &self,
@@ -248,19 +271,6 @@ impl Repository {
             asked.extend(items.admit(at, admission));
         }
         asked
-    }
-
-    /// Lets the audit hear the end of an operation that was admitted long before.
-    pub(super) fn heard(&self, action: Action, key: &ObjectKey, outcome: Result<(), ErrorKind>) {
-        if let Some(audit) = &self.access.audit {
-            audit.record(AuditEvent {
-                action,
-                type_name: key.type_name.clone(),
-                id: Some(key.id.clone()),
-                namespace: self.namespace_of(&key.type_name, &key.namespace),
-                outcome: outcome.map_or_else(AuditOutcome::Failed, |()| AuditOutcome::Done),
-            });
-        }
     }
 
     /// The namespace that is asked about: objects of agnostic types have none, so naming one must not open them to whoever is

@@ -11,9 +11,9 @@ use crate::registry::TypeDefinition;
 use crate::{Error, Result};
 
 /// What stands for every namespace.
-const EVERYWHERE: &str = "*";
+pub(super) const EVERYWHERE: &str = "*";
 /// Namespaces that one object can have.
-const MAX_NAMESPACES: usize = 100;
+pub(super) const MAX_NAMESPACES: usize = 100;
 
 /// From where objects are to be seen, and from where no longer.
 ///

@@ -3,10 +3,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::TryStreamExt;
 
 use super::access::Admitted;
+use super::change_namespaces::EVERYWHERE;
 use super::read::{self, Fetched};
 use super::{Action, ObjectKey, Repository};
 use crate::cluster::{Query, Search, SearchIn};
-use crate::document::{NamespaceKind, RawId, StoredDocument};
+use crate::document::{Namespace, NamespaceKind, RawId, StoredDocument};
 use crate::registry::TypeDefinition;
 use crate::{Error, ErrorKind, Result};
 
@@ -46,8 +47,8 @@ pub enum CollectedState {
         namespaces: Vec<String>,
         /// The id it had where it came from.
         origin_id: Option<String>,
-        /// Where other objects of the same origin are seen, sorted: it could be in the way of these there. Searched for, so what was
-        /// written within the last second may be missing.
+        /// Where other objects of the same origin are seen, sorted: it could be in the way of these there. Only namespaces in which the
+        /// caller may read such objects. Searched for, so what was written within the last second may be missing.
         namespaces_of_same_origin: Vec<String>,
     },
     /// There is none that is seen from the namespace.
@@ -156,11 +157,23 @@ impl Repository {
                     };
                     let same = others.iter().filter(|(other, id, _)| *other == own.0 && *id != own.1);
                     let namespaces: BTreeSet<&String> = same.flat_map(|(_, _, namespaces)| namespaces).collect();
-                    *namespaces_of_same_origin = namespaces.into_iter().cloned().collect();
+                    for name in namespaces {
+                        if self.may_read_in(definition, name).await {
+                            namespaces_of_same_origin.push(name.clone());
+                        }
+                    }
                 }
             }
         }
         Ok(())
+    }
+
+    /// Whether the caller may know of objects in a namespace. What is seen from everywhere is seen from the caller's own.
+    async fn may_read_in(&self, definition: &TypeDefinition, name: &str) -> bool {
+        match Namespace::new(name) {
+            Ok(namespace) => self.allows(Action::Get, definition.name(), &namespace).await,
+            Err(_) => name == EVERYWHERE,
+        }
     }
 
     /// The objects that have one of these origins or are it: origin, id and namespaces.

@@ -111,6 +111,11 @@ impl Create {
 impl Repository {
     /// Creates an object at the newest model version.
     ///
+    /// If the answer is lost, this looks whether the object is there, and repeats what did not happen. A creation has no other
+    /// condition than that nothing has the id: a network that delivers it twice, or so late that it was repeated, creates the
+    /// object anew if it was deleted between the two. [`delete`](Self::delete) says what to do about objects that must not come
+    /// back.
+    ///
     /// ```no_run
     /// # use saved_objects::repository::{Create, Repository};
     /// # use saved_objects::document::Attributes;

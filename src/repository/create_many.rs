@@ -1,10 +1,10 @@
 use std::collections::BTreeMap;
 
-use futures::StreamExt;
+use tokio::task::JoinSet;
 
 use super::access::Admitted;
 use super::create::Create;
-use super::many::{Items, Named, on_pool, pages};
+use super::many::{Items, Named, Pages, on_pool};
 use super::rounds::Rounds;
 use super::write::Write;
 use super::{Action, ObjectKey, Repository, SavedObject, content, errors, read};
@@ -60,20 +60,27 @@ impl Repository {
         let refresh = strongest(requests.iter().map(|request| request.refresh));
         let mut items = Items::new(requests.len());
         let mut named = Named::default();
-        let mut admitted = Vec::with_capacity(requests.len());
-        for (at, request) in requests.into_iter().enumerate() {
-            let admission = self.admit_creation(&request, &mut named).await;
-            admitted.extend(items.admit(at, admission.map(|(key, it)| ((at, key, request), it))));
-        }
-        let pages = pages(admitted, |(_, _, request)| bytes_of(&request.attributes));
-        let mut done = futures::stream::iter(pages).map(|page| self.create_page(page, refresh)).buffered(IN_FLIGHT);
-        while let Some(page) = done.next().await {
-            for (at, answer) in page {
-                items.answer(at, answer);
+        let mut pages = Pages::new(requests.into_iter().enumerate(), |(_, request)| bytes_of(&request.attributes));
+        // Each page on a task of its own: while one is made ready, others are under way to the server and back.
+        let mut under_way = JoinSet::new();
+        loop {
+            while under_way.len() < IN_FLIGHT
+                && let Some(page) = pages.next()
+            {
+                let mut admitted = Vec::with_capacity(page.len());
+                for (at, request) in page {
+                    let admission = self.admit_creation(&request, &mut named).await;
+                    admitted.extend(items.admit(at, admission.map(|(key, it)| ((at, key, request), it))));
+                }
+                under_way.spawn(self.clone().create_page(admitted, refresh));
+            }
+            match under_way.join_next().await {
+                Some(Ok(page)) => page.into_iter().for_each(|(at, answer)| items.answer(at, answer)),
+                // Its items stay without an answer, which is told.
+                Some(Err(_)) => {}
+                None => return items.end(),
             }
         }
-        drop(done);
-        items.end()
     }
 
     /// What a new object is called, if it may be created.
@@ -97,14 +104,14 @@ impl Repository {
         };
         let key = ObjectKey::new(definition.name(), id).in_namespace(request.namespace.clone());
         // An id that cannot be stored is refused as such before one that the type does not take.
-        RawId::new(definition.name(), definition.namespace_kind(), &key.namespace, &key.id)?;
+        let raw_id = RawId::new(definition.name(), definition.namespace_kind(), &key.namespace, &key.id)?;
         content::check_new_id(definition, &key.id)?;
-        named.add(self, &key)?;
+        named.add(&key, raw_id)?;
         Ok(key)
     }
 
     async fn create_page(
-        &self,
+        self,
         page: Vec<(usize, ObjectKey, Create)>,
         refresh: Refresh,
     ) -> Vec<(usize, Result<SavedObject>)> {
@@ -116,7 +123,7 @@ impl Repository {
             keys.push(key.clone());
             requests.push((key, request));
         }
-        let mut rounds = Rounds::new(self, keys);
+        let mut rounds = Rounds::new(&self, keys);
         let repository = self.clone();
         let prepared = on_pool(requests, move |(key, request)| {
             let definition = repository.definition(&key.type_name)?;

@@ -1,6 +1,6 @@
 use super::access::Admitted;
 use super::create_many::strongest;
-use super::many::{Items, Named, only, pages};
+use super::many::{Items, Named, Pages, only};
 use super::read::{self, Fetched};
 use super::rounds::Rounds;
 use super::write::Write;
@@ -24,7 +24,8 @@ impl Delete {
         Self { key: key.into(), version: None, force: false, refresh: Refresh::Later }
     }
 
-    /// `object`, if it still is as it was read.
+    /// `object`, if it still is as it was read. Of an object that is seen from several namespaces it is the first in which it
+    /// must be allowed.
     pub fn of<A>(object: &SavedObject<A>) -> Self {
         Self::new(object.key()).version(object.version)
     }
@@ -64,7 +65,12 @@ impl From<ObjectKey> for Delete {
 }
 
 impl Repository {
-    /// Deletes an object. With the version of an agnostic object that is one request, else it is read first.
+    /// Deletes an object. With the version of an agnostic object whose id has no `:` that is one request, else it is read first.
+    ///
+    /// Deleted is not forgotten by networks: a copy of the request that [created](Self::create) the object, held back or sent
+    /// twice on the way, may arrive after this and create it again, as it was at first. For what must not come back, a grant that
+    /// was revoked, say, let an [`update`](Self::update) mark it first, and delete it only when no request can be under way any more:
+    /// an hour later is plenty. Nothing that arrives late changes or overwrites an object that is there.
     ///
     /// ```no_run
     /// # use saved_objects::repository::{Delete, ObjectKey, Repository};
@@ -116,7 +122,7 @@ impl Repository {
             let admission = self.admit_deletion(&request, &mut named).await;
             admitted.extend(items.admit(at, admission.map(|it| ((at, request), it))));
         }
-        for page in pages(admitted, |_| 0) {
+        for page in Pages::new(admitted, |_| 0) {
             let (places, page): (Vec<usize>, Vec<Delete>) = page.into_iter().unzip();
             for (at, answer) in places.into_iter().zip(self.delete_page(page, refresh).await) {
                 items.answer(at, answer);
@@ -128,7 +134,7 @@ impl Repository {
     async fn admit_deletion(&self, request: &Delete, named: &mut Named) -> Result<Admitted> {
         self.check_type(&request.key.type_name)?;
         let admitted = self.admit(Action::Delete, &request.key).await?;
-        match named.add(self, &request.key) {
+        match self.raw_id(&request.key).and_then(|raw_id| named.add(&request.key, raw_id)) {
             Ok(()) => Ok(admitted),
             Err(error) => admitted.end(Err(error)),
         }
@@ -168,11 +174,15 @@ impl Repository {
         }
     }
 
-    /// What needs no reading: nobody asks where an agnostic object is seen.
+    /// What needs no reading: nobody asks where an agnostic object is seen. With `:` in its id it may be stored as an object of
+    /// a namespace called like the type would be, and only reading tells them apart.
     fn known_deletion(&self, request: &Delete) -> Option<Write> {
         let definition = self.definition(&request.key.type_name).ok()?;
+        if request.key.id.contains(':') {
+            return None;
+        }
         let version = request.version.filter(|_| definition.namespace_kind() == NamespaceKind::Agnostic)?;
-        Some(Write::delete(&request.key, version))
+        Some(Write::delete(version))
     }
 
     fn deletion(&self, request: &Delete, fetched: Option<Fetched>) -> Result<Write> {
@@ -190,6 +200,6 @@ impl Repository {
                 "delete it with `force` to take it from all of them",
             ));
         }
-        Ok(Write::delete(&request.key, fetched.version))
+        Ok(Write::delete(fetched.version))
     }
 }

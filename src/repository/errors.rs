@@ -75,17 +75,19 @@ pub(super) fn no_write_alias(names: &IndexNames, generation: u32) -> Error {
         .with_cure(MIGRATE)
 }
 
+/// The index behind the alias has a block.
+pub(super) fn takes_no_writes(names: &IndexNames) -> Error {
+    Error::new(ErrorKind::Forbidden, format!("the index of {} takes no writes", names.alias())).with_cure(UNBLOCK)
+}
+
+const UNBLOCK: &str = "wait for the migration that blocks it; if none is running, look at the index's `blocks` settings and at the disk space";
+
 /// An error for an item whose kind is not acted upon.
 pub(super) fn refused_write(key: &ObjectKey, error: &ItemError) -> Error {
     let (kind, what, cure) = match error.kind {
         ItemErrorKind::Conflict => return changed(key),
         ItemErrorKind::NotFound => return not_found(key),
-        ItemErrorKind::WriteBlocked => (
-            ErrorKind::Forbidden,
-            "the index takes no writes",
-            "wait for the migration that blocks it; if none is running, look at the index's `blocks` settings and at \
-             the disk space",
-        ),
+        ItemErrorKind::WriteBlocked => (ErrorKind::Forbidden, "the index takes no writes", UNBLOCK),
         ItemErrorKind::MappingRefused => (
             ErrorKind::Invalid,
             "the index's mapping does not take it",

@@ -9,6 +9,7 @@ use super::searchable::{self, Use};
 use super::{Action, Repository, SavedObject, errors};
 use crate::cluster::{ClusterError, ClusterErrorKind, Direction, Hit, Page, Query, Search, SearchIn, Sort};
 use crate::document::{Attributes, DocumentHeader, Namespace, NamespaceKind};
+use crate::layout::IndexNames;
 use crate::model::{EncryptedAttribute, VirtualVersion};
 use crate::registry::TypeDefinition;
 use crate::{Error, ErrorKind, Result};
@@ -221,9 +222,7 @@ impl Find {
 
     /// Takes the attributes away that were not asked for.
     pub(super) fn pick(&self, object: &mut SavedObject) {
-        if let Some(fields) = &self.fields {
-            object.attributes.retain(|name, _| fields.contains(name));
-        }
+        pick(self.fields.as_deref(), object);
     }
 
     /// The search for all that is wanted, from its beginning.
@@ -318,28 +317,23 @@ impl Repository {
             unreadable: Vec::new(),
             aggregations: page.aggregations,
         };
-        for item in self.read_page(types, page.hits).await?.into_iter().flatten() {
-            match item {
-                Ok(mut object) => {
-                    request.pick(&mut object);
-                    found.objects.push(object);
-                }
-                Err(unreadable) => found.unreadable.push(unreadable),
-            }
+        for mut part in self.read_page(types, request, page.hits).await? {
+            found.objects.append(&mut part.objects);
+            found.unreadable.append(&mut part.unreadable);
         }
         Ok(found)
     }
 
     /// The objects of a page, in order and in parts: those of a large page are read by several tasks, for a thousand take a good
     /// part of the time that the server takes to find them.
-    async fn read_page(&self, types: &[&str], mut hits: Vec<Hit>) -> Result<Vec<Vec<Result<SavedObject, Unreadable>>>> {
+    async fn read_page(&self, types: &[&str], request: &Find, mut hits: Vec<Hit>) -> Result<Vec<Part>> {
         let types: Vec<String> = types.iter().map(|&name| name.to_owned()).collect();
         let mut others = Vec::new();
         while hits.len() > PER_TASK {
             let part = hits.split_off(hits.len() - PER_TASK);
-            others.push(tokio::spawn(self.clone().read_part(types.clone(), part)));
+            others.push(tokio::spawn(self.clone().read_part(types.clone(), request.fields.clone(), part)));
         }
-        let mut parts = vec![self.clone().read_part(types, hits).await];
+        let mut parts = vec![self.clone().read_part(types, request.fields.clone(), hits).await];
         for part in others.into_iter().rev() {
             parts.push(part.await.map_err(|error| {
                 Error::new(ErrorKind::Internal, "reading a page of objects was aborted").with_source(error)
@@ -348,14 +342,19 @@ impl Repository {
         Ok(parts)
     }
 
-    async fn read_part(self, types: Vec<String>, hits: Vec<Hit>) -> Vec<Result<SavedObject, Unreadable>> {
-        let definitions: Vec<&TypeDefinition> = types.iter().filter_map(|name| self.definition(name).ok()).collect();
-        let mut items = Vec::with_capacity(hits.len());
+    async fn read_part(self, types: Vec<String>, fields: Option<Vec<String>>, hits: Vec<Hit>) -> Part {
+        let asked = self.asked(types.iter().filter_map(|name| self.definition(name).ok()));
+        let mut part = Part { objects: Vec::with_capacity(hits.len()), unreadable: Vec::new() };
         for hit in &hits {
-            let read = self.read_hit(&definitions, hit).await;
-            items.push(read.map_err(|error| Unreadable { raw_id: hit.id.clone(), error }));
+            match self.read_hit(&asked, hit).await {
+                Ok(mut object) => {
+                    pick(fields.as_deref(), &mut object);
+                    part.objects.push(object);
+                }
+                Err(error) => part.unreadable.push(Unreadable { raw_id: hit.id.clone(), error }),
+            }
         }
-        items
+        part
     }
 
     /// Lets a search pass if it may look for all of its types in all of its namespaces.
@@ -392,44 +391,70 @@ impl Repository {
         aliases.join(",")
     }
 
-    /// The object of a hit that is of one of `definitions`.
-    pub(super) async fn read_hit(&self, definitions: &[&TypeDefinition], hit: &Hit) -> Result<SavedObject> {
-        let (definition, id, loaded) = self.load_hit_with(definitions, hit, unseen).await?;
+    /// Types that are searched for, as those need them that read what was found.
+    pub(super) fn asked<'a>(&self, definitions: impl IntoIterator<Item = &'a TypeDefinition>) -> Vec<Asked<'a>> {
+        definitions.into_iter().map(|definition| Asked { definition, names: self.names(definition) }).collect()
+    }
+
+    /// The object of a hit that is of one of the types.
+    pub(super) async fn read_hit(&self, asked: &[Asked<'_>], hit: &Hit) -> Result<SavedObject> {
+        let (definition, id, mut loaded) = self.convert_hit(asked, hit, unseen)?;
+        self.learn_sets(definition, &mut loaded).await?;
         self.view(definition, id, loaded)
     }
 
-    /// The type, the id and the document of a hit that is of one of `definitions`.
+    /// The type, the id and the document of a hit that is of one of the types.
     pub(super) async fn load_hit<'a>(
         &self,
-        definitions: &[&'a TypeDefinition],
+        asked: &[Asked<'a>],
         hit: &Hit,
     ) -> Result<(&'a TypeDefinition, String, Loaded)> {
-        let (definition, id, loaded) = self.load_hit_with(definitions, hit, |_, _| &[]).await?;
+        let (definition, id, mut loaded) = self.convert_hit(asked, hit, |_, _| &[])?;
+        self.learn_sets(definition, &mut loaded).await?;
         Ok((definition, id.to_owned(), loaded))
     }
 
-    /// As [`load_hit`](Self::load_hit), without the attributes that `left_out` names.
-    async fn load_hit_with<'a, 'h>(
+    /// The document of a hit at the newest model version, without the attributes that `left_out` names.
+    fn convert_hit<'a, 'h>(
         &self,
-        definitions: &[&'a TypeDefinition],
+        asked: &[Asked<'a>],
         hit: &'h Hit,
         left_out: impl Fn(&'a TypeDefinition, &DocumentHeader<'_>) -> &'a [EncryptedAttribute],
     ) -> Result<(&'a TypeDefinition, &'h str, Loaded)> {
         let corrupt = |corruption| errors::corrupt(&hit.id, corruption);
-        let (definition, document) = {
-            let header = DocumentHeader::from_source(hit.source.get()).map_err(corrupt)?;
-            let definition =
-                definitions.iter().copied().find(|definition| definition.name() == header.type_name()).ok_or_else(
-                    || Error::new(ErrorKind::Internal, "a document of a type that was not asked for was found"),
-                )?;
-            let left_out = left_out(definition, &header);
-            let is_wanted = |name: &str| left_out.iter().all(|attribute| attribute.name != name);
-            (definition, header.document_with(is_wanted).map_err(corrupt)?)
+        let its = |header: &DocumentHeader<'_>| asked.iter().find(|it| it.definition.name() == header.type_name());
+        let wanted = |definition, header: &DocumentHeader<'_>| {
+            let left_out = left_out(definition, header);
+            move |name: &str| left_out.iter().all(|attribute| attribute.name != name)
         };
+        let choose = |header: &DocumentHeader<'_>| its(header).map(|it| wanted(it.definition, header));
+        let header = DocumentHeader::with_attributes(hit.source.get(), choose).map_err(corrupt)?;
+        let Asked { definition, names } = its(&header)
+            .ok_or_else(|| Error::new(ErrorKind::Internal, "a document of a type that was not asked for was found"))?;
+        let is_wanted = wanted(definition, &header);
+        let document = header.into_document_with(is_wanted).map_err(corrupt)?;
         let id = document.object_id(&hit.id, definition.namespace_kind()).map_err(corrupt)?;
-        let version = self.version_of(&self.names(definition), hit)?;
-        let loaded = self.load(definition, id, Fetched { document, version }).await?;
-        Ok((definition, id, loaded))
+        let version = self.version_of(names, hit)?;
+        Ok((definition, id, self.converted(definition, id, Fetched { document, version })?))
+    }
+}
+
+/// A type that is searched for, and where its objects are.
+pub(super) struct Asked<'a> {
+    definition: &'a TypeDefinition,
+    names: IndexNames,
+}
+
+/// Objects of a part of a page.
+struct Part {
+    objects: Vec<SavedObject>,
+    unreadable: Vec<Unreadable>,
+}
+
+/// Takes the attributes away that were not asked for.
+fn pick(fields: Option<&[String]>, object: &mut SavedObject) {
+    if let Some(fields) = fields {
+        object.attributes.retain(|name, _| fields.contains(name));
     }
 }
 

@@ -1,6 +1,6 @@
 use futures::StreamExt;
 
-use super::many::{Items, pages};
+use super::many::{Items, Pages};
 use super::read::Loaded;
 use super::{Action, ObjectKey, Repository, SavedObject, errors, read};
 use crate::Result;
@@ -31,7 +31,7 @@ impl Repository {
         let keys: Vec<&ObjectKey> = keys.into_iter().collect();
         let mut items = Items::new(keys.len());
         let admitted = self.admit_each(Action::Get, keys, &mut items).await;
-        let pages = pages(admitted.into_iter().map(|(at, _, key)| (at, key.clone())), |_| 0);
+        let pages = Pages::new(admitted.into_iter().map(|(at, _, key)| (at, key.clone())), |_| 0);
         let mut done = futures::stream::iter(pages).map(|page| self.get_page(page)).buffered(IN_FLIGHT);
         while let Some(page) = done.next().await {
             for (at, answer) in page {

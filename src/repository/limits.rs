@@ -39,8 +39,16 @@ pub(super) fn check(
             check.term(&format!("references[{at}].{name}"), value, None)?;
         }
     }
-    if let Some(origin_id) = &document.root.origin_id {
-        check.term("originId", origin_id, None)?;
+    let root = &document.root;
+    for (name, value) in
+        [("originId", &root.origin_id), ("created_by", &root.created_by), ("updated_by", &root.updated_by)]
+    {
+        if let Some(value) = value {
+            check.term(name, value, None)?;
+        }
+    }
+    for name in root.namespaces.iter().flatten() {
+        check.term("namespaces", name, None)?;
     }
     let properties = definition.mapping().get("properties").and_then(Value::as_object);
     for (name, field) in properties.into_iter().flatten() {
@@ -241,5 +249,7 @@ mod tests {
         }
         let long = refused(properties(), list(0), root(vec![reference(&"x".repeat(40_000))])).expect("too long");
         assert!(long.contains("references[0].id"), "{long}");
+        let far = RootFields { namespaces: Some(vec!["x".repeat(40_000)]), ..RootFields::default() };
+        assert!(refused(properties(), list(0), far).expect("too long").contains("\"namespaces\""));
     }
 }

@@ -1,9 +1,10 @@
 //! What calls on many objects share: every item is answered in its place, whatever becomes of the others.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
+use std::iter::Peekable;
 
+use super::ObjectKey;
 use super::access::Admitted;
-use super::{ObjectKey, Repository};
 use crate::document::RawId;
 use crate::{Error, ErrorKind, Result};
 
@@ -104,12 +105,12 @@ pub(super) fn only<T>(answers: Vec<Result<T>>) -> Result<T> {
 /// The documents that the items of a call name so far. Each may be written once: which of two writes of one call should win
 /// is not for this library to say.
 #[derive(Default)]
-pub(super) struct Named(BTreeSet<RawId>);
+pub(super) struct Named(HashSet<RawId>);
 
 impl Named {
     /// Refuses an item whose document another one names already.
-    pub(super) fn add(&mut self, repository: &Repository, key: &ObjectKey) -> Result<()> {
-        match self.0.insert(repository.raw_id(key)?) {
+    pub(super) fn add(&mut self, key: &ObjectKey, raw_id: RawId) -> Result<()> {
+        match self.0.insert(raw_id) {
             true => Ok(()),
             false => Err(Error::invalid(
                 format!("saved object {key} is named twice in one call"),
@@ -119,24 +120,34 @@ impl Named {
     }
 }
 
-/// Divides items into pages of at most [`PAGE`] items and about [`PAGE_BYTES`].
-pub(super) fn pages<T>(items: impl IntoIterator<Item = T>, bytes_of: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
-    let mut pages = Vec::new();
-    let mut page = Vec::new();
-    let mut bytes = 0;
-    for item in items {
-        let more = bytes_of(&item);
-        if page.len() == PAGE || (!page.is_empty() && bytes + more > PAGE_BYTES) {
-            pages.push(std::mem::take(&mut page));
-            bytes = 0;
+/// Items in pages of at most [`PAGE`] items and about [`PAGE_BYTES`].
+pub(super) struct Pages<I: Iterator, F> {
+    items: Peekable<I>,
+    bytes_of: F,
+}
+
+impl<I: Iterator, F: Fn(&I::Item) -> usize> Pages<I, F> {
+    pub(super) fn new(items: impl IntoIterator<IntoIter = I>, bytes_of: F) -> Self {
+        Self { items: items.into_iter().peekable(), bytes_of }
+    }
+}
+
+impl<I: Iterator, F: Fn(&I::Item) -> usize> Iterator for Pages<I, F> {
+    type Item = Vec<I::Item>;
+
+    fn next(&mut self) -> Option<Vec<I::Item>> {
+        let mut page = vec![self.items.next()?];
+        let mut bytes = page.iter().map(&self.bytes_of).sum::<usize>();
+        while page.len() < PAGE
+            && let Some(item) = self.items.next_if(|item| {
+                bytes = bytes.saturating_add((self.bytes_of)(item));
+                bytes <= PAGE_BYTES
+            })
+        {
+            page.push(item);
         }
-        bytes += more;
-        page.push(item);
+        Some(page)
     }
-    if !page.is_empty() {
-        pages.push(page);
-    }
-    pages
 }
 
 /// Does `work` to each item: on the blocking pool, and with several tasks, if there are many. Sealing a thousand secrets would
@@ -186,7 +197,7 @@ mod tests {
             (vec![PAGE_BYTES / 2, PAGE_BYTES / 2, 1], vec![2, 1]),
         ];
         for (sizes, expected) in table {
-            let divided = pages(sizes.iter().copied(), |size| *size);
+            let divided: Vec<Vec<usize>> = Pages::new(sizes.iter().copied(), |size| *size).collect();
             assert_eq!(divided.iter().map(Vec::len).collect::<Vec<_>>(), expected);
             assert_eq!(divided.concat(), sizes);
         }

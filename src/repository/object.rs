@@ -95,7 +95,8 @@ impl SavedObject {
 }
 
 impl<A> SavedObject<A> {
-    /// What the object is called, in a namespace in which it is seen.
+    /// What the object is called, in a namespace in which it is seen: the first, if there are several. Whoever works in another
+    /// one, and is allowed there, says so: `object.key().in_namespace(…)`.
     pub fn key(&self) -> ObjectKey {
         let namespace = self.namespaces.first().and_then(|name| Namespace::new(name).ok()).unwrap_or_default();
         ObjectKey::new(&self.type_name, &self.id).in_namespace(namespace)

@@ -14,6 +14,7 @@ use crate::registry::TypeDefinition;
 use crate::{Error, ErrorKind, Result};
 
 /// A document as it is stored.
+#[derive(Clone)]
 pub(super) struct Fetched {
     pub(super) document: StoredDocument,
     pub(super) version: VersionToken,

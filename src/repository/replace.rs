@@ -2,7 +2,7 @@ use super::attempts::Attempts;
 use super::{Action, ObjectKey, Repository, SavedObject, content, errors};
 use crate::Result;
 use crate::cluster::Refresh;
-use crate::document::{Attributes, Reference, RootFields, VersionToken};
+use crate::document::{Attributes, Namespace, Reference, RootFields, VersionToken};
 use crate::encryption::{Secret, Secrets};
 use crate::registry::TypeDefinition;
 
@@ -49,7 +49,23 @@ impl Replace {
         }
     }
 
-    /// New attributes for `object`, if it still is as it was read. It is not read again: one request.
+    /// As [`of`](Self::of), for whoever works in `namespace`: that is where it must be allowed.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound) if the object is not seen from there.
+    pub(crate) fn of_seen<A>(object: &SavedObject<A>, namespace: &Namespace, attributes: Attributes) -> Result<Self> {
+        let request = Self::of(object, attributes);
+        if object.namespaces.is_empty()
+            || object.namespaces.iter().any(|name| name == namespace.as_str() || name == "*")
+        {
+            let key = request.key.clone().in_namespace(namespace.clone());
+            return Ok(Self { key, ..request });
+        }
+        Err(errors::not_found(&request.key.in_namespace(namespace.clone())))
+    }
+
+    /// New attributes for `object`, if it still is as it was read. It is not read again: one request. Of an object that is seen
+    /// from several namespaces it is the first in which it must be allowed.
     pub fn of<A>(object: &SavedObject<A>, attributes: Attributes) -> Self {
         let read = ReadObject { root: object.root(), identity: object.identity().clone(), version: object.version };
         Self { over: Over::Read(Box::new(read)), ..Self::new(object.key(), attributes) }

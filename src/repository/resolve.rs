@@ -71,9 +71,10 @@ impl Repository {
         let mut items = Items::new(keys.len());
         let asked = self.admit_each(Action::Get, keys.iter().collect(), &mut items).await;
         let wanted: Vec<_> = asked.iter().map(|&(_, definition, key)| (definition, key)).collect();
-        let (exact, mut origins) = futures::join!(self.fetch_many(&wanted), self.origins_of(&wanted));
+        let (exact, origins) = futures::join!(self.fetch_many(&wanted), self.origins_of(&wanted));
         for ((at, definition, key), exact) in asked.into_iter().zip(exact) {
-            let origins = origins.remove(key).unwrap_or_else(|| Ok(Vec::new()));
+            // Not taken out: an object may be asked for twice.
+            let origins = origins.get(key).cloned().unwrap_or_else(|| Ok(Vec::new()));
             let answer = match (exact, origins) {
                 (Ok(exact), Ok(origins)) => self.resolved(definition, key, exact, origins).await,
                 (Err(error), _) | (_, Err(error)) => Err(error),
@@ -120,12 +121,13 @@ impl Repository {
         &self,
         wanted: &[(&TypeDefinition, &'a ObjectKey)],
     ) -> BTreeMap<&'a ObjectKey, Result<Vec<(String, Fetched)>>> {
-        let mut by_type: BTreeMap<&str, (&TypeDefinition, Vec<&'a ObjectKey>)> = BTreeMap::new();
+        let mut by_type: BTreeMap<&str, (&TypeDefinition, BTreeSet<&'a ObjectKey>)> = BTreeMap::new();
         for &(definition, key) in wanted {
-            by_type.entry(definition.name()).or_insert_with(|| (definition, Vec::new())).1.push(key);
+            by_type.entry(definition.name()).or_insert_with(|| (definition, BTreeSet::new())).1.insert(key);
         }
         let mut origins = BTreeMap::new();
         for (definition, keys) in by_type.into_values() {
+            let keys: Vec<&ObjectKey> = keys.into_iter().collect();
             for keys in keys.chunks(IDS) {
                 match self.search_origins(definition, keys).await {
                     Ok(found) => origins.extend(found.into_iter().map(|(key, found)| (key, Ok(found)))),
@@ -149,9 +151,15 @@ impl Repository {
         parts.extend(find::seen_from(definition.namespace_kind(), &namespaces));
         let names = self.names(definition);
         let within = SearchIn::Index(names.alias().to_owned());
-        let search = Search { size: HITS, ..Search::new(within, Query::And(parts)) };
+        let search = Search { size: HITS, count_total: true, ..Search::new(within, Query::And(parts)) };
         let page = self.shared.cluster.search(&search).await;
         let page = page.map_err(|error| find::refused(names.alias(), error))?;
+        if page.total.is_some_and(|total| total > u64::from(HITS)) {
+            return Err(Error::invalid(
+                format!("more than {HITS} objects of the type {} have these origins", definition.name()),
+                "resolve fewer ids at once, or ask for the objects by their own ids",
+            ));
+        }
         let mut found: BTreeMap<&ObjectKey, Vec<(String, Fetched)>> = BTreeMap::new();
         for hit in &page.hits {
             // What cannot be read is nobody's origin; `verify` names it.

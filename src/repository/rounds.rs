@@ -85,7 +85,8 @@ impl<'a, T> Rounds<'a, T> {
         writes: Vec<(usize, Write)>,
         refresh: Refresh,
     ) -> Vec<(usize, Option<VersionToken>)> {
-        let (places, writes): (Vec<usize>, Vec<Write>) = writes.into_iter().unzip();
+        let (places, writes): (Vec<usize>, Vec<(&ObjectKey, Write)>) =
+            writes.into_iter().map(|(at, write)| (at, (&self.keys[at], write))).unzip();
         let outcomes = self.repository.write_many(writes, refresh).await;
         let mut written = Vec::with_capacity(places.len());
         for (at, outcome) in places.into_iter().zip(outcomes) {
@@ -116,11 +117,21 @@ impl<'a, T> Rounds<'a, T> {
 impl Rounds<'_, SavedObject> {
     /// Ends the objects that were written, as these documents.
     pub(super) async fn end_written(&mut self, written: Vec<(usize, StoredDocument, Option<Newer>, VersionToken)>) {
-        let mut places = Vec::with_capacity(written.len());
-        let mut objects = Vec::with_capacity(written.len());
+        let mut places = Vec::new();
+        let mut objects = Vec::new();
         for (at, document, newer, version) in written {
-            places.push(at);
-            objects.push((self.keys[at].clone(), document, newer, version));
+            let key = &self.keys[at];
+            match self.repository.definition(&key.type_name) {
+                // There is nothing to open.
+                Ok(definition) if !definition.exposes() => {
+                    let object = self.repository.updated(definition, key, document, version, newer);
+                    self.end(at, object);
+                }
+                _ => {
+                    places.push(at);
+                    objects.push((key.clone(), document, newer, version));
+                }
+            }
         }
         let repository = self.repository.clone();
         let seen = on_pool(objects, move |(key, document, newer, version)| {

@@ -13,10 +13,10 @@ use super::access::Admitted;
 use super::find::{self, Find, Unreadable};
 use super::{Action, Repository, SavedObject};
 use crate::Result;
-use crate::cluster::{Cluster, Hit, PointInTime, Search, SearchIn};
+use crate::cluster::{Cluster, Hit, PageSize, PointInTime, Search, SearchIn};
 use crate::document::{Attributes, Namespace};
 
-/// Objects read at once, unless said otherwise.
+/// Objects read at once, unless said otherwise, or unless they are large.
 const PAGE: u32 = 1_000;
 /// How long a reader may take for a page. Each page read begins it anew.
 const KEEP_ALIVE: Duration = Duration::from_secs(300);
@@ -53,8 +53,8 @@ impl<A: 'static> FoundStream<A> {
 }
 
 impl Repository {
-    /// Everything that the request finds, page and aggregations left aside: without a limit, in memory for one page, and as it
-    /// was when the first object was read. Without a sort it comes in the order that is cheapest for the server.
+    /// Everything that the request finds, page and aggregations left aside: without a limit, in memory for one page (of a few
+    /// megabytes, or of one object), and as it was when the first object was read. Without a sort it comes in the order that is cheapest for the server.
     ///
     /// ```no_run
     /// # use futures::TryStreamExt;
@@ -95,7 +95,8 @@ impl Repository {
                 let hit = hit?;
                 let (repository, types, request) = read.as_ref();
                 let types: Vec<&str> = types.iter().map(String::as_str).collect();
-                let object = repository.read_hit(&repository.definitions(&types)?, &hit).await;
+                let asked = repository.asked(repository.definitions(&types)?);
+                let object = repository.read_hit(&asked, &hit).await;
                 Ok(object
                     .map(|mut object| {
                         request.pick(&mut object);
@@ -111,6 +112,7 @@ impl Repository {
     pub(super) fn hits(&self, search: Search) -> BoxStream<'static, Result<Hit>> {
         let pages = Pages {
             cluster: Arc::clone(&self.shared.cluster),
+            size: PageSize::new(search.size as usize),
             search,
             open: None,
             waiting: VecDeque::new(),
@@ -143,6 +145,7 @@ fn heard(hits: BoxStream<'static, Result<Hit>>, admitted: Admitted) -> BoxStream
 /// What is still to be read.
 struct Pages {
     cluster: Arc<dyn Cluster>,
+    size: PageSize,
     search: Search,
     open: Option<Open>,
     waiting: VecDeque<Hit>,
@@ -176,12 +179,21 @@ impl Pages {
             self.search.aggregations.clear();
             self.open = Some(Open::new(Arc::clone(&self.cluster), opened));
         }
-        let page = self.cluster.search(&self.search).await.map_err(|error| find::refused("that is read", error))?;
+        let (asked, page) = loop {
+            let asked = self.size.get();
+            self.search.size = u32::try_from(asked).unwrap_or(u32::MAX);
+            match self.cluster.search(&self.search).await {
+                Ok(page) => break (asked, page),
+                Err(error) if self.size.divides(asked, &error) => {}
+                Err(error) => return Err(find::refused("that is read", error)),
+            }
+        };
+        self.size.took(&page.hits);
         if let (Some(current), Some(open)) = (page.point_in_time, &mut self.open) {
             self.search.within = SearchIn::PointInTime(current.clone());
             open.go_on_with(current);
         }
-        self.done = page.hits.len() < self.search.size as usize || page.last_sort.is_none();
+        self.done = page.hits.len() < asked || page.last_sort.is_none();
         self.search.after = page.last_sort;
         self.waiting = page.hits.into();
         Ok(())

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use super::access::Admitted;
 use super::create_many::strongest;
-use super::many::{Items, Named, pages};
+use super::many::{Items, Named, Pages};
 use super::read;
 use super::rounds::Rounds;
 use super::{Action, Draft, ObjectKey, Repository, SavedObject, Update, errors};
@@ -62,7 +62,7 @@ impl Repository {
             let admission = self.admit_update(&request, &mut named).await;
             admitted.extend(items.admit(at, admission.map(|it| ((at, request), it))));
         }
-        for page in pages(admitted, |_| 0) {
+        for page in Pages::new(admitted, |_| 0) {
             let (places, page): (Vec<usize>, Vec<Update>) = page.into_iter().unzip();
             for (at, answer) in places.into_iter().zip(self.update_page(page, refresh, &mut change).await) {
                 items.answer(at, answer);
@@ -74,7 +74,7 @@ impl Repository {
     async fn admit_update(&self, request: &Update, named: &mut Named) -> Result<Admitted> {
         self.check_type(&request.key.type_name)?;
         let admitted = self.admit(Action::Update, &request.key).await?;
-        match named.add(self, &request.key) {
+        match self.raw_id(&request.key).and_then(|raw_id| named.add(&request.key, raw_id)) {
             Ok(()) => Ok(admitted),
             Err(error) => admitted.end(Err(error)),
         }

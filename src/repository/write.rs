@@ -7,17 +7,16 @@ use bytes::Bytes;
 use super::many::{Items, only};
 use super::{ObjectKey, Repository, errors, limits};
 use crate::cluster::{
-    BulkAction, BulkOperation, BulkRequest, ClusterErrorKind, ItemError, ItemErrorKind, ItemOutcome, Refresh,
-    SequenceNumber,
+    BulkAction, BulkOperation, BulkRequest, ClusterErrorKind, IndexState, ItemError, ItemErrorKind, ItemOutcome,
+    Refresh, SequenceNumber,
 };
 use crate::document::{RawId, StoredDocument, VersionToken};
 use crate::registry::TypeDefinition;
 use crate::{Error, ErrorKind, Result};
 
-/// One document to be written.
+/// What is to be written of one document.
 #[derive(Debug, Clone)]
 pub(super) struct Write {
-    pub(super) key: ObjectKey,
     action: BulkAction,
     /// The version that it replaces or deletes; none if it creates.
     over: Option<VersionToken>,
@@ -30,7 +29,7 @@ impl Write {
     /// [`Invalid`](ErrorKind::Invalid) if the index could not take it: see [`limits`].
     pub(super) fn create(definition: &TypeDefinition, key: &ObjectKey, document: &StoredDocument) -> Result<Self> {
         let source = source_of(definition, key, document)?;
-        Ok(Self { key: key.clone(), action: BulkAction::Create { source }, over: None })
+        Ok(Self { action: BulkAction::Create { source }, over: None })
     }
 
     /// Replaces the document at `read`.
@@ -44,12 +43,12 @@ impl Write {
         read: VersionToken,
     ) -> Result<Self> {
         let source = source_of(definition, key, document)?;
-        Ok(Self { key: key.clone(), action: BulkAction::Replace { source, read: sequence(read) }, over: Some(read) })
+        Ok(Self { action: BulkAction::Replace { source, read: sequence(read) }, over: Some(read) })
     }
 
     /// Deletes the document at `read`.
-    pub(super) fn delete(key: &ObjectKey, read: VersionToken) -> Self {
-        Self { key: key.clone(), action: BulkAction::Delete { read: sequence(read) }, over: Some(read) }
+    pub(super) fn delete(read: VersionToken) -> Self {
+        Self { action: BulkAction::Delete { read: sequence(read) }, over: Some(read) }
     }
 
     pub(super) fn is_deletion(&self) -> bool {
@@ -76,7 +75,7 @@ struct Batch<'a> {
     /// A type of the group.
     definition: &'a TypeDefinition,
     places: Vec<usize>,
-    keys: Vec<ObjectKey>,
+    keys: Vec<&'a ObjectKey>,
     operations: Vec<BulkOperation>,
 }
 
@@ -85,7 +84,7 @@ impl<'a> Batch<'a> {
         Self { definition, places: Vec::new(), keys: Vec::new(), operations: Vec::new() }
     }
 
-    fn add(&mut self, at: usize, key: ObjectKey, operation: BulkOperation) {
+    fn add(&mut self, at: usize, key: &'a ObjectKey, operation: BulkOperation) {
         self.places.push(at);
         self.keys.push(key);
         self.operations.push(operation);
@@ -103,7 +102,7 @@ impl Repository {
         refresh: Refresh,
     ) -> Result<Option<VersionToken>> {
         let write = Write::replace(definition, key, document, read)?;
-        match only(self.write_many(vec![write], refresh).await)? {
+        match only(self.write_many(vec![(key, write)], refresh).await)? {
             Written::Done(version) => Ok(Some(version)),
             Written::Conflict => Ok(None),
         }
@@ -111,16 +110,16 @@ impl Repository {
 
     /// Writes documents, each another one, and answers for each in order. One bulk goes to each index; what cannot be written
     /// keeps nothing else from being written.
-    pub(super) async fn write_many(&self, writes: Vec<Write>, refresh: Refresh) -> Vec<Result<Written>> {
+    pub(super) async fn write_many(&self, writes: Vec<(&ObjectKey, Write)>, refresh: Refresh) -> Vec<Result<Written>> {
         let mut items = Items::new(writes.len());
         let mut batches: BTreeMap<(&str, u32), Batch<'_>> = BTreeMap::new();
         let mut looked_up = BTreeMap::new();
-        for (at, write) in writes.into_iter().enumerate() {
-            match self.destination(&write, &mut looked_up).await {
+        for (at, (key, write)) in writes.into_iter().enumerate() {
+            match self.destination(key, &write, &mut looked_up).await {
                 Ok(Some((definition, generation, raw_id))) => {
-                    let operation = BulkOperation { id: raw_id.to_string(), action: write.action };
+                    let operation = BulkOperation { id: raw_id.into(), action: write.action };
                     let batch = batches.entry((definition.group(), generation));
-                    batch.or_insert_with(|| Batch::new(definition)).add(at, write.key, operation);
+                    batch.or_insert_with(|| Batch::new(definition)).add(at, key, operation);
                 }
                 Ok(None) => items.answer(at, Ok(Written::Conflict)),
                 Err(error) => items.answer(at, Err(error)),
@@ -130,7 +129,7 @@ impl Repository {
             if let Some((moved_to, missed)) = self.write_batch(generation, batch, refresh, &mut items).await {
                 // A group that moves on a second time meanwhile is not followed again.
                 if let Some((_, missed)) = self.write_batch(moved_to, missed, refresh, &mut items).await {
-                    let given_up = missed.places.into_iter().zip(&missed.keys);
+                    let given_up = missed.places.into_iter().zip(missed.keys);
                     given_up.for_each(|(at, key)| items.answer(at, Err(errors::changed(key))));
                 }
             }
@@ -143,13 +142,14 @@ impl Repository {
     /// of it, so the server decides.
     async fn destination<'a>(
         &'a self,
+        key: &ObjectKey,
         write: &Write,
         looked_up: &mut BTreeMap<&'a str, Result<u32>>,
     ) -> Result<Option<(&'a TypeDefinition, u32, RawId)>> {
-        let definition = self.definition(&write.key.type_name)?;
-        let raw_id = self.raw_id(&write.key)?;
+        let definition = self.definition(&key.type_name)?;
+        let raw_id = RawId::new(definition.name(), definition.namespace_kind(), &key.namespace, &key.id)?;
         if let Some(source) = write.action.source() {
-            limits::check_request(&*self.shared.cluster, &write.key, source.len()).await?;
+            limits::check_request(&*self.shared.cluster, key, source.len()).await?;
         }
         let group = definition.group();
         let known = self.shared.generations.get(group);
@@ -195,7 +195,7 @@ impl Repository {
                 }
                 Err(error) if error.kind == ItemErrorKind::Conflict => items.answer(at, Ok(Written::Conflict)),
                 Err(error) if error.kind == ItemErrorKind::AliasMissing => missed.add(at, key, operation),
-                Err(error) => items.answer(at, Err(errors::refused_write(&key, &error))),
+                Err(error) => items.answer(at, Err(errors::refused_write(key, &error))),
             }
         }
         if missed.places.is_empty() {
@@ -243,6 +243,21 @@ impl Repository {
                 Ok(vec![Err(missing); operations.len()])
             }
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Refuses if the index of a type takes no writes now, as while it is copied or the disk is full. One request. For whoever
+    /// is about to be given something that is given once, and has to be stored then.
+    ///
+    /// # Errors
+    /// [`Forbidden`](ErrorKind::Forbidden) if it takes none, and whatever the cluster answers.
+    pub(crate) async fn check_takes_writes(&self, type_name: &str) -> Result<()> {
+        let names = self.names(self.definition(type_name)?);
+        let indices = self.shared.cluster.indices(&[names.alias()]).await?;
+        match indices.values().all(IndexState::takes_writes) {
+            true if indices.is_empty() => Err(errors::no_index(&names)),
+            true => Ok(()),
+            false => Err(errors::takes_no_writes(&names)),
         }
     }
 

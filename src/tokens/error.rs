@@ -65,8 +65,10 @@ pub enum TokenError {
         id: TokenId,
     },
     /// The provider granted a new token and it could not be stored, however often that was tried. The stored refresh token may
-    /// be worth nothing now: store the grant with
-    /// [`update_with_refresh_token`](super::TokenClient::update_with_refresh_token), or use its access token.
+    /// be worth nothing now. The access token can be used, and this process keeps the grant: its next refresh of the token stores
+    /// it. If the process ends before, store it with
+    /// [`update_with_refresh_token`](super::TokenClient::update_with_refresh_token), as long as the stored refresh token is the
+    /// one from before.
     #[error(
         "the new grant of {id} could not be stored; keep what this error holds, and store it when the server is back"
     )]

@@ -1,8 +1,10 @@
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::FutureExt;
 use futures::future::{Either, select};
 
 use super::{ConnectorId, ConnectorToken, OAuthCredentials, ProviderError, Scope};
@@ -50,8 +52,11 @@ const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Revokes, and logs what comes of it: nobody depends on that.
 pub(super) async fn revoke(revoker: &dyn Revoker, revocation: &Revocation, clock: &dyn Clock) {
-    let outcome = match select(pin!(revoker.revoke(revocation)), clock.sleep(DEADLINE)).await {
-        Either::Left((outcome, _)) => outcome,
+    // The tokens are gone already: a revoker that panics is one that fails, and what it says then may be a secret.
+    let revoked = AssertUnwindSafe(async { revoker.revoke(revocation).await }).catch_unwind();
+    let outcome = match select(pin!(revoked), clock.sleep(DEADLINE)).await {
+        Either::Left((Ok(outcome), _)) => outcome,
+        Either::Left((Err(_), _)) => Err(ProviderError::Refused { reason: "the revoker panicked".to_owned() }),
         Either::Right(_) => {
             Err(ProviderError::Transient { reason: format!("no answer within {} s", DEADLINE.as_secs()) })
         }

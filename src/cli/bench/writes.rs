@@ -63,20 +63,22 @@ impl Bench<'_> {
         let place = &self.place;
         place.delete_all().await?;
         let repository = place.repository(token::first_definition(self.is_encrypted)?).await?;
-        let (created, stopwatch) = match side {
+        match side {
             Side::Ours => {
                 let requests = (0..OBJECTS).map(|number| self.request(number)).collect::<Result<Vec<_>>>()?;
                 let stopwatch = Stopwatch::start(place.environment);
                 let answers = repository.create_many(requests).await;
-                (answers.into_iter().collect::<Result<Vec<_>>>()?.len(), stopwatch)
+                let run = stopwatch.stop(answers.len());
+                answers.into_iter().try_for_each(|answer| answer.map(drop))?;
+                Ok(run)
             }
             Side::Raw => {
                 let operations = (0..OBJECTS).map(|number| self.operation(number)).collect::<Result<Vec<_>>>()?;
                 let stopwatch = Stopwatch::start(place.environment);
-                (self.write(&operations).await?, stopwatch)
+                let written = self.write(&operations).await?;
+                Ok(stopwatch.stop(written))
             }
-        };
-        Ok(stopwatch.stop(created))
+        }
     }
 
     fn request(&self, number: usize) -> Result<Create> {

@@ -1,7 +1,5 @@
 //! The server's answers as they come over the wire, and what its errors mean.
 
-use std::collections::BTreeMap;
-
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -171,7 +169,24 @@ pub(super) struct BucketKey {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct BulkAnswer {
-    pub(super) items: Vec<BTreeMap<String, BulkItemAnswer>>,
+    pub(super) items: Vec<BulkItem>,
+}
+
+/// The answer to one operation, under the operation's name.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum BulkItem {
+    Create(BulkItemAnswer),
+    Index(BulkItemAnswer),
+    Delete(BulkItemAnswer),
+}
+
+impl BulkItem {
+    pub(super) fn outcome(self) -> Result<SequenceNumber, ItemError> {
+        match self {
+            Self::Create(answer) | Self::Index(answer) | Self::Delete(answer) => answer.outcome(),
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -185,7 +200,7 @@ pub(super) struct BulkItemAnswer {
 }
 
 impl BulkItemAnswer {
-    pub(super) fn outcome(self) -> Result<SequenceNumber, ItemError> {
+    fn outcome(self) -> Result<SequenceNumber, ItemError> {
         if self.status == 404 && self.error.is_none() {
             let reason = "the document is not there".to_owned();
             return Err(ItemError { kind: ItemErrorKind::NotFound, reason });

@@ -1,9 +1,11 @@
 //! Bulk writes: in chunks of bytes, each operation answered, lost answers settled by reading back.
 
+use std::io::Write;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use serde_json::Value;
 
-use super::answers::{BulkAnswer, VersionedHit};
+use super::answers::{BulkAnswer, BulkItem, VersionedHit};
 use super::connection::{Connection, Repeat, Request, Verb};
 use super::documents::get_many;
 use crate::cluster::{
@@ -175,13 +177,7 @@ impl<'a> Chunk<'a> {
             let reason = format!("{} operations were sent and {} answered", positions.len(), items.len());
             return Err(ClusterError::new(ClusterErrorKind::Unexpected, "POST", path, reason));
         }
-        Ok(items
-            .into_iter()
-            .map(|item| match item.into_values().next() {
-                Some(answer) => answer.outcome(),
-                None => Err(ItemError { kind: ItemErrorKind::Other, reason: "the item's answer is empty".to_owned() }),
-            })
-            .collect())
+        Ok(items.into_iter().map(BulkItem::outcome).collect())
     }
 
     async fn take_answers(&mut self, positions: &[usize], outcomes: Vec<ItemOutcome>) {
@@ -287,11 +283,14 @@ fn body<'a>(operations: impl Iterator<Item = &'a BulkOperation> + Clone, path: &
             BulkAction::Put { .. } => ("index", None),
             BulkAction::Delete { read } => ("delete", Some(read)),
         };
-        let id = Value::from(operation.id.as_str()).to_string();
-        let condition = condition.map_or_else(String::new, |read| {
-            format!(",\"if_seq_no\":{},\"if_primary_term\":{}", read.seq_no, read.primary_term)
-        });
-        body.put_slice(format!("{{\"{name}\":{{\"_id\":{id}{condition}}}}}\n").as_bytes());
+        // Writing into memory cannot fail.
+        let mut line = (&mut body).writer();
+        let _ = write!(line, "{{\"{name}\":{{\"_id\":");
+        let _ = serde_json::to_writer(&mut line, &operation.id);
+        if let Some(SequenceNumber { seq_no, primary_term }) = condition {
+            let _ = write!(line, ",\"if_seq_no\":{seq_no},\"if_primary_term\":{primary_term}");
+        }
+        body.put_slice(b"}}\n");
         if let Some(source) = operation.action.source() {
             body.put_slice(source);
             body.put_u8(b'\n');

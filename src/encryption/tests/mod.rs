@@ -26,7 +26,7 @@ struct FixedNonce([u8; 16]);
 
 impl Rng for FixedNonce {
     fn fill(&self, bytes: &mut [u8]) -> crate::Result<()> {
-        bytes.copy_from_slice(&self.0);
+        bytes.chunks_mut(self.0.len()).for_each(|nonce| nonce.copy_from_slice(&self.0[..nonce.len()]));
         Ok(())
     }
 }

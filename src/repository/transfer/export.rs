@@ -11,8 +11,8 @@ use crate::document::{Namespace, NamespaceKind, RawId, StoredDocument};
 use crate::model::VirtualVersion;
 use crate::registry::TypeDefinition;
 use crate::repository::access::Admitted;
-use crate::repository::find::{self, Find};
-use crate::repository::{Action, ObjectKey, Repository};
+use crate::repository::find::{self, Asked, Find};
+use crate::repository::{Action, ObjectKey, Repository, errors};
 use crate::{Error, ErrorKind, Result};
 
 /// Excluded objects and missing references that a summary names.
@@ -71,7 +71,8 @@ impl Export {
         self
     }
 
-    /// Exports what the objects refer to as well, and what that refers to.
+    /// Exports what the objects refer to as well, and what that refers to: as it is seen from the namespace of the object that
+    /// refers to it. What must not be exported is left out, and named in the summary.
     #[must_use]
     pub fn references(mut self) -> Self {
         self.references = true;
@@ -87,8 +88,8 @@ impl Export {
 }
 
 impl Repository {
-    /// Writes objects as lines of JSON, however many there are, in memory for one page. What cannot be read is left out, and
-    /// named in the summary.
+    /// Writes objects as lines of JSON, however many there are, in memory for one page; with references, for the ids of all, too.
+    /// What cannot be read is left out, and named in the summary. No object is written twice.
     ///
     /// ```no_run
     /// # use saved_objects::repository::{Export, Find, Repository};
@@ -103,15 +104,18 @@ impl Repository {
     /// # Errors
     /// - [`Invalid`](ErrorKind::Invalid) if a type is not available here or not exportable, and those of
     ///   [`find`](Self::find).
-    /// - [`Unavailable`](ErrorKind::Unavailable) if the cluster cannot be reached or the writer takes no more.
+    /// - [`Forbidden`](ErrorKind::Forbidden) if what the request names must not be exported: nothing is written then.
+    /// - [`Unavailable`](ErrorKind::Unavailable) if the cluster cannot be reached or the writer takes no more: what was written
+    ///   before has no last line that sums it up.
     pub async fn export<W: AsyncWrite + Unpin>(&self, request: Export, writer: W) -> Result<ExportSummary> {
         let mut exporter = Exporter {
             repository: self,
             secrets: request.secrets,
             writer: tokio::io::BufWriter::new(writer),
             follows: request.references,
-            seen: BTreeSet::new(),
-            wanted: BTreeMap::new(),
+            exported: BTreeSet::new(),
+            asked: BTreeSet::new(),
+            wanted: BTreeSet::new(),
             summary: ExportSummary::default(),
         };
         match request.which {
@@ -119,10 +123,16 @@ impl Repository {
                 let admitted = exporter.admit_found(&types, &find).await?;
                 admitted.end(exporter.found(&types, *find).await)?;
             }
-            Which::Named(keys) => exporter.named(keys).await?,
+            Which::Named(keys) => {
+                let mut admitted = Vec::with_capacity(keys.len());
+                for key in keys {
+                    admitted.push((exporter.raw_id(&key)?, exporter.admit(&key).await?, key));
+                }
+                exporter.named(admitted).await?;
+            }
         }
         while let Some(keys) = exporter.referred() {
-            exporter.named(keys).await?;
+            exporter.follow(keys).await?;
         }
         exporter.end(request.summary).await
     }
@@ -145,10 +155,12 @@ struct Exporter<'a, W> {
     secrets: SecretForm,
     writer: tokio::io::BufWriter<W>,
     follows: bool,
-    /// What was exported or looked for, if references are followed.
-    seen: BTreeSet<NamedObject>,
-    /// What is referred to, and from which namespace.
-    wanted: BTreeMap<NamedObject, Namespace>,
+    /// What was exported, if that is to be known.
+    exported: BTreeSet<RawId>,
+    /// What was looked for because something refers to it, and from where.
+    asked: BTreeSet<ObjectKey>,
+    /// What something refers to and was not looked for yet.
+    wanted: BTreeSet<ObjectKey>,
     summary: ExportSummary,
 }
 
@@ -181,43 +193,82 @@ impl<W: AsyncWrite + Unpin> Exporter<'_, W> {
         let request = request.or_in_namespace(&Namespace::DEFAULT);
         let within = SearchIn::Index(self.repository.aliases(&definitions));
         let search = Search { size: request.page_of_stream(PAGE), ..request.to_search(within, &definitions)? };
+        let asked = self.repository.asked(definitions);
         let mut hits = self.repository.hits(search);
         while let Some(hit) = hits.next().await {
             // The audit hears of the search, not of each object.
-            let _ = self.hit(&hit?, &definitions).await?;
+            let _ = self.hit(&hit?, &asked, None).await?;
         }
         Ok(())
     }
 
-    /// Objects by id. What is not there is a missing reference, or an excluded object if it was asked for.
-    async fn named(&mut self, keys: Vec<ObjectKey>) -> Result<()> {
-        let mut by_alias: BTreeMap<String, Vec<(String, ObjectKey)>> = BTreeMap::new();
-        for key in keys {
-            let definition = self.repository.exportable(&key.type_name)?;
-            for action in self.actions() {
-                // What becomes of it is told when it is read.
-                drop(self.repository.admit(*action, &key).await?);
+    /// The `_id` of an object that may be exported.
+    fn raw_id(&self, key: &ObjectKey) -> Result<RawId> {
+        let definition = self.repository.exportable(&key.type_name)?;
+        RawId::new(definition.name(), definition.namespace_kind(), &key.namespace, &key.id)
+    }
+
+    async fn admit(&self, key: &ObjectKey) -> Result<Admitted> {
+        let mut admitted = self.repository.nothing_admitted();
+        for action in self.actions() {
+            match self.repository.admit(*action, key).await {
+                Ok(another) => admitted = admitted.and(another),
+                Err(refused) => return admitted.end(Err(refused)),
             }
-            let raw_id = RawId::new(definition.name(), definition.namespace_kind(), &key.namespace, &key.id)?;
-            let alias = self.repository.names(definition).alias().to_owned();
-            by_alias.entry(alias).or_default().push((raw_id.to_string(), key));
         }
-        for (alias, wanted) in by_alias {
-            for batch in wanted.chunks(BATCH) {
-                let ids: Vec<&str> = batch.iter().map(|(raw_id, _)| raw_id.as_str()).collect();
+        Ok(admitted)
+    }
+
+    /// What objects refer to.
+    async fn follow(&mut self, keys: Vec<ObjectKey>) -> Result<()> {
+        let mut admitted = Vec::with_capacity(keys.len());
+        for key in keys {
+            // It may refer to what nobody registered, or by an id that nothing can have.
+            let Ok(raw_id) = self.raw_id(&key) else {
+                self.missing(&key);
+                continue;
+            };
+            if self.exported.contains(&raw_id) {
+                continue;
+            }
+            match self.admit(&key).await {
+                Ok(it) => admitted.push((raw_id, it, key)),
+                Err(refused) => self.exclude(raw_id.as_str(), &refused),
+            }
+        }
+        self.named(admitted).await
+    }
+
+    /// Objects by id. What is not there is a missing reference, whether it was referred to or asked for.
+    async fn named(&mut self, keys: Vec<(RawId, Admitted, ObjectKey)>) -> Result<()> {
+        let mut by_alias: BTreeMap<String, Vec<(RawId, Admitted, ObjectKey)>> = BTreeMap::new();
+        for (raw_id, admitted, key) in keys {
+            let definition = self.repository.exportable(&key.type_name)?;
+            let alias = self.repository.names(definition).alias().to_owned();
+            by_alias.entry(alias).or_default().push((raw_id, admitted, key));
+        }
+        for (alias, mut wanted) in by_alias {
+            while !wanted.is_empty() {
+                let batch: Vec<_> = wanted.drain(..wanted.len().min(BATCH)).collect();
+                let ids: Vec<&str> = batch.iter().map(|(raw_id, ..)| raw_id.as_str()).collect();
                 let found = self.repository.shared.cluster.get_many(&alias, &ids).await;
                 let found = found.map_err(|error| find::refused(&alias, error))?;
-                for ((_, key), hit) in batch.iter().zip(found) {
+                for ((raw_id, admitted, key), hit) in batch.into_iter().zip(found) {
                     let definition = self.repository.exportable(&key.type_name)?;
-                    let outcome = match hit {
-                        Some(hit) if is_seen(definition, key, &hit) => self.hit(&hit, &[definition]).await?,
-                        _ => {
-                            self.missing(key);
-                            Err(ErrorKind::NotFound)
+                    match hit {
+                        Some(hit) if is_seen(definition, &key, &hit) => {
+                            let read = match self.exported.insert(raw_id) {
+                                true => {
+                                    self.hit(&hit, &self.repository.asked([definition]), Some(&key.namespace)).await?
+                                }
+                                false => Ok(()),
+                            };
+                            admitted.tell(&read);
                         }
-                    };
-                    for action in self.actions() {
-                        self.repository.heard(*action, key, outcome);
+                        _ => {
+                            self.missing(&key);
+                            admitted.tell::<()>(&Err(errors::not_found(&key)));
+                        }
                     }
                 }
             }
@@ -225,27 +276,31 @@ impl<W: AsyncWrite + Unpin> Exporter<'_, W> {
         Ok(())
     }
 
-    /// Writes one object, or notes why it is left out.
-    async fn hit(&mut self, hit: &Hit, definitions: &[&TypeDefinition]) -> Result<Result<(), ErrorKind>> {
-        match self.line(hit, definitions).await {
+    /// Writes one object, found from `namespace` if that is known, or notes why it is left out, and says so.
+    async fn hit(&mut self, hit: &Hit, asked: &[Asked<'_>], namespace: Option<&Namespace>) -> Result<Result<()>> {
+        match self.line(hit, asked).await {
             Ok(line) => {
-                self.note_references(&line);
+                self.note_references(&line, namespace)?;
                 self.summary.exported_count += 1;
                 self.writer.write_all(&line.to_bytes()?).await.map_err(unwritable)?;
                 Ok(Ok(()))
             }
             Err(error) => {
-                self.summary.excluded_objects_count += 1;
-                if self.summary.excluded_objects.len() < MAX_NAMED {
-                    self.summary.excluded_objects.push(Skipped { id: hit.id.clone(), reason: error.to_string() });
-                }
-                Ok(Err(error.kind()))
+                self.exclude(&hit.id, &error);
+                Ok(Err(error))
             }
         }
     }
 
-    async fn line(&self, hit: &Hit, definitions: &[&TypeDefinition]) -> Result<Line> {
-        let (definition, id, mut loaded) = self.repository.load_hit(definitions, hit).await?;
+    fn exclude(&mut self, raw_id: &str, why: &Error) {
+        self.summary.excluded_objects_count += 1;
+        if self.summary.excluded_objects.len() < MAX_NAMED {
+            self.summary.excluded_objects.push(Skipped { id: raw_id.to_owned(), reason: why.to_string() });
+        }
+    }
+
+    async fn line(&self, hit: &Hit, asked: &[Asked<'_>]) -> Result<Line> {
+        let (definition, id, mut loaded) = self.repository.load_hit(asked, hit).await?;
         if let Some(newer) = &loaded.newer {
             return Err(conversion::newer(definition, newer.version));
         }
@@ -289,37 +344,33 @@ impl<W: AsyncWrite + Unpin> Exporter<'_, W> {
         })
     }
 
-    fn note_references(&mut self, line: &Line) {
+    fn note_references(&mut self, line: &Line, namespace: Option<&Namespace>) -> Result<()> {
         if !self.follows {
-            return;
+            return Ok(());
         }
-        let namespace = line.namespaces.first().and_then(|name| Namespace::new(name).ok()).unwrap_or_default();
+        let first = || line.namespaces.first().and_then(|name| Namespace::new(name).ok()).unwrap_or_default();
+        let namespace = namespace.cloned().unwrap_or_else(first);
+        let own = ObjectKey::new(&line.object.type_name, &line.object.id).in_namespace(namespace.clone());
+        self.exported.insert(self.raw_id(&own)?);
         for reference in &line.references {
-            let object = NamedObject { type_name: reference.type_name.clone(), id: reference.id.clone() };
-            if !self.seen.contains(&object) {
-                self.wanted.entry(object).or_insert_with(|| namespace.clone());
+            let key = ObjectKey::new(&reference.type_name, &reference.id).in_namespace(namespace.clone());
+            let key = match self.repository.exportable(&key.type_name).map(TypeDefinition::namespace_kind) {
+                // Seen alike from everywhere, and nobody asks from where of what cannot be exported.
+                Ok(NamespaceKind::Agnostic) | Err(_) => key.in_namespace(Namespace::DEFAULT),
+                Ok(_) => key,
+            };
+            if !self.asked.contains(&key) {
+                self.wanted.insert(key);
             }
         }
-        self.wanted.remove(&line.object);
-        self.seen.insert(line.object.clone());
+        Ok(())
     }
 
     /// The objects that are referred to and were not looked for yet; none if there are no more.
     fn referred(&mut self) -> Option<Vec<ObjectKey>> {
         let wanted = std::mem::take(&mut self.wanted);
-        if wanted.is_empty() {
-            return None;
-        }
-        let mut keys = Vec::new();
-        for (object, namespace) in wanted {
-            let key = ObjectKey::new(&object.type_name, &object.id).in_namespace(namespace);
-            match self.repository.exportable(&object.type_name) {
-                Ok(_) => keys.push(key),
-                Err(_) => self.missing(&key),
-            }
-            self.seen.insert(object);
-        }
-        Some(keys)
+        self.asked.extend(wanted.iter().cloned());
+        (!wanted.is_empty()).then(|| wanted.into_iter().collect())
     }
 
     fn missing(&mut self, key: &ObjectKey) {

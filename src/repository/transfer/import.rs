@@ -3,13 +3,16 @@ use std::io::SeekFrom;
 
 use tokio::io::{AsyncRead, AsyncSeek, AsyncSeekExt, BufReader};
 
-use super::check::{Checked, Checker, Prepared};
+use super::check::{Checked, Checker};
 use super::lines::Lines;
-use super::summary::{ImportSummary, NamedObject, Problem, Relocated};
+use super::summary::{ImportSummary, NamedObject, Relocated};
+use super::targets::{Prepared, RawLines, problem};
 use crate::cluster::Refresh;
 use crate::document::{Namespace, Reference};
+use crate::repository::access::Admitted;
+use crate::repository::read::Fetched;
 use crate::repository::write::{Write, Written};
-use crate::repository::{Action, Repository, content, errors};
+use crate::repository::{Repository, content, errors};
 use crate::{Error, ErrorKind, Result};
 
 /// Objects that are looked up or written at once.
@@ -137,15 +140,18 @@ impl Import {
 impl Repository {
     /// Reads lines of an export twice: first to check every object, then to write them, in batches. If one cannot be imported,
     /// nothing is written. What the second reading cannot write, because somebody else wrote meanwhile or the server fails, is
-    /// named in the summary; with a failing server the writing stops, and the summary says at which line.
+    /// named in the summary, and so is the line at which the writing stopped, if it did.
     ///
-    /// References to objects of types with several namespaces that the file does not have follow these, if an earlier import gave them
-    /// another id.
+    /// An object whose id is taken by one that is not seen from its namespace gets another id, and remembers the old one as its
+    /// origin; imported again, it is found by that. References to objects of types with several namespaces that the file does not
+    /// have follow these, if an earlier import gave them another id. Origins are searched for, and are seen after the index's next
+    /// refresh.
     ///
     /// The audit hears of each object whether it may be imported, and what became of its write; of an import that is refused
-    /// as a whole it hears no more.
+    /// as a whole it hears that each was [given up](crate::repository::AuditOutcome::GivenUp).
     ///
-    /// Both readings need memory for a batch, and about a hundred bytes for each object.
+    /// Both readings need memory for a batch, and about a hundred bytes for each object: a few hundred if it is of a type with
+    /// several namespaces.
     ///
     /// ```no_run
     /// # use saved_objects::repository::{Import, OnConflict, Repository};
@@ -160,7 +166,11 @@ impl Repository {
     /// ```
     ///
     /// # Errors
-    /// - [`Invalid`](ErrorKind::Invalid) if a line is not an object, or if the file has an object twice.
+    /// Nothing was written then:
+    /// - [`Invalid`](ErrorKind::Invalid) if a line is not an object, if the file has an object twice, or if two objects of it would
+    ///   become one.
+    /// - [`Forbidden`](ErrorKind::Forbidden) if an object must not be imported into one of its namespaces.
+    /// - [`NotFound`](ErrorKind::NotFound) if an index does not exist.
     /// - [`Unavailable`](ErrorKind::Unavailable) if the file cannot be read, or the cluster not be reached for checking.
     pub async fn import<R: AsyncRead + AsyncSeek + Unpin>(
         &self,
@@ -173,44 +183,47 @@ impl Repository {
         while let Some(batch) = read_batch(&mut lines).await? {
             checker.check(batch).await?;
         }
-        let Checked { problems, not_listed, skipped, targets } = checker.end().await?;
-        let mut summary = ImportSummary {
-            skipped_count: skipped,
-            relocated: targets.relocated(),
-            errors: problems,
-            not_listed,
-            ..ImportSummary::default()
-        };
+        let Checked { problems, not_listed, skipped, targets, admitted } = checker.end().await?;
+        let mut summary =
+            ImportSummary { skipped_count: skipped, errors: problems, not_listed, ..ImportSummary::default() };
         if !summary.errors.is_empty() {
-            summary.relocated.clear();
             return Ok(summary);
         }
         file.seek(SeekFrom::Start(start)).await.map_err(unreadable)?;
         let mut lines = Lines::new(BufReader::new(&mut file));
-        let mut writer = Writer { repository: self, request: &request, summary: &mut summary };
-        while let Some(batch) = read_batch(&mut lines).await? {
-            let first = batch.first().map_or(0, |(line, _)| *line);
-            let prepared = targets.prepare(self, &request, batch).await;
-            let done = match prepared {
-                Ok(prepared) => writer.write(prepared).await,
-                Err(error) => Err(error),
+        let mut writer = Writer { repository: self, request: &request, admitted, summary: &mut summary };
+        let mut is_stopped = false;
+        loop {
+            let next = lines.next_number();
+            let batch = match read_batch(&mut lines).await {
+                Ok(Some(batch)) => batch,
+                Ok(None) => break,
+                Err(error) => {
+                    writer.stop(next, Some(&error));
+                    break;
+                }
             };
-            if let Err(error) = done {
-                writer.stop(first, &error);
+            let first = batch.first().map_or(next, |(line, _)| *line);
+            if is_stopped {
+                // What stopped it is told of the objects that met it.
+                writer.stop(first, None);
                 break;
             }
+            match targets.prepare(self, &request, batch).await {
+                Ok(prepared) => is_stopped = writer.write(prepared).await == Next::Stop,
+                Err(error) => {
+                    writer.stop(first, Some(&error));
+                    break;
+                }
+            }
         }
-        let unwritten: BTreeSet<_> = summary.errors.iter().filter_map(|problem| problem.object.clone()).collect();
-        summary.relocated.retain(|relocated: &Relocated| !unwritten.contains(&relocated.object));
         summary.success = summary.errors.is_empty() && summary.stopped_at_line.is_none();
         Ok(summary)
     }
 }
 
 /// The next lines, with their numbers; none at the end.
-async fn read_batch<R: tokio::io::AsyncBufRead + Unpin>(
-    lines: &mut Lines<R>,
-) -> Result<Option<Vec<(u64, zeroize::Zeroizing<Vec<u8>>)>>> {
+async fn read_batch<R: tokio::io::AsyncBufRead + Unpin>(lines: &mut Lines<R>) -> Result<Option<RawLines>> {
     let mut batch = Vec::new();
     let mut bytes = 0;
     while batch.len() < BATCH && bytes < BATCH_BYTES {
@@ -221,15 +234,24 @@ async fn read_batch<R: tokio::io::AsyncBufRead + Unpin>(
     Ok((!batch.is_empty()).then_some(batch))
 }
 
+/// Whether it makes sense to write more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    GoOn,
+    Stop,
+}
+
 struct Writer<'a> {
     repository: &'a Repository,
     request: &'a Import,
+    /// By the lines; what is left in the end was given up.
+    admitted: BTreeMap<u64, Admitted>,
     summary: &'a mut ImportSummary,
 }
 
 impl Writer<'_> {
-    /// Writes a batch. An error is one that whatever comes after it would meet too.
-    async fn write(&mut self, prepared: Vec<Prepared>) -> Result<()> {
+    /// Writes a batch. Each of its objects is counted as written or named as not.
+    async fn write(&mut self, prepared: Vec<Prepared>) -> Next {
         let mut objects = Vec::with_capacity(prepared.len());
         let mut writes = Vec::with_capacity(prepared.len());
         for object in prepared {
@@ -238,70 +260,68 @@ impl Writer<'_> {
                     writes.push(write);
                     objects.push(object);
                 }
-                Err(error) => self.failed(&object, &error),
+                Err(error) => self.failed(&object, error),
             }
         }
-        let mut end = None;
+        let mut next = Next::GoOn;
+        let writes = objects.iter().map(|object| &object.key).zip(writes).collect();
         let outcomes = self.repository.write_many(writes, self.request.refresh).await;
         for (object, outcome) in objects.iter().zip(outcomes) {
             match outcome {
-                Ok(Written::Done(_)) => {
-                    self.summary.success_count += 1;
-                    self.heard(object, Ok(()));
-                }
-                Ok(Written::Conflict) => self.failed(object, &errors::changed(&object.key)),
+                Ok(Written::Done(_)) => self.done(object),
+                Ok(Written::Conflict) => self.failed(object, errors::changed(&object.key)),
                 Err(error) => {
-                    self.failed(object, &error);
+                    // Whatever comes after it would meet these, too.
                     if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::NotFound | ErrorKind::Forbidden) {
-                        end.get_or_insert(error);
+                        next = Next::Stop;
                     }
+                    self.failed(object, error);
                 }
             }
         }
-        match end {
-            Some(error) => Err(error),
-            None if self.summary.errors.len() > MAX_NAMED => {
-                Err(Error::new(ErrorKind::Unavailable, "too many objects could not be written"))
-            }
-            None => Ok(()),
+        if self.summary.errors.len() > MAX_NAMED { Next::Stop } else { next }
+    }
+
+    fn done(&mut self, object: &Prepared) {
+        self.summary.success_count += 1;
+        let destination_id = &object.key.id;
+        if *destination_id != object.object.id {
+            let relocated = Relocated { object: object.object.clone(), destination_id: destination_id.clone() };
+            self.summary.relocated.push(relocated);
+        }
+        if let Some(admitted) = self.admitted.remove(&object.line) {
+            admitted.tell(&Ok(()));
         }
     }
 
-    fn failed(&mut self, object: &Prepared, error: &Error) {
-        self.summary.errors.push(object.problem(error));
-        self.heard(object, Err(error.kind()));
-    }
-
-    /// Lets the audit hear what became of an object.
-    fn heard(&self, object: &Prepared, outcome: Result<(), ErrorKind>) {
-        self.repository.heard(Action::Import, &object.key, outcome);
+    fn failed(&mut self, object: &Prepared, error: Error) {
+        let mut problem = object.problem(&error);
+        if object.key.id != object.object.id {
+            problem.destinations.push(object.key.id.clone());
+        }
+        self.summary.errors.push(problem);
+        if let Some(admitted) = self.admitted.remove(&object.line) {
+            admitted.tell::<()>(&Err(error));
+        }
     }
 
     fn write_of(&self, object: &Prepared) -> Result<Write> {
         let (definition, key) = (self.repository.definition(&object.key.type_name)?, &object.key);
-        let Some((existing, read)) = &object.existing else { return Write::create(definition, key, &object.document) };
+        let Some(Fetched { document: existing, version }) = &object.existing else {
+            return Write::create(definition, key, &object.document);
+        };
         content::check_identity(definition, &existing.attributes, &object.document.attributes)?;
         let mut document = object.document.clone();
         // Who sees it is not the file's to change.
         document.root.namespaces.clone_from(&existing.root.namespaces);
         document.root.namespace.clone_from(&existing.root.namespace);
-        Write::replace(definition, key, &document, *read)
+        Write::replace(definition, key, &document, *version)
     }
 
-    /// Notes that nothing is written from `line` on.
-    fn stop(&mut self, line: u64, error: &Error) {
+    /// Notes that nothing is written from `line` on, and why, unless that is told already.
+    fn stop(&mut self, line: u64, why: Option<&Error>) {
         self.summary.stopped_at_line = Some(line);
-        if self.summary.errors.is_empty() {
-            let message = error.to_string();
-            self.summary.errors.push(Problem {
-                line,
-                object: None,
-                kind: kind_of(error),
-                message,
-                destinations: Vec::new(),
-                missing: Vec::new(),
-            });
-        }
+        self.summary.errors.extend(why.map(|error| problem(line, None, kind_of(error), error.to_string())));
     }
 }
 

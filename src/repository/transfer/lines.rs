@@ -19,6 +19,11 @@ impl<R: AsyncBufRead + Unpin> Lines<R> {
         Self { reader, read: 0 }
     }
 
+    /// The number of the line that comes next, blank or not.
+    pub(super) fn next_number(&self) -> u64 {
+        self.read + 1
+    }
+
     /// The next line that is not blank, and its number from 1. It may hold secrets, and is wiped.
     pub(super) async fn next(&mut self) -> Result<Option<(u64, Zeroizing<Vec<u8>>)>> {
         loop {

@@ -9,8 +9,10 @@ mod export;
 mod import;
 mod line;
 mod lines;
+mod origins;
 mod references;
 mod summary;
+mod targets;
 
 pub use export::{Export, SecretForm};
 pub use import::{Decision, Import, OnConflict};

@@ -47,12 +47,12 @@ pub struct ImportSummary {
     pub skipped_count: u64,
     /// The objects that were written under another id than in the file.
     pub relocated: Vec<Relocated>,
-    /// The objects that were not written. If there are such before the first write, nothing is written.
+    /// The objects that were not written, or of which that is unknown. If there are such before the first write, nothing is written.
     pub errors: Vec<Problem>,
     /// How many more problems there are than `errors` names. Nothing was written then.
     pub not_listed: u64,
-    /// The line at which writing stopped, from 1: it and all later ones were not written, unless `errors` says that the outcome
-    /// of a line is unknown.
+    /// The line at which writing stopped, from 1: it and all later ones were not written. Of the lines before it all were that
+    /// `errors` does not name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stopped_at_line: Option<u64>,
 }
@@ -82,7 +82,8 @@ pub struct Problem {
     pub kind: &'static str,
     /// What is wrong, and what helps.
     pub message: String,
-    /// The objects that stand in the way, if they are called otherwise: an import can be told to overwrite one of them.
+    /// The objects that stand in the way, if they are called otherwise: an import can be told to overwrite one of them. If the
+    /// object was being written, the other id that it was to get: with `outcome_unknown` it may be there.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub destinations: Vec<String>,
     /// What the object refers to and is neither in the file nor in the store, if that was asked for.

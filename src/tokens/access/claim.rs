@@ -1,4 +1,7 @@
+use std::pin::pin;
 use std::time::Duration;
+
+use futures::future::{Either, select};
 
 use crate::control::Held;
 use crate::environment::Clock;
@@ -16,6 +19,9 @@ pub(super) struct Claim {
     /// How old it may be when the provider is asked.
     slack: Duration,
 }
+
+/// The shortest time between two renewals.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long a claim may be unchanged, if a provider may take so long as `deadline`.
 pub(super) fn ttl(deadline: Duration) -> Duration {
@@ -55,6 +61,27 @@ impl Claim {
                 false
             }
         }
+    }
+
+    /// Does `work`, however long it takes, and renews the claim meanwhile, so that nobody takes it over. If somebody did all the
+    /// same, the work goes on.
+    pub(super) async fn hold_while<T>(&mut self, clock: &dyn Clock, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        while self.held.is_some() {
+            match select(work.as_mut(), clock.sleep(self.slack.max(SHORTEST_PAUSE))).await {
+                Either::Left((done, _)) => return done,
+                Either::Right(_) => {}
+            }
+            match select(work.as_mut(), pin!(self.is_ours(clock))).await {
+                // A renewal that is dropped half-way may have happened or not, and then the claim could not be given back.
+                Either::Left((done, renewal)) => {
+                    renewal.await;
+                    return done;
+                }
+                Either::Right(_) => {}
+            }
+        }
+        work.await
     }
 
     /// Lets the next one have it at once.
@@ -108,6 +135,27 @@ mod tests {
             assert!(claim.is_ours(clock.as_ref()).await);
             assert_eq!(writes() - before, requests, "after {wait} s");
         }
+    }
+
+    #[tokio::test]
+    async fn a_claim_is_held_while_something_takes_longer_than_others_wait() {
+        let (cluster, clock) = (InMemory::new(Environment::system()), Arc::new(SetClock::default()));
+        let (ours, theirs) = (claims(&cluster, &clock), claims(&cluster, &clock));
+        let held = take(&ours, &mut Watch::default()).await.expect("free");
+        let mut claim = Claim::new(held, clock.monotonic(), DEADLINE);
+        let mut watch = Watch::default();
+        // Time passes as the claim waits for its next renewal; the other one looks each time that it may go on.
+        let work = async {
+            let began = clock.monotonic();
+            while clock.monotonic() - began < ttl(DEADLINE) * 3 {
+                assert!(take(&theirs, &mut watch).await.is_none(), "after {:?}", clock.monotonic() - began);
+                tokio::task::yield_now().await;
+            }
+            "done"
+        };
+        assert_eq!(claim.hold_while(clock.as_ref(), work).await, "done");
+        claim.give_back().await;
+        assert!(take(&theirs, &mut Watch::default()).await.is_some(), "it was given back");
     }
 
     #[tokio::test]

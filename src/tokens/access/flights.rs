@@ -1,11 +1,13 @@
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
+
+use jiff::Timestamp;
 
 use super::AccessToken;
 use crate::encryption::Secret;
-use crate::tokens::TokenError;
+use crate::tokens::{Grant, TokenError};
 
 /// How the last refresh of one token ended, for those who waited for it.
 #[derive(Debug, Default)]
@@ -17,13 +19,15 @@ pub(super) struct Flight {
 struct Ended {
     /// When, by the monotonic clock.
     at: Duration,
+    /// The token that its service had refused to whoever began it.
+    refused: Option<Secret>,
     outcome: Result<AccessToken, TokenError>,
 }
 
 impl Flight {
-    /// Remembers how it ended.
-    pub(super) fn end(&mut self, at: Duration, outcome: &Result<AccessToken, TokenError>) {
-        self.ended = Some(Ended { at, outcome: outcome.clone() });
+    /// Remembers how a refresh ended that was begun by somebody who was refused this token.
+    pub(super) fn end(&mut self, at: Duration, refused: Option<Secret>, outcome: &Result<AccessToken, TokenError>) {
+        self.ended = Some(Ended { at, refused, outcome: outcome.clone() });
     }
 
     /// The outcome, if it is news for somebody who began to look at `began` and was refused this token.
@@ -32,17 +36,32 @@ impl Flight {
         began: Duration,
         refused: Option<&Secret>,
     ) -> Option<Result<AccessToken, TokenError>> {
-        let Ended { at, outcome } = self.ended.as_ref()?;
-        let is_refused = outcome.as_ref().is_ok_and(|token| Some(&token.token) == refused);
-        (*at >= began && !is_refused).then(|| outcome.clone())
+        let ended = self.ended.as_ref().filter(|ended| ended.at >= began)?;
+        // A provider that gives the refused token once more does so however often it is asked.
+        let is_known = ended.refused.as_ref() != refused
+            && ended.outcome.as_ref().is_ok_and(|token| Some(&token.token) == refused);
+        (!is_known).then(|| ended.outcome.clone())
     }
 }
 
 pub(super) type Slot = Arc<tokio::sync::Mutex<Flight>>;
 
-/// One slot for each token that is being refreshed in this process: whoever holds its lock refreshes.
+/// What a provider granted and could not be stored.
+#[derive(Debug, Clone)]
+pub(super) struct Unstored {
+    /// The refresh token that it was granted for, which is worth nothing now.
+    pub(super) granted_for: Option<Secret>,
+    pub(super) grant: Grant,
+    pub(super) asked_at: Timestamp,
+}
+
+/// One slot for each token that is being refreshed in this process: whoever holds its lock refreshes. And what refreshes got
+/// and could not store, until the next one does: whoever was told so may have gone away.
 #[derive(Clone, Default)]
-pub(super) struct Flights(Arc<Mutex<HashMap<String, Weak<tokio::sync::Mutex<Flight>>>>>);
+pub(super) struct Flights {
+    slots: Arc<Mutex<HashMap<String, Weak<tokio::sync::Mutex<Flight>>>>>,
+    unstored: Arc<Mutex<HashMap<String, Unstored>>>,
+}
 
 impl fmt::Debug for Flights {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -53,13 +72,13 @@ impl fmt::Debug for Flights {
 impl Flights {
     /// The slots that somebody has.
     pub(super) fn all(&self) -> Vec<Slot> {
-        let slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         slots.values().filter_map(Weak::upgrade).collect()
     }
 
     /// The slot of `key`. It lives as long as somebody has it.
     pub(super) fn slot(&self, key: &str) -> Slot {
-        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(slot) = slots.get(key).and_then(Weak::upgrade) {
             return slot;
         }
@@ -67,5 +86,24 @@ impl Flights {
         let slot = Slot::default();
         slots.insert(key.to_owned(), Arc::downgrade(&slot));
         slot
+    }
+
+    /// What was granted and not stored. To be asked by whoever holds the slot's lock.
+    pub(super) fn unstored(&self, key: &str) -> Option<Unstored> {
+        self.all_unstored().get(key).cloned()
+    }
+
+    /// Remembers what was granted and not stored.
+    pub(super) fn keep_unstored(&self, key: String, unstored: Unstored) {
+        self.all_unstored().insert(key, unstored);
+    }
+
+    /// It was stored, or is of no use any more.
+    pub(super) fn forget_unstored(&self, key: &str) {
+        self.all_unstored().remove(key);
+    }
+
+    fn all_unstored(&self) -> MutexGuard<'_, HashMap<String, Unstored>> {
+        self.unstored.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

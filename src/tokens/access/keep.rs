@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use futures::future::Either;
 use jiff::Timestamp;
 
 use super::claim::Claim;
+use super::flights::Unstored;
 use super::judgement::{Judgement, judge};
 use super::refresh::{Readable, Refresh};
 use super::{AccessToken, ProviderError};
@@ -53,6 +55,7 @@ impl<I: Identity> Refresh<I> {
         let kept = Kept { id, grant: &grant, update, token };
         let is_rotated = grant.refresh_token.is_some()
             && found.as_ref().is_some_and(|found| found.refresh_token() != grant.refresh_token.as_ref());
+        let granted_for = found.as_ref().and_then(Readable::refresh_token).cloned();
         let source = match found {
             None => match self.keep_new(&kept, asked_at).await {
                 Ok(()) => return Ok(kept.token),
@@ -64,11 +67,50 @@ impl<I: Identity> Refresh<I> {
             },
         };
         if is_rotated {
+            // Whoever is told so may have gone away, or be one of many: the next refresh here stores it.
+            self.flights.keep_unstored(self.key(), Unstored { granted_for, grant: grant.clone(), asked_at });
             return Err(TokenError::NotStored { id: id.clone(), grant: Box::new(grant), source });
         }
         // Nothing is lost but this: the next one asks once more.
         tracing::warn!(token = %id, error = %source, "a new token was not stored; it is given all the same");
         Ok(kept.token)
+    }
+
+    /// Stores what an earlier refresh of this process got and could not store, unless that is of no use any more. Gives the
+    /// token, or what is stored if the provider is to be asked all the same.
+    pub(super) async fn keep_unstored(
+        &self,
+        claim: &mut Claim,
+        found: Option<Readable<I>>,
+    ) -> Result<Either<AccessToken, Option<Readable<I>>>, TokenError> {
+        let key = self.key();
+        let Some(Unstored { granted_for, grant, asked_at }) = self.flights.unstored(&key) else {
+            return Ok(Either::Right(found));
+        };
+        match found {
+            Some(found) if found.refresh_token() == granted_for.as_ref() => {
+                let kept = self.keep(claim, Some(found), grant, asked_at).await;
+                if !matches!(kept, Err(TokenError::NotStored { .. })) {
+                    self.flights.forget_unstored(&key);
+                }
+                let token = kept?;
+                let is_over = token.expires_at.is_some_and(|expires_at| expires_at <= self.clock().now());
+                match is_over || self.refused.as_ref() == Some(&token.token) {
+                    true => Ok(Either::Right(self.read().await?)),
+                    false => Ok(Either::Left(token)),
+                }
+            }
+            // Whoever was told so stored it, or somebody authorized anew.
+            Some(found) => {
+                self.flights.forget_unstored(&key);
+                Ok(Either::Right(Some(found)))
+            }
+            None => {
+                self.flights.forget_unstored(&key);
+                self.records.revoke(&self.revocation(&grant)).await;
+                Ok(Either::Right(None))
+            }
+        }
     }
 
     async fn keep_new(&self, kept: &Kept<'_>, asked_at: Timestamp) -> Result<(), TokenError> {
@@ -85,7 +127,9 @@ impl<I: Identity> Refresh<I> {
     ) -> Result<Result<AccessToken, Error>, TokenError> {
         let mut pauses = PAUSES_MS.into_iter().map(Duration::from_millis);
         loop {
-            let failure = match self.attempt(&found, kept).await? {
+            // A server that is slow to answer is no reason for others to use the refresh token once more.
+            let clock = self.clock();
+            let failure = match claim.hold_while(clock, self.attempt(&found, kept)).await? {
                 Attempt::Over(token) => return Ok(Ok(token)),
                 Attempt::Again(again, failure) => {
                     found = again.map_or(found, |again| *again);
@@ -132,10 +176,18 @@ impl<I: Identity> Refresh<I> {
 
     /// Nobody is to be left with what was granted for a token that is gone.
     async fn revoke(&self, found: &Readable<I>, grant: &Grant) {
-        let stored = Revocation::of(&found.token);
-        let refresh_token = grant.refresh_token.clone().or(stored.refresh_token);
-        let revocation = Revocation { access_token: grant.access_token.clone(), refresh_token, ..stored };
-        self.records.revoke(&revocation).await;
+        let revocation = self.revocation(grant);
+        let refresh_token = revocation.refresh_token.or_else(|| found.refresh_token().cloned());
+        self.records.revoke(&Revocation { refresh_token, ..revocation }).await;
+    }
+
+    fn revocation(&self, grant: &Grant) -> Revocation {
+        Revocation {
+            scope: self.identity.scope(),
+            connector_id: self.identity.connector_id().clone(),
+            access_token: grant.access_token.clone(),
+            refresh_token: grant.refresh_token.clone(),
+        }
     }
 }
 

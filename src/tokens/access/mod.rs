@@ -25,10 +25,12 @@ use crate::store::SavedObjects;
 use crate::{Error, ErrorKind, Result};
 use flights::Flights;
 use judgement::{Judgement, judge};
-use refresh::Refresh;
+use refresh::{Refresh, check_refresh_token};
 
 /// How long a provider may take unless said otherwise.
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(30);
+/// How long one may take at most.
+const LONGEST_DEADLINE: Duration = Duration::from_secs(60 * 60);
 
 /// Access tokens that stay valid, whoever refreshes them and however many ask.
 ///
@@ -88,11 +90,11 @@ impl AccessTokens {
         })
     }
 
-    /// Gives a provider so long to answer; 30 seconds unless said otherwise. A process that is killed as it refreshes keeps
+    /// Gives a provider so long to answer, an hour at most; 30 seconds unless said otherwise. A process that is killed as it refreshes keeps
     /// the others waiting for one and a half times as long.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = deadline;
+        self.deadline = deadline.min(LONGEST_DEADLINE);
         self
     }
 
@@ -178,6 +180,7 @@ impl AccessTokens {
                 Kind::Claim,
                 claim::ttl(self.deadline),
             ),
+            flights: self.flights.clone(),
             records: records.clone(),
             identity,
             refresher: Arc::clone(refresher),
@@ -186,17 +189,24 @@ impl AccessTokens {
             outdated: None,
         };
         let Some(stored) = refresh.read().await? else {
-            if refresher.needs_refresh_token() {
+            // What was granted for a token that is gone by now is to be revoked.
+            if refresher.needs_refresh_token() && self.flights.unstored(&refresh.key()).is_none() {
                 return Err(TokenError::NoToken { connector_id: refresh.identity.connector_id().clone() });
             }
             return self.refreshed(refresh, began).await;
         };
-        let stored = stored.token;
-        let left = match judge(&stored, refused, clock.now()) {
-            Judgement::Good => return Ok(AccessToken::of(&stored)),
+        let left = match judge(&stored.token, refused, clock.now()) {
+            Judgement::Good => return Ok(AccessToken::of(&stored.token)),
             Judgement::Due(left) => Some(left),
             Judgement::Over => None,
         };
+        if refresher.needs_refresh_token()
+            && let Err(error) = check_refresh_token(&stored, clock.now())
+        {
+            // Nobody can refresh it, so no claim is needed to know what becomes of it.
+            return if left.is_some() { Ok(AccessToken::of(&stored.token)) } else { Err(error) };
+        }
+        let stored = stored.token;
         let refresh = Refresh { outdated: Some(stored.credentials.access_token.clone()), ..refresh };
         let refreshed = self.refreshed(refresh, began);
         let outcome = match left {
@@ -217,14 +227,14 @@ impl AccessTokens {
 
     /// The outcome of a refresh: of one that ended in this process after `began`, or else of one that is started.
     async fn refreshed<I: Identity>(&self, refresh: Refresh<I>, began: Duration) -> Result<AccessToken, TokenError> {
-        let slot = self.flights.slot(&format!("{}:{}", I::TYPE, refresh.identity.derived_id()));
+        let slot = self.flights.slot(&refresh.key());
         let mut flight = slot.lock_owned().await;
         if let Some(outcome) = flight.outcome_since(began, refresh.refused.as_ref()) {
             return outcome;
         }
         let task = tokio::spawn(async move {
             let outcome = refresh.run().await;
-            flight.end(refresh.clock().monotonic(), &outcome);
+            flight.end(refresh.clock().monotonic(), refresh.refused.clone(), &outcome);
             outcome
         });
         task.await.unwrap_or_else(|_| {

@@ -11,6 +11,7 @@ use futures::future::{Either, select};
 use jiff::Timestamp;
 
 use super::claim::Claim;
+use super::flights::Flights;
 use super::judgement::{Judgement, judge};
 use super::{AccessToken, ProviderError, RefreshRequest, Refresher};
 use crate::control::{Claims, Taking, Watch};
@@ -35,6 +36,7 @@ pub(super) struct Refresh<I: Identity> {
     pub(super) identity: I,
     pub(super) refresher: Arc<dyn Refresher>,
     pub(super) claims: Claims,
+    pub(super) flights: Flights,
     pub(super) deadline: Duration,
     /// The token that its service did not accept.
     pub(super) refused: Option<Secret>,
@@ -62,9 +64,14 @@ enum Worked {
 }
 
 impl<I: Identity> Refresh<I> {
+    /// What the token is called among all that are refreshed, in this process and in the control index.
+    pub(super) fn key(&self) -> String {
+        format!("{}:{}", I::TYPE, self.identity.derived_id())
+    }
+
     /// A good token: somebody else's, or one that the provider grants now.
     pub(super) async fn run(&self) -> Result<AccessToken, TokenError> {
-        let claim_id = format!("{}:{}", I::TYPE, self.identity.derived_id());
+        let claim_id = self.key();
         let began = self.clock().monotonic();
         let (mut watch, mut failures) = (Watch::default(), 0);
         loop {
@@ -151,12 +158,16 @@ impl<I: Identity> Refresh<I> {
 
     /// Refreshes the token as it is now that nobody else does.
     async fn work(&self, claim: &mut Claim) -> Result<Worked, TokenError> {
-        let mut found = self.read().await?;
+        let mut found = match self.keep_unstored(claim, self.read().await?).await? {
+            Either::Left(token) => return Ok(Worked::Token(token)),
+            Either::Right(found) => found,
+        };
         loop {
             if let Some(token) = found.as_ref().and_then(|found| self.if_good(found)) {
                 return Ok(Worked::Token(token));
             }
             let request = self.request(found.as_ref())?;
+            self.check_storable().await?;
             if !claim.is_ours(self.clock()).await {
                 return Ok(Worked::ClaimLost);
             }
@@ -189,9 +200,21 @@ impl<I: Identity> Refresh<I> {
         })
     }
 
+    /// A refresh token that rotates is used up by the question, so none is asked whose answer could not be stored: while the
+    /// index is copied, for instance.
+    async fn check_storable(&self) -> Result<(), TokenError> {
+        if !self.refresher.needs_refresh_token() {
+            return Ok(());
+        }
+        let checked = self.records.repository().check_takes_writes(I::TYPE).await;
+        checked.map_err(|error| {
+            TokenError::Other(error.context("the provider was not asked, because what it grants could not be stored"))
+        })
+    }
+
     async fn ask(&self, request: &RefreshRequest) -> Result<Grant, ProviderError> {
         // A refresher that panics must not keep the claim; and what it says then may be a secret.
-        let asked = AssertUnwindSafe(self.refresher.refresh(request)).catch_unwind();
+        let asked = AssertUnwindSafe(async { self.refresher.refresh(request).await }).catch_unwind();
         match select(pin!(asked), self.clock().sleep(self.deadline)).await {
             Either::Left((Ok(outcome), _)) => outcome,
             Either::Left((Err(_), _)) => Err(ProviderError::Refused { reason: "the refresher panicked".to_owned() }),
@@ -238,7 +261,8 @@ impl<I: Identity> Refresh<I> {
     }
 }
 
-fn check_refresh_token<I>(found: &Readable<I>, now: Timestamp) -> Result<(), TokenError> {
+/// Refuses a token that no refresh token is there for, or one that has expired too.
+pub(super) fn check_refresh_token<I>(found: &Readable<I>, now: Timestamp) -> Result<(), TokenError> {
     let metadata = &found.token.metadata;
     if found.refresh_token().is_none() {
         return Err(TokenError::Expired { id: metadata.id.clone() });

@@ -5,6 +5,7 @@ use zeroize::Zeroizing;
 
 use super::callback::Outcome;
 use super::state::{self, OAuthState, StateAttributes, StateSecrets};
+use super::under_way::UnderWay;
 use super::{AuthorizationError, Callback, ClaimedAuthorization, Endpoint, OAuthClient, pkce};
 use crate::encryption::Secret;
 use crate::environment::iso_millis;
@@ -44,6 +45,7 @@ pub struct AuthorizationFlow {
     states: Objects<OAuthState>,
     tokens: ConnectorTokens,
     lifetime: Duration,
+    exchanges: UnderWay,
 }
 
 /// Where a user authorizes the connector. It holds the state, so its `Debug` shows only the endpoint.
@@ -73,7 +75,8 @@ impl AuthorizationFlow {
     /// [`types`](crate::tokens::types).
     pub fn new(store: &SavedObjects) -> Result<Self> {
         let states = Objects::new(store.repository().including(&[crate::tokens::types::OAUTH_STATE])?)?;
-        Ok(Self { states, tokens: ConnectorTokens::new(store)?, lifetime: DEFAULT_LIFETIME })
+        let tokens = ConnectorTokens::new(store)?;
+        Ok(Self { states, tokens, lifetime: DEFAULT_LIFETIME, exchanges: UnderWay::default() })
     }
 
     /// How long users may take: ten minutes unless said otherwise.
@@ -81,6 +84,12 @@ impl AuthorizationFlow {
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
         self.lifetime = lifetime;
         self
+    }
+
+    /// Waits until no exchange of a code is under way that began by this flow or a clone of it: to be called before a process
+    /// ends on purpose, so that nothing dies with it that a provider has granted already.
+    pub async fn settle(&self) {
+        self.exchanges.settle().await;
     }
 
     /// Begins to authorize a connector, for the user `started_by`: for themselves, or for all users who share the connector's
@@ -178,6 +187,7 @@ impl AuthorizationFlow {
                 scope,
                 code,
                 code_verifier: secrets.code_verifier,
+                exchanges: self.exchanges.clone(),
             }),
         }
     }

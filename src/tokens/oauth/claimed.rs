@@ -1,6 +1,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::under_way::UnderWay;
 use super::{AuthorizationError, OAuthClient};
 use crate::encryption::Secret;
 use crate::environment::Environment;
@@ -10,7 +11,7 @@ use crate::{Error, ErrorKind};
 /// The pauses between the attempts to store a grant before it is given to the caller instead: ten seconds.
 const PAUSES_MS: [u64; 7] = [100, 200, 400, 800, 1_500, 3_000, 4_000];
 
-/// An authorization that is this caller's alone to finish. Dropped, it comes to nothing.
+/// An authorization that is this caller's alone to finish. Dropped before [`exchange`](Self::exchange), it comes to nothing.
 pub struct ClaimedAuthorization {
     pub(super) tokens: ConnectorTokens,
     pub(super) environment: Environment,
@@ -18,6 +19,7 @@ pub struct ClaimedAuthorization {
     pub(super) scope: Scope,
     pub(super) code: Secret,
     pub(super) code_verifier: Secret,
+    pub(super) exchanges: UnderWay,
 }
 
 impl ClaimedAuthorization {
@@ -34,10 +36,26 @@ impl ClaimedAuthorization {
     /// Exchanges the code for a grant, and stores it in the place of whatever token there is: in one write, so that there is no
     /// moment without one, and a failure leaves the old one.
     ///
+    /// It goes on in a task of its own if the caller goes away, as that of a web server does when the user closes the browser:
+    /// a code is worth something once.
+    ///
     /// # Errors
     /// [`Provider`](AuthorizationError::Provider) if the provider gives nothing for the code, and
     /// [`NotStored`](AuthorizationError::NotStored) if what it gives cannot be stored.
     pub async fn exchange(self, client: &OAuthClient) -> Result<TokenMetadata, AuthorizationError> {
+        let (client, under_way) = (client.clone(), self.exchanges.begin());
+        let task = tokio::spawn(async move {
+            let outcome = self.exchange_and_store(&client).await;
+            drop(under_way);
+            outcome
+        });
+        task.await.unwrap_or_else(|_| {
+            let error = Error::new(ErrorKind::Internal, "the task that exchanged a code did not end");
+            Err(error.with_cure("authorize the connector again; if it stays so, report it").into())
+        })
+    }
+
+    async fn exchange_and_store(self, client: &OAuthClient) -> Result<TokenMetadata, AuthorizationError> {
         let refused = |reason: &str| ProviderError::Refused { reason: reason.to_owned() };
         let provider = client.provider();
         let redirect_uri = provider.redirect_uri.as_ref().ok_or_else(|| refused("no redirect URI is configured"))?;

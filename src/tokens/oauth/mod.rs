@@ -27,6 +27,7 @@ mod refresher;
 mod revoker;
 mod signing_key;
 mod state;
+mod under_way;
 
 pub use authorization::{AuthorizationFlow, AuthorizationUrl};
 pub use callback::Callback;

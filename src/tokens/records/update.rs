@@ -39,8 +39,12 @@ impl<I: Identity> Records<I> {
             };
             match written {
                 Ok(object) => {
-                    let older = if is_folding { Some(read) } else { leftover };
-                    if let Some(older) = older {
+                    // Whoever deleted the token meanwhile did not see the derived record; that one is gone now, and the next
+                    // read says so.
+                    if is_folding && !self.has_folded(&read.id, read.version, &object).await? {
+                        continue;
+                    }
+                    if let Some(older) = leftover {
                         self.delete_leftover(&older.id, older.version).await;
                     }
                     return TokenMetadata::new(id.with_uuid(derived_id), &object.attributes, object.version);

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use grants::Grants;
@@ -57,6 +58,8 @@ impl Default for Options {
 pub(crate) enum Odd {
     /// It is done that much later.
     Delay(Duration),
+    /// It is done once this is notified.
+    Held(Arc<Notify>),
     /// It is done, and the connection ends before the answer.
     LoseAnswer,
     /// It is not done, and never answered.
@@ -79,6 +82,8 @@ struct Shared {
     options: Options,
     grants: Mutex<Grants>,
     asked: Mutex<Vec<Asked>>,
+    /// How often it was asked anything.
+    count: watch::Sender<usize>,
     odd: Mutex<BTreeMap<String, VecDeque<Odd>>>,
 }
 
@@ -86,8 +91,13 @@ impl OAuthServer {
     pub(crate) async fn start(options: Options) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
-        let grants = Mutex::new(Grants::default());
-        let shared = Arc::new(Shared { options, grants, asked: Mutex::default(), odd: Mutex::default() });
+        let shared = Arc::new(Shared {
+            options,
+            grants: Mutex::new(Grants::default()),
+            asked: Mutex::default(),
+            count: watch::Sender::new(0),
+            odd: Mutex::default(),
+        });
         let for_connections = shared.clone();
         let accepting = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -116,6 +126,13 @@ impl OAuthServer {
     /// What this path was asked.
     pub(crate) fn asked_at(&self, path: &str) -> Vec<Asked> {
         lock(&self.shared.asked).iter().filter(|asked| asked.path == path).cloned().collect()
+    }
+
+    /// Waits until this path was asked so often.
+    pub(crate) async fn until_asked_at(&self, path: &str, times: usize) {
+        let mut count = self.shared.count.subscribe();
+        let is_there = |_: &usize| self.asked_at(path).len() >= times;
+        count.wait_for(is_there).await.expect("the server is there");
     }
 
     /// Whether the service takes this access token, given with its scheme or without.
@@ -159,11 +176,16 @@ impl Shared {
         let Some(request) = Request::read(&mut client).await else { return };
         let (path, fields) = (request.path.clone(), request.fields.clone());
         lock(&self.asked).push(Asked { path, fields, authorization: request.authorization.clone() });
+        self.count.send_modify(|count| *count += 1);
         let odd = lock(&self.odd).get_mut(&request.path).and_then(VecDeque::pop_front);
         let answer = match odd {
             None => self.answer(&request),
             Some(Odd::Delay(time)) => {
                 tokio::time::sleep(time).await;
+                self.answer(&request)
+            }
+            Some(Odd::Held(let_go)) => {
+                let_go.notified().await;
                 self.answer(&request)
             }
             Some(Odd::LoseAnswer) => {

@@ -2,7 +2,9 @@
 
 mod access;
 mod counters;
+mod exports;
 mod find;
+mod imports;
 mod machine;
 mod many;
 mod namespaces;
@@ -40,6 +42,8 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         search::trials(url),
         access::trials(url),
         transfer::trials(url),
+        imports::trials(url),
+        exports::trials(url),
         versions::trials(url),
         typed::trials(url),
         counters::trials(url),

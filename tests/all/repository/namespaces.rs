@@ -1,7 +1,7 @@
 use libtest_mimic::Trial;
 use saved_objects::document::Namespace;
 use saved_objects::encryption::Secret;
-use saved_objects::repository::{Create, Delete, Find, ObjectKey, Replace, Repository};
+use saved_objects::repository::{Create, Delete, Find, ObjectKey, Replace, Repository, Update};
 use saved_objects::{ErrorKind, SavedObject};
 use serde_json::json;
 
@@ -77,8 +77,16 @@ async fn one_stored_id_of_two_objects_reaches_the_right_one_only(context: Contex
     let overwrite = Create::new("page", object(json!({}))).id("page:x").overwrite();
     assert_eq!(kind(repository.create(overwrite).await), ErrorKind::Conflict);
     // And `note:page:y` is page `y` in the namespace `note`, and note `page:y`.
-    create(&repository, "page", "y", "note").await;
-    assert_eq!(repository.get_opt(&key("note", "page:y")).await.expect("answered"), None);
+    let hidden = create(&repository, "page", "y", "note").await;
+    let disguised = key("note", "page:y");
+    assert_eq!(repository.get_opt(&disguised).await.expect("answered"), None);
+    // A version can be guessed: it does not open the other namespace, though an agnostic object is deleted without being read.
+    assert_eq!(kind(repository.delete(Delete::new(&disguised).version(hidden.version)).await), ErrorKind::NotFound);
+    assert_eq!(
+        kind(repository.update(Update::new(&disguised).version(hidden.version), |_| Ok(())).await),
+        ErrorKind::NotFound
+    );
+    repository.get(&hidden.key()).await.expect("untouched");
     repository.get(&created.key()).await.expect("untouched");
 }
 

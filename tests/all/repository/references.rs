@@ -4,7 +4,8 @@ use libtest_mimic::Trial;
 use saved_objects::document::{Namespace, Reference};
 use saved_objects::encryption::Secret;
 use saved_objects::repository::{
-    ChangeNamespaces, CollectReferences, CollectedObject, CollectedState, Create, Draft, Repository,
+    Action, Authorization, ChangeNamespaces, CollectReferences, CollectedObject, CollectedState, Create, Draft,
+    Repository,
 };
 use saved_objects::{ErrorKind, SavedObject};
 use serde_json::json;
@@ -114,6 +115,22 @@ async fn objects_of_the_same_origin_are_named(context: Context) {
     };
     assert_eq!(origin_id.as_deref(), Some("first"));
     assert_eq!(namespaces_of_same_origin, &["dev", "ops"]);
+    // Nobody hears of namespaces in which they may not read.
+    let in_ops_too = repository.authorized_by(std::sync::Arc::new(ReadsIn(&["default", "ops"])));
+    let all = in_ops_too.collect_references(CollectReferences::new([key("board", "copy")])).await.expect("collected");
+    let CollectedState::Found { namespaces_of_same_origin, .. } = &all[0].state else { panic!("it is there: {all:?}") };
+    assert_eq!(namespaces_of_same_origin, &["ops"]);
+}
+
+/// Allows reading in some namespaces.
+#[derive(Debug)]
+struct ReadsIn(&'static [&'static str]);
+
+#[async_trait::async_trait]
+impl Authorization for ReadsIn {
+    async fn allows(&self, action: Action, _type_name: &str, namespace: &Namespace) -> bool {
+        action == Action::Get && self.0.contains(&namespace.as_str())
+    }
 }
 
 async fn references_are_taken_out_of_a_namespace(context: Context) {

@@ -84,6 +84,10 @@ async fn each_of_many_is_resolved(context: Context) {
     ];
     assert_eq!(told, expected);
     assert!(repository.resolve_many(&[]).await.is_empty());
+    // Asked for twice, it is answered twice.
+    let twice = repository.resolve_many(&[keys[0].clone(), keys[1].clone(), keys[0].clone()]).await;
+    let told: Vec<_> = twice.into_iter().map(|answer| answer.expect("resolved")).collect();
+    assert_eq!((told[0].object.id.as_str(), &told[0]), ("moved", &told[2]));
 }
 
 async fn ids_are_free_or_taken(context: Context) {

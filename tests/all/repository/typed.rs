@@ -1,6 +1,7 @@
 use libtest_mimic::Trial;
+use saved_objects::document::Namespace;
 use saved_objects::encryption::{Secret, Secrets};
-use saved_objects::repository::{Find, SecretChange};
+use saved_objects::repository::{Action, AuditOutcome, ChangeNamespaces, Find, RecordingAudit, SecretChange};
 use saved_objects::{Change, Error, ErrorKind, Object, Objects, Result, SecretAttributes, Start};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -15,6 +16,8 @@ pub(super) fn trials(url: &str) -> Vec<Trial> {
         a_typed_object_lives_from_create_to_delete,
         an_update_keeps_what_the_struct_does_not_know,
         attributes_that_do_not_fit_the_struct_are_told_apart,
+        what_is_refused_of_many_changes_no_secret,
+        a_client_reaches_what_its_namespace_sees,
     )
 }
 
@@ -116,4 +119,42 @@ async fn attributes_that_do_not_fit_the_struct_are_told_apart(context: Context) 
     let found = logins.find(Find::new()).await.expect("found");
     assert_eq!((found.objects, found.total), (vec![created], 2));
     assert_eq!(found.unreadable[0].raw_id, "login:bad");
+}
+
+async fn what_is_refused_of_many_changes_no_secret(context: Context) {
+    let logins = logins(&context).await;
+    let created = logins.create(&kim(), Password(Secret::text("P"))).await.expect("created");
+    // The second one names the object again, and is refused with all that it says.
+    let other = Change::new(&created.id).secret("password", SecretChange::Set(Secret::text("OTHER")));
+    let updated = logins.update_many([Change::new(&created.id), other], |_, login| login.hint = None).await;
+    assert!(updated[0].is_ok() && updated[1].as_ref().is_err_and(|error| error.kind() == ErrorKind::Invalid));
+    let (read, password) = logins.get_with_secrets(&created.id).await.expect("there");
+    assert_eq!((read.attributes.hint, password), (None, Password(Secret::text("P"))));
+}
+
+struct Board;
+
+impl Object for Board {
+    const TYPE: &'static str = "board";
+    type Attributes = serde_json::Map<String, serde_json::Value>;
+    type Secrets = ();
+}
+
+async fn a_client_reaches_what_its_namespace_sees(context: Context) {
+    let (store, _) = store_of(&context, types::all(), Start::Migrate).await;
+    let audit = RecordingAudit::default();
+    let audited = store.repository().audited_by(std::sync::Arc::new(audit.clone()));
+    let boards = Objects::<Board>::new(audited).expect("registered");
+    let namespace = |name: &str| Namespace::new(name).expect("a name");
+    let (ops, dev) = (boards.in_namespace(namespace("ops")), boards.in_namespace(namespace("dev")));
+    let attributes = serde_json::Map::new();
+    let created = boards.create(&attributes, ()).await.expect("created");
+    let share = ChangeNamespaces::new([created.key()]).add(namespace("ops"));
+    store.repository().change_namespaces(share).await.expect("answered").remove(0).expect("shared");
+    let shared = ops.get(&created.id).await.expect("seen");
+    assert_eq!(kind(dev.replace(&shared, &attributes, ()).await), ErrorKind::NotFound);
+    ops.replace(&shared, &attributes, ()).await.expect("replaced");
+    // It was asked for where the client is at home, not in the object's first namespace.
+    let event = audit.events().pop().expect("heard");
+    assert_eq!((event.action, event.namespace, event.outcome), (Action::Update, namespace("ops"), AuditOutcome::Done));
 }

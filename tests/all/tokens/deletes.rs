@@ -1,15 +1,22 @@
+use std::sync::Arc;
+
+use async_trait::async_trait;
 use futures::future::join_all;
 use libtest_mimic::Trial;
 use saved_objects::ErrorKind;
 use saved_objects::encryption::Secret;
 use saved_objects::repository::Create;
-use saved_objects::tokens::{Credentials, NewToken, ProfileUid, ProviderError, Scope, TokenClient, TokenType};
+use saved_objects::tokens::{
+    Credentials, NewToken, ProfileUid, ProviderError, Revocation, Revoker, Scope, TokenClient, TokenType, TokenUpdate,
+};
 use serde_json::json;
 
 use super::access::provider::{Kind, Provider};
+use super::meanwhile::Meanwhile;
 use super::taken_over::take_over;
-use super::{SHARED_C1, Tokens, change_stored, connector, documents, tokens, user};
+use super::{SHARED_C1, Tokens, change_stored, connector, documents, tokens, tokens_on, user};
 use crate::context::Context;
+use crate::faults::disturbed::Disturbed;
 use crate::named_trials;
 
 pub(super) fn trials(url: &str) -> Vec<Trial> {
@@ -24,6 +31,8 @@ pub(super) fn trials(url: &str) -> Vec<Trial> {
         one_token_is_deleted_by_its_id_and_no_older_one_comes_to_light,
         all_of_a_user_and_all_of_a_connector_go,
         what_is_deleted_is_revoked_and_a_failing_provider_stops_nothing,
+        a_panicking_revoker_stops_nothing,
+        what_is_changed_as_it_is_deleted_stays_deleted,
     )
 }
 
@@ -193,4 +202,50 @@ async fn what_is_deleted_is_revoked_and_a_failing_provider_stops_nothing(context
     revoked.sort();
     let expected: Vec<_> = (0..5).map(|number| (format!("a{number}"), Some(format!("r{number}")))).collect();
     assert_eq!(revoked, expected);
+}
+
+#[derive(Debug)]
+struct Panicking;
+
+#[async_trait]
+impl Revoker for Panicking {
+    async fn revoke(&self, _: &Revocation) -> Result<(), ProviderError> {
+        panic!("this panic is meant: hunter2");
+    }
+}
+
+async fn a_panicking_revoker_stops_nothing(context: Context) {
+    let all = tokens(&context).await;
+    for connector_id in ["c1", "c2"] {
+        create(&all, user("u1"), connector_id).await;
+    }
+    let client = all.client.clone().revoking(Arc::new(Panicking));
+    client.delete_of_user(&ProfileUid::new("u1").expect("a user")).await.expect("deleted");
+    assert_eq!(documents(&context).await, 0);
+}
+
+async fn what_is_changed_as_it_is_deleted_stays_deleted(context: Context) {
+    let all = tokens(&context).await;
+    for (scope, is_taken_over) in
+        [Scope::Shared, user("u1")].into_iter().flat_map(|one| [(one.clone(), false), (one, true)])
+    {
+        match is_taken_over {
+            true => drop(take_over(&all, &scope, "old").await),
+            false => create(&all, scope.clone(), "c1").await,
+        }
+        documents(&context).await;
+        let id = all.client.get(scope.clone(), &connector("c1")).await.expect("readable").expect("there").metadata.id;
+        let (deleting, of) = (all.client.clone(), scope.clone());
+        let meanwhile = Arc::new(Meanwhile::new("bulk", move || {
+            let (deleting, of) = (deleting.clone(), of.clone());
+            async move { deleting.delete(of, &connector("c1"), None).await.expect("deleted") }
+        }));
+        let cluster = Arc::new(Disturbed::new(context.cluster(), meanwhile.clone()));
+        let other = tokens_on(&context, cluster).await.client;
+        // It has read the token by now, and sends what it makes of it.
+        meanwhile.before_next();
+        let error = other.update(&id, TokenUpdate::token(Secret::text("new"))).await.expect_err("it is gone");
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{scope:?} {is_taken_over}");
+        assert_eq!(documents(&context).await, 0, "{scope:?} {is_taken_over}");
+    }
 }

@@ -1,12 +1,13 @@
-//! A node of version 1 beside one of version 2 (design decisions 14 and 15).
+//! A node of an older version beside one of a newer (design decisions 14 and 15).
 
 use libtest_mimic::Trial;
 use saved_objects::Start;
 use saved_objects::encryption::Secret;
 use saved_objects::migrate::Outcome;
+use saved_objects::registry::TypeDefinition;
 use saved_objects::repository::ObjectKey;
 use saved_objects::tokens::{Credentials, NewToken, Scope, TokenClient, types};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{SHARED_C1, connector, secrets, stored, tokens};
 use crate::context::Context;
@@ -14,6 +15,34 @@ use crate::named_trials;
 
 pub(super) fn trials(url: &str) -> Vec<Trial> {
     named_trials!(url, a_change_of_older_software_keeps_the_refresh_token_and_its_expiry)
+}
+
+/// The types as a newer release may have them, which copies their index: both tokens at a version 3.
+pub(super) fn types_that_copy() -> Vec<TypeDefinition> {
+    let files = [
+        (
+            include_str!("../../../mappings/connector_token.json"),
+            include_str!("../../../model_versions/connector_token/1.json"),
+            include_str!("../../../model_versions/connector_token/2.json"),
+        ),
+        (
+            include_str!("../../../mappings/user_connector_token.json"),
+            include_str!("../../../model_versions/user_connector_token/1.json"),
+            include_str!("../../../model_versions/user_connector_token/2.json"),
+        ),
+    ];
+    let newer = files.map(|(mapping, first, second)| {
+        let mut third: Value = serde_json::from_str(second).expect("JSON");
+        third["changes"] = json!([{"type": "mappings_change", "attributes": ["connectorId"]}]);
+        third["waivers"] = json!([]);
+        let versions = [first.to_owned(), second.to_owned(), third.to_string()];
+        let versions: Vec<_> =
+            (1..).zip(versions).map(|(number, version)| (format!("{number}.json"), version)).collect();
+        TypeDefinition::from_json("newer.json", mapping, &versions).expect("a definition")
+    });
+    let is_token = |definition: &TypeDefinition| newer.iter().any(|newer| newer.name() == definition.name());
+    let others: Vec<_> = types().expect("built-in types").into_iter().filter(|one| !is_token(one)).collect();
+    newer.into_iter().chain(others).collect()
 }
 
 async fn a_change_of_older_software_keeps_the_refresh_token_and_its_expiry(context: Context) {

@@ -3,6 +3,7 @@
 mod access;
 mod clean_up;
 mod deletes;
+mod meanwhile;
 mod mixed_versions;
 mod oauth;
 mod reads;
@@ -54,7 +55,11 @@ struct Tokens {
 }
 
 async fn tokens(context: &Context) -> Tokens {
-    let cluster = context.cluster();
+    tokens_on(context, context.cluster()).await
+}
+
+/// The same, over a cluster that is seen through another one.
+async fn tokens_on(context: &Context, cluster: Arc<dyn Cluster>) -> Tokens {
     let types = tokens::types().expect("built-in types");
     let builder = context.builder(types).cluster(cluster.clone());
     let store = builder.start(saved_objects::Start::Migrate).await.expect("the store starts");

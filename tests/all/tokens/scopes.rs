@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 
+use futures::future::join_all;
 use libtest_mimic::Trial;
 use saved_objects::encryption::Secret;
 use saved_objects::tokens::{
@@ -7,19 +8,24 @@ use saved_objects::tokens::{
 };
 
 use super::{SHARED_C1, USER_U1_C1, connector, documents, secrets, tokens, user};
-use crate::context::Context;
+use crate::context::{Context, MEMORY};
 use crate::log::Log;
 use crate::named_trials;
 
 pub(super) fn trials(url: &str) -> Vec<Trial> {
-    named_trials!(
+    let mut trials = named_trials!(
         url,
         users_and_everybody_have_tokens_of_their_own,
         types_of_a_connector_are_separate,
         ids_lead_to_their_scope_and_come_back_as_given,
         the_connectors_of_a_user_are_listed_once,
         the_facade_says_where_it_delegates_and_no_secret,
-    )
+    );
+    // The same search again and again; here so many records are made one by one.
+    if url == MEMORY {
+        trials.extend(named_trials!(url, the_connectors_of_a_user_are_listed_however_many));
+    }
+    trials
 }
 
 async fn users_and_everybody_have_tokens_of_their_own(context: Context) {
@@ -102,6 +108,16 @@ async fn the_connectors_of_a_user_are_listed_once(context: Context) {
     assert_eq!(documents(&context).await, 8);
     let expected = ["c1", "c2", "c\"3"].into_iter().map(connector).collect();
     assert_eq!(tokens.connectors_of_user(&u1).await.expect("answered"), expected);
+}
+
+async fn the_connectors_of_a_user_are_listed_however_many(context: Context) {
+    let tokens = tokens(&context).await.client;
+    let connectors: BTreeSet<_> = (0..1_050).map(|number| connector(&format!("c{number}"))).collect();
+    let stored = connectors.iter().map(|id| tokens.create(user("u1"), id, NewToken::token(Secret::text("a"))));
+    join_all(stored).await.into_iter().for_each(|stored| drop(stored.expect("stored")));
+    assert_eq!(documents(&context).await, 1_050);
+    let u1 = ProfileUid::new("u1").expect("a profile uid");
+    assert_eq!(tokens.connectors_of_user(&u1).await.expect("answered"), connectors);
 }
 
 async fn the_facade_says_where_it_delegates_and_no_secret(context: Context) {

@@ -7,13 +7,15 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use futures::StreamExt;
 use libtest_mimic::Trial;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
 use saved_objects::document::{Namespace, Reference, VersionToken};
 use saved_objects::encryption::Secret;
 use saved_objects::repository::{
-    ChangeNamespaces, Create, Delete, Draft, Increment, ObjectKey, Replace, Repository, Swept, Update,
+    ChangeNamespaces, CollectReferences, CollectedState, Create, Delete, Draft, Export, Filter, Find, Import,
+    Increment, ObjectKey, OnConflict, Replace, Repository, Swept, Update,
 };
 use saved_objects::{Error, ErrorKind, Result, SavedObject, Start};
 use serde_json::json;
@@ -23,7 +25,9 @@ use super::{object, store_of, types};
 use crate::context::{Context, MEMORY};
 use crate::faults::seed::{Named, seeds};
 use crate::named_trials;
-use model::{CLIENTS, Change, Expected, Item, Key, Model, New, Operation, Step, Target};
+use model::{
+    CLIENTS, Change, Collected, Expected, Item, Key, Model, New, Operation, State, Step, Stored, Target, Wanted,
+};
 
 pub(super) fn trials(url: &str) -> Vec<Trial> {
     named_trials!(url, random_operations_do_as_the_model_says)
@@ -86,7 +90,9 @@ impl StateMachineTest for Clients {
         let repositories = place.handle.block_on(async {
             let mut repositories = Vec::new();
             for _ in 0..CLIENTS {
-                repositories.push(store_of(&place.context, types::all(), Start::Migrate).await.0.repository().clone());
+                repositories.push(
+                    store_of(&place.context, types::all_exportable(), Start::Migrate).await.0.repository().clone(),
+                );
             }
             repositories
         });
@@ -140,6 +146,7 @@ fn creation(new: &New) -> Create {
         .id(new.key.id)
         .namespace(namespace_of(new.key.namespace))
         .references(references.collect());
+    let request = new.origin.into_iter().fold(request, Create::origin_id);
     let request = if new.key.type_name == "note" { request } else { request.secret("secret", Secret::text("s")) };
     if new.overwrite { request.overwrite() } else { request }
 }
@@ -230,6 +237,13 @@ impl Clients {
                 assert_eq!(Expected::Ids(states.collect()), model.expected);
                 return;
             }
+            Operation::Resolve(keys) => return self.resolve(model, &repository, keys).await,
+            Operation::CollectReferences(roots) => return self.collect(model, &repository, roots).await,
+            Operation::Find(wanted) => return self.find(model, &repository, wanted).await,
+            Operation::Import(lines, overwrite) => {
+                self.refresh().await;
+                return import(model, &repository, lines, *overwrite).await;
+            }
             Operation::ChangeNamespaces { keys, add, remove, everywhere } => {
                 return self.change_namespaces(model, client, keys, (*add, *remove, *everywhere)).await;
             }
@@ -284,6 +298,107 @@ impl Clients {
         }
     }
 
+    /// Lets searches see everything that was written.
+    async fn refresh(&self) {
+        super::refresh(&self.place.context).await;
+    }
+
+    async fn resolve(&self, model: &Model, repository: &Repository, keys: &[Key]) {
+        self.refresh().await;
+        let asked: Vec<ObjectKey> = keys.iter().map(key_of).collect();
+        let answers = repository.resolve_many(&asked).await;
+        let Expected::Resolved(expected) = &model.expected else { panic!("{:?}", model.expected) };
+        assert_eq!(answers.len(), expected.len());
+        for (answer, expected) in answers.into_iter().zip(expected) {
+            match (answer, expected) {
+                (Ok(resolved), Ok((stored, resolution))) => {
+                    assert_eq!(resolved.resolution, *resolution, "{stored:?}");
+                    assert_same(&Ok(Some(stored.clone())), &Ok(Some(resolved.object)));
+                }
+                (answer, expected) => {
+                    assert_eq!(answer.err().map(|error| error.kind()), expected.as_ref().err().copied());
+                }
+            }
+        }
+    }
+
+    async fn collect(&self, model: &Model, repository: &Repository, roots: &[Key]) {
+        self.refresh().await;
+        let collected = repository.collect_references(CollectReferences::new(roots.iter().map(key_of))).await;
+        let told = collected.expect("collected").into_iter().map(|object| Collected {
+            type_name: object.type_name,
+            id: object.id,
+            state: match object.state {
+                CollectedState::Found { namespaces, origin_id, namespaces_of_same_origin } => {
+                    State::Found { namespaces, origin: origin_id, of_same_origin: namespaces_of_same_origin }
+                }
+                CollectedState::Missing => State::Missing,
+                CollectedState::NotFollowed => State::NotFollowed,
+                CollectedState::Unreadable(error) => panic!("{error}"),
+            },
+            inbound: object.inbound.into_iter().map(|inbound| (inbound.type_name, inbound.id)).collect(),
+        });
+        assert_eq!(Expected::Collected(told.collect()), model.expected);
+    }
+
+    async fn find(&self, model: &Model, repository: &Repository, wanted: &Wanted) {
+        self.refresh().await;
+        let request = Find::new().namespaces(wanted.namespaces.iter().map(|name| namespace_of(name)));
+        let request =
+            wanted.title.iter().fold(request, |request, title| request.filter(Filter::equals("title", title.as_str())));
+        let Expected::Found(expected) = &model.expected else { panic!("{:?}", model.expected) };
+        // By type, namespaces and id, which are one object's.
+        let name = |type_name: &str, namespaces: &[String], id: &str| format!("{type_name} {namespaces:?} {id}");
+        let expected: BTreeMap<String, &Stored> = expected
+            .iter()
+            .map(|stored| (name(stored.key.type_name, &stored.namespaces, stored.key.id), stored))
+            .collect();
+        let hold = |objects: Vec<SavedObject>| {
+            let objects: BTreeMap<String, SavedObject> = objects
+                .into_iter()
+                .map(|object| (name(&object.type_name, &object.namespaces, &object.id), object))
+                .collect();
+            assert_eq!(objects.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>(), "{wanted:?}");
+            for (object, stored) in objects.into_values().zip(expected.values()) {
+                assert_same(&Ok(Some((*stored).clone())), &Ok(Some(object)));
+            }
+        };
+        let found = repository.find(&wanted.types, request.clone().per_page(1_000)).await.expect("found");
+        assert_eq!((found.total, found.unreadable.len()), (expected.len() as u64, 0));
+        hold(found.objects);
+        // Pages of two, so that there are several.
+        let stream = repository.stream(&wanted.types, request.clone().per_page(2)).expect("a stream");
+        hold(stream.map(|item| item.expect("read").expect("readable")).collect().await);
+        let minute = std::time::Duration::from_secs(60);
+        let mut reader = repository.open_point_in_time(&wanted.types, minute).await.expect("opened");
+        let (mut objects, mut cursor) = (Vec::new(), None);
+        loop {
+            let page = reader.page(&request.clone().per_page(2), cursor.as_ref()).await.expect("a page");
+            objects.extend(page.found.objects);
+            cursor = page.next;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        reader.close().await;
+        hold(objects);
+        let mut lines = Vec::new();
+        let export = Export::found(wanted.types.clone(), request).without_summary();
+        let summary = repository.export(export, &mut lines).await.expect("exported");
+        assert_eq!((summary.exported_count, summary.excluded_objects_count), (expected.len() as u64, 0));
+        let mut exported: Vec<String> = String::from_utf8(lines)
+            .expect("UTF-8")
+            .lines()
+            .map(|line| {
+                let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
+                let namespaces: Vec<String> = serde_json::from_value(line["namespaces"].clone()).unwrap_or_default();
+                name(line["type"].as_str().expect("text"), &namespaces, line["id"].as_str().expect("text"))
+            })
+            .collect();
+        exported.sort();
+        assert_eq!(exported.iter().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
+    }
+
     async fn count_at_once(&mut self, model: &Model, keys: &[Key]) {
         let mut named = std::collections::BTreeSet::new();
         let keys: Vec<Key> = keys.iter().filter(|key| named.insert(key.raw())).cloned().collect();
@@ -306,6 +421,30 @@ impl Clients {
             self.known.retain(|(_, raw), _| *raw != key.raw());
         }
     }
+}
+
+async fn import(model: &Model, repository: &Repository, lines: &[New], overwrite: bool) {
+    let line = |new: &New| {
+        let references: Vec<_> =
+            new.refers_to.iter().map(|key| json!({"name": "it", "type": key.type_name, "id": key.id})).collect();
+        let line = json!({
+            "type": new.key.type_name, "id": new.key.id, "namespaces": [new.key.namespace], "originId": new.origin,
+            "attributes": {"title": new.title, "count": 0}, "references": references,
+        });
+        format!("{line}\n")
+    };
+    let file = std::io::Cursor::new(lines.iter().map(line).collect::<String>().into_bytes());
+    let on_conflict = if overwrite { OnConflict::Overwrite } else { OnConflict::Fail };
+    let told = match repository.import(Import::new().on_conflict(on_conflict), file).await {
+        Ok(summary) => {
+            assert_eq!(summary.success, summary.errors.is_empty(), "{summary:?}");
+            assert!(summary.errors.iter().all(|problem| problem.kind == "conflict"), "{summary:?}");
+            let conflicts = summary.errors.iter().map(|problem| problem.line).collect();
+            Expected::Imported { written: summary.success_count, conflicts }
+        }
+        Err(error) => Expected::Refused(error.kind()),
+    };
+    assert_eq!(told, model.expected);
 }
 
 fn assert_swept(model: &Model, swept: Result<Swept>) {

@@ -5,14 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use proptest_state_machine::ReferenceStateMachine;
 use saved_objects::ErrorKind;
-use saved_objects::repository::IdState;
+use saved_objects::repository::{IdState, Resolution};
 
 pub(super) const CLIENTS: usize = 3;
 const TYPES: [(&str, Kind); 4] =
     [("note", Kind::Agnostic), ("page", Kind::Single), ("board", Kind::Multiple), ("card", Kind::Isolated)];
-/// With the namespace `page`, the page `a` there and the page `page:a` of the default namespace have one stored id.
+/// With the namespace `page`, the page `a` there and the page `page:a` of the default namespace have one stored id, and with the
+/// namespace `note` the page `a` there and the note `page:a`.
 const IDS: [&str; 3] = ["a", "b", "page:a"];
-const NAMESPACES: [&str; 3] = ["default", "ops", "page"];
+const NAMESPACES: [&str; 4] = ["default", "ops", "page", "note"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -32,6 +33,11 @@ pub(super) struct Key {
 }
 
 impl Key {
+    /// Whether references of such objects are collected.
+    fn is_collected(&self) -> bool {
+        matches!(self.kind, Kind::Multiple | Kind::Isolated)
+    }
+
     pub(super) fn raw(&self) -> String {
         match self.kind {
             Kind::Single if self.namespace != "default" => format!("{}:{}:{}", self.namespace, self.type_name, self.id),
@@ -51,6 +57,8 @@ pub(super) struct Stored {
     pub(super) count: u64,
     /// Type and id of what it refers to.
     pub(super) refers_to: Option<(String, String)>,
+    /// The id it had where it came from.
+    pub(super) origin: Option<String>,
     /// Which write it comes from.
     written: u64,
 }
@@ -58,6 +66,10 @@ pub(super) struct Stored {
 impl Stored {
     fn is_seen_by(&self, key: &Key) -> bool {
         self.key.type_name == key.type_name && self.is_seen_from(key.namespace)
+    }
+
+    fn first_id(&self) -> &str {
+        self.origin.as_deref().unwrap_or(self.key.id)
     }
 
     fn is_seen_from(&self, namespace: &str) -> bool {
@@ -71,7 +83,16 @@ pub(super) struct New {
     pub(super) key: Key,
     pub(super) title: String,
     pub(super) refers_to: Option<Key>,
+    pub(super) origin: Option<&'static str>,
     pub(super) overwrite: bool,
+}
+
+/// Which objects are looked for.
+#[derive(Debug, Clone)]
+pub(super) struct Wanted {
+    pub(super) types: Vec<&'static str>,
+    pub(super) namespaces: Vec<&'static str>,
+    pub(super) title: Option<String>,
 }
 
 /// An object, and whether only the version that the client knows is meant, if it knows one.
@@ -99,6 +120,12 @@ pub(super) enum Operation {
     DeleteMany(Vec<Target>, bool),
     Increment(Key, bool),
     CheckConflicts(Vec<Key>),
+    Resolve(Vec<Key>),
+    CollectReferences(Vec<Key>),
+    /// By page, as a stream, over a point in time, and as an export.
+    Find(Wanted),
+    /// Objects of types without several namespaces: others may get random ids, which no model can tell.
+    Import(Vec<New>, bool),
     ChangeNamespaces {
         keys: Vec<Key>,
         add: Option<&'static str>,
@@ -117,13 +144,45 @@ pub(super) type Step = (usize, Operation);
 /// What is answered for one object: what it then is, none if it is gone.
 pub(super) type Item = Result<Option<Stored>, ErrorKind>;
 
+/// An object that was resolved, and how.
+pub(super) type Resolved = Result<(Stored, Resolution), ErrorKind>;
+
+/// An object that references lead to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Collected {
+    pub(super) type_name: String,
+    pub(super) id: String,
+    pub(super) state: State,
+    /// Type and id of what refers to it.
+    pub(super) inbound: Vec<(String, String)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum State {
+    Found { namespaces: Vec<String>, origin: Option<String>, of_same_origin: Vec<String> },
+    Missing,
+    NotFollowed,
+}
+
 /// What the last operation should have answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Expected {
     Nothing,
     Items(Vec<Item>),
     Ids(Vec<IdState>),
-    Swept { updated: u64, deleted: u64 },
+    Resolved(Vec<Resolved>),
+    Collected(Vec<Collected>),
+    /// In no order.
+    Found(Vec<Stored>),
+    /// How many objects, and at which lines something is in the way of all.
+    Imported {
+        written: u64,
+        conflicts: Vec<u64>,
+    },
+    Swept {
+        updated: u64,
+        deleted: u64,
+    },
     Refused(ErrorKind),
 }
 
@@ -177,6 +236,7 @@ impl Model {
             title: new.title.clone(),
             count: 0,
             refers_to,
+            origin: new.origin.map(str::to_owned),
             written: 0,
         };
         match self.objects.get(&raw) {
@@ -184,6 +244,7 @@ impl Model {
             Some(existing) if new.overwrite && existing.is_seen_by(&new.key) => {
                 stored.namespaces.clone_from(&existing.namespaces);
                 stored.key = existing.key.clone();
+                stored.origin = stored.origin.or_else(|| existing.origin.clone());
             }
             Some(_) => return Err(ErrorKind::Conflict),
         }
@@ -224,9 +285,10 @@ impl Model {
     fn delete(&mut self, client: usize, target: &Target, force: bool) -> Item {
         let (key, versioned) = target;
         let raw = key.raw();
-        // Of an agnostic object the version says all, and nothing is read.
+        // Of an agnostic object the version says all, and nothing is read; unless its stored id may be another object's.
+        let is_unread = key.kind == Kind::Agnostic && !key.id.contains(':');
         let stored = match self.at_version(client, target) {
-            Err(ErrorKind::NotFound) if key.kind == Kind::Agnostic && *versioned && self.knows(client, key) => {
+            Err(ErrorKind::NotFound) if is_unread && *versioned && self.knows(client, key) => {
                 return Err(ErrorKind::Conflict);
             }
             stored => stored?,
@@ -244,7 +306,8 @@ impl Model {
             Some(stored) if stored.is_seen_by(key) => self.update(client, &(key.clone(), false), &Change::Count),
             Some(_) if create => Err(ErrorKind::Conflict),
             None if create => {
-                let new = New { key: key.clone(), title: "new".to_owned(), refers_to: None, overwrite: false };
+                let title = "new".to_owned();
+                let new = New { key: key.clone(), title, refers_to: None, origin: None, overwrite: false };
                 self.create(client, &new)?;
                 self.update(client, &(key.clone(), false), &Change::Count)
             }
@@ -273,6 +336,123 @@ impl Model {
             return Ok(None);
         }
         self.store(client, &key.raw(), stored)
+    }
+
+    fn resolve(&self, key: &Key) -> Resolved {
+        let is_origin = |stored: &&Stored| {
+            stored.is_seen_by(key) && stored.origin.as_deref() == Some(key.id) && stored.key.id != key.id
+        };
+        let mut others: Vec<&Stored> = self.objects.values().filter(is_origin).collect();
+        others.sort_by_key(|stored| stored.key.id);
+        match (self.seen(key), others.as_slice()) {
+            (Some(exact), []) => Ok((exact.clone(), Resolution::ExactMatch)),
+            (Some(exact), others) => {
+                let others = others.iter().map(|stored| stored.key.id.to_owned()).collect();
+                Ok((exact.clone(), Resolution::Conflict { others }))
+            }
+            (None, []) => Err(ErrorKind::NotFound),
+            (None, [one]) => Ok(((*one).clone(), Resolution::OriginMatch)),
+            (None, _) => Err(ErrorKind::Conflict),
+        }
+    }
+
+    fn collect(&self, roots: &[Key]) -> Vec<Collected> {
+        let mut collected: Vec<Collected> = Vec::new();
+        let mut level = Vec::new();
+        let place = |collected: &mut Vec<Collected>, key: &Key| {
+            let at = collected.iter().position(|other| other.type_name == key.type_name && other.id == key.id);
+            let is_new = at.is_none();
+            let at = at.unwrap_or_else(|| {
+                let (type_name, id) = (key.type_name.to_owned(), key.id.to_owned());
+                collected.push(Collected { type_name, id, state: State::NotFollowed, inbound: Vec::new() });
+                collected.len() - 1
+            });
+            (at, is_new)
+        };
+        for root in roots {
+            let (at, is_new) = place(&mut collected, root);
+            level.extend((is_new && root.is_collected()).then(|| (at, root.clone())));
+        }
+        while !level.is_empty() {
+            let mut next = Vec::new();
+            for (at, key) in level {
+                let Some(stored) = self.seen(&key) else {
+                    collected[at].state = State::Missing;
+                    continue;
+                };
+                let namespaces = stored.namespaces.clone();
+                collected[at].state = State::Found {
+                    namespaces,
+                    origin: stored.origin.clone(),
+                    of_same_origin: self.of_same_origin(stored),
+                };
+                let target = stored.refers_to.as_ref().and_then(|target| key_of(target, key.namespace));
+                if let Some(target) = target.filter(Key::is_collected) {
+                    let (to, is_new) = place(&mut collected, &target);
+                    collected[to].inbound.push((key.type_name.to_owned(), key.id.to_owned()));
+                    next.extend(is_new.then_some((to, target)));
+                }
+            }
+            level = next;
+        }
+        collected
+    }
+
+    /// Where other objects of the same origin are seen.
+    fn of_same_origin(&self, stored: &Stored) -> Vec<String> {
+        let is_other = |other: &&Stored| {
+            other.key.type_name == stored.key.type_name
+                && other.first_id() == stored.first_id()
+                && other.key.id != stored.key.id
+        };
+        let namespaces: BTreeSet<String> =
+            self.objects.values().filter(is_other).flat_map(|other| other.namespaces.iter().cloned()).collect();
+        namespaces.into_iter().collect()
+    }
+
+    fn find(&self, wanted: &Wanted) -> Vec<Stored> {
+        let is_wanted = |stored: &&Stored| {
+            wanted.types.contains(&stored.key.type_name)
+                && wanted.namespaces.iter().any(|namespace| stored.is_seen_from(namespace))
+                && wanted.title.as_ref().is_none_or(|title| stored.title == *title)
+        };
+        self.objects.values().filter(is_wanted).cloned().collect()
+    }
+
+    fn import(&mut self, lines: &[New], overwrite: bool) -> Expected {
+        let mut named = BTreeSet::new();
+        if !lines.iter().all(|new| named.insert(new.key.raw())) {
+            return Expected::Refused(ErrorKind::Invalid);
+        }
+        let is_in_the_way = |new: &New| {
+            let existing = self.objects.get(&new.key.raw());
+            existing.is_some_and(|existing| !overwrite || !existing.is_seen_by(&new.key))
+        };
+        let conflicts: Vec<u64> =
+            (1..).zip(lines).filter(|(_, new)| is_in_the_way(new)).map(|(line, _)| line).collect();
+        if !conflicts.is_empty() {
+            return Expected::Imported { written: 0, conflicts };
+        }
+        for new in lines {
+            self.objects.remove(&new.key.raw());
+            let refers_to = new.refers_to.as_ref().map(|target| self.followed(new, target));
+            // Nobody hears which version it has.
+            let client = CLIENTS;
+            self.create(client, &New { refers_to, ..new.clone() }).expect("nothing is in the way");
+        }
+        Expected::Imported { written: lines.len() as u64, conflicts }
+    }
+
+    /// What a reference of an imported object leads to: what was imported before under another id, if there is such.
+    fn followed(&self, new: &New, target: &Key) -> Key {
+        let namespace = if new.key.kind == Kind::Agnostic { "default" } else { new.key.namespace };
+        let seen = Key { namespace, ..target.clone() };
+        match self.resolve(&seen) {
+            Ok((stored, Resolution::OriginMatch)) if target.is_collected() => {
+                Key { id: stored.key.id, ..target.clone() }
+            }
+            _ => target.clone(),
+        }
     }
 
     /// Lets `change` change each object, or delete it by taking all namespaces: (changed, deleted).
@@ -337,6 +517,10 @@ impl Model {
                     })
                     .collect(),
             ),
+            Operation::Resolve(keys) => Expected::Resolved(keys.iter().map(|key| self.resolve(key)).collect()),
+            Operation::CollectReferences(roots) => Expected::Collected(self.collect(roots)),
+            Operation::Find(wanted) => Expected::Found(self.find(wanted)),
+            Operation::Import(lines, overwrite) => self.import(lines, *overwrite),
             Operation::ChangeNamespaces { keys, add, remove, everywhere } => {
                 let added: Vec<&str> = add.iter().copied().chain(everywhere.then_some("*")).collect();
                 let is_both = remove.is_some_and(|name| added.contains(&name));
@@ -396,6 +580,13 @@ impl ReferenceStateMachine for Model {
     }
 }
 
+/// What a reference means that is followed from this namespace.
+fn key_of((type_name, id): &(String, String), namespace: &'static str) -> Option<Key> {
+    let &(type_name, kind) = TYPES.iter().find(|(name, _)| name == type_name)?;
+    let id = IDS.into_iter().find(|known| known == id)?;
+    Some(Key { type_name, kind, id, namespace })
+}
+
 fn keys() -> impl Strategy<Value = Key> + Clone {
     let (types, ids, namespaces) = (0..TYPES.len(), 0..IDS.len(), 0..NAMESPACES.len());
     (types, ids, namespaces).prop_map(|(at, id, namespace)| {
@@ -407,8 +598,9 @@ fn keys() -> impl Strategy<Value = Key> + Clone {
 fn operations() -> impl Strategy<Value = Operation> {
     let title = || (0..4_u8).prop_map(|n| format!("t{n}"));
     let new = || {
-        (keys(), title(), proptest::option::of(keys()), any::<bool>())
-            .prop_map(|(key, title, refers_to, overwrite)| New { key, title, refers_to, overwrite })
+        let origin = proptest::option::weighted(0.3, (0..IDS.len()).prop_map(|at| IDS[at]));
+        (keys(), title(), proptest::option::of(keys()), origin, any::<bool>())
+            .prop_map(|(key, title, refers_to, origin, overwrite)| New { key, title, refers_to, origin, overwrite })
     };
     let target = || (keys(), any::<bool>());
     let change =
@@ -417,6 +609,12 @@ fn operations() -> impl Strategy<Value = Operation> {
     let list = || proptest::collection::vec(keys(), many.clone());
     let targets = || proptest::collection::vec(target(), many.clone());
     let namespace = || (0..NAMESPACES.len()).prop_map(|at| NAMESPACES[at]);
+    let types = || proptest::sample::subsequence(TYPES.map(|(name, _)| name).to_vec(), 1..=TYPES.len());
+    let namespaces = || proptest::sample::subsequence(NAMESPACES.to_vec(), 1..=NAMESPACES.len());
+    let wanted = (types(), namespaces(), proptest::option::weighted(0.3, title()))
+        .prop_map(|(types, namespaces, title)| Wanted { types, namespaces, title });
+    let keeps_its_id = |new: &New| !new.key.is_collected();
+    let lines = proptest::collection::vec(new().prop_filter("its id may change", keeps_its_id), many.clone());
     let sharing =
         (list(), proptest::option::of(namespace()), proptest::option::of(namespace()), proptest::bool::weighted(0.1))
             .prop_map(|(keys, add, remove, everywhere)| Operation::ChangeNamespaces { keys, add, remove, everywhere });
@@ -433,6 +631,10 @@ fn operations() -> impl Strategy<Value = Operation> {
         2 => (targets(), any::<bool>()).prop_map(|(targets, force)| Operation::DeleteMany(targets, force)),
         2 => (keys(), any::<bool>()).prop_map(|(key, create)| Operation::Increment(key, create)),
         1 => list().prop_map(Operation::CheckConflicts),
+        2 => list().prop_map(Operation::Resolve),
+        2 => list().prop_map(Operation::CollectReferences),
+        2 => wanted.prop_map(Operation::Find),
+        2 => (lines, any::<bool>()).prop_map(|(lines, overwrite)| Operation::Import(lines, overwrite)),
         3 => sharing,
         1 => keys().prop_map(Operation::RemoveReferencesTo),
         1 => namespace().prop_map(Operation::DeleteNamespace),

@@ -1,3 +1,4 @@
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,10 +30,14 @@ pub(super) fn trials(url: &str) -> Vec<Trial> {
         a_silent_provider_is_given_up,
         a_grant_that_cannot_be_stored_is_given_to_the_caller,
         a_grant_is_stored_when_the_index_takes_writes_again,
+        a_grant_that_was_not_stored_is_stored_by_the_next_refresh,
         nothing_is_lost_if_a_constant_refresh_token_is_stored_already,
         without_a_claim_no_refresh_token_is_used,
         an_assertion_that_is_refused_is_no_revoked_token,
         a_panicking_refresher_is_an_error_that_does_not_quote_it,
+        a_provider_is_not_asked_for_what_could_not_be_stored,
+        a_token_that_cannot_be_refreshed_is_one_request,
+        any_deadline_is_one,
     )
 }
 
@@ -168,6 +173,72 @@ async fn a_grant_that_cannot_be_stored_is_given_to_the_caller(context: Context) 
     }
 }
 
+/// What happens between a grant that nobody stored and the next refresh in the same process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Then {
+    Nothing,
+    /// The token of the grant expires.
+    Expiry,
+    /// The caller stores the grant, and it is refreshed elsewhere.
+    Refreshed,
+    Disconnected,
+}
+
+async fn a_grant_that_was_not_stored_is_stored_by_the_next_refresh(context: Context) {
+    let mut node = node(&context).await;
+    let elsewhere = node_with(&context, node.clock.clone(), node.clock.clone()).await;
+    for (scope, then) in scopes().into_iter().flat_map(|scope| {
+        [Then::Nothing, Then::Expiry, Then::Refreshed, Then::Disconnected].map(|then| (scope.clone(), then))
+    }) {
+        let provider = Provider::new(Kind::Rotating);
+        node.access = node.access.revoking(provider.clone());
+        // The caller went away, so nobody hears that it was not stored.
+        let waiting = refresh_into_a_blocked_index(&context, &node, &scope, &provider).await;
+        waiting.abort();
+        drop(waiting.await);
+        node.access.settle().await;
+        unblock(&context).await;
+        // Whoever asks at the very moment at which a refresh ends hears how it ended.
+        node.clock.forward(seconds(1));
+        assert_eq!((provider.asked(), node.stored(&scope).await), (1, pair("access 0", FIRST_REFRESH_TOKEN)));
+        match then {
+            Then::Nothing => {
+                assert_eq!(token(node.get(&scope, &provider).await), "access 1");
+                assert_eq!((provider.asked(), node.stored(&scope).await), (1, pair("access 1", "refresh 1")));
+            }
+            Then::Expiry => {
+                node.clock.forward(seconds(3600));
+                assert_eq!(token(node.get(&scope, &provider).await), "access 2");
+                assert_eq!((provider.asked(), node.stored(&scope).await), (2, pair("access 2", "refresh 2")));
+            }
+            Then::Refreshed => {
+                let id = node.client.get(scope.clone(), &connector("c1")).await.expect("readable").expect("there");
+                let grant = Grant {
+                    access_token: Secret::text("access 1"),
+                    refresh_token: Some(Secret::text("refresh 1")),
+                    expires_in: Some(Duration::ZERO),
+                    refresh_token_expires_in: None,
+                };
+                node.client.update_with_refresh_token(&id.metadata.id, grant).await.expect("stored by the caller");
+                assert_eq!(token(elsewhere.get(&scope, &provider).await), "access 2");
+                // What was kept is older than what is stored, and stays away.
+                assert_eq!(token(node.get_instead_of(&scope, "access 2", &provider).await), "access 3");
+                assert_eq!((provider.asked(), node.stored(&scope).await), (3, pair("access 3", "refresh 3")));
+            }
+            Then::Disconnected => {
+                node.client.delete(scope.clone(), &connector("c1"), None).await.expect("deleted");
+                for _ in 0..2 {
+                    let error = node.get(&scope, &provider).await.expect_err("it is gone");
+                    assert!(matches!(error, TokenError::NoToken { .. }), "{error:?}");
+                }
+                assert_eq!(provider.revoked(), [("access 1".to_owned(), Some("refresh 1".to_owned()))]);
+                assert_eq!((provider.asked(), node.stored(&scope).await), (1, None));
+            }
+        }
+        node.client.delete(scope, &connector("c1"), None).await.expect("deleted");
+    }
+}
+
 /// A clock that takes the write block away after a few pauses.
 #[derive(Debug)]
 struct Unblocking {
@@ -267,12 +338,31 @@ impl Refresher for Panicking {
     }
 }
 
+/// One that has no time to become a future.
+#[derive(Debug)]
+struct PanickingAtOnce;
+
+impl Refresher for PanickingAtOnce {
+    fn refresh<'a, 'b, 'c>(
+        &'a self,
+        _: &'b RefreshRequest,
+    ) -> Pin<Box<dyn Future<Output = Result<Grant, ProviderError>> + Send + 'c>>
+    where
+        'a: 'c,
+        'b: 'c,
+    {
+        panic!("this panic is meant: hunter2");
+    }
+}
+
 async fn a_panicking_refresher_is_an_error_that_does_not_quote_it(context: Context) {
     let (node, other) = (node(&context).await, Provider::new(Kind::Rotating));
-    let refresher: Arc<dyn Refresher> = Arc::new(Panicking);
-    for scope in scopes() {
+    let refreshers: [Arc<dyn Refresher>; 2] = [Arc::new(Panicking), Arc::new(PanickingAtOnce)];
+    for (scope, refresher) in
+        scopes().into_iter().flat_map(|scope| refreshers.iter().map(move |one| (scope.clone(), one)))
+    {
         node.store_expired(&scope).await;
-        let error = node.access.get(scope.clone(), &connector("c1"), &refresher).await.expect_err("it panics");
+        let error = node.access.get(scope.clone(), &connector("c1"), refresher).await.expect_err("it panics");
         assert!(matches!(&error, TokenError::RefreshFailed { source: ProviderError::Refused { .. }, .. }), "{error:?}");
         assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
     }
@@ -280,4 +370,56 @@ async fn a_panicking_refresher_is_an_error_that_does_not_quote_it(context: Conte
     let began = node.clock.monotonic();
     assert_eq!(token(node.get(&scopes()[0], &other).await), "access 1");
     assert!(node.clock.monotonic() - began < seconds(1));
+}
+
+async fn a_provider_is_not_asked_for_what_could_not_be_stored(context: Context) {
+    let node = node(&context).await;
+    for scope in scopes() {
+        let provider = Provider::new(Kind::Rotating);
+        node.store(&scope, Some(seconds(3600))).await;
+        context.cluster().add_write_block(&context.index("connectors")).await.expect("blocked");
+        node.clock.forward(seconds(3560));
+        assert_eq!(token(node.get(&scope, &provider).await), "access 0", "it still is good");
+        node.clock.forward(seconds(40));
+        let error = node.get(&scope, &provider).await.expect_err("it is over");
+        assert_eq!(error.kind(), ErrorKind::Forbidden, "{error:?}");
+        assert!(error.to_string().contains("the provider was not asked"), "{error}");
+        assert_eq!(provider.asked(), 0);
+        // Where no refresh token is used, none is used up.
+        assert_eq!(token(node.get(&scope, &Provider::new(Kind::Alone)).await), "access 1");
+        unblock(&context).await;
+        assert_eq!(token(node.get(&scope, &provider).await), "access 1");
+        assert_eq!((provider.asked(), node.stored(&scope).await), (1, pair("access 1", "refresh 1")));
+    }
+}
+
+async fn a_token_that_cannot_be_refreshed_is_one_request(context: Context) {
+    let (node, provider) = (node(&context).await, Provider::new(Kind::Rotating));
+    for scope in scopes() {
+        let expires_at = node.clock.now() + seconds(3600);
+        let without = NewToken::token(Secret::text("access 0")).expires_at(expires_at);
+        node.client.create(scope.clone(), &connector("c1"), without).await.expect("stored");
+        for (wait, is_good) in [(3550, true), (50, false)] {
+            node.clock.forward(seconds(wait));
+            let before = node.cluster.requests();
+            let got = node.get(&scope, &provider).await;
+            let after = node.cluster.requests();
+            assert_eq!((after.reads - before.reads, after.writes - before.writes), (1, 0), "{got:?}");
+            match got {
+                Ok(token) => assert!(is_good && token.expires_at == Some(expires_at)),
+                Err(error) => assert!(!is_good && matches!(error, TokenError::Expired { .. }), "{error:?}"),
+            }
+        }
+    }
+    assert_eq!(provider.asked(), 0);
+}
+
+async fn any_deadline_is_one(context: Context) {
+    let mut node = node(&context).await;
+    for scope in scopes() {
+        node.access = node.access.clone().deadline(Duration::MAX);
+        let provider = Provider::new(Kind::Rotating);
+        node.store_expired(&scope).await;
+        assert_eq!(token(node.get(&scope, &provider).await), "access 1");
+    }
 }

@@ -1,6 +1,7 @@
 //! Access tokens that stay valid: who asks the provider, what is stored, and what everybody gets.
 
 mod failures;
+mod interleavings;
 mod late;
 mod network;
 mod processes;
@@ -33,7 +34,7 @@ pub(crate) use processes::{CHILD, child};
 pub(super) fn trials(url: &str) -> Vec<Trial> {
     let mut trials = vec![refreshes::trials(url), failures::trials(url), races::trials(url)];
     if url == MEMORY {
-        trials.push(late::trials(url));
+        trials.extend([late::trials(url), interleavings::trials(url)]);
     } else {
         trials.extend([processes::trials(url), network::trials(url)]);
     }

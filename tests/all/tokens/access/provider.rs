@@ -36,6 +36,8 @@ pub(crate) enum Kind {
     Rotating,
     /// One refresh token for ever.
     Constant,
+    /// As constant, and it has one access token for as long as that lasts.
+    Insisting,
     /// It wants no refresh token.
     Alone,
 }
@@ -120,6 +122,7 @@ impl Provider {
         if self.kind == Kind::Rotating {
             state.refresh_token = format!("refresh {number}");
         }
+        let number = if self.kind == Kind::Insisting { 0 } else { number };
         Ok(Grant {
             access_token: Secret::text(&format!("access {number}")),
             refresh_token: (self.kind == Kind::Rotating).then(|| Secret::text(&state.refresh_token)),

@@ -4,8 +4,10 @@ use futures::future::{join, join_all};
 use libtest_mimic::Trial;
 use saved_objects::encryption::Secret;
 use saved_objects::environment::Clock;
+use saved_objects::migrate::Outcome;
 use saved_objects::tokens::{
-    Credentials, Grant, NewToken, ProviderError, RefreshRequest, Refresher, Scope, TokenClient, TokenError,
+    ConnectorTokens, Credentials, Grant, NewToken, ProviderError, RefreshRequest, Refresher, Scope, TokenClient,
+    TokenError,
 };
 use tokio::sync::Barrier;
 
@@ -13,7 +15,8 @@ use super::provider::{Kind, Provider};
 use super::{Node, node, pair, scopes, seconds, token};
 use crate::context::Context;
 use crate::named_trials;
-use crate::tokens::{connector, documents};
+use crate::tokens::mixed_versions::types_that_copy;
+use crate::tokens::{connector, documents, secrets};
 
 pub(super) fn trials(url: &str) -> Vec<Trial> {
     named_trials!(
@@ -26,6 +29,7 @@ pub(super) fn trials(url: &str) -> Vec<Trial> {
         what_another_node_rotated_is_adopted,
         an_abandoned_claim_is_taken_over_and_the_stalled_node_adopts,
         a_caller_who_goes_away_loses_nothing,
+        a_grant_is_stored_in_the_index_that_took_the_place_of_the_one_that_was_read,
     )
 }
 
@@ -200,5 +204,32 @@ async fn a_caller_who_goes_away_loses_nothing(context: Context) {
         assert_eq!(node.stored(&scope).await, pair("access 1", "refresh 1"));
         assert_eq!(token(node.get(&scope, &provider).await), "access 1");
         assert_eq!((provider.asked(), node.stored(&scope).await), (1, pair("access 1", "refresh 1")));
+    }
+}
+
+async fn a_grant_is_stored_in_the_index_that_took_the_place_of_the_one_that_was_read(context: Context) {
+    let node = node(&context).await;
+    let mut waiting = Vec::new();
+    for scope in scopes() {
+        let provider = Provider::new(Kind::Rotating);
+        node.store_expired(&scope).await;
+        provider.hold();
+        let got = node.getting(&scope, &provider);
+        provider.until_asked(1).await;
+        waiting.push((scope, provider, got));
+    }
+    // A newer node starts, and copies the index.
+    let newer = context.store(types_that_copy()).await;
+    assert_eq!(newer.start_report().expect("migrated").outcome, Outcome::Migrated);
+    let names = context.prefix.group("connectors");
+    let indices = context.cluster().indices(&[names.alias()]).await.expect("the cluster answers");
+    assert!(indices.contains_key(&names.index(2)), "{:?}", indices.keys());
+    let newer = ConnectorTokens::new(&newer).expect("the types are there");
+    for (scope, provider, got) in waiting {
+        provider.let_go();
+        assert_eq!(token(got.await.expect("it ends")), "access 1");
+        assert_eq!(node.stored(&scope).await, pair("access 1", "refresh 1"));
+        let read = newer.get(scope, &connector("c1")).await.expect("readable");
+        assert_eq!(read.map(secrets), pair("access 1", "refresh 1"));
     }
 }

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use futures::future::{join, join_all};
 use libtest_mimic::Trial;
 use saved_objects::environment::Clock;
 use saved_objects::tokens::TokenClient;
@@ -20,6 +21,7 @@ pub(super) fn trials(url: &str) -> Vec<Trial> {
         whoever_waits_gets_the_stored_token_before_it_expires,
         a_token_just_obtained_is_given_whatever_its_lifetime,
         a_refused_token_is_refreshed_only_if_it_is_the_stored_one,
+        a_provider_that_gives_the_refused_token_again_is_asked_once,
         a_constant_refresh_token_stays,
         a_record_with_a_random_id_folds,
         a_provider_that_wants_no_refresh_token_is_asked_for_the_first_one_too,
@@ -125,12 +127,32 @@ async fn a_refused_token_is_refreshed_only_if_it_is_the_stored_one(context: Cont
         assert_eq!(token(node.get_instead_of(&scope, "another", &provider).await), "access 0");
         assert_eq!(provider.asked(), 0);
         let refused = (0..20).map(|_| node.get_instead_of(&scope, "access 0", &provider));
-        for got in futures::future::join_all(refused).await {
+        for got in join_all(refused).await {
             assert_eq!(token(got), "access 1");
         }
         assert_eq!(provider.asked(), 1);
         assert_eq!(token(node.get_instead_of(&scope, "access 1", &provider).await), "access 2");
         assert_eq!(provider.asked(), 2);
+    }
+}
+
+async fn a_provider_that_gives_the_refused_token_again_is_asked_once(context: Context) {
+    let node = node(&context).await;
+    for scope in scopes() {
+        let provider = Provider::new(Kind::Insisting);
+        node.store(&scope, None).await;
+        provider.hold();
+        let let_go = async {
+            provider.until_asked(1).await;
+            provider.let_go();
+        };
+        // All have begun by when the provider answers.
+        let asking = (0..20).map(|_| node.get_instead_of(&scope, "access 0", &provider));
+        let (all, ()) = join(join_all(asking), let_go).await;
+        for got in all {
+            assert_eq!(token(got), "access 0");
+        }
+        assert_eq!(provider.asked(), 1);
     }
 }
 
