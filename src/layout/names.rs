@@ -94,6 +94,11 @@ impl IndexNames {
         format!("{}-{generation:06}-copying", self.alias)
     }
 
+    /// The alias that a generation has from when a copy has looked at it for the last time until the swap.
+    pub fn copy_checked(&self, generation: u32) -> String {
+        format!("{}-{generation:06}-checked", self.alias)
+    }
+
     /// Whether an index is a fill of this group.
     pub fn is_fill(&self, index: &str) -> bool {
         index.strip_prefix(&self.alias).is_some_and(|rest| rest.starts_with("-fill-"))

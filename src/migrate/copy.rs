@@ -205,6 +205,10 @@ impl Copy<'_> {
     /// Makes the next generation current, from one moment to the next.
     pub(super) async fn swap(self) -> Result<()> {
         let (names, source, target) = (&self.plan.names, &self.plan.index, self.target());
+        // A swap that was sent long ago finds a clone of this name again, which may not have its shards yet, and would take the
+        // fill away that they are made of. It does not find this alias, which goes with the clone that it was given to.
+        let checked = names.copy_checked(self.plan.next_generation());
+        self.update_while_current([AliasAction::Add { index: target.clone(), alias: checked.clone() }]).await?;
         let writes = self.cluster.write_count(&target).await?;
         let record = CopyRecord { writes: Some(writes), ..self.record(0)? };
         let facts = IndexMeta { copy: Some(record), ..IndexMeta::default() };
@@ -219,6 +223,7 @@ impl Copy<'_> {
             Some(_) => Vec::new(),
         };
         swap.extend([
+            AliasAction::Remove { index: target.clone(), alias: checked },
             AliasAction::Add { index: target.clone(), alias: names.alias().to_owned() },
             AliasAction::Add { index: target, alias: names.write_alias(self.plan.next_generation()) },
             // Whoever undoes this copy deletes the fill before anything else, and with it the way to this swap.

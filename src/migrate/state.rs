@@ -85,8 +85,8 @@ pub enum State {
         /// How many writes the source had taken.
         source_writes: u64,
     },
-    /// Moves both aliases from the source to the next generation, in one request that fails if they are not on the source. In
-    /// a take-over the source never had them: it fails if the fill is gone, which the same request removes.
+    /// Moves both aliases from the source to the next generation, in one request that fails if they are not on the source, or if
+    /// the generation is not the very clone that was looked at, which an alias tells. In a take-over the source never had them: it fails if the fill is gone, which the same request removes.
     ///
     /// Guarantees: from one moment to the next everybody reads and writes the new generation; a write meant for the old
     /// one fails. Assumes: `CheckSource`. Repeating: fails, and planning anew finds it done.

@@ -21,6 +21,16 @@ impl Jdk {
         self.home.join("bin/jar")
     }
 
+    pub(super) fn major(&self) -> u32 {
+        self.major
+    }
+
+    /// Whether it makes an archive of the classes that a process loaded, when that ends.
+    pub(super) fn shares_classes(&self) -> bool {
+        const FIRST_TO_DO_SO: u32 = 19;
+        self.major >= FIRST_TO_DO_SO
+    }
+
     /// The JDK in `home`, if there is one.
     fn at(home: &Path) -> Option<Self> {
         if !["bin/java", "bin/javac", "bin/jar"].iter().all(|tool| home.join(tool).is_file()) {

@@ -69,7 +69,7 @@ impl Launcher<'_> {
         let mut waiting = Vec::new();
         for (node, folder) in missing.into_iter().zip(&folders) {
             self.output.say(format!("starting {} on port {} ...", node.name, node.http_port));
-            let started = node::spawn(&cluster, folder, home, jdk)?;
+            let started = node::spawn(&cluster, node, folder, home, jdk)?;
             node.process = Some(started.process.clone());
             waiting.push(started);
         }

@@ -51,13 +51,28 @@ pub(super) fn uses_data(folder: &NodeFolder) -> bool {
 
 /// Starts the process of a prepared node. It gets its own process group, so that Ctrl-C in the terminal does not reach
 /// it, and none of this process's streams.
-pub(super) fn spawn(state: &State, folder: &NodeFolder, home: &Path, jdk: &Jdk) -> Result<WaitingNode> {
+pub(super) fn spawn(
+    state: &State,
+    node: &NodeRecord,
+    folder: &NodeFolder,
+    home: &Path,
+    jdk: &Jdk,
+) -> Result<WaitingNode> {
     let log = File::create(folder.log()).map_err(|error| files::failed("write", &folder.log(), error))?;
     let errors = log.try_clone().map_err(|error| files::failed("write", &folder.log(), error))?;
     let mut java = Command::new(jdk.java());
     java.args([format!("-Xms{}", state.heap), format!("-Xmx{}", state.heap)]);
     // Out of memory, a node lives on half-dead; better that it ends, and is seen to have ended.
     java.args(["-XX:+ExitOnOutOfMemoryError", "-XX:-UsePerfData", "--enable-native-access=ALL-UNNAMED"]);
+    if jdk.shares_classes() {
+        // Half of a start is loading classes: what the first clean end of a node leaves spares the later ones that. One that does
+        // not fit is ignored, and replaced.
+        let archive = home.join(format!("classes-of-java-{}.jsa", jdk.major()));
+        java.arg(format!("-XX:SharedArchiveFile={}", archive.display()));
+        if state.nodes.first().is_some_and(|first| first.name == node.name) {
+            java.arg("-XX:+AutoCreateSharedArchive");
+        }
+    }
     java.arg(property("java.io.tmpdir", &folder.temporary().to_string_lossy()));
     java.arg(property("es.path.home", &home.to_string_lossy()));
     java.arg("--class-path").arg(home.join("lib").join("*"));
