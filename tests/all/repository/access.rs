@@ -144,6 +144,9 @@ async fn every_operation_is_heard_of(context: Context) {
         drop(call);
         assert_eq!(told()[6..], [(Action::Delete, Admitted), (Action::Delete, GivenUp)]);
     }
+    // What the stream left is closed meanwhile, and not cut off by the end of the test.
+    let until = repository.stream(&["note"], Find::new()).expect("a stream");
+    futures::StreamExt::count(until).await;
 }
 
 async fn exports_and_imports_are_heard_of(context: Context) {
