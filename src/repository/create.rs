@@ -113,7 +113,7 @@ impl Repository {
     ///
     /// If the answer is lost, this looks whether the object is there, and repeats what did not happen. A creation has no other
     /// condition than that nothing has the id: a network that delivers it twice, or so late that it was repeated, creates the
-    /// object anew if it was deleted between the two. [`delete`](Self::delete) says what to do about objects that must not come
+    /// object anew if it was deleted between the two, and after a conflict, too. [`delete`](Self::delete) says what to do about objects that must not come
     /// back.
     ///
     /// ```no_run

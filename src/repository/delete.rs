@@ -67,8 +67,9 @@ impl From<ObjectKey> for Delete {
 impl Repository {
     /// Deletes an object. With the version of an agnostic object whose id has no `:` that is one request, else it is read first.
     ///
-    /// Deleted is not forgotten by networks: a copy of the request that [created](Self::create) the object, held back or sent
-    /// twice on the way, may arrive after this and create it again, as it was at first. For what must not come back, a grant that
+    /// Deleted is not forgotten by networks: a copy of a request that was to [create](Self::create) the object, held back or sent
+    /// twice on the way, may arrive after this and create it again, as that request has it, even if it overwrote the object or was
+    /// answered with a conflict. For what must not come back, a grant that
     /// was revoked, say, let an [`update`](Self::update) mark it first, and delete it only when no request can be under way any more:
     /// an hour later is plenty. Nothing that arrives late changes or overwrites an object that is there.
     ///

@@ -47,7 +47,8 @@ type Maybe = Option<State>;
 #[derive(Debug, Default)]
 struct Possible {
     states: BTreeSet<Maybe>,
-    /// What was sent to be created. A network may let it arrive a second time after the object was deleted, and no server can tell.
+    /// What was sent to be created, whatever was answered. A network may let it arrive a second time after the object was deleted,
+    /// and no server can tell.
     created: BTreeSet<State>,
 }
 
@@ -182,6 +183,8 @@ async fn one_step(
             let request = request.id(id).references(vec![target()]);
             let request = if what == 2 { request.overwrite() } else { request };
             let answer = repository.create(request).await;
+            // It was sent without looking whether something is there.
+            possible.created.insert(new());
             possible.answered("create", &answer, |state| match state {
                 None => Ok(Some(new())),
                 Some(old) if what == 2 => Ok(Some(State { in_ops: old.in_ops, ..new() })),
@@ -417,6 +420,9 @@ async fn many_at_once(
     };
     for (id, answer) in IDS.iter().zip(answers) {
         let possible = model.get_mut(id).expect("one of the ids");
+        if what == 15 {
+            possible.created.insert(State { mark, count: 0, in_ops: false, refers: true });
+        }
         possible.answered(&format!("many: {what}"), &answer, |state| match (what, state) {
             (15, None) => Ok(Some(State { mark, count: 0, in_ops: false, refers: true })),
             (15, Some(_)) => Err(ErrorKind::Conflict),
