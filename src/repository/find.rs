@@ -177,6 +177,11 @@ impl Find {
         self
     }
 
+    /// The namespaces given.
+    pub(super) fn seen_from(&self) -> &[Namespace] {
+        &self.namespaces
+    }
+
     /// The namespaces given, or else `default`.
     pub(crate) fn or_in_namespace(mut self, default: &Namespace) -> Self {
         if self.namespaces.is_empty() {

@@ -197,7 +197,7 @@ impl<W: AsyncWrite + Unpin> Exporter<'_, W> {
         let mut hits = self.repository.hits(search);
         while let Some(hit) = hits.next().await {
             // The audit hears of the search, not of each object.
-            let _ = self.hit(&hit?, &asked, None).await?;
+            let _ = self.hit(&hit?, &asked, request.seen_from()).await?;
         }
         Ok(())
     }
@@ -259,7 +259,12 @@ impl<W: AsyncWrite + Unpin> Exporter<'_, W> {
                         Some(hit) if is_seen(definition, &key, &hit) => {
                             let read = match self.exported.insert(raw_id) {
                                 true => {
-                                    self.hit(&hit, &self.repository.asked([definition]), Some(&key.namespace)).await?
+                                    self.hit(
+                                        &hit,
+                                        &self.repository.asked([definition]),
+                                        std::slice::from_ref(&key.namespace),
+                                    )
+                                    .await?
                                 }
                                 false => Ok(()),
                             };
@@ -276,11 +281,11 @@ impl<W: AsyncWrite + Unpin> Exporter<'_, W> {
         Ok(())
     }
 
-    /// Writes one object, found from `namespace` if that is known, or notes why it is left out, and says so.
-    async fn hit(&mut self, hit: &Hit, asked: &[Asked<'_>], namespace: Option<&Namespace>) -> Result<Result<()>> {
+    /// Writes one object, asked for from these namespaces, or notes why it is left out, and says so.
+    async fn hit(&mut self, hit: &Hit, asked: &[Asked<'_>], asked_from: &[Namespace]) -> Result<Result<()>> {
         match self.line(hit, asked).await {
             Ok(line) => {
-                self.note_references(&line, namespace)?;
+                self.note_references(&line, asked_from)?;
                 self.summary.exported_count += 1;
                 self.writer.write_all(&line.to_bytes()?).await.map_err(unwritable)?;
                 Ok(Ok(()))
@@ -344,12 +349,16 @@ impl<W: AsyncWrite + Unpin> Exporter<'_, W> {
         })
     }
 
-    fn note_references(&mut self, line: &Line, namespace: Option<&Namespace>) -> Result<()> {
+    /// What an object refers to is followed from where it was asked for, if it is seen from there.
+    fn note_references(&mut self, line: &Line, asked_from: &[Namespace]) -> Result<()> {
         if !self.follows {
             return Ok(());
         }
         let first = || line.namespaces.first().and_then(|name| Namespace::new(name).ok()).unwrap_or_default();
-        let namespace = namespace.cloned().unwrap_or_else(first);
+        let is_seen = |namespace: &&Namespace| {
+            line.namespaces.is_empty() || line.namespaces.iter().any(|name| name == "*" || name == namespace.as_str())
+        };
+        let namespace = asked_from.iter().find(is_seen).cloned().unwrap_or_else(first);
         let own = ObjectKey::new(&line.object.type_name, &line.object.id).in_namespace(namespace.clone());
         self.exported.insert(self.raw_id(&own)?);
         for reference in &line.references {

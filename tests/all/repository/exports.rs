@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use libtest_mimic::Trial;
 use saved_objects::document::{Namespace, Reference};
 use saved_objects::repository::{
-    Action, AuditOutcome, Authorization, Create, Export, ExportSummary, Find, NamedObject, ObjectKey, RecordingAudit,
-    Repository,
+    Action, AuditOutcome, Authorization, ChangeNamespaces, Create, Export, ExportSummary, Filter, Find, NamedObject,
+    ObjectKey, RecordingAudit, Repository,
 };
 use saved_objects::{ErrorKind, Start};
 use serde_json::{Value, json};
@@ -84,6 +84,20 @@ async fn references_are_followed_from_where_they_are_seen(context: Context) {
     refresh(&context).await;
     let found = Export::found(["page"], Find::new().namespaces([Namespace::DEFAULT, namespace("ops")])).references();
     assert_eq!(export(&repository, found).await.0, everything);
+
+    // What is seen from several namespaces refers to what is seen from the one that is asked from.
+    create(&repository, &at("board", "shared", "default"), &[("page", "b")]).await;
+    let shared = ChangeNamespaces::new([at("board", "shared", "default")]).add(namespace("ops"));
+    assert!(repository.change_namespaces(shared).await.expect("answered").iter().all(Result::is_ok));
+    refresh(&context).await;
+    for name in ["default", "ops"] {
+        let found =
+            Find::new().namespaces([namespace(name)]).filter(Filter::equals("title", "board/shared in default"));
+        let (titles, _) = export(&repository, Export::found(["board"], found).references()).await;
+        let pages: Vec<&String> = titles.iter().filter(|title| title.starts_with("page")).collect();
+        assert_eq!(pages, [&format!("page/a in {name}"), &format!("page/b in {name}")]);
+        assert!(titles.contains(&"board/shared in default".to_owned()), "{titles:?}");
+    }
 }
 
 async fn a_reference_that_leads_nowhere_fails_nothing(context: Context) {
