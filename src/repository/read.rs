@@ -168,7 +168,7 @@ impl Repository {
         let known = &definition.latest().sets;
         let Loaded { document, version, model_version, newer, unopened } = loaded;
         let sets = newer.as_ref().and_then(|newer| newer.sets.as_deref()).unwrap_or(known);
-        let StoredDocument { mut attributes, root, .. } = document;
+        let StoredDocument { type_name, mut attributes, root } = document;
         let (exposed, mut failures) = self.open_exposed(definition, sets, id, &root, &attributes)?;
         failures.extend(unopened.and_then(|unopened| unopened.error.find_source::<AttributeError>().cloned()));
         for encrypted in known.encrypted.iter().chain(&sets.encrypted) {
@@ -179,7 +179,7 @@ impl Repository {
             attributes = self.shared.conversion.project(definition, newer.version, &attributes)?;
         }
         let header = Header {
-            type_name: definition.name().to_owned(),
+            type_name,
             id: id.to_owned(),
             kind: definition.namespace_kind(),
             version,
