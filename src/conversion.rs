@@ -2,7 +2,6 @@
 //! projected. Migration and repository both read through here, so a document means the same to both.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -133,20 +132,20 @@ impl Conversion {
         if keeps_envelopes {
             definition.upgrade(self.registry.transforms(), from, &mut document.attributes)?;
         } else {
-            let before = document.attributes.clone();
+            // Kibana lists an attribute as bound one release before it begins to write it, at the same version.
+            let next = definition.version(from.max(1) + 1).map(|version| &version.sets);
+            let before = part_of(&document.attributes, [old_sets, &to.sets].into_iter().chain(next));
             definition.upgrade(self.registry.transforms(), from, &mut document.attributes)?;
             let descriptor = descriptor(definition, document.root.namespace.as_deref(), id);
             let attributes = &mut document.attributes;
             match &self.stored {
                 StoredSecrets::OfKibana(codec) => {
-                    // Kibana lists an attribute as bound one release before it begins to write it, at the same version.
-                    let next = definition.version(from.max(1) + 1).map(|version| &version.sets);
                     let all: Vec<&EncryptionSets> = std::iter::once(old_sets).chain(next).collect();
                     let opened = codec.open_each(&descriptor, &all, &before);
                     let was = Before { attributes: &before, sets: &all, opened };
                     upgraded.unreadable = self.encrypt_again(&descriptor, was, &to.sets, attributes)?;
                 }
-                _ if encryption_of(old_sets, &before) != encryption_of(&to.sets, attributes)
+                _ if !is_encrypted_alike((old_sets, &before), (&to.sets, attributes))
                     || to.sets.encrypted.iter().any(|of| before.get(&of.name) != attributes.get(&of.name)) =>
                 {
                     let opened = self.encryption.open_each(&descriptor, old_sets, &before)?;
@@ -292,22 +291,36 @@ fn is_present(attributes: &Attributes, name: &str) -> bool {
     attributes.get(name).is_some_and(|value| !value.is_null())
 }
 
-/// What an envelope depends on: which present values are encrypted, and the present bound values.
-type EncryptionOf<'a> = (BTreeSet<&'a str>, BTreeMap<&'a str, &'a Value>);
+/// Those of the attributes that one of the sets names.
+fn part_of<'a>(attributes: &Attributes, sets: impl Iterator<Item = &'a EncryptionSets> + Clone) -> Attributes {
+    let is_named = |name: &String| sets.clone().any(|sets| sets.encrypts(name) || sets.binds(name));
+    let named = attributes.iter().filter(|(name, _)| is_named(name));
+    named.map(|(name, value)| (name.clone(), value.clone())).collect()
+}
 
-fn encryption_of<'a>(sets: &'a EncryptionSets, attributes: &'a Attributes) -> EncryptionOf<'a> {
-    let encrypted: BTreeSet<&str> = sets
-        .encrypted
-        .iter()
-        .map(|attribute| attribute.name.as_str())
-        .filter(|name| is_present(attributes, name))
-        .collect();
-    // Nothing is bound where nothing is encrypted.
-    let bound = match encrypted.is_empty() {
-        true => BTreeMap::new(),
-        false => sets.bound.iter().filter_map(|name| Some((name.as_str(), attributes.get(name)?))).collect(),
+/// Whether envelopes of one open as those of the other: the same present values are encrypted, and the same bound values are
+/// present.
+fn is_encrypted_alike(
+    (old_sets, before): (&EncryptionSets, &Attributes),
+    (new_sets, after): (&EncryptionSets, &Attributes),
+) -> bool {
+    let encrypted = |sets: &EncryptionSets, attributes: &Attributes, name: &str| {
+        sets.encrypts(name) && is_present(attributes, name)
     };
-    (encrypted, bound)
+    let mut is_any = false;
+    for attribute in old_sets.encrypted.iter().chain(&new_sets.encrypted) {
+        let (was, is) = (encrypted(old_sets, before, &attribute.name), encrypted(new_sets, after, &attribute.name));
+        if was != is {
+            return false;
+        }
+        is_any |= is;
+    }
+    // Nothing is bound where nothing is encrypted.
+    !is_any
+        || old_sets.bound.iter().chain(&new_sets.bound).all(|name| {
+            let was = before.get(name).filter(|_| old_sets.binds(name));
+            was == after.get(name).filter(|_| new_sets.binds(name))
+        })
 }
 
 #[cfg(test)]

@@ -73,7 +73,7 @@ impl Migrator {
     /// Which node migrates now and how far it is, or how the last migration failed; none if neither is the case. One request.
     ///
     /// # Errors
-    /// [`Unavailable`](ErrorKind::Unavailable) if the cluster cannot be reached, [`Corrupt`](ErrorKind::Corrupt) if the lease has
+    /// [`Unavailable`](crate::ErrorKind::Unavailable) if the cluster cannot be reached, [`Corrupt`](crate::ErrorKind::Corrupt) if the lease has
     /// a form that this version does not know.
     pub async fn lease_status(&self) -> Result<Option<LeaseStatus>> {
         lease::read(self.control(), &self.environment).await

@@ -139,7 +139,7 @@ impl Migrator {
     /// Reads the metadata of every index group, one GET each, and plans.
     ///
     /// # Errors
-    /// [`Unavailable`](ErrorKind::Unavailable) if the cluster cannot be reached, [`Incompatible`](ErrorKind::Incompatible) if an
+    /// [`Unavailable`](crate::ErrorKind::Unavailable) if the cluster cannot be reached, [`Incompatible`](crate::ErrorKind::Incompatible) if an
     /// index says of itself what this version does not understand.
     pub async fn plan(&self) -> Result<Plan> {
         self.plan_with(&BTreeSet::new()).await

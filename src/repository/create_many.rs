@@ -14,7 +14,7 @@ use crate::document::{Attributes, NamespaceKind, RawId, RootFields, StoredDocume
 use crate::registry::TypeDefinition;
 
 /// Pages that are prepared or written at the same time.
-const IN_FLIGHT: usize = 3;
+const IN_FLIGHT: usize = 4;
 
 /// A document to be written, as callers will see it.
 pub(super) struct New {

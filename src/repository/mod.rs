@@ -20,6 +20,7 @@ mod errors;
 mod fetch_many;
 mod filter;
 mod find;
+mod found;
 mod generations;
 mod get;
 mod get_many;
@@ -73,7 +74,8 @@ pub use collect_references::{CollectReferences, CollectedObject, CollectedState,
 pub use create::Create;
 pub use delete::Delete;
 pub use filter::{Field, Filter, RootField};
-pub use find::{Find, Found, Unreadable};
+pub use find::Find;
+pub use found::{Found, Unreadable};
 pub use increment::Increment;
 pub use key::ObjectKey;
 pub use kql::{Kql, KqlError, KqlProblem};

@@ -9,7 +9,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
-use super::find::{self, Find, Found};
+use super::find::{self, Find};
+use super::found::Found;
 use super::stream::Open;
 use super::{Action, Repository};
 use crate::cluster::{ClusterError, ClusterErrorKind, Search, SearchIn};

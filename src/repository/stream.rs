@@ -10,7 +10,8 @@ use std::time::Duration;
 use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
 
 use super::access::Admitted;
-use super::find::{self, Find, Unreadable};
+use super::find::{self, Find};
+use super::found::{self, Unreadable};
 use super::{Action, Repository, SavedObject};
 use crate::Result;
 use crate::cluster::{Cluster, Hit, PageSize, PointInTime, Search, SearchIn};
@@ -99,7 +100,7 @@ impl Repository {
                 let object = repository.read_hit(&asked, &hit).await;
                 Ok(object
                     .map(|mut object| {
-                        request.pick(&mut object);
+                        found::pick(request.fields.as_deref(), &mut object);
                         object
                     })
                     .map_err(|error| Unreadable { raw_id: hit.id, error }))

@@ -11,7 +11,8 @@ use crate::document::{Namespace, NamespaceKind, RawId, StoredDocument};
 use crate::model::VirtualVersion;
 use crate::registry::TypeDefinition;
 use crate::repository::access::Admitted;
-use crate::repository::find::{self, Asked, Find};
+use crate::repository::find::{self, Find};
+use crate::repository::found::Asked;
 use crate::repository::{Action, ObjectKey, Repository, errors};
 use crate::{Error, ErrorKind, Result};
 
