@@ -59,19 +59,21 @@ fn main() -> ExitCode {
 fn run_on(options: Option<&[&str]>) -> Result<Results, String> {
     let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
     let Some(options) = options else {
-        return Ok(runtime.block_on(run_cases(Arc::new(InMemory::new(Environment::system())))));
+        return Ok(runtime.block_on(run_cases(|| Arc::new(InMemory::new(Environment::system())))));
     };
     let server = Server::start(options)?;
-    let cluster = Elastic::builder(server.url()).build().map_err(|error| error.to_string())?;
-    let mut results = runtime.block_on(run_cases(Arc::new(cluster)));
+    let connect =
+        || Arc::new(Elastic::builder(server.url()).build().expect("a server has a fine URL")) as Arc<dyn Cluster>;
+    let mut results = runtime.block_on(run_cases(connect));
     let left_open = server.open_search_contexts();
     results.insert("(points in time are closed)", (left_open > 0).then(|| format!("{left_open} were left open")));
     Ok(results)
 }
 
-async fn run_cases(cluster: Arc<dyn Cluster>) -> Results {
+/// Each case has a client of its own.
+async fn run_cases(connect: impl Fn() -> Arc<dyn Cluster>) -> Results {
     let run = |case: &'static conformance::Case| {
-        let cluster = cluster.clone();
+        let cluster = connect();
         async move { (case.name(), case.run(cluster, "conformance").await.err().map(|failure| failure.to_string())) }
     };
     futures::stream::iter(conformance::cases()).map(run).buffer_unordered(AT_ONCE).collect().await

@@ -78,7 +78,7 @@ impl Case {
     }
 
     /// Runs it on `cluster`, in indices whose names begin with `prefix` and the case's name; any that are there are deleted,
-    /// before and after. Different cases can run at the same time.
+    /// before and after. Different cases can run at the same time, each on a client of its own: some count its requests.
     ///
     /// # Errors
     /// What the cluster did otherwise.
