@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{definition_file, digest, mapping, problem::DefinitionProblems, rules};
 use crate::document::{Attributes, NamespaceKind};
-use crate::model::{self, Change, ModelVersion, Transforms, UpgradeError};
+use crate::model::{self, Change, EncryptedAttribute, ModelVersion, Transforms, UpgradeError};
 use crate::{Error, Result};
 
 /// A type: where its objects live, how they are found, and every version their documents have had. Once made it is
@@ -147,9 +147,9 @@ impl TypeDefinition {
         !self.latest.sets.is_empty()
     }
 
-    /// Whether the newest version encrypts anything that is shown in clear to whoever reads an object.
-    pub(crate) fn exposes(&self) -> bool {
-        self.latest.sets.encrypted.iter().any(|attribute| attribute.exposed)
+    /// What the newest version encrypts and shows in clear to whoever reads an object.
+    pub(crate) fn exposed(&self) -> impl Iterator<Item = &EncryptedAttribute> {
+        self.latest.sets.encrypted.iter().filter(|attribute| attribute.exposed)
     }
 
     /// The newest version that changed the mapping; 1 if none did.

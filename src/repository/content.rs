@@ -64,7 +64,7 @@ fn is_uuid(id: &str) -> bool {
 
 /// Moves exposed attributes to the secrets: they are read like others, so they are written like others.
 fn take_exposed(definition: &TypeDefinition, attributes: &mut Attributes, secrets: &mut Secrets) -> Result<()> {
-    for exposed in definition.latest().sets.encrypted.iter().filter(|encrypted| encrypted.exposed) {
+    for exposed in definition.exposed() {
         let Some(value) = attributes.remove(&exposed.name).filter(|value| !value.is_null()) else { continue };
         if secrets.insert(exposed.name.clone(), Secret::json(&value)?).is_some() {
             return Err(Error::invalid(

@@ -10,7 +10,7 @@ use super::write::Write;
 use super::{Action, ObjectKey, Repository, SavedObject, content, errors, read};
 use crate::Result;
 use crate::cluster::Refresh;
-use crate::document::{Attributes, NamespaceKind, RawId, RootFields, StoredDocument};
+use crate::document::{Attributes, NamespaceKind, RootFields, StoredDocument};
 use crate::registry::TypeDefinition;
 
 /// Pages that are prepared or written at the same time.
@@ -104,7 +104,7 @@ impl Repository {
         };
         let key = ObjectKey::new(definition.name(), id).in_namespace(request.namespace.clone());
         // An id that cannot be stored is refused as such before one that the type does not take.
-        let raw_id = RawId::new(definition.name(), definition.namespace_kind(), &key.namespace, &key.id)?;
+        let raw_id = key.raw_id(definition)?;
         content::check_new_id(definition, &key.id)?;
         named.add(&key, raw_id)?;
         Ok(key)

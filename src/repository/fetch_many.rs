@@ -21,7 +21,7 @@ impl Repository {
     /// The document that has the `_id` of `key`, whichever it is. One request.
     pub(super) async fn fetch_any(&self, definition: &TypeDefinition, key: &ObjectKey) -> Result<Option<Fetched>> {
         let names = self.names(definition);
-        let raw_id = RawId::new(definition.name(), definition.namespace_kind(), &key.namespace, &key.id)?;
+        let raw_id = key.raw_id(definition)?;
         let hit = self.shared.cluster.get(names.alias(), raw_id.as_str()).await;
         let Some(hit) = hit.map_err(|error| unread(&names, error))? else { return Ok(None) };
         let version = self.version_of(&names, &hit)?;
@@ -38,7 +38,7 @@ impl Repository {
         let mut items = Items::new(wanted.len());
         let mut groups: BTreeMap<&str, Vec<(usize, RawId)>> = BTreeMap::new();
         for (at, (definition, key)) in wanted.iter().enumerate() {
-            match RawId::new(definition.name(), definition.namespace_kind(), &key.namespace, &key.id) {
+            match key.raw_id(definition) {
                 Ok(raw_id) => groups.entry(definition.group()).or_default().push((at, raw_id)),
                 Err(error) => items.answer(at, Err(error)),
             }

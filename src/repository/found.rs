@@ -160,7 +160,7 @@ fn unseen<'a>(definition: &'a TypeDefinition, header: &DocumentHeader<'_>) -> &'
     let is_current =
         || VirtualVersion::of_document(header.version()).is_ok_and(|version| version.number() == latest.number);
     match latest.sets.encrypted.as_slice() {
-        encrypted if encrypted.iter().all(|attribute| !attribute.exposed) && is_current() => encrypted,
+        encrypted if definition.exposed().next().is_none() && is_current() => encrypted,
         _ => &[],
     }
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::rounds::Rounds;
 use super::{Action, Create, Draft, ObjectKey, Repository, SavedObject, content};
 use crate::cluster::Refresh;
-use crate::document::{Attributes, RawId};
+use crate::document::Attributes;
 use crate::registry::TypeDefinition;
 use crate::{Error, Result};
 
@@ -106,7 +106,7 @@ impl Repository {
             move || {
                 let mut attributes = initial.clone();
                 raise(&mut attributes, fields)?;
-                RawId::new(definition.name(), definition.namespace_kind(), &key.namespace, &key.id)?;
+                key.raw_id(definition)?;
                 content::check_new_id(definition, &key.id)?;
                 Ok(Create::new(definition.name(), attributes).namespace(key.namespace.clone()))
             }

@@ -1,6 +1,8 @@
 use std::fmt;
 
-use crate::document::Namespace;
+use crate::Result;
+use crate::document::{Namespace, RawId};
+use crate::registry::TypeDefinition;
 
 /// What a stored object is called: its type, its id, and the namespace it is looked for in.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -17,6 +19,14 @@ impl ObjectKey {
     /// The object `id` of type `type_name`, in the default namespace.
     pub fn new(type_name: impl Into<String>, id: impl Into<String>) -> Self {
         Self { type_name: type_name.into(), id: id.into(), namespace: Namespace::DEFAULT }
+    }
+
+    /// The `_id` of the object's document, if `definition` is its type.
+    ///
+    /// # Errors
+    /// Those of [`RawId::new`].
+    pub(super) fn raw_id(&self, definition: &TypeDefinition) -> Result<RawId> {
+        RawId::new(definition.name(), definition.namespace_kind(), &self.namespace, &self.id)
     }
 
     /// The same in another namespace.

@@ -162,7 +162,7 @@ impl Repository {
     /// The `_id` of the document at `key`.
     pub(crate) fn raw_id(&self, key: &ObjectKey) -> Result<RawId> {
         let definition = self.definition(&key.type_name)?;
-        RawId::new(definition.name(), definition.namespace_kind(), &key.namespace, &key.id)
+        key.raw_id(definition)
     }
 
     /// The time and randomness that this repository works with.

@@ -207,7 +207,7 @@ impl Repository {
         root: &RootFields,
         attributes: &Attributes,
     ) -> Result<(Attributes, Vec<AttributeError>)> {
-        let exposed = definition.latest().sets.encrypted.iter().filter(|encrypted| encrypted.exposed);
+        let exposed = definition.exposed();
         let descriptor = conversion::descriptor(definition, root.namespace.as_deref(), id);
         let mut opened = Attributes::new();
         let mut failures = Vec::new();

@@ -123,7 +123,7 @@ impl Rounds<'_, SavedObject> {
             let key = &self.keys[at];
             match self.repository.definition(&key.type_name) {
                 // There is nothing to open.
-                Ok(definition) if !definition.exposes() => {
+                Ok(definition) if definition.exposed().next().is_none() => {
                     let object = self.repository.updated(definition, key, document, version, newer);
                     self.end(at, object);
                 }

@@ -298,7 +298,7 @@ fn take_exposed_changes(
     attributes: &mut Attributes,
     changes: &mut BTreeMap<String, SecretChange>,
 ) -> Result<()> {
-    for exposed in definition.latest().sets.encrypted.iter().filter(|encrypted| encrypted.exposed) {
+    for exposed in definition.exposed() {
         let after = attributes.remove(&exposed.name);
         if after.as_ref() == shown.get(&exposed.name) || !is_kept(changes, &exposed.name) {
             continue;

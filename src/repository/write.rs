@@ -147,7 +147,7 @@ impl Repository {
         looked_up: &mut BTreeMap<&'a str, Result<u32>>,
     ) -> Result<Option<(&'a TypeDefinition, u32, RawId)>> {
         let definition = self.definition(&key.type_name)?;
-        let raw_id = RawId::new(definition.name(), definition.namespace_kind(), &key.namespace, &key.id)?;
+        let raw_id = key.raw_id(definition)?;
         if let Some(source) = write.action.source() {
             limits::check_request(&*self.shared.cluster, key, source.len()).await?;
         }

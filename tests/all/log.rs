@@ -18,6 +18,15 @@ impl Log {
         Self { bytes: Arc::default(), _second: tracing::Dispatch::new(tracing_subscriber::registry()) }
     }
 
+    /// What hears everything, down to the finest level.
+    pub(crate) fn subscriber(&self) -> impl tracing::Subscriber + Send + Sync + use<> {
+        tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::TRACE)
+            .with_ansi(false)
+            .with_writer(self.clone())
+            .finish()
+    }
+
     pub(crate) fn text(&self) -> String {
         String::from_utf8(self.bytes.lock().expect("no test panics with the lock").clone()).expect("UTF-8")
     }

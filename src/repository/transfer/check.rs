@@ -105,7 +105,7 @@ impl<'a> Checker<'a> {
         };
         let admitted = self.admit(definition, &key, &line).await?;
         self.checked.admitted.extend(admitted.is_heard().then_some((number, admitted)));
-        let raw_id = RawId::new(definition.name(), definition.namespace_kind(), &key.namespace, &key.id);
+        let raw_id = key.raw_id(definition);
         if let Ok(raw_id) = &raw_id
             && !self.checked.targets.in_file.insert(raw_id.to_string())
         {

@@ -206,7 +206,7 @@ impl<W: AsyncWrite + Unpin> Exporter<'_, W> {
     /// The `_id` of an object that may be exported.
     fn raw_id(&self, key: &ObjectKey) -> Result<RawId> {
         let definition = self.repository.exportable(&key.type_name)?;
-        RawId::new(definition.name(), definition.namespace_kind(), &key.namespace, &key.id)
+        key.raw_id(definition)
     }
 
     async fn admit(&self, key: &ObjectKey) -> Result<Admitted> {

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::import::{Import, MAX_NAMED};
 use super::line::Line;
 use super::summary::{NamedObject, Problem};
-use crate::document::RawId;
 use crate::repository::{ObjectKey, Repository, Resolution};
 use crate::{Error, ErrorKind, Result};
 
@@ -56,9 +55,7 @@ impl Outgoing {
     /// Looks for what is not in the file: under its id, or under the one that it got when it was imported before.
     pub(super) async fn follow(self, repository: &Repository, in_file: &BTreeSet<String>) -> Result<Followed> {
         let is_outside = |key: &ObjectKey| {
-            let raw_id = repository.definition(&key.type_name).and_then(|definition| {
-                RawId::new(definition.name(), definition.namespace_kind(), &key.namespace, &key.id)
-            });
+            let raw_id = repository.definition(&key.type_name).and_then(|definition| key.raw_id(definition));
             raw_id.map_or(true, |raw_id| !in_file.contains(raw_id.as_str()))
         };
         let outside: Vec<_> = self.targets.into_iter().filter(|(key, _)| is_outside(key)).collect();

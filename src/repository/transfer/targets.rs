@@ -102,7 +102,7 @@ impl Targets {
     fn check_read_before(&self, repository: &Repository, request: &Import, number: u64, line: &Line) -> Result<()> {
         let definition = repository.exportable(&line.object.type_name)?;
         let key = key_of(request, definition, line)?;
-        let raw_id = RawId::new(definition.name(), definition.namespace_kind(), &key.namespace, &key.id)?;
+        let raw_id = key.raw_id(definition)?;
         match self.in_file.contains(raw_id.as_str()) {
             true => Ok(()),
             false => Err(Error::invalid(

@@ -123,11 +123,7 @@ async fn the_connectors_of_a_user_are_listed_however_many(context: Context) {
 async fn the_facade_says_where_it_delegates_and_no_secret(context: Context) {
     let tokens = tokens(&context).await.client;
     let log = Log::new();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_ansi(false)
-        .with_writer(log.clone())
-        .finish();
+    let subscriber = log.subscriber();
     {
         let _guard = tracing::subscriber::set_default(subscriber);
         for scope in [Scope::Shared, user("u1")] {

@@ -52,11 +52,7 @@ async fn everything(context: &Context) {
 
 async fn no_secret_is_logged(context: Context) {
     let log = Log::new();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_ansi(false)
-        .with_writer(log.clone())
-        .finish();
+    let subscriber = log.subscriber();
     // A thread of its own, so that the tasks of the library and of the HTTP client are heard as well.
     let flow = tokio::task::spawn_blocking(move || {
         let _guard = tracing::subscriber::set_default(subscriber);
