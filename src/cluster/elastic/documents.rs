@@ -108,6 +108,7 @@ pub(super) async fn search_in_parts(
     size: usize,
     each: &mut (dyn FnMut(Hits) + Send),
 ) -> ClusterResult<Page> {
+    let size = size.max(1);
     let answer = ask(connection, search).await?;
     let none = || Hits::in_answer(answer.body(), size.min(search.size as usize));
     let mut part = none();
