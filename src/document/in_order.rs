@@ -12,7 +12,10 @@ pub(super) fn read<'a, W: Fn(&str) -> bool>(
     source: &'a str,
     choose: impl FnMut(&DocumentHeader<'a>) -> Option<W>,
 ) -> serde_json::Result<DocumentHeader<'a>> {
-    serde_json::Deserializer::from_str(source).deserialize_map(InOrder(choose))
+    let mut deserializer = serde_json::Deserializer::from_str(source);
+    let header = (&mut deserializer).deserialize_map(InOrder(choose))?;
+    deserializer.end()?;
+    Ok(header)
 }
 
 struct InOrder<F>(F);
@@ -30,8 +33,9 @@ impl<'de, W: Fn(&str) -> bool, F: FnMut(&DocumentHeader<'de>) -> Option<W>> Visi
             return not_in_order("the type is not the first field");
         }
         let mut header = DocumentHeader::of_type(map.next_value_seed(Text)?);
-        if header.type_name().is_empty() {
-            return not_in_order("the type is empty");
+        // Its attributes would be a field that the header has.
+        if matches!(header.type_name(), "" | "type" | "namespace" | "typeMigrationVersion") {
+            return not_in_order("no type has this name");
         }
         let mut has_attributes = false;
         while let Some(name) = map.next_key_seed(Text)? {
