@@ -90,9 +90,11 @@ impl Hits {
 
 impl From<Vec<Hit>> for Hits {
     fn from(hits: Vec<Hit>) -> Self {
-        let mut all = Self::in_answer(Bytes::new(), hits.len());
-        hits.iter().for_each(|hit| all.push(hit.borrowed()));
-        all
+        let own = |Hit { index, id, sequence, source }| {
+            let source = String::from(Box::<str>::from(source));
+            Kept { index: Text::Own(index), id: Text::Own(id), sequence, source: Text::Own(source) }
+        };
+        Self { answer: Bytes::new(), hits: hits.into_iter().map(own).collect() }
     }
 }
 
