@@ -27,7 +27,7 @@ pub struct Found<A = Attributes> {
     pub objects: Vec<SavedObject<A>>,
     /// How many there are on all pages, unreadable ones included.
     pub total: u64,
-    /// What belongs to this page and cannot be read.
+    /// What belongs to this page and cannot be read, in order.
     pub unreadable: Vec<Unreadable>,
     /// What was computed over all objects found, by the name given to [`Find::aggregation`], as the server answers it.
     pub aggregations: Map<String, Value>,
@@ -48,7 +48,7 @@ pub(super) struct Reading {
     repository: Repository,
     wanted: Arc<Wanted>,
     taken: usize,
-    tasks: Vec<JoinHandle<Part>>,
+    tasks: Vec<Task>,
     /// What came last, and has no task.
     last: Option<Hits>,
 }
@@ -69,7 +69,8 @@ impl Reading {
     fn take(&mut self, hits: Hits) {
         self.taken += hits.len();
         if let Some(before) = self.last.replace(hits) {
-            self.tasks.push(tokio::spawn(self.repository.clone().read_part(Arc::clone(&self.wanted), before)));
+            let part = self.repository.clone().read_part(Arc::clone(&self.wanted), before);
+            self.tasks.push(Task(tokio::spawn(part)));
         }
     }
 
@@ -90,8 +91,8 @@ impl Reading {
             unreadable: Vec::new(),
             aggregations: page.aggregations,
         };
-        for task in self.tasks {
-            found.add(task.await.map_err(|error| {
+        for mut task in self.tasks {
+            found.add((&mut task.0).await.map_err(|error| {
                 Error::new(ErrorKind::Internal, "reading a page of objects was aborted").with_source(error)
             })?);
         }
@@ -103,7 +104,16 @@ impl Reading {
 impl Found {
     fn add(&mut self, mut part: Part) {
         self.objects.append(&mut part.objects);
-        self.unreadable.append(&mut part.unreadable);
+        self.unreadable.extend(part.unreadable.into_iter().map(|(_, unreadable)| unreadable));
+    }
+}
+
+/// A task that makes a part. It ends with the page: nobody wants what a call that was cancelled, or an answer that was cut, began.
+struct Task(JoinHandle<Part>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 
@@ -111,13 +121,16 @@ impl Found {
 #[derive(Default)]
 struct Part {
     objects: Vec<SavedObject>,
-    unreadable: Vec<Unreadable>,
+    /// By their place among the hits.
+    unreadable: Vec<(usize, Unreadable)>,
     postponed: Vec<Postponed>,
 }
 
 /// A document that takes more than reading it: older ones are converted, newer ones may have to be asked about, and exposed
 /// secrets are opened.
 struct Postponed {
+    /// Its place among the hits.
+    place: usize,
     /// How many of the objects come before it.
     at: usize,
     raw_id: String,
@@ -126,14 +139,14 @@ struct Postponed {
 }
 
 impl Part {
-    fn read(&mut self, repository: &Repository, asked: &[Asked<'_>], hit: HitRef<'_>) -> Result<()> {
+    fn read(&mut self, repository: &Repository, asked: &[Asked<'_>], place: usize, hit: HitRef<'_>) -> Result<()> {
         let (definition, id, fetched) = repository.document_of(asked, hit, unseen)?;
         if shows_as_it_is(definition, fetched.document.root.type_migration_version.as_deref()) {
             let object = repository.view(definition, id, repository.converted(definition, id, fetched)?)?;
             self.objects.push(object);
         } else {
             let (at, key) = (self.objects.len(), ObjectKey::new(definition.name(), id));
-            self.postponed.push(Postponed { at, raw_id: hit.id.to_owned(), key, fetched });
+            self.postponed.push(Postponed { place, at, raw_id: hit.id.to_owned(), key, fetched });
         }
         Ok(())
     }
@@ -141,22 +154,23 @@ impl Part {
     async fn see_postponed(&mut self, repository: &Repository) {
         let mut items = Items::new(self.postponed.len());
         let (mut places, mut documents) = (Vec::new(), Vec::new());
-        for (number, Postponed { at, raw_id, key, fetched }) in self.postponed.drain(..).enumerate() {
-            places.push((at, raw_id));
+        for (number, Postponed { place, at, raw_id, key, fetched }) in self.postponed.drain(..).enumerate() {
+            places.push((place, at, raw_id));
             documents.push((number, (key, fetched)));
         }
         repository.see_each(documents, &mut items).await;
         let mut others = mem::take(&mut self.objects).into_iter();
         let mut others_before = 0;
-        for ((at, raw_id), object) in places.into_iter().zip(items.end()) {
+        for ((place, at, raw_id), object) in places.into_iter().zip(items.end()) {
             self.objects.extend(others.by_ref().take(at - others_before));
             others_before = at;
             match object {
                 Ok(object) => self.objects.push(object),
-                Err(error) => self.unreadable.push(Unreadable { raw_id, error }),
+                Err(error) => self.unreadable.push((place, Unreadable { raw_id, error })),
             }
         }
         self.objects.extend(others);
+        self.unreadable.sort_by_key(|(place, _)| *place);
     }
 }
 
@@ -171,11 +185,13 @@ impl Repository {
     async fn read_part(self, wanted: Arc<Wanted>, hits: Hits) -> Part {
         let asked = self.asked(wanted.types.iter().filter_map(|name| self.definition(name).ok()));
         let mut part = Part { objects: Vec::with_capacity(hits.len()), ..Part::default() };
-        for hit in hits.iter() {
-            if let Err(error) = part.read(&self, &asked, hit) {
-                part.unreadable.push(Unreadable { raw_id: hit.id.to_owned(), error });
+        for (place, hit) in hits.iter().enumerate() {
+            if let Err(error) = part.read(&self, &asked, place, hit) {
+                part.unreadable.push((place, Unreadable { raw_id: hit.id.to_owned(), error }));
             }
         }
+        // The rest may take a while, and needs no answer.
+        drop(hits);
         if !part.postponed.is_empty() {
             part.see_postponed(&self).await;
         }
@@ -267,4 +283,86 @@ fn unseen<'a>(definition: &'a TypeDefinition, header: &DocumentHeader<'_>) -> &'
 fn shows_as_it_is(definition: &TypeDefinition, version: Option<&str>) -> bool {
     definition.exposed().next().is_none()
         && VirtualVersion::of_document(version).is_ok_and(|version| version.number() == definition.latest().number)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use serde_json::value::RawValue;
+
+    use super::*;
+    use crate::cluster::SequenceNumber;
+    use crate::registry::{Registry, testing};
+    use crate::{SavedObjects, Start};
+
+    /// A repository of notes, and a hit that is one of them.
+    async fn notes() -> (Repository, impl Fn(&str, Value) -> Hit) {
+        let note = testing::read(&testing::note(json!({})), &[testing::version(json!({}))]).expect("the type is fine");
+        let index = |repository: &Repository| repository.names(repository.definition("note").expect("known")).index(1);
+        let registry = Registry::builder().with([note]).build().expect("the types are fine");
+        let store = SavedObjects::in_memory(registry).expect("a store").start(Start::Migrate).await.expect("it starts");
+        let index = index(store.repository());
+        let hit = move |id: &str, source: Value| Hit {
+            index: index.clone(),
+            id: format!("note:{id}"),
+            sequence: SequenceNumber { seq_no: 1, primary_term: 1 },
+            source: RawValue::from_string(source.to_string()).expect("JSON"),
+        };
+        (store.repository().clone(), hit)
+    }
+
+    fn note(version: &str) -> Value {
+        json!({ "type": "note", "note": { "title": "t" }, "typeMigrationVersion": version })
+    }
+
+    #[tokio::test]
+    async fn a_page_is_in_order_whatever_its_documents_take() {
+        let (repository, hit) = notes().await;
+        let mut reading = repository.reading(&["note"], &Find::new());
+        let part = |at: usize| {
+            let sources = [
+                ("odd", note("nonsense")),
+                ("older", json!({ "type": "note", "note": {} })),
+                ("corrupt", json!({ "type": "note" })),
+                ("current", note("10.1.0")),
+                ("odd-again", note("10.x")),
+                ("newer", note("10.9.0")),
+                ("last", note("10.1.0")),
+            ];
+            sources.map(|(id, source)| hit(&format!("{at}-{id}"), source)).to_vec()
+        };
+        (0..3).for_each(|at| reading.take(Hits::from(part(at))));
+        assert_eq!(reading.taken(), 21);
+        let page =
+            Page { hits: vec![], total: None, last_sort: None, point_in_time: None, aggregations: Map::default() };
+        let found = reading.end(page).await.expect("read");
+        let all = |ids: &[&str]| -> Vec<String> {
+            (0..3).flat_map(|at| ids.iter().map(move |id| format!("{at}-{id}"))).collect()
+        };
+        let objects: Vec<_> = found.objects.iter().map(|object| object.id.clone()).collect();
+        assert_eq!(objects, all(&["older", "current", "newer", "last"]));
+        let unreadable: Vec<_> = found.unreadable.iter().map(|it| it.raw_id.trim_start_matches("note:")).collect();
+        assert_eq!(unreadable, all(&["odd", "corrupt", "odd-again"]));
+    }
+
+    #[tokio::test]
+    async fn of_a_page_that_is_given_up_no_more_is_read() {
+        let (repository, hit) = notes().await;
+        // What a newer version encrypts is asked of the server.
+        let parts = || (9..12).map(|version| Hits::from(vec![hit("n", note(&format!("10.{version}.0")))]));
+        let requests = || repository.shared.cluster.requests().total();
+        let idle = async || {
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+        };
+        let before = requests();
+        for is_given_up in [true, false] {
+            let mut reading = repository.reading(&["note"], &Find::new());
+            parts().for_each(|part| reading.take(part));
+            let kept = (!is_given_up).then_some(reading);
+            idle().await;
+            assert_eq!(requests() > before, kept.is_some());
+        }
+    }
 }
