@@ -171,6 +171,18 @@ mod tests {
     }
 
     #[test]
+    fn no_order_of_fields_is_counted_on() {
+        let hit = r#"{"_source": {"b":1} ,"sort":[7],"_score":null,"_primary_term":2,"_ignored":["x"],"_id":"\"\u00e4","_seq_no":3,"_index":"i"}"#;
+        let missing = r#"{"_id":"gone","_index":"i","sort":[8]}"#;
+        let (ids, answer) = read(&format!(
+            r#"{{"aggregations":{{}},"hits":{{"hits":[{hit},{missing}],"max_score":1.5,"total":{{"relation":"eq","value":2}}}},"pit_id":"p","_shards":{{"total":1}}}}"#
+        ));
+        let answer = answer.expect("well-formed");
+        assert_eq!((ids, answer.total, answer.pit_id.as_deref()), (vec!["\"\u{e4}".to_owned()], Some(2), Some("p")));
+        assert_eq!(answer.last_sort, Some(vec![8.into()]), "what goes on goes on after all that was answered");
+    }
+
+    #[test]
     fn nothing_else_is_taken_for_an_answer() {
         let a = hit("a");
         let cut = format!(r#"{{"hits":{{"hits":[{a},{{"_index":"#);
