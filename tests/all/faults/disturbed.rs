@@ -9,8 +9,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use saved_objects::cluster::{
     AliasAction, BulkRequest, CloneIndex, Cluster, ClusterError, ClusterErrorKind, ClusterResult, Conditions,
-    CreateIndex, Health, Hit, IndexState, ItemError, ItemErrorKind, ItemOutcome, Page, PointInTime, RequestCounts,
-    Search, TypeCount,
+    CreateIndex, Health, Hit, Hits, IndexState, ItemError, ItemErrorKind, ItemOutcome, Page, PointInTime,
+    RequestCounts, Search, TypeCount,
 };
 use saved_objects::migrate::Progress;
 use serde_json::Value;
@@ -216,6 +216,15 @@ impl Cluster for Disturbed {
 
     async fn search(&self, request: &Search) -> ClusterResult<Page> {
         self.through("search", self.cluster.search(request)).await
+    }
+
+    async fn search_in_parts(
+        &self,
+        request: &Search,
+        size: usize,
+        each: &mut (dyn FnMut(Hits) + Send),
+    ) -> ClusterResult<Page> {
+        self.through("search", self.cluster.search_in_parts(request, size, each)).await
     }
 
     async fn count_by_type(&self, index: &str) -> ClusterResult<Vec<TypeCount>> {

@@ -1,15 +1,20 @@
 //! Pages over the objects as they were at one moment.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use libtest_mimic::Trial;
-use saved_objects::ErrorKind;
 use saved_objects::cluster::Direction;
+use saved_objects::registry::Registry;
 use saved_objects::repository::{Delete, Find, PageCursor, PointInTimeReader, RootField};
+use saved_objects::{ErrorKind, SavedObjects, Start};
 use serde_json::json;
 
-use super::{key, kind, note, put, refresh, repository};
-use crate::context::Context;
+use super::{key, kind, note, put, refresh, repository, types};
+use crate::context::{Context, key_ring};
+use crate::faults::disturbed::{Call, Disturbed, Disturber, Fate};
 use crate::named_trials;
 
 pub(super) fn trials(url: &str) -> Vec<Trial> {
@@ -18,6 +23,7 @@ pub(super) fn trials(url: &str) -> Vec<Trial> {
         pages_follow_one_another_whatever_is_written,
         a_point_in_time_ends,
         a_cursor_of_another_search_is_refused,
+        a_page_that_is_lost_on_the_way_is_asked_for_again,
     )
 }
 
@@ -104,5 +110,41 @@ async fn a_cursor_of_another_search_is_refused(context: Context) {
     let other = Find::new().sort("title", Direction::Ascending).per_page(1);
     assert_eq!(kind(reader.page(&other, Some(&cursor)).await), ErrorKind::Invalid);
     assert_eq!(kind("nonsense".parse::<PageCursor>()), ErrorKind::Invalid);
+    reader.close().await;
+}
+
+/// Loses the answer to the first search, when its hits were handed over.
+#[derive(Debug, Default)]
+struct FirstPageIsLost(AtomicBool);
+
+#[async_trait]
+impl Disturber for FirstPageIsLost {
+    async fn fate(&self, call: &Call) -> Fate {
+        if call.method == "search" && !self.0.swap(true, Ordering::Relaxed) { Fate::Lost } else { Fate::Done }
+    }
+}
+
+async fn a_page_that_is_lost_on_the_way_is_asked_for_again(context: Context) {
+    const OBJECTS: usize = 400;
+    let created = (0..OBJECTS).map(|n| note(&format!("n{n:03}"), json!({"title": "t", "count": n})));
+    for created in repository(&context).await.create_many(created).await {
+        created.expect("created");
+    }
+    refresh(&context).await;
+    let cluster = Disturbed::new(context.cluster(), Arc::new(FirstPageIsLost::default()));
+    let store = SavedObjects::builder(Registry::builder().with(types::all()).build().expect("the types are fine"))
+        .cluster(Arc::new(cluster))
+        .prefix(context.prefix.clone())
+        .key_ring(key_ring())
+        .start(Start::Skip)
+        .await
+        .expect("the store starts");
+    let mut reader = store.repository().open_point_in_time(&["note"], MINUTE).await.expect("opened");
+    let request = Find::new().sort("count", Direction::Ascending).per_page(300);
+    assert_eq!(kind(reader.page(&request, None).await), ErrorKind::Unavailable);
+    let first = reader.page(&request, None).await.expect("a page");
+    let second = reader.page(&request, first.next.as_ref()).await.expect("a page");
+    let ids = [first.found, second.found].map(|found| found.objects.into_iter().map(|object| object.id)).into_iter();
+    assert_eq!(ids.flatten().collect::<Vec<_>>(), (0..OBJECTS).map(|n| format!("n{n:03}")).collect::<Vec<_>>());
     reader.close().await;
 }
