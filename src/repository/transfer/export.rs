@@ -361,7 +361,8 @@ impl<W: AsyncWrite + Unpin> Exporter<'_, W> {
         };
         let namespace = asked_from.iter().find(is_seen).cloned().unwrap_or_else(first);
         let own = ObjectKey::new(&line.object.type_name, &line.object.id).in_namespace(namespace.clone());
-        self.exported.insert(self.raw_id(&own)?);
+        // An id that this library does not write is none that references are followed to.
+        self.exported.extend(self.raw_id(&own).ok());
         for reference in &line.references {
             let key = ObjectKey::new(&reference.type_name, &reference.id).in_namespace(namespace.clone());
             let key = match self.repository.exportable(&key.type_name).map(TypeDefinition::namespace_kind) {

@@ -12,7 +12,7 @@ use saved_objects::repository::{
 use saved_objects::{ErrorKind, Start};
 use serde_json::{Value, json};
 
-use super::{key, kind, object, refresh, store_of, types};
+use super::{key, kind, object, put, refresh, store_of, types};
 use crate::context::Context;
 use crate::named_trials;
 
@@ -21,6 +21,7 @@ pub(super) fn trials(url: &str) -> Vec<Trial> {
         url,
         references_are_followed_from_where_they_are_seen,
         a_reference_that_leads_nowhere_fails_nothing,
+        an_id_that_others_write_fails_nothing,
         what_must_not_be_exported_is_left_out_and_named,
         no_object_is_written_twice,
         an_export_that_breaks_off_was_given_up,
@@ -130,6 +131,18 @@ impl Authorization for AllBut {
     async fn allows(&self, _action: Action, type_name: &str, _namespace: &Namespace) -> bool {
         type_name != self.0
     }
+}
+
+async fn an_id_that_others_write_fails_nothing(context: Context) {
+    let repository = repository(&context).await;
+    create(&repository, &key("page", "b"), &[]).await;
+    let references = json!([{"name": "it", "type": "page", "id": "b"}]);
+    let source = json!({"type": "page", "page": {"title": "page/a/b"}, "references": references});
+    put(&context, "things", "page:a/b", source).await;
+    refresh(&context).await;
+    let found = Export::found(["page"], Find::new().filter(Filter::equals("title", "page/a/b"))).references();
+    let (titles, summary) = export(&repository, found).await;
+    assert_eq!((titles, summary.missing_ref_count), (vec!["page/a/b".to_owned(), "page/b in default".to_owned()], 0));
 }
 
 async fn what_must_not_be_exported_is_left_out_and_named(context: Context) {
