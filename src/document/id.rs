@@ -36,10 +36,7 @@ impl RawId {
     /// longer than [`MAX_RAW_ID_BYTES`] (one such id would make the server refuse a whole bulk).
     pub fn new(type_name: &str, kind: NamespaceKind, namespace: &Namespace, id: &str) -> Result<Self> {
         check_object_id(type_name, id)?;
-        let raw = match namespace.id_form() {
-            Some(name) if kind == NamespaceKind::Single => format!("{name}:{type_name}:{id}"),
-            _ => format!("{type_name}:{id}"),
-        };
+        let raw = Self::of_stored(type_name, kind, namespace, id);
         if raw.len() > MAX_RAW_ID_BYTES {
             return Err(Error::invalid(
                 format!("an id of type {type_name} is too long: its stored form has {} bytes", raw.len()),
@@ -47,6 +44,14 @@ impl RawId {
             ));
         }
         Ok(Self(raw))
+    }
+
+    /// The `_id` of an object that is stored, even if none could be stored like it.
+    pub(crate) fn of_stored(type_name: &str, kind: NamespaceKind, namespace: &Namespace, id: &str) -> String {
+        match namespace.id_form() {
+            Some(name) if kind == NamespaceKind::Single => format!("{name}:{type_name}:{id}"),
+            _ => format!("{type_name}:{id}"),
+        }
     }
 
     /// The `_id` as text.

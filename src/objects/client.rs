@@ -5,7 +5,7 @@ use super::{Object, convert};
 use crate::Result;
 use crate::cluster::Refresh;
 use crate::document::{Attributes, Namespace, VersionToken};
-use crate::repository::{ObjectKey, Repository, SavedObject, SecretChange, Update};
+use crate::repository::{ObjectKey, Repository, SavedObject, SecretChange, Unreadable, Update};
 
 /// The typed client of the type `T`. Cloning is cheap and shares everything.
 ///
@@ -204,6 +204,19 @@ impl<T: Object> Objects<T> {
 }
 
 pub(super) fn typed<A: serde::de::DeserializeOwned>(object: SavedObject<Attributes>) -> Result<SavedObject<A>> {
-    let key = object.key();
-    object.try_map(convert::from_json).map_err(|error| error.context(format!("saved object {key}")))
+    typed_of_many(object).map_err(|unreadable| unreadable.error)
+}
+
+/// As [`typed`], of an object among others.
+pub(super) fn typed_of_many<A: serde::de::DeserializeOwned>(
+    mut object: SavedObject<Attributes>,
+) -> Result<SavedObject<A>, Unreadable> {
+    let attributes = std::mem::take(&mut object.attributes);
+    match convert::from_json(attributes) {
+        Ok(attributes) => object.try_map(|_| Ok(attributes)),
+        Err(error) => {
+            let error = error.context(format!("saved object {}", object.key()));
+            Err(Unreadable { raw_id: object.raw_id(), error })
+        }
+    }
 }

@@ -1,9 +1,9 @@
 //! Reading objects of one type: by id, by a search, all of them.
 
-use super::client::typed;
+use super::client::{typed, typed_of_many};
 use super::{Object, Objects, SecretAttributes};
 use crate::Result;
-use crate::repository::{Find, Found, FoundStream, SavedObject, Unreadable};
+use crate::repository::{Find, Found, FoundStream, SavedObject};
 
 impl<T: Object> Objects<T> {
     /// The object `id`, without its secrets. One request.
@@ -125,10 +125,9 @@ impl<T: Object> Objects<T> {
             aggregations: found.aggregations,
         };
         for object in found.objects {
-            let raw_id = self.repository().raw_id(&object.key())?.to_string();
-            match typed(object) {
+            match typed_of_many(object) {
                 Ok(object) => typed_found.objects.push(object),
-                Err(error) => typed_found.unreadable.push(Unreadable { raw_id, error }),
+                Err(unreadable) => typed_found.unreadable.push(unreadable),
             }
         }
         Ok(typed_found)
@@ -168,10 +167,6 @@ impl<T: Object> Objects<T> {
     /// Those of [`Repository::stream`](crate::Repository::stream).
     pub fn stream(&self, request: Find) -> Result<FoundStream<T::Attributes>> {
         let stream = self.repository().stream(&[T::TYPE], request.or_in_namespace(self.namespace()))?;
-        let repository = self.repository().clone();
-        Ok(stream.map_objects(move |object| {
-            let raw_id = repository.raw_id(&object.key()).map(|raw_id| raw_id.to_string()).unwrap_or_default();
-            typed(object).map_err(|error| Unreadable { raw_id, error })
-        }))
+        Ok(stream.map_objects(typed_of_many))
     }
 }

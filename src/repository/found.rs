@@ -27,7 +27,7 @@ pub struct Found<A = Attributes> {
     pub objects: Vec<SavedObject<A>>,
     /// How many there are on all pages, unreadable ones included.
     pub total: u64,
-    /// What belongs to this page and cannot be read, in order.
+    /// What belongs to this page and cannot be read.
     pub unreadable: Vec<Unreadable>,
     /// What was computed over all objects found, by the name given to [`Find::aggregation`], as the server answers it.
     pub aggregations: Map<String, Value>,

@@ -1,7 +1,7 @@
 use serde_json::{Map, Value};
 
 use super::ObjectKey;
-use crate::document::{Attributes, Namespace, NamespaceKind, Reference, RootFields, VersionToken};
+use crate::document::{Attributes, Namespace, NamespaceKind, RawId, Reference, RootFields, VersionToken};
 use crate::encryption::AttributeError;
 
 /// A stored object as a read or a write gives it. `A` is the form of its attributes: JSON here, a struct of the platform in
@@ -100,6 +100,11 @@ impl<A> SavedObject<A> {
     pub fn key(&self) -> ObjectKey {
         let namespace = self.namespaces.first().and_then(|name| Namespace::new(name).ok()).unwrap_or_default();
         ObjectKey::new(&self.type_name, &self.id).in_namespace(namespace)
+    }
+
+    /// The `_id` of the object's document.
+    pub(crate) fn raw_id(&self) -> String {
+        RawId::of_stored(&self.type_name, self.kept.kind, &self.key().namespace, &self.id)
     }
 
     /// The same object with its attributes in another form.
