@@ -6,6 +6,7 @@ mod id;
 mod json_text;
 mod namespace;
 mod reference;
+mod source;
 mod stored;
 mod version_token;
 

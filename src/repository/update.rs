@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use super::many::{Items, on_pool, only};
 use super::read::{Fetched, Loaded, Newer, Unopened};
+use super::shown::Written;
 use super::write::Write;
 use super::{ObjectKey, Repository, SavedObject, content, merge, read};
 use crate::Result;
@@ -148,10 +149,9 @@ impl Repository {
         &self,
         definition: &TypeDefinition,
         key: &ObjectKey,
-        document: StoredDocument,
-        version: VersionToken,
-        newer: Option<Newer>,
+        written: Written,
     ) -> Result<SavedObject> {
+        let Written { document, newer, version } = written;
         let model_version = newer.as_ref().map_or(definition.latest().number, |newer| newer.version);
         let loaded = Loaded { document, version, model_version, newer, unopened: None };
         self.view(definition, &key.id, loaded)
@@ -170,7 +170,7 @@ impl Repository {
         });
         let mut items = Items::new(0);
         let mut loaded = Vec::new();
-        for (at, converted) in converting.await.into_iter().enumerate() {
+        for (at, converted) in converting.await.enumerate() {
             items.add();
             match self.with_sets(converted).await {
                 Ok(one) => loaded.push((at, one)),

@@ -5,6 +5,7 @@ use super::create_many::strongest;
 use super::many::{Items, Named, Pages};
 use super::read;
 use super::rounds::Rounds;
+use super::shown::Written;
 use super::{Action, Draft, ObjectKey, Repository, SavedObject, Update, errors};
 use crate::Result;
 use crate::cluster::Refresh;
@@ -56,7 +57,7 @@ impl Repository {
         let requests: Vec<Update> = requests.into_iter().map(Into::into).collect();
         let refresh = strongest(requests.iter().map(|request| request.refresh));
         let mut items = Items::new(requests.len());
-        let mut named = Named::default();
+        let mut named = Named::new(requests.len());
         let mut admitted = Vec::with_capacity(requests.len());
         for (at, request) in requests.into_iter().enumerate() {
             let admission = self.admit_update(&request, &mut named).await;
@@ -113,7 +114,9 @@ impl Repository {
             let mut written = Vec::with_capacity(writes.len());
             for (at, version) in rounds.write(writes, refresh).await {
                 match (version, documents.remove(&at)) {
-                    (Some(version), Some((document, newer))) => written.push((at, document, newer, version)),
+                    (Some(version), Some((document, newer))) => {
+                        written.push((at, Written { document, newer, version }))
+                    }
                     _ if page[at].version.is_some() => rounds.end(at, Err(errors::changed(&page[at].key))),
                     _ => {}
                 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::many::{Items, only};
 use super::{ObjectKey, Repository, errors, limits};
@@ -27,8 +27,13 @@ impl Write {
     ///
     /// # Errors
     /// [`Invalid`](ErrorKind::Invalid) if the index could not take it: see [`limits`].
-    pub(super) fn create(definition: &TypeDefinition, key: &ObjectKey, document: &StoredDocument) -> Result<Self> {
-        let source = source_of(definition, key, document)?;
+    pub(super) fn create(
+        definition: &TypeDefinition,
+        key: &ObjectKey,
+        document: &StoredDocument,
+        sources: &mut Sources,
+    ) -> Result<Self> {
+        let source = sources.add(definition, key, document)?;
         Ok(Self { action: BulkAction::Create { source }, over: None })
     }
 
@@ -42,7 +47,7 @@ impl Write {
         document: &StoredDocument,
         read: VersionToken,
     ) -> Result<Self> {
-        let source = source_of(definition, key, document)?;
+        let source = Sources::default().add(definition, key, document)?;
         Ok(Self { action: BulkAction::Replace { source, read: sequence(read) }, over: Some(read) })
     }
 
@@ -56,10 +61,32 @@ impl Write {
     }
 }
 
-fn source_of(definition: &TypeDefinition, key: &ObjectKey, document: &StoredDocument) -> Result<Bytes> {
-    let source = document.to_source();
-    limits::check(definition, key, document, source.len())?;
-    Ok(Bytes::from(source))
+/// The sources of documents, in blocks of memory that each have room for many: to ask for memory for each would take longer
+/// than to write what is in it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Sources {
+    block: BytesMut,
+    block_bytes: usize,
+}
+
+impl Sources {
+    /// For about so many documents.
+    pub(super) fn of(documents: usize) -> Self {
+        const USUAL_BYTES: usize = 1024;
+        const BLOCK_BYTES: usize = 64 * 1024;
+        Self { block: BytesMut::new(), block_bytes: documents.saturating_mul(USUAL_BYTES).min(BLOCK_BYTES) }
+    }
+
+    fn add(&mut self, definition: &TypeDefinition, key: &ObjectKey, document: &StoredDocument) -> Result<Bytes> {
+        let bytes = document.source_bytes();
+        if self.block.capacity() < bytes {
+            self.block.reserve(bytes.max(self.block_bytes));
+        }
+        document.write_source(&mut self.block);
+        let source = self.block.split().freeze();
+        limits::check(definition, key, document, source.len())?;
+        Ok(source)
+    }
 }
 
 /// What became of a write that the server looked at.
@@ -80,8 +107,14 @@ struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    fn new(definition: &'a TypeDefinition) -> Self {
-        Self { definition, places: Vec::new(), keys: Vec::new(), operations: Vec::new() }
+    /// Of at most so many writes.
+    fn new(definition: &'a TypeDefinition, writes: usize) -> Self {
+        Self {
+            definition,
+            places: Vec::with_capacity(writes),
+            keys: Vec::with_capacity(writes),
+            operations: Vec::with_capacity(writes),
+        }
     }
 
     fn add(&mut self, at: usize, key: &'a ObjectKey, operation: BulkOperation) {
@@ -111,7 +144,8 @@ impl Repository {
     /// Writes documents, each another one, and answers for each in order. One bulk goes to each index; what cannot be written
     /// keeps nothing else from being written.
     pub(super) async fn write_many(&self, writes: Vec<(&ObjectKey, Write)>, refresh: Refresh) -> Vec<Result<Written>> {
-        let mut items = Items::new(writes.len());
+        let count = writes.len();
+        let mut items = Items::new(count);
         let mut batches: BTreeMap<(&str, u32), Batch<'_>> = BTreeMap::new();
         let mut looked_up = BTreeMap::new();
         for (at, (key, write)) in writes.into_iter().enumerate() {
@@ -119,7 +153,7 @@ impl Repository {
                 Ok(Some((definition, generation, raw_id))) => {
                     let operation = BulkOperation { id: raw_id.into(), action: write.action };
                     let batch = batches.entry((definition.group(), generation));
-                    batch.or_insert_with(|| Batch::new(definition)).add(at, key, operation);
+                    batch.or_insert_with(|| Batch::new(definition, count - at)).add(at, key, operation);
                 }
                 Ok(None) => items.answer(at, Ok(Written::Conflict)),
                 Err(error) => items.answer(at, Err(error)),
@@ -186,7 +220,7 @@ impl Repository {
                 return None;
             }
         };
-        let mut missed = Batch::new(definition);
+        let mut missed = Batch::new(definition, 0);
         let answered = places.into_iter().zip(keys).zip(operations.into_iter().zip(outcomes));
         for ((at, key), (operation, outcome)) in answered {
             match outcome {
@@ -211,7 +245,7 @@ impl Repository {
                 return None;
             }
         };
-        let mut again = Batch::new(definition);
+        let mut again = Batch::new(definition, missed.places.len());
         let missed = missed.places.into_iter().zip(missed.keys).zip(missed.operations);
         for ((at, key), operation) in missed {
             match operation.action {
