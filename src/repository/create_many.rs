@@ -5,12 +5,11 @@ use tokio::task::JoinSet;
 use super::access::Admitted;
 use super::create::{Content, Create};
 use super::many::{Items, Named, Pages, on_pool};
-use super::shown::{self, Shown};
 use super::write::{Sources, Write, Written};
 use super::{Action, ObjectKey, Repository, SavedObject, content, errors};
 use crate::Result;
 use crate::cluster::Refresh;
-use crate::document::{Attributes, NamespaceKind, RootFields, StoredDocument};
+use crate::document::{Attributes, NamespaceKind, RootFields, StoredDocument, VersionToken};
 use crate::registry::TypeDefinition;
 
 /// Pages that are prepared or written at the same time.
@@ -27,11 +26,13 @@ struct Page {
     refresh: Refresh,
 }
 
-/// A document to be created.
-struct New {
-    document: StoredDocument,
-    /// Whether it may overwrite what is there.
-    overwrites: bool,
+/// An object that is made ready to be written.
+struct Prepared {
+    write: Write,
+    /// The object as its caller will see it, once it has a version.
+    object: SavedObject,
+    /// Its document, if it may overwrite another one.
+    overwriting: Option<Box<StoredDocument>>,
 }
 
 impl Repository {
@@ -134,37 +135,36 @@ impl Repository {
         let mut writes = Vec::with_capacity(keys.len());
         for (at, prepared) in self.prepare(Arc::clone(&keys), contents).await.enumerate() {
             match prepared {
-                Ok((new, write)) => {
-                    news.push((at, new));
+                Ok(Prepared { write, object, overwriting }) => {
                     writes.push((&keys[at], write));
+                    news.push((at, object, overwriting));
                 }
                 Err(error) => items.answer(at, Err(error)),
             }
         }
         let outcomes = self.write_many(writes, refresh).await;
-        let mut shown = Shown::new(&self, &mut items);
         let mut to_overwrite = Vec::new();
-        for ((at, New { document, overwrites }), outcome) in news.into_iter().zip(outcomes) {
-            match outcome {
-                Ok(Written::Done(version)) => {
-                    shown.add(at, &keys[at], shown::Written { document, newer: None, version })
+        for ((at, mut object, overwriting), outcome) in news.into_iter().zip(outcomes) {
+            match (outcome, overwriting) {
+                (Ok(Written::Done(version)), _) => {
+                    object.version = version;
+                    items.answer(at, Ok(object));
                 }
-                Ok(Written::Conflict) if overwrites => to_overwrite.push((at, document)),
-                Ok(Written::Conflict) => shown.fail(at, errors::exists_already(&keys[at])),
-                Err(error) => shown.fail(at, error),
+                (Ok(Written::Conflict), Some(document)) => to_overwrite.push((at, *document)),
+                (Ok(Written::Conflict), None) => items.answer(at, Err(errors::exists_already(&keys[at]))),
+                (Err(error), _) => items.answer(at, Err(error)),
             }
         }
-        shown.end().await;
         self.overwrite(&keys, to_overwrite, refresh, &mut items).await;
         (places, items.end())
     }
 
-    /// The documents to be written and their writes, as far as the contents can be stored: made on the blocking pool.
+    /// Makes the contents ready to be written, on the blocking pool. One that cannot be stored is answered with why.
     async fn prepare(
         &self,
         keys: Arc<[ObjectKey]>,
         contents: Vec<(usize, Content)>,
-    ) -> impl Iterator<Item = Result<(New, Write)>> {
+    ) -> impl Iterator<Item = Result<Prepared>> {
         let (repository, now) = (self.clone(), self.shared.environment.now_iso());
         let mut sources = Sources::of(contents.len());
         let preparing = move |(at, content): (usize, Content)| {
@@ -173,7 +173,9 @@ impl Repository {
             let overwrites = content.overwrite;
             let document = repository.new_document(definition, key, content, &now)?;
             let write = Write::create(definition, key, &document, &mut sources)?;
-            Ok((New { document, overwrites }, write))
+            let overwriting = overwrites.then(|| Box::new(document.clone()));
+            let object = repository.updated(definition, key, document, VersionToken::UNWRITTEN, None)?;
+            Ok(Prepared { write, object, overwriting })
         };
         on_pool(contents, preparing).await
     }

@@ -183,7 +183,7 @@ impl Repository {
             return None;
         }
         let version = request.version.filter(|_| definition.namespace_kind() == NamespaceKind::Agnostic)?;
-        Some(Write::delete(version))
+        Write::delete(definition, &request.key, version).ok()
     }
 
     fn deletion(&self, request: &Delete, fetched: Option<Fetched>) -> Result<Write> {
@@ -201,6 +201,6 @@ impl Repository {
                 "delete it with `force` to take it from all of them",
             ));
         }
-        Ok(Write::delete(fetched.version))
+        Write::delete(definition, &request.key, fetched.version)
     }
 }

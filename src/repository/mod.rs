@@ -42,7 +42,6 @@ mod resolve;
 mod rewrite;
 mod rounds;
 mod searchable;
-mod shown;
 mod stream;
 mod sweep;
 mod transfer;

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use super::many::Items;
 use super::read::{self, Fetched};
 use super::rounds::Rounds;
-use super::shown::Written;
 use super::write::{Sources, Write};
 use super::{ObjectKey, Repository, SavedObject, content, errors};
 use crate::Result;
@@ -38,10 +37,7 @@ impl Repository {
                 }
             }
             let done = rounds.write(writes, refresh).await.into_iter();
-            let written = done.filter_map(|(at, version)| {
-                let (document, version) = (documents.remove(&at)?, version?);
-                Some((at, Written { document, newer: None, version }))
-            });
+            let written = done.filter_map(|(at, version)| Some((at, documents.remove(&at)?, None, version?)));
             rounds.end_written(written.collect()).await;
         }
         places.into_iter().zip(rounds.into_answers()).for_each(|(at, answer)| items.answer(at, answer));

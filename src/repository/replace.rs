@@ -1,5 +1,4 @@
 use super::attempts::Attempts;
-use super::shown::Written;
 use super::{Action, ObjectKey, Repository, SavedObject, content, errors};
 use crate::Result;
 use crate::cluster::Refresh;
@@ -201,9 +200,7 @@ impl Repository {
         let (attributes, secrets) = (request.attributes.clone(), request.secrets.clone());
         let document = self.seal_whole(definition, &request.key, root, attributes, secrets)?;
         match self.replace_document(definition, &request.key, &document, read, request.refresh).await? {
-            Some(version) => {
-                self.updated(definition, &request.key, Written { document, newer: None, version }).map(Some)
-            }
+            Some(version) => self.updated(definition, &request.key, document, version, None).map(Some),
             None => Ok(None),
         }
     }

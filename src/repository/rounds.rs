@@ -4,14 +4,13 @@
 use std::collections::BTreeSet;
 
 use super::attempts::Attempts;
-use super::many::Items;
-use super::read::Fetched;
-use super::shown::{self, Shown};
+use super::many::{Items, on_pool};
+use super::read::{Fetched, Newer};
 use super::write::{Write, Written};
 use super::{ObjectKey, Repository, SavedObject, errors};
 use crate::Result;
 use crate::cluster::Refresh;
-use crate::document::VersionToken;
+use crate::document::{StoredDocument, VersionToken};
 
 /// The objects of a call, as far as they are not done. They are known by their places.
 pub(super) struct Rounds<'a, T> {
@@ -117,12 +116,29 @@ impl<'a, T> Rounds<'a, T> {
 
 impl Rounds<'_, SavedObject> {
     /// Ends the objects that were written, as these documents.
-    pub(super) async fn end_written(&mut self, written: Vec<(usize, shown::Written)>) {
-        let mut shown = Shown::new(self.repository, &mut self.items);
-        for (at, written) in written {
-            self.pending.remove(&at);
-            shown.add(at, &self.keys[at], written);
+    pub(super) async fn end_written(&mut self, written: Vec<(usize, StoredDocument, Option<Newer>, VersionToken)>) {
+        let mut places = Vec::new();
+        let mut objects = Vec::new();
+        for (at, document, newer, version) in written {
+            let key = &self.keys[at];
+            match self.repository.definition(&key.type_name) {
+                // There is nothing to open.
+                Ok(definition) if definition.exposed().next().is_none() => {
+                    let object = self.repository.updated(definition, key, document, version, newer);
+                    self.end(at, object);
+                }
+                _ => {
+                    places.push(at);
+                    objects.push((key.clone(), document, newer, version));
+                }
+            }
         }
-        shown.end().await;
+        let repository = self.repository.clone();
+        let seen = on_pool(objects, move |(key, document, newer, version)| {
+            repository.updated(repository.definition(&key.type_name)?, &key, document, version, newer)
+        });
+        for (at, object) in places.into_iter().zip(seen.await) {
+            self.end(at, object);
+        }
     }
 }

@@ -2,7 +2,6 @@ use std::collections::BTreeMap;
 
 use super::many::{Items, on_pool, only};
 use super::read::{Fetched, Loaded, Newer, Unopened};
-use super::shown::Written;
 use super::write::Write;
 use super::{ObjectKey, Repository, SavedObject, content, merge, read};
 use crate::Result;
@@ -149,9 +148,10 @@ impl Repository {
         &self,
         definition: &TypeDefinition,
         key: &ObjectKey,
-        written: Written,
+        document: StoredDocument,
+        version: VersionToken,
+        newer: Option<Newer>,
     ) -> Result<SavedObject> {
-        let Written { document, newer, version } = written;
         let model_version = newer.as_ref().map_or(definition.latest().number, |newer| newer.version);
         let loaded = Loaded { document, version, model_version, newer, unopened: None };
         self.view(definition, &key.id, loaded)

@@ -5,7 +5,6 @@ use super::create_many::strongest;
 use super::many::{Items, Named, Pages};
 use super::read;
 use super::rounds::Rounds;
-use super::shown::Written;
 use super::{Action, Draft, ObjectKey, Repository, SavedObject, Update, errors};
 use crate::Result;
 use crate::cluster::Refresh;
@@ -114,9 +113,7 @@ impl Repository {
             let mut written = Vec::with_capacity(writes.len());
             for (at, version) in rounds.write(writes, refresh).await {
                 match (version, documents.remove(&at)) {
-                    (Some(version), Some((document, newer))) => {
-                        written.push((at, Written { document, newer, version }))
-                    }
+                    (Some(version), Some((document, newer))) => written.push((at, document, newer, version)),
                     _ if page[at].version.is_some() => rounds.end(at, Err(errors::changed(&page[at].key))),
                     _ => {}
                 }

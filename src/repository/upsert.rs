@@ -2,7 +2,6 @@ use super::create::Content;
 use super::many::{Named, only};
 use super::read::{self, Fetched, Newer};
 use super::rounds::Rounds;
-use super::shown::Written;
 use super::write::{Sources, Write};
 use super::{Action, Create, Draft, ObjectKey, Repository, SavedObject, errors};
 use crate::cluster::Refresh;
@@ -98,7 +97,7 @@ impl Repository {
                     }
                 };
                 if let Some((at, Some(version))) = rounds.write(vec![(at, write)], refresh).await.pop() {
-                    rounds.end_written(vec![(at, Written { document, newer, version })]).await;
+                    rounds.end_written(vec![(at, document, newer, version)]).await;
                 }
             }
         }

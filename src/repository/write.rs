@@ -17,6 +17,7 @@ use crate::{Error, ErrorKind, Result};
 /// What is to be written of one document.
 #[derive(Debug, Clone)]
 pub(super) struct Write {
+    id: RawId,
     action: BulkAction,
     /// The version that it replaces or deletes; none if it creates.
     over: Option<VersionToken>,
@@ -33,8 +34,8 @@ impl Write {
         document: &StoredDocument,
         sources: &mut Sources,
     ) -> Result<Self> {
-        let source = sources.add(definition, key, document)?;
-        Ok(Self { action: BulkAction::Create { source }, over: None })
+        let (id, source) = (key.raw_id(definition)?, sources.add(definition, key, document)?);
+        Ok(Self { id, action: BulkAction::Create { source }, over: None })
     }
 
     /// Replaces the document at `read`.
@@ -47,13 +48,17 @@ impl Write {
         document: &StoredDocument,
         read: VersionToken,
     ) -> Result<Self> {
-        let source = Sources::default().add(definition, key, document)?;
-        Ok(Self { action: BulkAction::Replace { source, read: sequence(read) }, over: Some(read) })
+        let (id, source) = (key.raw_id(definition)?, Sources::default().add(definition, key, document)?);
+        Ok(Self { id, action: BulkAction::Replace { source, read: sequence(read) }, over: Some(read) })
     }
 
     /// Deletes the document at `read`.
-    pub(super) fn delete(read: VersionToken) -> Self {
-        Self { action: BulkAction::Delete { read: sequence(read) }, over: Some(read) }
+    ///
+    /// # Errors
+    /// Those of [`ObjectKey::raw_id`].
+    pub(super) fn delete(definition: &TypeDefinition, key: &ObjectKey, read: VersionToken) -> Result<Self> {
+        let id = key.raw_id(definition)?;
+        Ok(Self { id, action: BulkAction::Delete { read: sequence(read) }, over: Some(read) })
     }
 
     pub(super) fn is_deletion(&self) -> bool {
@@ -150,8 +155,8 @@ impl Repository {
         let mut looked_up = BTreeMap::new();
         for (at, (key, write)) in writes.into_iter().enumerate() {
             match self.destination(key, &write, &mut looked_up).await {
-                Ok(Some((definition, generation, raw_id))) => {
-                    let operation = BulkOperation { id: raw_id.into(), action: write.action };
+                Ok(Some((definition, generation))) => {
+                    let operation = BulkOperation { id: write.id.into(), action: write.action };
                     let batch = batches.entry((definition.group(), generation));
                     batch.or_insert_with(|| Batch::new(definition, count - at)).add(at, key, operation);
                 }
@@ -171,7 +176,7 @@ impl Repository {
         items.end()
     }
 
-    /// To which generation of its type's group a write goes, and under which `_id`. None for one over what was read from a
+    /// To which generation of its type's group a write goes. None for one over what was read from a
     /// generation before the current one: its alias is gone. The other way round this node may be the one that has not heard
     /// of it, so the server decides.
     async fn destination<'a>(
@@ -179,9 +184,8 @@ impl Repository {
         key: &ObjectKey,
         write: &Write,
         looked_up: &mut BTreeMap<&'a str, Result<u32>>,
-    ) -> Result<Option<(&'a TypeDefinition, u32, RawId)>> {
+    ) -> Result<Option<(&'a TypeDefinition, u32)>> {
         let definition = self.definition(&key.type_name)?;
-        let raw_id = key.raw_id(definition)?;
         if let Some(source) = write.action.source() {
             limits::check_request(&*self.shared.cluster, key, source.len()).await?;
         }
@@ -200,7 +204,7 @@ impl Repository {
                 }
             },
         };
-        Ok(Some((definition, generation, raw_id)))
+        Ok(Some((definition, generation)))
     }
 
     /// One bulk, to a generation of its group. Gives what its move to another generation kept from being created, and which
