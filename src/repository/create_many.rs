@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
 use tokio::task::JoinSet;
 
@@ -19,18 +19,16 @@ const IN_FLIGHT: usize = 4;
 struct Page {
     /// Their places in the call.
     places: Vec<usize>,
-    keys: Vec<ObjectKey>,
-    /// With their places in the page.
-    contents: Vec<(usize, Content)>,
+    objects: Vec<(ObjectKey, Content)>,
     /// What all of them ask for.
     refresh: Refresh,
 }
 
-/// An object that is made ready to be written.
-struct Prepared {
-    write: Write,
-    /// The object as its caller will see it, once it has a version.
+/// An object that is ready to be written.
+struct Ready {
+    /// As its caller will see it, but for the version.
     object: SavedObject,
+    write: Write,
     /// Its document, if it may overwrite another one.
     overwriting: Option<Box<StoredDocument>>,
 }
@@ -126,58 +124,53 @@ impl Repository {
         }
     }
 
-    /// Prepares the objects of a page, writes them, and answers, with their places in the call.
+    /// Makes the objects of a page ready, writes them, and answers, with their places in the call.
     async fn create_page(self, page: Page) -> (Vec<usize>, Vec<Result<SavedObject>>) {
-        let Page { places, keys, contents, refresh } = page;
-        let keys: Arc<[ObjectKey]> = keys.into();
-        let mut items = Items::new(keys.len());
-        let mut news = Vec::with_capacity(keys.len());
-        let mut writes = Vec::with_capacity(keys.len());
-        for (at, prepared) in self.prepare(Arc::clone(&keys), contents).await.enumerate() {
-            match prepared {
-                Ok(Prepared { write, object, overwriting }) => {
-                    writes.push((&keys[at], write));
-                    news.push((at, object, overwriting));
-                }
-                Err(error) => items.answer(at, Err(error)),
-            }
-        }
-        let outcomes = self.write_many(writes, refresh).await;
+        let Page { places, objects, refresh } = page;
+        // As they are if all is written.
+        let mut answers = Vec::with_capacity(objects.len());
+        let mut writes = Vec::with_capacity(objects.len());
+        let mut may_overwrite = BTreeMap::new();
+        self.make_ready(objects).await.enumerate().for_each(|(at, ready)| {
+            answers.push(ready.map(|Ready { object, write, overwriting }| {
+                writes.push(write);
+                may_overwrite.extend(overwriting.map(|document| (at, document)));
+                object
+            }));
+        });
+        let outcomes = self.write_many(answers.iter().flatten().zip(writes).collect(), refresh).await;
+        let written = answers.iter_mut().enumerate().filter(|(_, answer)| answer.is_ok());
         let mut to_overwrite = Vec::new();
-        for ((at, mut object, overwriting), outcome) in news.into_iter().zip(outcomes) {
-            match (outcome, overwriting) {
-                (Ok(Written::Done(version)), _) => {
-                    object.version = version;
-                    items.answer(at, Ok(object));
-                }
-                (Ok(Written::Conflict), Some(document)) => to_overwrite.push((at, *document)),
-                (Ok(Written::Conflict), None) => items.answer(at, Err(errors::exists_already(&keys[at]))),
-                (Err(error), _) => items.answer(at, Err(error)),
+        for ((at, answer), outcome) in written.zip(outcomes) {
+            let Ok(object) = answer else { continue };
+            match (outcome, may_overwrite.remove(&at)) {
+                (Ok(Written::Done(version)), _) => object.version = version,
+                (Ok(Written::Conflict), Some(document)) => to_overwrite.push((at, object.key(), document)),
+                (Ok(Written::Conflict), None) => *answer = Err(errors::exists_already(&object.key())),
+                (Err(error), _) => *answer = Err(error),
             }
         }
-        self.overwrite(&keys, to_overwrite, refresh, &mut items).await;
-        (places, items.end())
+        for (at, answer) in self.overwrite(to_overwrite, refresh).await {
+            answers[at] = answer;
+        }
+        (places, answers)
     }
 
-    /// Makes the contents ready to be written, on the blocking pool. One that cannot be stored is answered with why.
-    async fn prepare(
-        &self,
-        keys: Arc<[ObjectKey]>,
-        contents: Vec<(usize, Content)>,
-    ) -> impl Iterator<Item = Result<Prepared>> {
+    /// Makes objects ready to be written, each unless it cannot be stored: on the blocking pool.
+    async fn make_ready(&self, objects: Vec<(ObjectKey, Content)>) -> impl Iterator<Item = Result<Ready>> {
         let (repository, now) = (self.clone(), self.shared.environment.now_iso());
-        let mut sources = Sources::of(contents.len());
-        let preparing = move |(at, content): (usize, Content)| {
-            let key = &keys[at];
+        let mut sources = Sources::of(objects.len());
+        let making = move |(key, content): (ObjectKey, Content)| {
             let definition = repository.definition(&key.type_name)?;
             let overwrites = content.overwrite;
-            let document = repository.new_document(definition, key, content, &now)?;
-            let write = Write::create(definition, key, &document, &mut sources)?;
-            let overwriting = overwrites.then(|| Box::new(document.clone()));
-            let object = repository.updated(definition, key, document, VersionToken::UNWRITTEN, None)?;
-            Ok(Prepared { write, object, overwriting })
+            let document = repository.new_document(definition, &key, content, &now)?;
+            let write = Write::create(definition, &key, &document, &mut sources)?;
+            let overwriting = overwrites.then(|| document.clone());
+            // Now, and not when it is written: it will be out of the processor's caches then.
+            let object = repository.updated(definition, &key, document, VersionToken::UNWRITTEN, None)?;
+            Ok(Ready { object, write, overwriting: overwriting.map(Box::new) })
         };
-        on_pool(contents, preparing).await
+        on_pool(objects, making).await
     }
 
     /// The document of a new object that is created `now`.
@@ -207,18 +200,12 @@ impl Repository {
 impl Page {
     /// For so many objects.
     fn of(objects: usize) -> Self {
-        Self {
-            places: Vec::with_capacity(objects),
-            keys: Vec::with_capacity(objects),
-            contents: Vec::with_capacity(objects),
-            refresh: Refresh::default(),
-        }
+        Self { places: Vec::with_capacity(objects), objects: Vec::with_capacity(objects), refresh: Refresh::default() }
     }
 
-    fn add(&mut self, place: usize, (key, content): (ObjectKey, Content), refresh: Refresh) {
+    fn add(&mut self, place: usize, object: (ObjectKey, Content), refresh: Refresh) {
         self.places.push(place);
-        self.contents.push((self.keys.len(), content));
-        self.keys.push(key);
+        self.objects.push(object);
         self.refresh = strongest([self.refresh, refresh]);
     }
 }

@@ -11,8 +11,10 @@ use crate::{Error, ErrorKind, Result};
 pub(super) const PAGE: usize = 1_000;
 /// Bytes of attributes that are written at once, roughly, unless a single object has more.
 pub(super) const PAGE_BYTES: usize = 8 * 1024 * 1024;
-/// Items that one task of the blocking pool works on; so few are worked on without it.
-const PER_TASK: usize = 128;
+/// Items that one task of the blocking pool works on.
+const PER_TASK: usize = 256;
+/// So few items are worked on without it.
+const WITHOUT_POOL: usize = 32;
 
 /// The answers to the items of a call. Of those that were admitted the audit hears with their answer.
 pub(super) struct Items<T> {
@@ -159,7 +161,7 @@ where
     R: Send + 'static,
 {
     let mut parts: Vec<Vec<Result<R>>> = Vec::new();
-    if items.len() <= PER_TASK / 4 {
+    if items.len() <= WITHOUT_POOL {
         parts.push(items.into_iter().map(work).collect());
         return parts.into_iter().flatten();
     }

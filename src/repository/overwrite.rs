@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use super::many::Items;
 use super::read::{self, Fetched};
 use super::rounds::Rounds;
 use super::write::{Sources, Write};
@@ -13,17 +12,22 @@ use crate::document::{RootFields, StoredDocument};
 use crate::registry::TypeDefinition;
 
 impl Repository {
-    /// Puts documents, with the places of their keys, where others were when they were to be created. These may be gone by now:
-    /// then they are created. Each is answered.
+    /// Puts documents where others were when they were to be created. These may be gone by now: then they are created. Each is
+    /// answered, with its place.
     pub(super) async fn overwrite(
         &self,
-        keys: &[ObjectKey],
-        news: Vec<(usize, StoredDocument)>,
+        documents: Vec<(usize, ObjectKey, Box<StoredDocument>)>,
         refresh: Refresh,
-        items: &mut Items<SavedObject>,
-    ) {
-        let (places, news): (Vec<usize>, Vec<StoredDocument>) = news.into_iter().unzip();
-        let mut rounds = Rounds::new(self, places.iter().map(|at| keys[*at].clone()).collect());
+    ) -> impl Iterator<Item = (usize, Result<SavedObject>)> {
+        let mut places = Vec::with_capacity(documents.len());
+        let mut keys = Vec::with_capacity(documents.len());
+        let mut news = Vec::with_capacity(documents.len());
+        for (at, key, document) in documents {
+            places.push(at);
+            keys.push(key);
+            news.push(document);
+        }
+        let mut rounds = Rounds::new(self, keys);
         while let Some(read) = rounds.read().await {
             let mut writes = Vec::new();
             let mut documents = BTreeMap::new();
@@ -40,7 +44,7 @@ impl Repository {
             let written = done.filter_map(|(at, version)| Some((at, documents.remove(&at)?, None, version?)));
             rounds.end_written(written.collect()).await;
         }
-        places.into_iter().zip(rounds.into_answers()).for_each(|(at, answer)| items.answer(at, answer));
+        places.into_iter().zip(rounds.into_answers())
     }
 
     /// The write of `new` over what was read, if anything.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::{Bytes, BytesMut};
 
+use super::key::Keyed;
 use super::many::{Items, only};
 use super::{ObjectKey, Repository, errors, limits};
 use crate::cluster::{
@@ -103,28 +104,28 @@ pub(super) enum Written {
 }
 
 /// Writes that go to one generation of a group, each with its place in the call.
-struct Batch<'a> {
+struct Batch<'a, K> {
     /// A type of the group.
     definition: &'a TypeDefinition,
     places: Vec<usize>,
-    keys: Vec<&'a ObjectKey>,
+    objects: Vec<&'a K>,
     operations: Vec<BulkOperation>,
 }
 
-impl<'a> Batch<'a> {
+impl<'a, K> Batch<'a, K> {
     /// Of at most so many writes.
     fn new(definition: &'a TypeDefinition, writes: usize) -> Self {
         Self {
             definition,
             places: Vec::with_capacity(writes),
-            keys: Vec::with_capacity(writes),
+            objects: Vec::with_capacity(writes),
             operations: Vec::with_capacity(writes),
         }
     }
 
-    fn add(&mut self, at: usize, key: &'a ObjectKey, operation: BulkOperation) {
+    fn add(&mut self, at: usize, object: &'a K, operation: BulkOperation) {
         self.places.push(at);
-        self.keys.push(key);
+        self.objects.push(object);
         self.operations.push(operation);
     }
 }
@@ -148,17 +149,21 @@ impl Repository {
 
     /// Writes documents, each another one, and answers for each in order. One bulk goes to each index; what cannot be written
     /// keeps nothing else from being written.
-    pub(super) async fn write_many(&self, writes: Vec<(&ObjectKey, Write)>, refresh: Refresh) -> Vec<Result<Written>> {
+    pub(super) async fn write_many<K: Keyed>(
+        &self,
+        writes: Vec<(&K, Write)>,
+        refresh: Refresh,
+    ) -> Vec<Result<Written>> {
         let count = writes.len();
         let mut items = Items::new(count);
-        let mut batches: BTreeMap<(&str, u32), Batch<'_>> = BTreeMap::new();
+        let mut batches: BTreeMap<(&str, u32), Batch<'_, K>> = BTreeMap::new();
         let mut looked_up = BTreeMap::new();
-        for (at, (key, write)) in writes.into_iter().enumerate() {
-            match self.destination(key, &write, &mut looked_up).await {
+        for (at, (object, write)) in writes.into_iter().enumerate() {
+            match self.destination(object, &write, &mut looked_up).await {
                 Ok(Some((definition, generation))) => {
                     let operation = BulkOperation { id: write.id.into(), action: write.action };
                     let batch = batches.entry((definition.group(), generation));
-                    batch.or_insert_with(|| Batch::new(definition, count - at)).add(at, key, operation);
+                    batch.or_insert_with(|| Batch::new(definition, count - at)).add(at, object, operation);
                 }
                 Ok(None) => items.answer(at, Ok(Written::Conflict)),
                 Err(error) => items.answer(at, Err(error)),
@@ -168,8 +173,8 @@ impl Repository {
             if let Some((moved_to, missed)) = self.write_batch(generation, batch, refresh, &mut items).await {
                 // A group that moves on a second time meanwhile is not followed again.
                 if let Some((_, missed)) = self.write_batch(moved_to, missed, refresh, &mut items).await {
-                    let given_up = missed.places.into_iter().zip(missed.keys);
-                    given_up.for_each(|(at, key)| items.answer(at, Err(errors::changed(key))));
+                    let given_up = missed.places.into_iter().zip(missed.objects);
+                    given_up.for_each(|(at, object)| items.answer(at, Err(errors::changed(&object.key()))));
                 }
             }
         }
@@ -181,13 +186,13 @@ impl Repository {
     /// of it, so the server decides.
     async fn destination<'a>(
         &'a self,
-        key: &ObjectKey,
+        object: &impl Keyed,
         write: &Write,
         looked_up: &mut BTreeMap<&'a str, Result<u32>>,
     ) -> Result<Option<(&'a TypeDefinition, u32)>> {
-        let definition = self.definition(&key.type_name)?;
+        let definition = self.definition(object.type_name())?;
         if let Some(source) = write.action.source() {
-            limits::check_request(&*self.shared.cluster, key, source.len()).await?;
+            limits::check_request(&*self.shared.cluster, object, source.len()).await?;
         }
         let group = definition.group();
         let known = self.shared.generations.get(group);
@@ -209,14 +214,14 @@ impl Repository {
 
     /// One bulk, to a generation of its group. Gives what its move to another generation kept from being created, and which
     /// that is; what was read from this one is a conflict then.
-    async fn write_batch<'a>(
+    async fn write_batch<'a, K: Keyed>(
         &self,
         generation: u32,
-        batch: Batch<'a>,
+        batch: Batch<'a, K>,
         refresh: Refresh,
         items: &mut Items<Written>,
-    ) -> Option<(u32, Batch<'a>)> {
-        let Batch { definition, places, keys, operations } = batch;
+    ) -> Option<(u32, Batch<'a, K>)> {
+        let Batch { definition, places, objects, operations } = batch;
         let outcomes = match self.send(definition, generation, &operations, refresh).await {
             Ok(outcomes) => outcomes,
             Err(error) => {
@@ -225,15 +230,15 @@ impl Repository {
             }
         };
         let mut missed = Batch::new(definition, 0);
-        let answered = places.into_iter().zip(keys).zip(operations.into_iter().zip(outcomes));
-        for ((at, key), (operation, outcome)) in answered {
+        let answered = places.into_iter().zip(objects).zip(operations.into_iter().zip(outcomes));
+        for ((at, object), (operation, outcome)) in answered {
             match outcome {
                 Ok(SequenceNumber { seq_no, primary_term }) => {
                     items.answer(at, Ok(Written::Done(VersionToken { seq_no, primary_term, generation })));
                 }
                 Err(error) if error.kind == ItemErrorKind::Conflict => items.answer(at, Ok(Written::Conflict)),
-                Err(error) if error.kind == ItemErrorKind::AliasMissing => missed.add(at, key, operation),
-                Err(error) => items.answer(at, Err(errors::refused_write(key, &error))),
+                Err(error) if error.kind == ItemErrorKind::AliasMissing => missed.add(at, object, operation),
+                Err(error) => items.answer(at, Err(errors::refused_write(&object.key(), &error))),
             }
         }
         if missed.places.is_empty() {
@@ -250,10 +255,10 @@ impl Repository {
             }
         };
         let mut again = Batch::new(definition, missed.places.len());
-        let missed = missed.places.into_iter().zip(missed.keys).zip(missed.operations);
-        for ((at, key), operation) in missed {
+        let missed = missed.places.into_iter().zip(missed.objects).zip(missed.operations);
+        for ((at, object), operation) in missed {
             match operation.action {
-                BulkAction::Create { .. } => again.add(at, key, operation),
+                BulkAction::Create { .. } => again.add(at, object, operation),
                 _ => items.answer(at, Ok(Written::Conflict)),
             }
         }
