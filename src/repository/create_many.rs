@@ -165,10 +165,10 @@ impl Repository {
             let overwrites = content.overwrite;
             let document = repository.new_document(definition, &key, content, &now)?;
             let write = Write::create(definition, &key, &document, &mut sources)?;
-            let overwriting = overwrites.then(|| document.clone());
+            let overwriting = overwrites.then(|| Box::new(document.clone()));
             // Now, and not when it is written: it will be out of the processor's caches then.
             let object = repository.updated(definition, &key, document, VersionToken::UNWRITTEN, None)?;
-            Ok(Ready { object, write, overwriting: overwriting.map(Box::new) })
+            Ok(Ready { object, write, overwriting })
         };
         on_pool(objects, making).await
     }
