@@ -3,6 +3,7 @@
 
 mod header;
 mod id;
+mod in_order;
 mod json_text;
 mod namespace;
 mod reference;

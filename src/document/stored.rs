@@ -7,7 +7,8 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use super::{DocumentHeader, NamespaceKind, RawId, Reference, header, source};
+use super::header::Text;
+use super::{DocumentHeader, NamespaceKind, RawId, Reference, source};
 
 /// The attributes of an object, by name.
 pub type Attributes = Map<String, Value>;
@@ -107,39 +108,34 @@ pub struct RootFields {
     pub others: Map<String, Value>,
 }
 
-/// The root fields of a document. A null is as good as nothing. By hand, for serde would copy every document once more for the
-/// sake of the fields it does not know.
-pub(super) fn root_fields<'a>(fields: impl Iterator<Item = (&'a str, &'a RawValue)>) -> Result<RootFields, Corruption> {
-    let mut root = RootFields::default();
-    for (name, value) in fields {
+/// Reads one root field. A null is as good as nothing. By hand, for serde would copy every document once more for the sake of
+/// the fields it does not know.
+pub(super) struct RootField<'r> {
+    pub(super) root: &'r mut RootFields,
+    pub(super) name: &'r str,
+}
+
+impl<'de> DeserializeSeed<'de> for RootField<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, value: D) -> Result<(), D::Error> {
+        let Self { root, name } = self;
         match name {
-            "namespace" => root.namespace = text_or_null(value)?,
-            "namespaces" => root.namespaces = parsed(value)?,
-            "originId" => root.origin_id = text_or_null(value)?,
-            "references" => root.references = parsed::<Option<_>>(value)?.unwrap_or_default(),
-            "managed" => root.managed = parsed(value)?,
-            "typeMigrationVersion" => root.type_migration_version = text_or_null(value)?,
-            "coreMigrationVersion" => root.core_migration_version = text_or_null(value)?,
-            "created_at" => root.created_at = text_or_null(value)?,
-            "created_by" => root.created_by = text_or_null(value)?,
-            "updated_at" => root.updated_at = text_or_null(value)?,
-            "updated_by" => root.updated_by = text_or_null(value)?,
-            _ => drop(root.others.insert(name.to_owned(), parsed(value)?)),
+            "namespace" => root.namespace = Deserialize::deserialize(value)?,
+            "namespaces" => root.namespaces = Deserialize::deserialize(value)?,
+            "originId" => root.origin_id = Deserialize::deserialize(value)?,
+            "references" => root.references = Option::deserialize(value)?.unwrap_or_default(),
+            "managed" => root.managed = Deserialize::deserialize(value)?,
+            "typeMigrationVersion" => root.type_migration_version = Deserialize::deserialize(value)?,
+            "coreMigrationVersion" => root.core_migration_version = Deserialize::deserialize(value)?,
+            "created_at" => root.created_at = Deserialize::deserialize(value)?,
+            "created_by" => root.created_by = Deserialize::deserialize(value)?,
+            "updated_at" => root.updated_at = Deserialize::deserialize(value)?,
+            "updated_by" => root.updated_by = Deserialize::deserialize(value)?,
+            _ => drop(root.others.insert(name.to_owned(), Deserialize::deserialize(value)?)),
         }
+        Ok(())
     }
-    Ok(root)
-}
-
-fn text_or_null(value: &RawValue) -> Result<Option<String>, Corruption> {
-    match header::text(value) {
-        Some(text) => Ok(Some(text.into_owned())),
-        None => parsed(value),
-    }
-}
-
-// serde's messages can quote values, and a value may be a secret: they are not passed on.
-fn parsed<'a, T: Deserialize<'a>>(value: &'a RawValue) -> Result<T, Corruption> {
-    serde_json::from_str(value.get()).map_err(|_| Corruption::Shape("a root field has the wrong JSON type".to_owned()))
 }
 
 /// Those attributes that are wanted.
@@ -170,9 +166,9 @@ impl<'de, F: Fn(&str) -> bool> Visitor<'de> for Wanted<F> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Attributes, A::Error> {
         let mut attributes = Attributes::new();
-        while let Some(name) = map.next_key::<String>()? {
+        while let Some(name) = map.next_key_seed(Text)? {
             if (self.0)(&name) {
-                attributes.insert(name, map.next_value()?);
+                attributes.insert(name.into_owned(), map.next_value()?);
             } else {
                 map.next_value::<IgnoredAny>()?;
             }
