@@ -101,9 +101,8 @@ impl EncryptionService {
         let key = ring.primary();
         let type_key = key.type_key(descriptor.type_name)?;
         let mut sealed = Vec::with_capacity(secrets.len());
-        // All at once: asking the system takes a good part of the time that sealing takes.
         let mut nonces = vec![Nonce::default(); secrets.len()];
-        self.environment.rng().fill(nonces.as_flattened_mut())?;
+        self.environment.fill_blocks(&mut nonces)?;
         for ((name, secret), nonce) in secrets.iter().zip(nonces) {
             let envelope =
                 Envelope::seal(key.id(), &type_key, nonce, associated_data, name, secret.expose_json())?.encode();
