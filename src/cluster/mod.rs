@@ -11,6 +11,7 @@ mod bulk;
 pub mod conformance;
 pub mod elastic;
 mod error;
+mod hits;
 mod index;
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;
@@ -28,6 +29,7 @@ use serde_json::Value;
 pub use bulk::{BulkAction, BulkOperation, BulkRequest, ItemError, ItemErrorKind, ItemOutcome, Refresh};
 pub use elastic::Elastic;
 pub use error::{ClusterError, ClusterErrorKind};
+pub use hits::{HitRef, Hits};
 pub use index::{
     AliasAction, AliasState, CloneIndex, Conditions, CreateIndex, Health, IndexPurpose, IndexState, TypeCount,
 };
@@ -148,6 +150,23 @@ pub trait Cluster: Send + Sync + fmt::Debug {
 
     /// One page of a search. Documents written since the last refresh are not seen.
     async fn search(&self, request: &Search) -> ClusterResult<Page>;
+
+    /// As [`search`](Self::search), for whoever goes on with some hits while others are still being read: `each` gets them in
+    /// order and in parts, of `size` but the last one, and the page comes without. What it got counts only if the page comes.
+    async fn search_in_parts(
+        &self,
+        request: &Search,
+        size: usize,
+        each: &mut (dyn FnMut(Hits) + Send),
+    ) -> ClusterResult<Page> {
+        let mut page = self.search(request).await?;
+        let mut hits = std::mem::take(&mut page.hits);
+        while !hits.is_empty() {
+            let others = hits.split_off(size.clamp(1, hits.len()));
+            each(Hits::from(std::mem::replace(&mut hits, others)));
+        }
+        Ok(page)
+    }
 
     /// How many documents of `index` there are by type and model version, unrefreshed ones left out.
     async fn count_by_type(&self, index: &str) -> ClusterResult<Vec<TypeCount>>;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::many::{Items, PAGE, on_pool};
 use super::read::{self, Fetched};
 use super::{ObjectKey, Repository, errors};
-use crate::cluster::{ClusterError, ClusterErrorKind, Hit};
+use crate::cluster::{ClusterError, ClusterErrorKind, Hit, HitRef};
 use crate::document::{RawId, StoredDocument, VersionToken};
 use crate::layout::IndexNames;
 use crate::registry::TypeDefinition;
@@ -24,7 +24,7 @@ impl Repository {
         let raw_id = key.raw_id(definition)?;
         let hit = self.shared.cluster.get(names.alias(), raw_id.as_str()).await;
         let Some(hit) = hit.map_err(|error| unread(&names, error))? else { return Ok(None) };
-        let version = self.version_of(&names, &hit)?;
+        let version = self.version_of(&names, hit.borrowed())?;
         self.remember_generation(definition.group(), version.generation);
         let document = parsed(&hit).map_err(|corruption| errors::corrupt(key, corruption))?;
         Ok(Some(Fetched { document, version }))
@@ -48,7 +48,8 @@ impl Repository {
             let ids: Vec<&str> = asked.iter().map(|(_, raw_id)| raw_id.as_str()).collect();
             let mut found = Vec::new();
             for ((at, _), hit) in asked.iter().zip(self.hits_of(&names, &ids).await) {
-                match hit.and_then(|hit| hit.map(|hit| Ok((self.version_of(&names, &hit)?, hit))).transpose()) {
+                match hit.and_then(|hit| hit.map(|hit| Ok((self.version_of(&names, hit.borrowed())?, hit))).transpose())
+                {
                     Ok(Some((version, hit))) => {
                         self.remember_generation(group, version.generation);
                         found.push((*at, version, hit));
@@ -86,9 +87,8 @@ impl Repository {
         hits
     }
 
-    pub(super) fn version_of(&self, names: &IndexNames, hit: &Hit) -> Result<VersionToken> {
-        let generation =
-            names.generation(&hit.index).ok_or_else(|| errors::not_one_generation(names, &[hit.index.as_str()]))?;
+    pub(super) fn version_of(&self, names: &IndexNames, hit: HitRef<'_>) -> Result<VersionToken> {
+        let generation = names.generation(hit.index).ok_or_else(|| errors::not_one_generation(names, &[hit.index]))?;
         Ok(VersionToken { seq_no: hit.sequence.seq_no, primary_term: hit.sequence.primary_term, generation })
     }
 }

@@ -276,8 +276,9 @@ impl Repository {
             count_total: true,
             ..request.to_search(SearchIn::Index(aliases.clone()), definitions)?
         };
-        let page = self.shared.cluster.search(&search).await.map_err(|error| refused(&aliases, error))?;
-        self.found(types, &request, page).await
+        let mut reading = self.reading(types, &request);
+        let page = reading.search(&search).await.map_err(|error| refused(&aliases, error))?;
+        reading.end(page).await
     }
 
     /// Lets a search pass if it may look for all of its types in all of its namespaces.

@@ -1,18 +1,23 @@
-//! From what a search found to objects: a large page is read by several tasks, and of each document only what is shown is parsed.
+//! From what a search found to objects: they are made while the answer is read, and of each document only what is shown is parsed.
+
+use std::mem;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
+use tokio::task::JoinHandle;
 
 use super::find::Find;
+use super::many::Items;
 use super::read::{Fetched, Loaded};
-use super::{Repository, SavedObject, errors};
-use crate::cluster::{Hit, Page};
+use super::{ObjectKey, Repository, SavedObject, errors};
+use crate::cluster::{ClusterResult, Hit, HitRef, Hits, Page, Search};
 use crate::document::{Attributes, DocumentHeader};
 use crate::layout::IndexNames;
 use crate::model::{EncryptedAttribute, VirtualVersion};
 use crate::registry::TypeDefinition;
 use crate::{Error, ErrorKind, Result};
 
-/// Objects of a page that one task reads.
+/// Objects of a page that one task makes.
 const PER_TASK: usize = 125;
 
 /// One page of objects.
@@ -37,52 +42,144 @@ pub struct Unreadable {
     pub error: Error,
 }
 
-impl Repository {
-    /// The objects of a page that was found.
-    pub(super) async fn found(&self, types: &[&str], request: &Find, page: Page) -> Result<Found> {
+/// The objects of a page, made while it is read: those of a large page by several tasks, for a thousand take a good part of the
+/// time that the server takes to find them.
+pub(super) struct Reading {
+    repository: Repository,
+    wanted: Arc<Wanted>,
+    taken: usize,
+    tasks: Vec<JoinHandle<Part>>,
+    /// What came last, and has no task.
+    last: Option<Hits>,
+}
+
+/// What is wanted of a page.
+struct Wanted {
+    types: Vec<String>,
+    fields: Option<Vec<String>>,
+}
+
+impl Reading {
+    /// The page that a search finds, whose hits are being read from now on.
+    pub(super) async fn search(&mut self, search: &Search) -> ClusterResult<Page> {
+        let cluster = Arc::clone(&self.repository.shared.cluster);
+        cluster.search_in_parts(search, PER_TASK, &mut |hits| self.take(hits)).await
+    }
+
+    fn take(&mut self, hits: Hits) {
+        self.taken += hits.len();
+        if let Some(before) = self.last.replace(hits) {
+            self.tasks.push(tokio::spawn(self.repository.clone().read_part(Arc::clone(&self.wanted), before)));
+        }
+    }
+
+    /// How many hits there were.
+    pub(super) fn taken(&self) -> usize {
+        self.taken
+    }
+
+    /// The objects of the page.
+    pub(super) async fn end(self, page: Page) -> Result<Found> {
+        let mut last = Part::default();
+        if let Some(hits) = self.last {
+            last = self.repository.read_part(self.wanted, hits).await;
+        }
         let mut found = Found {
-            objects: Vec::with_capacity(page.hits.len()),
+            objects: Vec::with_capacity(self.taken),
             total: page.total.unwrap_or_default(),
             unreadable: Vec::new(),
             aggregations: page.aggregations,
         };
-        for mut part in self.read_page(types, request, page.hits).await? {
-            found.objects.append(&mut part.objects);
-            found.unreadable.append(&mut part.unreadable);
-        }
-        Ok(found)
-    }
-
-    /// The objects of a page, in order and in parts: those of a large page are read by several tasks, for a thousand take a good
-    /// part of the time that the server takes to find them.
-    async fn read_page(&self, types: &[&str], request: &Find, mut hits: Vec<Hit>) -> Result<Vec<Part>> {
-        let types: Vec<String> = types.iter().map(|&name| name.to_owned()).collect();
-        let mut others = Vec::new();
-        while hits.len() > PER_TASK {
-            let part = hits.split_off(hits.len() - PER_TASK);
-            others.push(tokio::spawn(self.clone().read_part(types.clone(), request.fields.clone(), part)));
-        }
-        let mut parts = vec![self.clone().read_part(types, request.fields.clone(), hits).await];
-        for part in others.into_iter().rev() {
-            parts.push(part.await.map_err(|error| {
+        for task in self.tasks {
+            found.add(task.await.map_err(|error| {
                 Error::new(ErrorKind::Internal, "reading a page of objects was aborted").with_source(error)
             })?);
         }
-        Ok(parts)
+        found.add(last);
+        Ok(found)
+    }
+}
+
+impl Found {
+    fn add(&mut self, mut part: Part) {
+        self.objects.append(&mut part.objects);
+        self.unreadable.append(&mut part.unreadable);
+    }
+}
+
+/// A part of a page.
+#[derive(Default)]
+struct Part {
+    objects: Vec<SavedObject>,
+    unreadable: Vec<Unreadable>,
+    postponed: Vec<Postponed>,
+}
+
+/// A document that takes more than reading it: older ones are converted, newer ones may have to be asked about, and exposed
+/// secrets are opened.
+struct Postponed {
+    /// How many of the objects come before it.
+    at: usize,
+    raw_id: String,
+    key: ObjectKey,
+    fetched: Fetched,
+}
+
+impl Part {
+    fn read(&mut self, repository: &Repository, asked: &[Asked<'_>], hit: HitRef<'_>) -> Result<()> {
+        let (definition, id, fetched) = repository.document_of(asked, hit, unseen)?;
+        if shows_as_it_is(definition, fetched.document.root.type_migration_version.as_deref()) {
+            let object = repository.view(definition, id, repository.converted(definition, id, fetched)?)?;
+            self.objects.push(object);
+        } else {
+            let (at, key) = (self.objects.len(), ObjectKey::new(definition.name(), id));
+            self.postponed.push(Postponed { at, raw_id: hit.id.to_owned(), key, fetched });
+        }
+        Ok(())
     }
 
-    async fn read_part(self, types: Vec<String>, fields: Option<Vec<String>>, hits: Vec<Hit>) -> Part {
-        let asked = self.asked(types.iter().filter_map(|name| self.definition(name).ok()));
-        let mut part = Part { objects: Vec::with_capacity(hits.len()), unreadable: Vec::new() };
-        for hit in &hits {
-            match self.read_hit(&asked, hit).await {
-                Ok(mut object) => {
-                    pick(fields.as_deref(), &mut object);
-                    part.objects.push(object);
-                }
-                Err(error) => part.unreadable.push(Unreadable { raw_id: hit.id.clone(), error }),
+    async fn see_postponed(&mut self, repository: &Repository) {
+        let mut items = Items::new(self.postponed.len());
+        let (mut places, mut documents) = (Vec::new(), Vec::new());
+        for (number, Postponed { at, raw_id, key, fetched }) in self.postponed.drain(..).enumerate() {
+            places.push((at, raw_id));
+            documents.push((number, (key, fetched)));
+        }
+        repository.see_each(documents, &mut items).await;
+        let mut others = mem::take(&mut self.objects).into_iter();
+        let mut others_before = 0;
+        for ((at, raw_id), object) in places.into_iter().zip(items.end()) {
+            self.objects.extend(others.by_ref().take(at - others_before));
+            others_before = at;
+            match object {
+                Ok(object) => self.objects.push(object),
+                Err(error) => self.unreadable.push(Unreadable { raw_id, error }),
             }
         }
+        self.objects.extend(others);
+    }
+}
+
+impl Repository {
+    /// Reads a page of objects of these types.
+    pub(super) fn reading(&self, types: &[&str], request: &Find) -> Reading {
+        let types = types.iter().map(|&name| name.to_owned()).collect();
+        let wanted = Arc::new(Wanted { types, fields: request.fields.clone() });
+        Reading { repository: self.clone(), wanted, taken: 0, tasks: Vec::new(), last: None }
+    }
+
+    async fn read_part(self, wanted: Arc<Wanted>, hits: Hits) -> Part {
+        let asked = self.asked(wanted.types.iter().filter_map(|name| self.definition(name).ok()));
+        let mut part = Part { objects: Vec::with_capacity(hits.len()), ..Part::default() };
+        for hit in hits.iter() {
+            if let Err(error) = part.read(&self, &asked, hit) {
+                part.unreadable.push(Unreadable { raw_id: hit.id.to_owned(), error });
+            }
+        }
+        if !part.postponed.is_empty() {
+            part.see_postponed(&self).await;
+        }
+        part.objects.iter_mut().for_each(|object| pick(wanted.fields.as_deref(), object));
         part
     }
 
@@ -93,7 +190,7 @@ impl Repository {
 
     /// The object of a hit that is of one of the types.
     pub(super) async fn read_hit(&self, asked: &[Asked<'_>], hit: &Hit) -> Result<SavedObject> {
-        let (definition, id, mut loaded) = self.convert_hit(asked, hit, unseen)?;
+        let (definition, id, mut loaded) = self.convert_hit(asked, hit.borrowed(), unseen)?;
         self.learn_sets(definition, &mut loaded).await?;
         self.view(definition, id, loaded)
     }
@@ -104,7 +201,7 @@ impl Repository {
         asked: &[Asked<'a>],
         hit: &Hit,
     ) -> Result<(&'a TypeDefinition, String, Loaded)> {
-        let (definition, id, mut loaded) = self.convert_hit(asked, hit, |_, _| &[])?;
+        let (definition, id, mut loaded) = self.convert_hit(asked, hit.borrowed(), |_, _| &[])?;
         self.learn_sets(definition, &mut loaded).await?;
         Ok((definition, id.to_owned(), loaded))
     }
@@ -113,24 +210,35 @@ impl Repository {
     fn convert_hit<'a, 'h>(
         &self,
         asked: &[Asked<'a>],
-        hit: &'h Hit,
+        hit: HitRef<'h>,
         left_out: impl Fn(&'a TypeDefinition, &DocumentHeader<'_>) -> &'a [EncryptedAttribute],
     ) -> Result<(&'a TypeDefinition, &'h str, Loaded)> {
-        let corrupt = |corruption| errors::corrupt(&hit.id, corruption);
+        let (definition, id, fetched) = self.document_of(asked, hit, left_out)?;
+        Ok((definition, id, self.converted(definition, id, fetched)?))
+    }
+
+    /// The document of a hit, without the attributes that `left_out` names.
+    fn document_of<'a, 'h>(
+        &self,
+        asked: &[Asked<'a>],
+        hit: HitRef<'h>,
+        left_out: impl Fn(&'a TypeDefinition, &DocumentHeader<'_>) -> &'a [EncryptedAttribute],
+    ) -> Result<(&'a TypeDefinition, &'h str, Fetched)> {
+        let corrupt = |corruption| errors::corrupt(hit.id, corruption);
         let its = |header: &DocumentHeader<'_>| asked.iter().find(|it| it.definition.name() == header.type_name());
         let wanted = |definition, header: &DocumentHeader<'_>| {
             let left_out = left_out(definition, header);
             move |name: &str| left_out.iter().all(|attribute| attribute.name != name)
         };
         let choose = |header: &DocumentHeader<'_>| its(header).map(|it| wanted(it.definition, header));
-        let header = DocumentHeader::with_attributes(hit.source.get(), choose).map_err(corrupt)?;
+        let header = DocumentHeader::with_attributes(hit.source, choose).map_err(corrupt)?;
         let Asked { definition, names } = its(&header)
             .ok_or_else(|| Error::new(ErrorKind::Internal, "a document of a type that was not asked for was found"))?;
         let is_wanted = wanted(definition, &header);
         let document = header.into_document_with(is_wanted).map_err(corrupt)?;
-        let id = document.object_id(&hit.id, definition.namespace_kind()).map_err(corrupt)?;
+        let id = document.object_id(hit.id, definition.namespace_kind()).map_err(corrupt)?;
         let version = self.version_of(names, hit)?;
-        Ok((definition, id, self.converted(definition, id, Fetched { document, version })?))
+        Ok((definition, id, Fetched { document, version }))
     }
 }
 
@@ -140,12 +248,6 @@ pub(super) struct Asked<'a> {
     names: IndexNames,
 }
 
-/// Objects of a part of a page.
-struct Part {
-    objects: Vec<SavedObject>,
-    unreadable: Vec<Unreadable>,
-}
-
 /// Takes the attributes away that were not asked for.
 pub(super) fn pick(fields: Option<&[String]>, object: &mut SavedObject) {
     if let Some(fields) = fields {
@@ -153,14 +255,16 @@ pub(super) fn pick(fields: Option<&[String]>, object: &mut SavedObject) {
     }
 }
 
-/// The attributes of a document that nothing is needed of to show the others: those that are encrypted, if it need not be
-/// converted and none of them is shown in clear.
+/// The attributes of a document that nothing is needed of to show the others: those that are encrypted.
 fn unseen<'a>(definition: &'a TypeDefinition, header: &DocumentHeader<'_>) -> &'a [EncryptedAttribute] {
-    let latest = definition.latest();
-    let is_current =
-        || VirtualVersion::of_document(header.version()).is_ok_and(|version| version.number() == latest.number);
-    match latest.sets.encrypted.as_slice() {
-        encrypted if definition.exposed().next().is_none() && is_current() => encrypted,
-        _ => &[],
+    match shows_as_it_is(definition, header.version()) {
+        true => &definition.latest().sets.encrypted,
+        false => &[],
     }
+}
+
+/// Whether a document at this version need not be converted, and no secret of it is shown in clear.
+fn shows_as_it_is(definition: &TypeDefinition, version: Option<&str>) -> bool {
+    definition.exposed().next().is_none()
+        && VirtualVersion::of_document(version).is_ok_and(|version| version.number() == definition.latest().number)
 }

@@ -1,7 +1,7 @@
 use futures::StreamExt;
 
 use super::many::{Items, Pages};
-use super::read::Loaded;
+use super::read::{Fetched, Loaded};
 use super::{Action, ObjectKey, Repository, SavedObject, errors, read};
 use crate::Result;
 
@@ -64,13 +64,19 @@ impl Repository {
                 Err(error) => items.answer(at, Err(error)),
             }
         }
+        self.see_each(found, &mut items).await;
+        places.into_iter().zip(items.end()).collect()
+    }
+
+    /// Answers items with the objects of what was fetched for them.
+    pub(super) async fn see_each(&self, fetched: Vec<(usize, (ObjectKey, Fetched))>, items: &mut Items<SavedObject>) {
         let repository = self.clone();
-        let converting = move |(key, fetched): (ObjectKey, read::Fetched)| {
+        let converting = move |(key, fetched): (ObjectKey, Fetched)| {
             let loaded = repository.converted(repository.definition(&key.type_name)?, &key.id, fetched)?;
             Ok((key, loaded))
         };
         let mut loaded = Vec::new();
-        for (at, (key, mut one)) in items.each(found, converting).await {
+        for (at, (key, mut one)) in items.each(fetched, converting).await {
             let learnt = match self.definition(&key.type_name) {
                 Ok(definition) => self.learn_sets(definition, &mut one).await,
                 Err(error) => Err(error),
@@ -87,6 +93,5 @@ impl Repository {
         for (at, object) in items.each(loaded, seeing).await {
             items.answer(at, Ok(object));
         }
-        places.into_iter().zip(items.end()).collect()
     }
 }

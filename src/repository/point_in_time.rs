@@ -146,13 +146,14 @@ impl PointInTimeReader {
             after: after.map(|cursor| cursor.0.clone()),
             ..request.to_search(SearchIn::PointInTime(current), definitions)?
         };
-        let page = self.repository.shared.cluster.search(&search).await.map_err(refused)?;
+        let mut reading = self.repository.reading(types, request);
+        let page = reading.search(&search).await.map_err(refused)?;
         if let Some(current) = page.point_in_time.clone() {
             self.open.go_on_with(current);
         }
-        let is_last = page.hits.len() < size as usize;
+        let is_last = reading.taken() < size as usize;
         let next = page.last_sort.clone().filter(|_| !is_last).map(PageCursor);
-        let found = self.repository.found(types, request, page).await?;
+        let found = reading.end(page).await?;
         Ok(PointInTimePage { found, next })
     }
 

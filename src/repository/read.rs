@@ -171,7 +171,8 @@ impl Repository {
         let StoredDocument { type_name, mut attributes, root } = document;
         let (exposed, mut failures) = self.open_exposed(definition, sets, id, &root, &attributes)?;
         failures.extend(unopened.and_then(|unopened| unopened.error.find_source::<AttributeError>().cloned()));
-        for encrypted in known.encrypted.iter().chain(&sets.encrypted) {
+        let of_newer = newer.as_ref().map_or(&[][..], |_| &sets.encrypted);
+        for encrypted in known.encrypted.iter().chain(of_newer) {
             attributes.remove(&encrypted.name);
         }
         attributes.extend(exposed);

@@ -165,7 +165,7 @@ impl Repository {
             // What cannot be read is nobody's origin; `verify` names it.
             let Ok(document) = StoredDocument::from_source(hit.source.get().as_bytes()) else { continue };
             let Ok(id) = document.object_id(&hit.id, definition.namespace_kind()).map(str::to_owned) else { continue };
-            let version = self.version_of(&names, hit)?;
+            let version = self.version_of(&names, hit.borrowed())?;
             for &key in keys {
                 let is_origin = document.root.origin_id.as_deref() == Some(&key.id) && id != key.id;
                 if is_origin && read::is_asked_for(definition, key, &document) {

@@ -154,7 +154,7 @@ impl Repository {
             _ => Namespace::DEFAULT,
         };
         let key = ObjectKey::new(definition.name(), id).in_namespace(namespace);
-        let version = self.version_of(&self.names(definition), hit)?;
+        let version = self.version_of(&self.names(definition), hit.borrowed())?;
         Ok(Candidate { definition, key, fetched: Some(Fetched { document, version }) })
     }
 }

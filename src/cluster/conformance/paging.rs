@@ -4,12 +4,13 @@ use serde_json::{Value, json};
 
 use super::room::Room;
 use super::{Failure, Verdict, equal, named_cases, refused};
-use crate::cluster::{ClusterErrorKind, Direction, Query, Search, Slice, Sort};
+use crate::cluster::{ClusterErrorKind, Direction, Hit, HitRef, Hits, Query, Search, SearchIn, Slice, Sort};
 
 named_cases!(
     pages_by_number,
     all_matches_are_counted,
     a_page_ends_with_its_sort_values,
+    a_page_comes_in_parts,
     going_on_passes_over_nothing,
     going_on_by_sequence_number_sees_new_writes,
     pages_end_at_ten_thousand,
@@ -76,6 +77,31 @@ async fn a_page_ends_with_its_sort_values(room: Room) -> Verdict {
     equal("with a sort", page.last_sort, Some(vec![json!(1)]))?;
     let empty = Search { query: Query::Or(vec![]), ..sorted };
     equal("of nothing", room.cluster.search(&empty).await?.last_sort, None)
+}
+
+async fn a_page_comes_in_parts(room: Room) -> Verdict {
+    seven_documents(&room).await?;
+    room.fill(&[("\"8\" \\ \u{e4}", json!({ "k": "\u{1f600} \"x\"" }))]).await?;
+    let search = Search { sort: by_seq_no(), count_total: true, ..room.search_for(Query::Everything) };
+    let page = room.cluster.search(&search).await?;
+    for (size, lengths) in [(3, &[3, 3, 2][..]), (8, &[8]), (100, &[8]), (1, &[1; 8])] {
+        let mut parts = Vec::new();
+        let end = room.cluster.search_in_parts(&search, size, &mut |part| parts.push(part)).await?;
+        equal("the lengths", parts.iter().map(Hits::len).collect::<Vec<_>>().as_slice(), lengths)?;
+        let texts = |hit: HitRef<'_>| [hit.index, hit.id, hit.source].map(str::to_owned);
+        let seen: Vec<_> = parts.iter().flat_map(Hits::iter).map(|hit| (texts(hit), hit.sequence)).collect();
+        let whole = page.hits.iter().map(Hit::borrowed);
+        equal("the hits", seen, whole.map(|hit| (texts(hit), hit.sequence)).collect::<Vec<_>>())?;
+        equal("the hits of the page", end.hits.len(), 0)?;
+        equal("the end", (end.total, end.last_sort), (page.total, page.last_sort.clone()))?;
+    }
+    let nothing = Search { query: Query::Or(vec![]), ..search.clone() };
+    let mut parts = 0;
+    room.cluster.search_in_parts(&nothing, 3, &mut |_| parts += 1).await?;
+    equal("the parts of nothing", parts, 0)?;
+    let missing = Search::new(SearchIn::Index(format!("{}-missing", room.index())), Query::Everything);
+    let found = room.cluster.search_in_parts(&missing, 3, &mut |_| {}).await;
+    refused("a search of no index", found, ClusterErrorKind::IndexNotFound)
 }
 
 async fn going_on_passes_over_nothing(room: Room) -> Verdict {

@@ -1,10 +1,12 @@
 //! The server's answers as they come over the wire, and what its errors mean.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::cluster::{ClusterErrorKind, Hit, ItemError, ItemErrorKind, SequenceNumber};
+use crate::cluster::{ClusterErrorKind, Hit, HitRef, ItemError, ItemErrorKind, SequenceNumber};
 
 /// `{"error": {"type", "reason"}}`; some errors are a bare text.
 #[derive(Debug, Default, Deserialize)]
@@ -77,19 +79,19 @@ fn is_shard_limit(reason: &str) -> bool {
 
 /// A document in an answer to get, multi-get or search.
 #[derive(Debug, Deserialize)]
-pub(super) struct DocumentAnswer {
-    #[serde(rename = "_index")]
-    index: String,
-    #[serde(rename = "_id")]
-    id: String,
+pub(super) struct DocumentAnswer<'a> {
+    #[serde(rename = "_index", borrow)]
+    index: Cow<'a, str>,
+    #[serde(rename = "_id", borrow)]
+    id: Cow<'a, str>,
     #[serde(rename = "_version")]
     version: Option<u64>,
     #[serde(rename = "_seq_no")]
     seq_no: Option<u64>,
     #[serde(rename = "_primary_term")]
     primary_term: Option<u64>,
-    #[serde(rename = "_source")]
-    source: Option<Box<RawValue>>,
+    #[serde(rename = "_source", borrow)]
+    source: Option<&'a RawValue>,
     #[serde(default)]
     pub(super) sort: Option<Vec<Value>>,
     /// In a multi-get: why this one could not be read.
@@ -104,37 +106,25 @@ pub(super) struct VersionedHit {
     pub(super) version: Option<u64>,
 }
 
-impl DocumentAnswer {
+impl DocumentAnswer<'_> {
+    /// None if the document was not found.
+    pub(super) fn borrowed_hit(&self) -> Option<HitRef<'_>> {
+        let sequence = SequenceNumber { seq_no: self.seq_no?, primary_term: self.primary_term? };
+        Some(HitRef { index: &self.index, id: &self.id, sequence, source: self.source?.get() })
+    }
+
     /// None if the document was not found.
     pub(super) fn into_hit(self) -> Option<VersionedHit> {
         let sequence = SequenceNumber { seq_no: self.seq_no?, primary_term: self.primary_term? };
-        let hit = Hit { index: self.index, id: self.id, sequence, source: self.source? };
-        Some(VersionedHit { hit, version: self.version })
+        let (index, id, source) = (self.index.into_owned(), self.id.into_owned(), self.source?.to_owned());
+        Some(VersionedHit { hit: Hit { index, id, sequence, source }, version: self.version })
     }
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct MultiGetAnswer {
-    pub(super) docs: Vec<DocumentAnswer>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct SearchAnswer {
-    pub(super) pit_id: Option<String>,
-    pub(super) hits: HitsAnswer,
-    #[serde(default)]
-    pub(super) aggregations: serde_json::Map<String, Value>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct HitsAnswer {
-    pub(super) total: Option<TotalAnswer>,
-    pub(super) hits: Vec<DocumentAnswer>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct TotalAnswer {
-    pub(super) value: u64,
+pub(super) struct MultiGetAnswer<'a> {
+    #[serde(borrow)]
+    pub(super) docs: Vec<DocumentAnswer<'a>>,
 }
 
 /// The answer to a composite aggregation `types` over type and version.

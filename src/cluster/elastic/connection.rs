@@ -1,5 +1,6 @@
 use std::error::Error as StdError;
 use std::io;
+use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -10,7 +11,8 @@ use elasticsearch::http::transport::{
     ConnectionPool, MultiNodeConnectionPool, SingleNodeConnectionPool, Transport, TransportBuilder,
 };
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use serde::de::DeserializeOwned;
+use serde::Deserialize;
+use serde::de::DeserializeSeed;
 use tokio::sync::OnceCell;
 
 use super::answers::ErrorAnswer;
@@ -147,8 +149,18 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    pub(super) fn parse<T: DeserializeOwned>(&self) -> ClusterResult<T> {
-        serde_json::from_slice(&self.body).map_err(|error| {
+    pub(super) fn body(&self) -> Bytes {
+        self.body.clone()
+    }
+
+    pub(super) fn parse<'a, T: Deserialize<'a>>(&'a self) -> ClusterResult<T> {
+        self.parse_with(PhantomData)
+    }
+
+    pub(super) fn parse_with<'a, S: DeserializeSeed<'a>>(&'a self, seed: S) -> ClusterResult<S::Value> {
+        let mut deserializer = serde_json::Deserializer::from_slice(&self.body);
+        let parsed = seed.deserialize(&mut deserializer).and_then(|parsed| deserializer.end().map(|()| parsed));
+        parsed.map_err(|error| {
             // serde's message can quote a document: only the place is kept.
             let reason = format!("not the expected JSON at line {} column {}", error.line(), error.column());
             let mut unexpected = ClusterError::new(ClusterErrorKind::Unexpected, self.method, &*self.path, reason);

@@ -1,12 +1,14 @@
+use std::mem;
 use std::time::Duration;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use super::answers::{DocumentAnswer, MultiGetAnswer, SearchAnswer, TypeCountAnswer, VersionedHit};
+use super::answers::{DocumentAnswer, MultiGetAnswer, TypeCountAnswer, VersionedHit};
 use super::connection::{Answer, Connection, Request, Verb};
+use super::search_answer::{EachHit, SearchAnswer};
 use crate::cluster::{
-    ClusterError, ClusterErrorKind, ClusterResult, Direction, Hit, Page, PointInTime, Search, SearchIn, TypeCount,
+    ClusterError, ClusterErrorKind, ClusterResult, Direction, Hit, Hits, Page, PointInTime, Search, SearchIn, TypeCount,
 };
 
 /// How many (type, version) pairs one answer counts.
@@ -24,7 +26,7 @@ pub(super) async fn get(connection: &Connection, index: &str, id: &str) -> Clust
             Some(error) => Err(error),
             None => Ok(None),
         },
-        Ok(answer) => Ok(answer.parse::<DocumentAnswer>()?.into_hit().map(|found| found.hit)),
+        Ok(answer) => Ok(answer.parse::<DocumentAnswer<'_>>()?.into_hit().map(|found| found.hit)),
         Err(error) => Err(error),
     }
 }
@@ -69,7 +71,7 @@ async fn get_page(connection: &Connection, index: &str, ids: &[&str]) -> Cluster
     let path = format!("{index}/_mget");
     let request = Request::read(Verb::Post, path.clone()).json(&json!({ "ids": ids })).ask_for_less();
     let answer = connection.send(&request).await?;
-    let documents = answer.parse::<MultiGetAnswer>()?.docs;
+    let documents = answer.parse::<MultiGetAnswer<'_>>()?.docs;
     if documents.len() != ids.len() {
         let reason = format!("{} documents were asked for and {} answered", ids.len(), documents.len());
         return Err(ClusterError::new(ClusterErrorKind::Unexpected, "POST", path, reason));
@@ -93,6 +95,38 @@ async fn get_page(connection: &Connection, index: &str, ids: &[&str]) -> Cluster
 }
 
 pub(super) async fn search(connection: &Connection, search: &Search) -> ClusterResult<Page> {
+    let answer = ask(connection, search).await?;
+    let mut hits = Vec::new();
+    let end = answer.parse_with(EachHit(&mut |document| hits.extend(document.into_hit().map(|found| found.hit))))?;
+    Ok(page(search, hits, end))
+}
+
+/// The page without its hits, which are handed over in parts as they are read.
+pub(super) async fn search_in_parts(
+    connection: &Connection,
+    search: &Search,
+    size: usize,
+    each: &mut (dyn FnMut(Hits) + Send),
+) -> ClusterResult<Page> {
+    let size = size.max(1);
+    let answer = ask(connection, search).await?;
+    let none = || Hits::in_answer(answer.body(), size.min(search.size as usize));
+    let mut part = none();
+    let end = answer.parse_with(EachHit(&mut |document| {
+        if part.len() >= size {
+            each(mem::replace(&mut part, none()));
+        }
+        if let Some(hit) = document.borrowed_hit() {
+            part.push(hit);
+        }
+    }))?;
+    if !part.is_empty() {
+        each(part);
+    }
+    Ok(page(search, Vec::new(), end))
+}
+
+async fn ask(connection: &Connection, search: &Search) -> ClusterResult<Answer> {
     let path = match &search.within {
         SearchIn::Index(index) => format!("{index}/_search"),
         SearchIn::PointInTime(_) => "_search".to_owned(),
@@ -101,22 +135,18 @@ pub(super) async fn search(connection: &Connection, search: &Search) -> ClusterR
         .query("allow_partial_search_results", "false")
         .json(&search_body(search))
         .ask_for_less();
-    let answer: SearchAnswer = connection.send(&request).await?.parse()?;
-    let mut last_sort = None;
-    let mut hits = Vec::with_capacity(answer.hits.hits.len());
-    for mut document in answer.hits.hits {
-        last_sort = document.sort.take();
-        hits.extend(document.into_hit().map(|found| found.hit));
-    }
+    connection.send(&request).await
+}
+
+fn page(search: &Search, hits: Vec<Hit>, end: SearchAnswer) -> Page {
+    let SearchAnswer { pit_id, total, last_sort, aggregations } = end;
     let point_in_time = match &search.within {
         SearchIn::Index(_) => None,
-        SearchIn::PointInTime(current) => Some(PointInTime {
-            id: answer.pit_id.unwrap_or_else(|| current.id.clone()),
-            keep_alive: current.keep_alive,
-        }),
+        SearchIn::PointInTime(current) => {
+            Some(PointInTime { id: pit_id.unwrap_or_else(|| current.id.clone()), keep_alive: current.keep_alive })
+        }
     };
-    let (total, aggregations) = (answer.hits.total.map(|total| total.value), answer.aggregations);
-    Ok(Page { hits, total, last_sort, point_in_time, aggregations })
+    Page { hits, total, last_sort, point_in_time, aggregations }
 }
 
 fn search_body(search: &Search) -> Value {

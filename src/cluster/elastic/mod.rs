@@ -9,6 +9,7 @@ mod copying;
 mod documents;
 mod indices;
 mod retry;
+mod search_answer;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,8 +19,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use super::{
-    AliasAction, BulkRequest, CloneIndex, Cluster, ClusterResult, Conditions, CreateIndex, Health, Hit, IndexState,
-    ItemOutcome, Page, PointInTime, RequestCounts, Search, TypeCount,
+    AliasAction, BulkRequest, CloneIndex, Cluster, ClusterResult, Conditions, CreateIndex, Health, Hit, Hits,
+    IndexState, ItemOutcome, Page, PointInTime, RequestCounts, Search, TypeCount,
 };
 use crate::environment::Environment;
 use crate::{Error, Result};
@@ -191,6 +192,15 @@ impl Cluster for Elastic {
 
     async fn search(&self, request: &Search) -> ClusterResult<Page> {
         documents::search(&self.connection, request).await
+    }
+
+    async fn search_in_parts(
+        &self,
+        request: &Search,
+        size: usize,
+        each: &mut (dyn FnMut(Hits) + Send),
+    ) -> ClusterResult<Page> {
+        documents::search_in_parts(&self.connection, request, size, each).await
     }
 
     async fn count_by_type(&self, index: &str) -> ClusterResult<Vec<TypeCount>> {

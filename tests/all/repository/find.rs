@@ -1,3 +1,4 @@
+use futures::TryStreamExt;
 use libtest_mimic::Trial;
 use saved_objects::ErrorKind;
 use saved_objects::cluster::{Direction, Refresh};
@@ -15,6 +16,7 @@ pub(super) fn trials(url: &str) -> Vec<Trial> {
         pages_follow_the_sort,
         what_cannot_be_searched_is_refused,
         one_unreadable_document_does_not_fail_the_page,
+        a_large_page_is_read_in_parts_and_says_what_a_stream_says,
         a_write_that_waits_for_the_refresh_is_found,
     )
 }
@@ -134,6 +136,43 @@ async fn one_unreadable_document_does_not_fail_the_page(context: Context) {
             ("note:no-attributes", ErrorKind::Corrupt),
             ("wrong-id", ErrorKind::Corrupt),
         ]
+    );
+}
+
+async fn a_large_page_is_read_in_parts_and_says_what_a_stream_says(context: Context) {
+    const OBJECTS: usize = 300;
+    let repository = repository(&context).await;
+    // The secrets of every fifth are opened, which takes longer than reading the others.
+    let request = |number: usize| match number % 5 {
+        0 => {
+            Create::new("login", object(json!({ "user": "kim", "hint": format!("h{number}") }))).id(number.to_string())
+        }
+        _ => note(&number.to_string(), json!({ "title": "t", "count": number })),
+    };
+    for created in repository.create_many((0..OBJECTS).map(request)).await {
+        created.expect("created");
+    }
+    let rest = [
+        ("note:older", json!({ "type": "note", "note": { "title": "t" } })),
+        ("note:no-attributes", json!({ "type": "note" })),
+        ("login:newer", json!({ "type": "login", "login": {}, "typeMigrationVersion": "10.9.0" })),
+        ("note:\"quoted\"", json!({ "type": "note", "note": { "title": "t" }, "typeMigrationVersion": "10.1.0" })),
+    ];
+    for (raw_id, source) in rest {
+        put(&context, "things", raw_id, source).await;
+    }
+    refresh(&context).await;
+    let types = ["note", "login"];
+    let found = repository.find(&types, Find::new().per_page(1_000)).await.expect("found");
+    let streamed: Vec<_> =
+        repository.stream(&types, Find::new()).expect("a stream").try_collect().await.expect("streamed");
+    let (objects, unreadable): (Vec<_>, Vec<_>) = streamed.into_iter().partition(Result::is_ok);
+    assert_eq!(found.objects, objects.into_iter().filter_map(Result::ok).collect::<Vec<_>>());
+    assert_eq!((found.objects.len(), found.total as usize), (OBJECTS + 3, OBJECTS + 4));
+    let ids = found.unreadable.into_iter().map(|document| document.raw_id);
+    assert_eq!(
+        ids.collect::<Vec<_>>(),
+        unreadable.into_iter().filter_map(Result::err).map(|document| document.raw_id).collect::<Vec<_>>()
     );
 }
 
