@@ -2,7 +2,7 @@
 //! that tests decide what time it is and which ids are made; lints forbid reaching for them elsewhere.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -31,13 +31,12 @@ pub trait Rng: Send + Sync + fmt::Debug {
 pub struct Environment {
     clock: Arc<dyn Clock>,
     rng: Arc<dyn Rng>,
-    stock: Arc<Stock>,
 }
 
 impl Environment {
     /// An environment of the given parts.
     pub fn new(clock: Arc<dyn Clock>, rng: Arc<dyn Rng>) -> Self {
-        Self { clock, rng, stock: Arc::default() }
+        Self { clock, rng }
     }
 
     /// The clock and the randomness of the operating system.
@@ -62,46 +61,9 @@ impl Environment {
 
     /// A random UUID, version 4.
     pub fn random_uuid(&self) -> crate::Result<Uuid> {
-        let mut block = Block::default();
-        self.fill_blocks(std::slice::from_mut(&mut block))?;
-        Ok(uuid::Builder::from_random_bytes(block).into_uuid())
-    }
-
-    /// Fills blocks with random bytes that were asked for many blocks at a time: to ask the operating system for one takes longer
-    /// than most of what is done with it. For ids and nonces, not for what must stay secret: it lies in memory until it is used.
-    pub(crate) fn fill_blocks(&self, blocks: &mut [Block]) -> crate::Result<()> {
-        self.stock.take(&*self.rng, blocks)
-    }
-}
-
-/// As many bytes as an id or a nonce has.
-pub(crate) type Block = [u8; 16];
-
-/// Random blocks that nobody has used.
-#[derive(Default)]
-struct Stock(Mutex<Vec<Block>>);
-
-impl Stock {
-    /// Blocks that are asked for at a time.
-    const BLOCKS: usize = 64;
-
-    fn take(&self, rng: &dyn Rng, blocks: &mut [Block]) -> crate::Result<()> {
-        let mut stock = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if stock.len() < blocks.len() {
-            let mut fresh = vec![Block::default(); blocks.len().max(Self::BLOCKS)];
-            rng.fill(fresh.as_flattened_mut())?;
-            stock.append(&mut fresh);
-        }
-        let left = stock.len() - blocks.len();
-        blocks.copy_from_slice(&stock[left..]);
-        stock.truncate(left);
-        Ok(())
-    }
-}
-
-impl fmt::Debug for Stock {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stock").finish_non_exhaustive()
+        let mut bytes = [0; 16];
+        self.rng.fill(&mut bytes)?;
+        Ok(uuid::Builder::from_random_bytes(bytes).into_uuid())
     }
 }
 
@@ -195,35 +157,6 @@ mod tests {
     fn stored_times_have_milliseconds_and_z() {
         let time: Timestamp = "2021-01-01T12:16:40Z".parse().expect("a valid time");
         assert_eq!(iso_millis(time), "2021-01-01T12:16:40.000Z");
-    }
-
-    /// Counts, and has nothing to give after so many times.
-    #[derive(Debug)]
-    struct Counting(Mutex<(u8, u8)>);
-
-    impl Rng for Counting {
-        fn fill(&self, bytes: &mut [u8]) -> crate::Result<()> {
-            let (count, most) = &mut *self.0.lock().expect("no test panics with the lock");
-            *count += 1;
-            if *count > *most {
-                return Err(crate::Error::new(crate::ErrorKind::Internal, "no randomness"));
-            }
-            bytes.chunks_mut(16).zip(0_u8..).for_each(|(block, at)| block.copy_from_slice(&[*count, at].repeat(8)));
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn blocks_are_asked_for_many_at_a_time_and_given_once() {
-        let environment = Environment::new(Arc::new(SystemClock::start()), Arc::new(Counting(Mutex::new((0, 3)))));
-        let mut given = std::collections::BTreeSet::new();
-        for length in [1, 0, 62, 2, 100, 63] {
-            let mut blocks = vec![Block::default(); length];
-            environment.fill_blocks(&mut blocks).expect("random");
-            given.extend(blocks);
-        }
-        assert_eq!(given.len(), 228, "one block was given twice");
-        assert!(environment.random_uuid().is_err(), "it was asked for a fourth time, with none left");
     }
 
     #[test]

@@ -101,8 +101,9 @@ impl EncryptionService {
         let key = ring.primary();
         let type_key = key.type_key(descriptor.type_name)?;
         let mut sealed = Vec::with_capacity(secrets.len());
+        // All at once: asking the system takes a good part of the time that sealing takes.
         let mut nonces = vec![Nonce::default(); secrets.len()];
-        self.environment.fill_blocks(&mut nonces)?;
+        self.environment.rng().fill(nonces.as_flattened_mut())?;
         for ((name, secret), nonce) in secrets.iter().zip(nonces) {
             let envelope =
                 Envelope::seal(key.id(), &type_key, nonce, associated_data, name, secret.expose_json())?.encode();
