@@ -7,6 +7,7 @@ mod in_order;
 mod json_text;
 mod namespace;
 mod reference;
+mod source;
 mod stored;
 mod version_token;
 

@@ -1,5 +1,6 @@
 use std::fmt;
 
+use bytes::BufMut;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -7,7 +8,7 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use super::header::Text;
-use super::{DocumentHeader, NamespaceKind, RawId, Reference, json_text};
+use super::{DocumentHeader, NamespaceKind, RawId, Reference, source};
 
 /// The attributes of an object, by name.
 pub type Attributes = Map<String, Value>;
@@ -188,24 +189,19 @@ impl StoredDocument {
 
     /// The document's `_source`.
     pub fn to_source(&self) -> Vec<u8> {
-        #[derive(Serialize)]
-        struct Head<'a> {
-            #[serde(rename = "type")]
-            type_name: &'a str,
-            #[serde(flatten)]
-            root: &'a RootFields,
-        }
-        let mut bytes = Vec::with_capacity(512 + json_text::bytes_of(&self.attributes));
-        let head = Head { type_name: &self.type_name, root: &self.root };
-        // Maps with text keys and JSON values always serialize into memory; the writer cannot fail.
-        let _ = serde_json::to_writer(&mut bytes, &head);
-        bytes.pop();
-        bytes.push(b',');
-        json_text::write_text(&self.type_name, &mut bytes);
-        bytes.push(b':');
-        json_text::write_object(&self.attributes, &mut bytes);
-        bytes.push(b'}');
+        let mut bytes = Vec::with_capacity(self.source_bytes());
+        self.write_source(&mut bytes);
         bytes
+    }
+
+    /// Appends the document's `_source`.
+    pub(crate) fn write_source(&self, out: &mut impl BufMut) {
+        source::write(self, out);
+    }
+
+    /// How many bytes the `_source` has at least, roughly.
+    pub(crate) fn source_bytes(&self) -> usize {
+        source::bytes_of(self)
     }
 
     /// The object's id within `raw_id`, its `_id`.

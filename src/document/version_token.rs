@@ -16,6 +16,11 @@ pub struct VersionToken {
     pub(crate) generation: u32,
 }
 
+impl VersionToken {
+    /// What stands for the version of a document until it is written.
+    pub(crate) const UNWRITTEN: Self = Self { seq_no: 0, primary_term: 0, generation: 0 };
+}
+
 impl fmt::Display for VersionToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&STANDARD.encode(format!("[{},{},{}]", self.seq_no, self.primary_term, self.generation)))

@@ -17,13 +17,32 @@ pub struct Create {
     pub(super) type_name: String,
     pub(super) id: Option<String>,
     pub(super) namespace: Namespace,
+    pub(super) content: Content,
+    pub(super) refresh: Refresh,
+}
+
+/// What an object to be created is, whatever it is called.
+#[derive(Debug, Clone)]
+pub(super) struct Content {
     pub(super) attributes: Attributes,
     pub(super) secrets: Secrets,
     pub(super) references: Vec<Reference>,
     pub(super) managed: bool,
     pub(super) origin_id: Option<String>,
     pub(super) overwrite: bool,
-    pub(super) refresh: Refresh,
+}
+
+impl Content {
+    pub(super) fn new(attributes: Attributes) -> Self {
+        Self {
+            attributes,
+            secrets: Secrets::new(),
+            references: Vec::new(),
+            managed: false,
+            origin_id: None,
+            overwrite: false,
+        }
+    }
 }
 
 impl Create {
@@ -33,12 +52,7 @@ impl Create {
             type_name: type_name.into(),
             id: None,
             namespace: Namespace::DEFAULT,
-            attributes,
-            secrets: Secrets::new(),
-            references: Vec::new(),
-            managed: false,
-            origin_id: None,
-            overwrite: false,
+            content: Content::new(attributes),
             refresh: Refresh::Later,
         }
     }
@@ -60,35 +74,35 @@ impl Create {
     /// Gives the encrypted attribute `name` this value.
     #[must_use]
     pub fn secret(mut self, name: impl Into<String>, secret: Secret) -> Self {
-        self.secrets.insert(name.into(), secret);
+        self.content.secrets.insert(name.into(), secret);
         self
     }
 
     /// Gives the encrypted attributes these values.
     #[must_use]
     pub fn secrets(mut self, secrets: Secrets) -> Self {
-        self.secrets.extend(secrets);
+        self.content.secrets.extend(secrets);
         self
     }
 
     /// Lets it refer to these objects.
     #[must_use]
     pub fn references(mut self, references: Vec<Reference>) -> Self {
-        self.references = references;
+        self.content.references = references;
         self
     }
 
     /// Marks it as managed by the platform.
     #[must_use]
     pub fn managed(mut self, managed: bool) -> Self {
-        self.managed = managed;
+        self.content.managed = managed;
         self
     }
 
     /// Says which id it had where it came from.
     #[must_use]
     pub fn origin_id(mut self, origin_id: impl Into<String>) -> Self {
-        self.origin_id = Some(origin_id.into());
+        self.content.origin_id = Some(origin_id.into());
         self
     }
 
@@ -96,7 +110,7 @@ impl Create {
     /// and by whom it was created stays.
     #[must_use]
     pub fn overwrite(mut self) -> Self {
-        self.overwrite = true;
+        self.content.overwrite = true;
         self
     }
 

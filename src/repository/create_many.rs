@@ -3,24 +3,34 @@ use std::collections::BTreeMap;
 use tokio::task::JoinSet;
 
 use super::access::Admitted;
-use super::create::Create;
+use super::create::{Content, Create};
 use super::many::{Items, Named, Pages, on_pool};
-use super::rounds::Rounds;
-use super::write::Write;
-use super::{Action, ObjectKey, Repository, SavedObject, content, errors, read};
+use super::write::{Sources, Write, Written};
+use super::{Action, ObjectKey, Repository, SavedObject, content, errors};
 use crate::Result;
 use crate::cluster::Refresh;
-use crate::document::{Attributes, NamespaceKind, RootFields, StoredDocument};
+use crate::document::{Attributes, NamespaceKind, RootFields, StoredDocument, VersionToken};
 use crate::registry::TypeDefinition;
 
 /// Pages that are prepared or written at the same time.
 const IN_FLIGHT: usize = 4;
 
-/// A document to be written, as callers will see it.
-pub(super) struct New {
-    pub(super) document: StoredDocument,
-    /// Whether it may overwrite.
-    overwrite: bool,
+/// Objects that are created by one request.
+struct Page {
+    /// Their places in the call.
+    places: Vec<usize>,
+    objects: Vec<(ObjectKey, Content)>,
+    /// What all of them ask for.
+    refresh: Refresh,
+}
+
+/// An object that is ready to be written.
+struct Ready {
+    /// As its caller will see it, but for the version.
+    object: SavedObject,
+    write: Write,
+    /// Its document, if it may overwrite another one.
+    overwriting: Option<Box<StoredDocument>>,
 }
 
 impl Repository {
@@ -57,25 +67,30 @@ impl Repository {
     /// Those of [`create`](Self::create), for each object. What fails a whole request fails all objects that were sent in it.
     pub async fn create_many(&self, requests: impl IntoIterator<Item = Create>) -> Vec<Result<SavedObject>> {
         let requests: Vec<Create> = requests.into_iter().collect();
-        let refresh = strongest(requests.iter().map(|request| request.refresh));
         let mut items = Items::new(requests.len());
-        let mut named = Named::default();
-        let mut pages = Pages::new(requests.into_iter().enumerate(), |(_, request)| bytes_of(&request.attributes));
+        let mut named = Named::new(requests.len());
+        let mut places = 0..requests.len();
+        let mut pages = Pages::new(requests, |request| bytes_of(&request.content.attributes));
         // Each page on a task of its own: while one is made ready, others are under way to the server and back.
         let mut under_way = JoinSet::new();
         loop {
             while under_way.len() < IN_FLIGHT
-                && let Some(page) = pages.next()
+                && let Some(requests) = pages.next_page()
             {
-                let mut admitted = Vec::with_capacity(page.len());
-                for (at, request) in page {
-                    let admission = self.admit_creation(&request, &mut named).await;
-                    admitted.extend(items.admit(at, admission.map(|(key, it)| ((at, key, request), it))));
+                let mut page = Page::of(requests.len());
+                for (request, at) in requests.zip(&mut places) {
+                    let refresh = request.refresh;
+                    let admission = self.admit_creation(request, &mut named).await;
+                    if let Some(new) = items.admit(at, admission) {
+                        page.add(at, new, refresh);
+                    }
                 }
-                under_way.spawn(self.clone().create_page(admitted, refresh));
+                under_way.spawn(self.clone().create_page(page));
             }
             match under_way.join_next().await {
-                Some(Ok(page)) => page.into_iter().for_each(|(at, answer)| items.answer(at, answer)),
+                Some(Ok((places, answers))) => {
+                    places.into_iter().zip(answers).for_each(|(at, answer)| items.answer(at, answer));
+                }
                 // Its items stay without an answer, which is told.
                 Some(Err(_)) => {}
                 None => return items.end(),
@@ -83,147 +98,125 @@ impl Repository {
         }
     }
 
-    /// What a new object is called, if it may be created.
-    pub(super) async fn admit_creation(&self, request: &Create, named: &mut Named) -> Result<(ObjectKey, Admitted)> {
-        let definition = self.definition(&request.type_name)?;
-        let admitted =
-            self.admit_to(Action::Create, definition.name(), request.id.as_deref(), &request.namespace).await?;
-        match self.new_key(definition, request, named) {
+    /// What a new object is called, if it may be created, and what it is.
+    pub(super) async fn admit_creation(
+        &self,
+        request: Create,
+        named: &mut Named,
+    ) -> Result<((ObjectKey, Content), Admitted)> {
+        let Create { type_name, id, namespace, content, .. } = request;
+        let definition = self.definition(&type_name)?;
+        let admitted = self.admit_to(Action::Create, &type_name, id.as_deref(), &namespace).await?;
+        let key = self.new_id(id).map(|id| ObjectKey { type_name, id, namespace });
+        match key.and_then(|key| check_new(definition, key, named)) {
             Ok(key) => {
                 let admitted = admitted.named(&key.id);
-                Ok((key, admitted))
+                Ok(((key, content), admitted))
             }
             Err(error) => admitted.end(Err(error)),
         }
     }
 
-    fn new_key(&self, definition: &TypeDefinition, request: &Create, named: &mut Named) -> Result<ObjectKey> {
-        let id = match &request.id {
-            Some(id) => id.clone(),
-            None => self.shared.environment.random_uuid()?.to_string(),
-        };
-        let key = ObjectKey::new(definition.name(), id).in_namespace(request.namespace.clone());
-        // An id that cannot be stored is refused as such before one that the type does not take.
-        let raw_id = key.raw_id(definition)?;
-        content::check_new_id(definition, &key.id)?;
-        named.add(&key, raw_id)?;
-        Ok(key)
+    fn new_id(&self, asked_for: Option<String>) -> Result<String> {
+        match asked_for {
+            Some(id) => Ok(id),
+            None => Ok(self.shared.environment.random_uuid()?.to_string()),
+        }
     }
 
-    async fn create_page(
-        self,
-        page: Vec<(usize, ObjectKey, Create)>,
-        refresh: Refresh,
-    ) -> Vec<(usize, Result<SavedObject>)> {
-        let mut places = Vec::with_capacity(page.len());
-        let mut keys = Vec::with_capacity(page.len());
-        let mut requests = Vec::with_capacity(page.len());
-        for (at, key, request) in page {
-            places.push(at);
-            keys.push(key.clone());
-            requests.push((key, request));
+    /// Makes the objects of a page ready, writes them, and answers, with their places in the call.
+    async fn create_page(self, page: Page) -> (Vec<usize>, Vec<Result<SavedObject>>) {
+        let Page { places, objects, refresh } = page;
+        // As they are if all is written.
+        let mut answers = Vec::with_capacity(objects.len());
+        let mut writes = Vec::with_capacity(objects.len());
+        let mut may_overwrite = BTreeMap::new();
+        self.make_ready(objects).await.enumerate().for_each(|(at, ready)| {
+            answers.push(ready.map(|Ready { object, write, overwriting }| {
+                writes.push(write);
+                may_overwrite.extend(overwriting.map(|document| (at, document)));
+                object
+            }));
+        });
+        let outcomes = self.write_many(answers.iter().flatten().zip(writes).collect(), refresh).await;
+        let written = answers.iter_mut().enumerate().filter(|(_, answer)| answer.is_ok());
+        let mut to_overwrite = Vec::new();
+        for ((at, answer), outcome) in written.zip(outcomes) {
+            let Ok(object) = answer else { continue };
+            match (outcome, may_overwrite.remove(&at)) {
+                (Ok(Written::Done(version)), _) => object.version = version,
+                (Ok(Written::Conflict), Some(document)) => to_overwrite.push((at, object.key(), document)),
+                (Ok(Written::Conflict), None) => *answer = Err(errors::exists_already(&object.key())),
+                (Err(error), _) => *answer = Err(error),
+            }
         }
-        let mut rounds = Rounds::new(&self, keys);
-        let repository = self.clone();
-        let prepared = on_pool(requests, move |(key, request)| {
+        for (at, answer) in self.overwrite(to_overwrite, refresh).await {
+            answers[at] = answer;
+        }
+        (places, answers)
+    }
+
+    /// Makes objects ready to be written, each unless it cannot be stored: on the blocking pool.
+    async fn make_ready(&self, objects: Vec<(ObjectKey, Content)>) -> impl Iterator<Item = Result<Ready>> {
+        let (repository, now) = (self.clone(), self.shared.environment.now_iso());
+        let mut sources = Sources::of(objects.len());
+        let making = move |(key, content): (ObjectKey, Content)| {
             let definition = repository.definition(&key.type_name)?;
-            let new = repository.new_document(definition, &key, request)?;
-            let write = Write::create(definition, &key, &new.document)?;
-            Ok((new, write))
-        })
-        .await;
-        let mut news: Vec<Option<New>> = Vec::with_capacity(prepared.len());
-        let mut writes = Vec::with_capacity(prepared.len());
-        for (at, prepared) in prepared.into_iter().enumerate() {
-            match prepared {
-                Ok((new, write)) => {
-                    news.push(Some(new));
-                    writes.push((at, write));
-                }
-                Err(error) => {
-                    news.push(None);
-                    rounds.end(at, Err(error));
-                }
-            }
-        }
-        let mut written = Vec::new();
-        for (at, version) in rounds.write(writes, refresh).await {
-            match (version, &mut news[at]) {
-                (Some(version), new) => written.extend(new.take().map(|new| (at, new.document, None, version))),
-                // It may be gone again by now; then the next attempt creates it.
-                (None, Some(New { overwrite: true, .. })) => {}
-                (None, _) => {
-                    let error = errors::exists_already(rounds.key(at));
-                    rounds.end(at, Err(error));
-                }
-            }
-        }
-        rounds.end_written(written).await;
-        while let Some(read) = rounds.read().await {
-            let mut writes = Vec::new();
-            let mut documents = BTreeMap::new();
-            for (at, existing) in read {
-                let Some(new) = &news[at] else { continue };
-                match self.overwrite(rounds.key(at), existing, &new.document) {
-                    Ok((document, write)) => {
-                        documents.insert(at, document);
-                        writes.push((at, write));
-                    }
-                    Err(error) => rounds.end(at, Err(error)),
-                }
-            }
-            let done = rounds.write(writes, refresh).await.into_iter();
-            let written = done.filter_map(|(at, version)| Some((at, documents.remove(&at)?, None, version?))).collect();
-            rounds.end_written(written).await;
-        }
-        places.into_iter().zip(rounds.into_answers()).collect()
+            let overwrites = content.overwrite;
+            let document = repository.new_document(definition, &key, content, &now)?;
+            let write = Write::create(definition, &key, &document, &mut sources)?;
+            let overwriting = overwrites.then(|| Box::new(document.clone()));
+            // Now, and not when it is written: it will be out of the processor's caches then.
+            let object = repository.updated(definition, &key, document, VersionToken::UNWRITTEN, None)?;
+            Ok(Ready { object, write, overwriting })
+        };
+        on_pool(objects, making).await
     }
 
-    pub(super) fn new_document(&self, definition: &TypeDefinition, key: &ObjectKey, request: Create) -> Result<New> {
-        let root = self.new_root(definition, &request);
-        let Create { attributes, secrets, overwrite, .. } = request;
-        let document = self.seal_whole(definition, key, root, attributes, secrets)?;
-        Ok(New { document, overwrite })
-    }
-
-    /// The write of `new` over what was read, if anything.
-    fn overwrite(
+    /// The document of a new object that is created `now`.
+    pub(super) fn new_document(
         &self,
+        definition: &TypeDefinition,
         key: &ObjectKey,
-        existing: Option<read::Fetched>,
-        new: &StoredDocument,
-    ) -> Result<(StoredDocument, Write)> {
-        let definition = self.definition(&key.type_name)?;
-        match existing {
-            None => Ok((new.clone(), Write::create(definition, key, new)?)),
-            Some(existing) if !read::is_asked_for(definition, key, &existing.document) => {
-                Err(errors::exists_elsewhere(key))
-            }
-            Some(existing) => {
-                let document = overwritten(definition, &existing.document, new.clone())?;
-                let write = Write::replace(definition, key, &document, existing.version)?;
-                Ok((document, write))
-            }
-        }
+        content: Content,
+        now: &str,
+    ) -> Result<StoredDocument> {
+        let kind = definition.namespace_kind();
+        let namespace = key.namespace.id_form().filter(|_| kind == NamespaceKind::Single);
+        let root = RootFields {
+            namespace: namespace.map(str::to_owned),
+            namespaces: kind.is_multiple().then(|| vec![key.namespace.to_string()]),
+            origin_id: content.origin_id,
+            references: content.references,
+            managed: Some(content.managed),
+            created_at: Some(now.to_owned()),
+            updated_at: Some(now.to_owned()),
+            ..RootFields::default()
+        };
+        self.seal_whole(definition, key, root, content.attributes, content.secrets)
+    }
+}
+
+impl Page {
+    /// For so many objects.
+    fn of(objects: usize) -> Self {
+        Self { places: Vec::with_capacity(objects), objects: Vec::with_capacity(objects), refresh: Refresh::default() }
     }
 
-    fn new_root(&self, definition: &TypeDefinition, request: &Create) -> RootFields {
-        let kind = definition.namespace_kind();
-        let now = self.shared.environment.now_iso();
-        RootFields {
-            namespace: match kind {
-                NamespaceKind::Single => request.namespace.id_form().map(str::to_owned),
-                NamespaceKind::Agnostic | NamespaceKind::Multiple | NamespaceKind::MultipleIsolated => None,
-            },
-            namespaces: kind.is_multiple().then(|| vec![request.namespace.to_string()]),
-            origin_id: request.origin_id.clone(),
-            references: request.references.clone(),
-            managed: Some(request.managed),
-            created_at: Some(now.clone()),
-            updated_at: Some(now),
-            ..RootFields::default()
-        }
+    fn add(&mut self, place: usize, object: (ObjectKey, Content), refresh: Refresh) {
+        self.places.push(place);
+        self.objects.push(object);
+        self.refresh = strongest([self.refresh, refresh]);
     }
+}
+
+/// Refuses a key under which nothing new can be stored.
+fn check_new(definition: &TypeDefinition, key: ObjectKey, named: &mut Named) -> Result<ObjectKey> {
+    // An id that cannot be stored is refused as such before one that the type does not take.
+    let raw_id = key.raw_id(definition)?;
+    content::check_new_id(definition, &key.id)?;
+    named.add(&key, raw_id)?;
+    Ok(key)
 }
 
 /// What all of these ask for.
@@ -242,19 +235,4 @@ fn bytes_of(attributes: &Attributes) -> usize {
         }
     }
     attributes.iter().map(|(name, value)| name.len() + 4 + of(value)).sum::<usize>() + 3
-}
-
-/// `new` in the place of `old`: who sees it and where it came from is not the writer's to change.
-fn overwritten(definition: &TypeDefinition, old: &StoredDocument, mut new: StoredDocument) -> Result<StoredDocument> {
-    content::check_identity(definition, &old.attributes, &new.attributes)?;
-    new.root = RootFields {
-        references: new.root.references,
-        managed: new.root.managed,
-        origin_id: new.root.origin_id.or_else(|| old.root.origin_id.clone()),
-        type_migration_version: new.root.type_migration_version,
-        updated_at: new.root.updated_at,
-        updated_by: None,
-        ..old.root.clone()
-    };
-    Ok(new)
 }

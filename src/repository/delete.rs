@@ -117,7 +117,7 @@ impl Repository {
         let requests: Vec<Delete> = requests.into_iter().map(Into::into).collect();
         let refresh = strongest(requests.iter().map(|request| request.refresh));
         let mut items = Items::new(requests.len());
-        let mut named = Named::default();
+        let mut named = Named::new(requests.len());
         let mut admitted = Vec::with_capacity(requests.len());
         for (at, request) in requests.into_iter().enumerate() {
             let admission = self.admit_deletion(&request, &mut named).await;
@@ -183,7 +183,7 @@ impl Repository {
             return None;
         }
         let version = request.version.filter(|_| definition.namespace_kind() == NamespaceKind::Agnostic)?;
-        Some(Write::delete(version))
+        Write::delete(definition, &request.key, version).ok()
     }
 
     fn deletion(&self, request: &Delete, fetched: Option<Fetched>) -> Result<Write> {
@@ -201,6 +201,6 @@ impl Repository {
                 "delete it with `force` to take it from all of them",
             ));
         }
-        Ok(Write::delete(fetched.version))
+        Write::delete(definition, &request.key, fetched.version)
     }
 }

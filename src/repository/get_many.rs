@@ -31,7 +31,7 @@ impl Repository {
         let keys: Vec<&ObjectKey> = keys.into_iter().collect();
         let mut items = Items::new(keys.len());
         let admitted = self.admit_each(Action::Get, keys, &mut items).await;
-        let pages = Pages::new(admitted.into_iter().map(|(at, _, key)| (at, key.clone())), |_| 0);
+        let pages = Pages::new(admitted.into_iter().map(|(at, _, key)| (at, key.clone())).collect(), |_| 0);
         let mut done = futures::stream::iter(pages).map(|page| self.get_page(page)).buffered(IN_FLIGHT);
         while let Some(page) = done.next().await {
             for (at, answer) in page {

@@ -2,8 +2,9 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::create::Content;
 use super::rounds::Rounds;
-use super::{Action, Create, Draft, ObjectKey, Repository, SavedObject, content};
+use super::{Action, Draft, ObjectKey, Repository, SavedObject, content};
 use crate::cluster::Refresh;
 use crate::document::Attributes;
 use crate::registry::TypeDefinition;
@@ -108,7 +109,7 @@ impl Repository {
                 raise(&mut attributes, fields)?;
                 key.raw_id(definition)?;
                 content::check_new_id(definition, &key.id)?;
-                Ok(Create::new(definition.name(), attributes).namespace(key.namespace.clone()))
+                Ok(Content::new(attributes))
             }
         });
         let change = |draft: &mut Draft| raise(&mut draft.attributes, &fields);

@@ -37,6 +37,22 @@ impl ObjectKey {
     }
 }
 
+/// What a key belongs to: the key itself, or an object.
+pub(super) trait Keyed: Sync {
+    fn type_name(&self) -> &str;
+    fn key(&self) -> ObjectKey;
+}
+
+impl Keyed for ObjectKey {
+    fn type_name(&self) -> &str {
+        &self.type_name
+    }
+
+    fn key(&self) -> ObjectKey {
+        self.clone()
+    }
+}
+
 /// Shows `type/id`, as error messages name an object.
 impl fmt::Display for ObjectKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,6 +4,7 @@
 use serde_json::Value;
 
 use super::ObjectKey;
+use super::key::Keyed;
 use crate::cluster::Cluster;
 use crate::document::StoredDocument;
 use crate::registry::TypeDefinition;
@@ -72,7 +73,7 @@ pub(super) fn check(
 ///
 /// # Errors
 /// [`Invalid`](crate::ErrorKind::Invalid), naming the limit and the cure.
-pub(super) async fn check_request(cluster: &dyn Cluster, key: &ObjectKey, source_bytes: usize) -> Result<()> {
+pub(super) async fn check_request(cluster: &dyn Cluster, object: &impl Keyed, source_bytes: usize) -> Result<()> {
     if source_bytes <= SMALL_DOCUMENT_BYTES {
         return Ok(());
     }
@@ -81,6 +82,7 @@ pub(super) async fn check_request(cluster: &dyn Cluster, key: &ObjectKey, source
     if source_bytes.saturating_add(AROUND_DOCUMENT_BYTES) <= limit {
         return Ok(());
     }
+    let key = object.key();
     Err(Error::invalid(
         format!("saved object {key} has {source_bytes} bytes, and the server takes requests of at most {limit}"),
         "store less in one object, or raise http.max_content_length of the server",

@@ -1,7 +1,6 @@
 //! What calls on many objects share: every item is answered in its place, whatever becomes of the others.
 
 use std::collections::HashSet;
-use std::iter::Peekable;
 
 use super::ObjectKey;
 use super::access::Admitted;
@@ -12,35 +11,31 @@ use crate::{Error, ErrorKind, Result};
 pub(super) const PAGE: usize = 1_000;
 /// Bytes of attributes that are written at once, roughly, unless a single object has more.
 pub(super) const PAGE_BYTES: usize = 8 * 1024 * 1024;
-/// Items that one task of the blocking pool works on; so few are worked on without it.
-const PER_TASK: usize = 128;
+/// Items that one task of the blocking pool works on.
+const PER_TASK: usize = 256;
+/// So few items are worked on without it.
+const WITHOUT_POOL: usize = 32;
 
 /// The answers to the items of a call. Of those that were admitted the audit hears with their answer.
-pub(super) struct Items<T>(Vec<Item<T>>);
-
-struct Item<T> {
-    answer: Option<Result<T>>,
-    admitted: Option<Admitted>,
-}
-
-impl<T> Item<T> {
-    fn open() -> Self {
-        Self { answer: None, admitted: None }
-    }
+pub(super) struct Items<T> {
+    answers: Vec<Option<Result<T>>>,
+    /// By the places of their items, as far as somebody hears of any.
+    admitted: Vec<Option<Admitted>>,
 }
 
 impl<T> Items<T> {
     /// For a call of so many items.
     pub(super) fn new(items: usize) -> Self {
-        Self((0..items).map(|_| Item::open()).collect())
+        Self { answers: (0..items).map(|_| None).collect(), admitted: Vec::new() }
     }
 
     /// What is to be worked on for the item at `at`; none if it was not admitted, which answers it.
     pub(super) fn admit<W>(&mut self, at: usize, admission: Result<(W, Admitted)>) -> Option<W> {
         match admission {
             Ok((work, admitted)) => {
-                if let Some(item) = self.0.get_mut(at) {
-                    item.admitted = Some(admitted);
+                if admitted.is_heard() {
+                    self.admitted.resize_with(self.admitted.len().max(at + 1), || None);
+                    self.admitted[at] = Some(admitted);
                 }
                 Some(work)
             }
@@ -53,19 +48,17 @@ impl<T> Items<T> {
 
     /// Answers the item at `at`. The first answer counts.
     pub(super) fn answer(&mut self, at: usize, answer: Result<T>) {
-        if let Some(item) = self.0.get_mut(at)
-            && item.answer.is_none()
-        {
-            item.answer = Some(match item.admitted.take() {
-                Some(admitted) => admitted.end(answer),
-                None => answer,
-            });
+        if let Some(open @ None) = self.answers.get_mut(at) {
+            if let Some(admitted) = self.admitted.get_mut(at).and_then(Option::take) {
+                admitted.tell(&answer);
+            }
+            *open = Some(answer);
         }
     }
 
     /// One item more.
     pub(super) fn add(&mut self) {
-        self.0.push(Item::open());
+        self.answers.push(None);
     }
 
     /// Does `work` for items, as [`on_pool`] does: gives what it made of each, and answers those with which it failed.
@@ -92,7 +85,7 @@ impl<T> Items<T> {
     /// All answers, in order.
     pub(super) fn end(self) -> Vec<Result<T>> {
         let unanswered = || Err(Error::new(ErrorKind::Internal, "an item of a call on many objects was not answered"));
-        self.0.into_iter().map(|item| item.answer.unwrap_or_else(unanswered)).collect()
+        self.answers.into_iter().map(|answer| answer.unwrap_or_else(unanswered)).collect()
     }
 }
 
@@ -108,6 +101,11 @@ pub(super) fn only<T>(answers: Vec<Result<T>>) -> Result<T> {
 pub(super) struct Named(HashSet<RawId>);
 
 impl Named {
+    /// For a call of so many items.
+    pub(super) fn new(items: usize) -> Self {
+        Self(HashSet::with_capacity(items))
+    }
+
     /// Refuses an item whose document another one names already.
     pub(super) fn add(&mut self, key: &ObjectKey, raw_id: RawId) -> Result<()> {
         match self.0.insert(raw_id) {
@@ -121,47 +119,51 @@ impl Named {
 }
 
 /// Items in pages of at most [`PAGE`] items and about [`PAGE_BYTES`].
-pub(super) struct Pages<I: Iterator, F> {
-    items: Peekable<I>,
+pub(super) struct Pages<T, F> {
+    items: std::vec::IntoIter<T>,
     bytes_of: F,
 }
 
-impl<I: Iterator, F: Fn(&I::Item) -> usize> Pages<I, F> {
-    pub(super) fn new(items: impl IntoIterator<IntoIter = I>, bytes_of: F) -> Self {
-        Self { items: items.into_iter().peekable(), bytes_of }
+impl<T, F: Fn(&T) -> usize> Pages<T, F> {
+    pub(super) fn new(items: Vec<T>, bytes_of: F) -> Self {
+        Self { items: items.into_iter(), bytes_of }
+    }
+
+    /// The items of the next page; none once there are no more. What is not taken of them is in the page after it.
+    pub(super) fn next_page(&mut self) -> Option<impl ExactSizeIterator<Item = T>> {
+        let mut bytes = 0_usize;
+        let fits = |item: &&T| {
+            bytes = bytes.saturating_add((self.bytes_of)(item));
+            bytes <= PAGE_BYTES
+        };
+        let left = self.items.as_slice();
+        let length = left.iter().take(PAGE).take_while(fits).count().max(1);
+        (!left.is_empty()).then(|| self.items.by_ref().take(length))
     }
 }
 
-impl<I: Iterator, F: Fn(&I::Item) -> usize> Iterator for Pages<I, F> {
-    type Item = Vec<I::Item>;
+impl<T, F: Fn(&T) -> usize> Iterator for Pages<T, F> {
+    type Item = Vec<T>;
 
-    fn next(&mut self) -> Option<Vec<I::Item>> {
-        let mut page = vec![self.items.next()?];
-        let mut bytes = page.iter().map(&self.bytes_of).sum::<usize>();
-        while page.len() < PAGE
-            && let Some(item) = self.items.next_if(|item| {
-                bytes = bytes.saturating_add((self.bytes_of)(item));
-                bytes <= PAGE_BYTES
-            })
-        {
-            page.push(item);
-        }
-        Some(page)
+    fn next(&mut self) -> Option<Vec<T>> {
+        self.next_page().map(Iterator::collect)
     }
 }
 
 /// Does `work` to each item: on the blocking pool, and with several tasks, if there are many. Sealing a thousand secrets would
-/// keep other tasks from their turn for milliseconds.
+/// keep other tasks from their turn for milliseconds. What `work` keeps from item to item, each task has for itself.
 pub(super) async fn on_pool<T, R>(
     mut items: Vec<T>,
-    work: impl Fn(T) -> Result<R> + Clone + Send + 'static,
-) -> Vec<Result<R>>
+    work: impl FnMut(T) -> Result<R> + Clone + Send + 'static,
+) -> impl Iterator<Item = Result<R>>
 where
     T: Send + 'static,
     R: Send + 'static,
 {
-    if items.len() <= PER_TASK / 4 {
-        return items.into_iter().map(work).collect();
+    let mut parts: Vec<Vec<Result<R>>> = Vec::new();
+    if items.len() <= WITHOUT_POOL {
+        parts.push(items.into_iter().map(work).collect());
+        return parts.into_iter().flatten();
     }
     let mut tasks = Vec::new();
     while !items.is_empty() {
@@ -170,17 +172,13 @@ where
         let task = tokio::task::spawn_blocking(move || part.into_iter().map(work).collect::<Vec<_>>());
         tasks.push((length, task));
     }
-    let mut done = Vec::new();
     for (length, task) in tasks.into_iter().rev() {
-        match task.await {
-            Ok(part) => done.extend(part),
-            Err(error) => {
-                let aborted = Error::new(ErrorKind::Internal, "preparing objects was aborted").with_source(error);
-                done.extend((0..length).map(|_| Err(aborted.clone())));
-            }
-        }
+        parts.push(task.await.unwrap_or_else(|error| {
+            let aborted = Error::new(ErrorKind::Internal, "preparing objects was aborted").with_source(error);
+            (0..length).map(|_| Err(aborted.clone())).collect()
+        }));
     }
-    done
+    parts.into_iter().flatten()
 }
 
 #[cfg(test)]
@@ -197,7 +195,7 @@ mod tests {
             (vec![PAGE_BYTES / 2, PAGE_BYTES / 2, 1], vec![2, 1]),
         ];
         for (sizes, expected) in table {
-            let divided: Vec<Vec<usize>> = Pages::new(sizes.iter().copied(), |size| *size).collect();
+            let divided: Vec<Vec<usize>> = Pages::new(sizes.clone(), |size| *size).collect();
             assert_eq!(divided.iter().map(Vec::len).collect::<Vec<_>>(), expected);
             assert_eq!(divided.concat(), sizes);
         }
@@ -207,7 +205,7 @@ mod tests {
     async fn work_on_the_pool_keeps_the_order() {
         for count in [0, 1, PER_TASK, 3 * PER_TASK + 7] {
             let done = on_pool((0..count).collect(), |n| Ok(n * 2)).await;
-            let done: Vec<usize> = done.into_iter().map(|n| n.expect("fine")).collect();
+            let done: Vec<usize> = done.map(|n| n.expect("fine")).collect();
             assert_eq!(done, (0..count).map(|n| n * 2).collect::<Vec<_>>());
         }
     }
@@ -218,7 +216,7 @@ mod tests {
             assert!(n > 0, "the first one panics");
             Ok(n)
         };
-        let done = on_pool((0..3 * PER_TASK).collect(), work).await;
+        let done: Vec<_> = on_pool((0..3 * PER_TASK).collect(), work).await.collect();
         assert_eq!(done.len(), 3 * PER_TASK);
         let failed = done.iter().filter(|answer| answer.is_err()).count();
         assert_eq!(failed, PER_TASK);

@@ -31,6 +31,7 @@ mod limits;
 mod many;
 mod merge;
 mod object;
+mod overwrite;
 mod point_in_time;
 mod read;
 mod recorded_sets;

@@ -1,6 +1,7 @@
 use serde_json::{Map, Value};
 
 use super::ObjectKey;
+use super::key::Keyed;
 use crate::document::{Attributes, Namespace, NamespaceKind, RawId, Reference, RootFields, VersionToken};
 use crate::encryption::AttributeError;
 
@@ -91,6 +92,16 @@ impl SavedObject {
                 identity: header.identity,
             },
         }
+    }
+}
+
+impl Keyed for SavedObject {
+    fn type_name(&self) -> &str {
+        &self.type_name
+    }
+
+    fn key(&self) -> ObjectKey {
+        self.key()
     }
 }
 

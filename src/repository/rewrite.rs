@@ -104,6 +104,6 @@ fn write(candidate: &Candidate<'_>, read: Option<VersionToken>, decision: Decisi
     match decision {
         Decision::Keep => Ok(None),
         Decision::Replace(document) => Write::replace(definition, key, &document, read).map(Some),
-        Decision::Delete => Ok(Some(Write::delete(read))),
+        Decision::Delete => Write::delete(definition, key, read).map(Some),
     }
 }

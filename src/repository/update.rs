@@ -170,7 +170,7 @@ impl Repository {
         });
         let mut items = Items::new(0);
         let mut loaded = Vec::new();
-        for (at, converted) in converting.await.into_iter().enumerate() {
+        for (at, converted) in converting.await.enumerate() {
             items.add();
             match self.with_sets(converted).await {
                 Ok(one) => loaded.push((at, one)),

@@ -56,7 +56,7 @@ impl Repository {
         let requests: Vec<Update> = requests.into_iter().map(Into::into).collect();
         let refresh = strongest(requests.iter().map(|request| request.refresh));
         let mut items = Items::new(requests.len());
-        let mut named = Named::default();
+        let mut named = Named::new(requests.len());
         let mut admitted = Vec::with_capacity(requests.len());
         for (at, request) in requests.into_iter().enumerate() {
             let admission = self.admit_update(&request, &mut named).await;

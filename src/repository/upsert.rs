@@ -1,7 +1,8 @@
+use super::create::Content;
 use super::many::{Named, only};
 use super::read::{self, Fetched, Newer};
 use super::rounds::Rounds;
-use super::write::Write;
+use super::write::{Sources, Write};
 use super::{Action, Create, Draft, ObjectKey, Repository, SavedObject, errors};
 use crate::cluster::Refresh;
 use crate::document::StoredDocument;
@@ -57,13 +58,13 @@ impl Repository {
                 "give the id of the object; to create one with a random id, use `create`",
             ));
         }
-        let (key, to_create) = self.admit_creation(&request, &mut Named::default()).await?;
+        let refresh = request.refresh;
+        let ((key, content), to_create) = self.admit_creation(request, &mut Named::default()).await?;
         let admitted = match self.admit(Action::Update, &key).await {
             Ok(to_update) => to_create.and(to_update),
             Err(refused) => return to_create.end(Err(refused)),
         };
-        let refresh = request.refresh;
-        let create = || Ok(request.clone());
+        let create = || Ok(content.clone());
         admitted.end(self.change_or_create(Rounds::new(self, vec![key]), Some(create), change, refresh).await)
     }
 
@@ -72,7 +73,7 @@ impl Repository {
     pub(super) async fn change_or_create(
         &self,
         mut rounds: Rounds<'_, SavedObject>,
-        create: Option<impl Fn() -> Result<Create>>,
+        create: Option<impl Fn() -> Result<Content>>,
         mut change: impl FnMut(&mut Draft) -> Result<()>,
         refresh: Refresh,
     ) -> Result<SavedObject> {
@@ -116,11 +117,11 @@ impl Repository {
     fn to_be_created(
         &self,
         key: &ObjectKey,
-        create: impl Fn() -> Result<Create>,
+        create: impl Fn() -> Result<Content>,
     ) -> Result<(StoredDocument, Option<Newer>, Write)> {
         let definition = self.definition(&key.type_name)?;
-        let document = self.new_document(definition, key, create()?)?.document;
-        let write = Write::create(definition, key, &document)?;
+        let document = self.new_document(definition, key, create()?, &self.shared.environment.now_iso())?;
+        let write = Write::create(definition, key, &document, &mut Sources::default())?;
         Ok((document, None, write))
     }
 }

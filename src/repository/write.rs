@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
+use super::key::Keyed;
 use super::many::{Items, only};
 use super::{ObjectKey, Repository, errors, limits};
 use crate::cluster::{
@@ -17,6 +18,7 @@ use crate::{Error, ErrorKind, Result};
 /// What is to be written of one document.
 #[derive(Debug, Clone)]
 pub(super) struct Write {
+    id: RawId,
     action: BulkAction,
     /// The version that it replaces or deletes; none if it creates.
     over: Option<VersionToken>,
@@ -27,9 +29,14 @@ impl Write {
     ///
     /// # Errors
     /// [`Invalid`](ErrorKind::Invalid) if the index could not take it: see [`limits`].
-    pub(super) fn create(definition: &TypeDefinition, key: &ObjectKey, document: &StoredDocument) -> Result<Self> {
-        let source = source_of(definition, key, document)?;
-        Ok(Self { action: BulkAction::Create { source }, over: None })
+    pub(super) fn create(
+        definition: &TypeDefinition,
+        key: &ObjectKey,
+        document: &StoredDocument,
+        sources: &mut Sources,
+    ) -> Result<Self> {
+        let (id, source) = (key.raw_id(definition)?, sources.add(definition, key, document)?);
+        Ok(Self { id, action: BulkAction::Create { source }, over: None })
     }
 
     /// Replaces the document at `read`.
@@ -42,13 +49,17 @@ impl Write {
         document: &StoredDocument,
         read: VersionToken,
     ) -> Result<Self> {
-        let source = source_of(definition, key, document)?;
-        Ok(Self { action: BulkAction::Replace { source, read: sequence(read) }, over: Some(read) })
+        let (id, source) = (key.raw_id(definition)?, Sources::default().add(definition, key, document)?);
+        Ok(Self { id, action: BulkAction::Replace { source, read: sequence(read) }, over: Some(read) })
     }
 
     /// Deletes the document at `read`.
-    pub(super) fn delete(read: VersionToken) -> Self {
-        Self { action: BulkAction::Delete { read: sequence(read) }, over: Some(read) }
+    ///
+    /// # Errors
+    /// Those of [`ObjectKey::raw_id`].
+    pub(super) fn delete(definition: &TypeDefinition, key: &ObjectKey, read: VersionToken) -> Result<Self> {
+        let id = key.raw_id(definition)?;
+        Ok(Self { id, action: BulkAction::Delete { read: sequence(read) }, over: Some(read) })
     }
 
     pub(super) fn is_deletion(&self) -> bool {
@@ -56,10 +67,32 @@ impl Write {
     }
 }
 
-fn source_of(definition: &TypeDefinition, key: &ObjectKey, document: &StoredDocument) -> Result<Bytes> {
-    let source = document.to_source();
-    limits::check(definition, key, document, source.len())?;
-    Ok(Bytes::from(source))
+/// The sources of documents, in blocks of memory that each have room for many: to ask for memory for each would take longer
+/// than to write what is in it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Sources {
+    block: BytesMut,
+    block_bytes: usize,
+}
+
+impl Sources {
+    /// For about so many documents.
+    pub(super) fn of(documents: usize) -> Self {
+        const USUAL_BYTES: usize = 1024;
+        const BLOCK_BYTES: usize = 64 * 1024;
+        Self { block: BytesMut::new(), block_bytes: documents.saturating_mul(USUAL_BYTES).min(BLOCK_BYTES) }
+    }
+
+    fn add(&mut self, definition: &TypeDefinition, key: &ObjectKey, document: &StoredDocument) -> Result<Bytes> {
+        let bytes = document.source_bytes();
+        if self.block.capacity() < bytes {
+            self.block.reserve(bytes.max(self.block_bytes));
+        }
+        document.write_source(&mut self.block);
+        let source = self.block.split().freeze();
+        limits::check(definition, key, document, source.len())?;
+        Ok(source)
+    }
 }
 
 /// What became of a write that the server looked at.
@@ -71,22 +104,28 @@ pub(super) enum Written {
 }
 
 /// Writes that go to one generation of a group, each with its place in the call.
-struct Batch<'a> {
+struct Batch<'a, K> {
     /// A type of the group.
     definition: &'a TypeDefinition,
     places: Vec<usize>,
-    keys: Vec<&'a ObjectKey>,
+    objects: Vec<&'a K>,
     operations: Vec<BulkOperation>,
 }
 
-impl<'a> Batch<'a> {
-    fn new(definition: &'a TypeDefinition) -> Self {
-        Self { definition, places: Vec::new(), keys: Vec::new(), operations: Vec::new() }
+impl<'a, K> Batch<'a, K> {
+    /// Of at most so many writes.
+    fn new(definition: &'a TypeDefinition, writes: usize) -> Self {
+        Self {
+            definition,
+            places: Vec::with_capacity(writes),
+            objects: Vec::with_capacity(writes),
+            operations: Vec::with_capacity(writes),
+        }
     }
 
-    fn add(&mut self, at: usize, key: &'a ObjectKey, operation: BulkOperation) {
+    fn add(&mut self, at: usize, object: &'a K, operation: BulkOperation) {
         self.places.push(at);
-        self.keys.push(key);
+        self.objects.push(object);
         self.operations.push(operation);
     }
 }
@@ -110,16 +149,21 @@ impl Repository {
 
     /// Writes documents, each another one, and answers for each in order. One bulk goes to each index; what cannot be written
     /// keeps nothing else from being written.
-    pub(super) async fn write_many(&self, writes: Vec<(&ObjectKey, Write)>, refresh: Refresh) -> Vec<Result<Written>> {
-        let mut items = Items::new(writes.len());
-        let mut batches: BTreeMap<(&str, u32), Batch<'_>> = BTreeMap::new();
+    pub(super) async fn write_many<K: Keyed>(
+        &self,
+        writes: Vec<(&K, Write)>,
+        refresh: Refresh,
+    ) -> Vec<Result<Written>> {
+        let count = writes.len();
+        let mut items = Items::new(count);
+        let mut batches: BTreeMap<(&str, u32), Batch<'_, K>> = BTreeMap::new();
         let mut looked_up = BTreeMap::new();
-        for (at, (key, write)) in writes.into_iter().enumerate() {
-            match self.destination(key, &write, &mut looked_up).await {
-                Ok(Some((definition, generation, raw_id))) => {
-                    let operation = BulkOperation { id: raw_id.into(), action: write.action };
+        for (at, (object, write)) in writes.into_iter().enumerate() {
+            match self.destination(object, &write, &mut looked_up).await {
+                Ok(Some((definition, generation))) => {
+                    let operation = BulkOperation { id: write.id.into(), action: write.action };
                     let batch = batches.entry((definition.group(), generation));
-                    batch.or_insert_with(|| Batch::new(definition)).add(at, key, operation);
+                    batch.or_insert_with(|| Batch::new(definition, count - at)).add(at, object, operation);
                 }
                 Ok(None) => items.answer(at, Ok(Written::Conflict)),
                 Err(error) => items.answer(at, Err(error)),
@@ -129,27 +173,26 @@ impl Repository {
             if let Some((moved_to, missed)) = self.write_batch(generation, batch, refresh, &mut items).await {
                 // A group that moves on a second time meanwhile is not followed again.
                 if let Some((_, missed)) = self.write_batch(moved_to, missed, refresh, &mut items).await {
-                    let given_up = missed.places.into_iter().zip(missed.keys);
-                    given_up.for_each(|(at, key)| items.answer(at, Err(errors::changed(key))));
+                    let given_up = missed.places.into_iter().zip(missed.objects);
+                    given_up.for_each(|(at, object)| items.answer(at, Err(errors::changed(&object.key()))));
                 }
             }
         }
         items.end()
     }
 
-    /// To which generation of its type's group a write goes, and under which `_id`. None for one over what was read from a
+    /// To which generation of its type's group a write goes. None for one over what was read from a
     /// generation before the current one: its alias is gone. The other way round this node may be the one that has not heard
     /// of it, so the server decides.
     async fn destination<'a>(
         &'a self,
-        key: &ObjectKey,
+        object: &impl Keyed,
         write: &Write,
         looked_up: &mut BTreeMap<&'a str, Result<u32>>,
-    ) -> Result<Option<(&'a TypeDefinition, u32, RawId)>> {
-        let definition = self.definition(&key.type_name)?;
-        let raw_id = key.raw_id(definition)?;
+    ) -> Result<Option<(&'a TypeDefinition, u32)>> {
+        let definition = self.definition(object.type_name())?;
         if let Some(source) = write.action.source() {
-            limits::check_request(&*self.shared.cluster, key, source.len()).await?;
+            limits::check_request(&*self.shared.cluster, object, source.len()).await?;
         }
         let group = definition.group();
         let known = self.shared.generations.get(group);
@@ -166,19 +209,19 @@ impl Repository {
                 }
             },
         };
-        Ok(Some((definition, generation, raw_id)))
+        Ok(Some((definition, generation)))
     }
 
     /// One bulk, to a generation of its group. Gives what its move to another generation kept from being created, and which
     /// that is; what was read from this one is a conflict then.
-    async fn write_batch<'a>(
+    async fn write_batch<'a, K: Keyed>(
         &self,
         generation: u32,
-        batch: Batch<'a>,
+        batch: Batch<'a, K>,
         refresh: Refresh,
         items: &mut Items<Written>,
-    ) -> Option<(u32, Batch<'a>)> {
-        let Batch { definition, places, keys, operations } = batch;
+    ) -> Option<(u32, Batch<'a, K>)> {
+        let Batch { definition, places, objects, operations } = batch;
         let outcomes = match self.send(definition, generation, &operations, refresh).await {
             Ok(outcomes) => outcomes,
             Err(error) => {
@@ -186,16 +229,16 @@ impl Repository {
                 return None;
             }
         };
-        let mut missed = Batch::new(definition);
-        let answered = places.into_iter().zip(keys).zip(operations.into_iter().zip(outcomes));
-        for ((at, key), (operation, outcome)) in answered {
+        let mut missed = Batch::new(definition, 0);
+        let answered = places.into_iter().zip(objects).zip(operations.into_iter().zip(outcomes));
+        for ((at, object), (operation, outcome)) in answered {
             match outcome {
                 Ok(SequenceNumber { seq_no, primary_term }) => {
                     items.answer(at, Ok(Written::Done(VersionToken { seq_no, primary_term, generation })));
                 }
                 Err(error) if error.kind == ItemErrorKind::Conflict => items.answer(at, Ok(Written::Conflict)),
-                Err(error) if error.kind == ItemErrorKind::AliasMissing => missed.add(at, key, operation),
-                Err(error) => items.answer(at, Err(errors::refused_write(key, &error))),
+                Err(error) if error.kind == ItemErrorKind::AliasMissing => missed.add(at, object, operation),
+                Err(error) => items.answer(at, Err(errors::refused_write(&object.key(), &error))),
             }
         }
         if missed.places.is_empty() {
@@ -211,11 +254,11 @@ impl Repository {
                 return None;
             }
         };
-        let mut again = Batch::new(definition);
-        let missed = missed.places.into_iter().zip(missed.keys).zip(missed.operations);
-        for ((at, key), operation) in missed {
+        let mut again = Batch::new(definition, missed.places.len());
+        let missed = missed.places.into_iter().zip(missed.objects).zip(missed.operations);
+        for ((at, object), operation) in missed {
             match operation.action {
-                BulkAction::Create { .. } => again.add(at, key, operation),
+                BulkAction::Create { .. } => again.add(at, object, operation),
                 _ => items.answer(at, Ok(Written::Conflict)),
             }
         }

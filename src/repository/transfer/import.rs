@@ -11,7 +11,7 @@ use crate::cluster::Refresh;
 use crate::document::{Namespace, Reference};
 use crate::repository::access::Admitted;
 use crate::repository::read::Fetched;
-use crate::repository::write::{Write, Written};
+use crate::repository::write::{Sources, Write, Written};
 use crate::repository::{Repository, content, errors};
 use crate::{Error, ErrorKind, Result};
 
@@ -254,8 +254,9 @@ impl Writer<'_> {
     async fn write(&mut self, prepared: Vec<Prepared>) -> Next {
         let mut objects = Vec::with_capacity(prepared.len());
         let mut writes = Vec::with_capacity(prepared.len());
+        let mut sources = Sources::of(prepared.len());
         for object in prepared {
-            match self.write_of(&object) {
+            match self.write_of(&object, &mut sources) {
                 Ok(write) => {
                     writes.push(write);
                     objects.push(object);
@@ -305,10 +306,10 @@ impl Writer<'_> {
         }
     }
 
-    fn write_of(&self, object: &Prepared) -> Result<Write> {
+    fn write_of(&self, object: &Prepared, sources: &mut Sources) -> Result<Write> {
         let (definition, key) = (self.repository.definition(&object.key.type_name)?, &object.key);
         let Some(Fetched { document: existing, version }) = &object.existing else {
-            return Write::create(definition, key, &object.document);
+            return Write::create(definition, key, &object.document, sources);
         };
         content::check_identity(definition, &existing.attributes, &object.document.attributes)?;
         let mut document = object.document.clone();

@@ -1,0 +1,149 @@
+//! The `_source` of a stored document: the root fields, then the attributes under the type's name. By hand, for serde would go
+//! through a map of all root fields for the sake of those that this library does not know.
+
+use bytes::BufMut;
+
+use super::{Reference, RootFields, StoredDocument, json_text};
+
+/// How many bytes a source has at least, roughly.
+pub(super) fn bytes_of(document: &StoredDocument) -> usize {
+    512 + json_text::bytes_of(&document.attributes)
+}
+
+pub(super) fn write(document: &StoredDocument, out: &mut impl BufMut) {
+    let StoredDocument { type_name, attributes, root } = document;
+    out.put_slice(br#"{"type":"#);
+    json_text::write_text(type_name, out);
+    write_root(root, out);
+    out.put_u8(b',');
+    json_text::write_text(type_name, out);
+    out.put_u8(b':');
+    json_text::write_object(attributes, out);
+    out.put_u8(b'}');
+}
+
+/// Each of them with a comma before it.
+fn write_root(root: &RootFields, out: &mut impl BufMut) {
+    write_optional(br#","namespace":"#, root.namespace.as_deref(), out);
+    if let Some(namespaces) = &root.namespaces {
+        out.put_slice(br#","namespaces":"#);
+        json_text::write_list(namespaces, out, |name, out| json_text::write_text(name, out));
+    }
+    write_optional(br#","originId":"#, root.origin_id.as_deref(), out);
+    out.put_slice(br#","references":"#);
+    json_text::write_list(&root.references, out, write_reference);
+    match root.managed {
+        Some(true) => out.put_slice(br#","managed":true"#),
+        Some(false) => out.put_slice(br#","managed":false"#),
+        None => {}
+    }
+    write_optional(br#","typeMigrationVersion":"#, root.type_migration_version.as_deref(), out);
+    write_optional(br#","coreMigrationVersion":"#, root.core_migration_version.as_deref(), out);
+    write_optional(br#","created_at":"#, root.created_at.as_deref(), out);
+    write_optional(br#","created_by":"#, root.created_by.as_deref(), out);
+    write_optional(br#","updated_at":"#, root.updated_at.as_deref(), out);
+    write_optional(br#","updated_by":"#, root.updated_by.as_deref(), out);
+    for (name, value) in &root.others {
+        out.put_u8(b',');
+        json_text::write_text(name, out);
+        out.put_u8(b':');
+        json_text::write(value, out);
+    }
+}
+
+fn write_optional(name: &[u8], text: Option<&str>, out: &mut impl BufMut) {
+    if let Some(text) = text {
+        out.put_slice(name);
+        json_text::write_text(text, out);
+    }
+}
+
+fn write_reference(reference: &Reference, out: &mut impl BufMut) {
+    out.put_slice(br#"{"name":"#);
+    json_text::write_text(&reference.name, out);
+    out.put_slice(br#","type":"#);
+    json_text::write_text(&reference.type_name, out);
+    out.put_slice(br#","id":"#);
+    json_text::write_text(&reference.id, out);
+    out.put_u8(b'}');
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+    use proptest::prelude::*;
+    use serde::Serialize;
+    use serde_json::{Map, Value};
+
+    use super::*;
+
+    /// The same by serde.
+    #[derive(Serialize)]
+    struct Source<'a> {
+        #[serde(rename = "type")]
+        type_name: &'a str,
+        #[serde(flatten)]
+        root: &'a RootFields,
+        #[serde(flatten)]
+        attributes: Map<String, Value>,
+    }
+
+    fn text() -> impl Strategy<Value = String> {
+        "(?s).{0,12}|[\\x00-\\x7f]{0,4}"
+    }
+
+    fn optional() -> impl Strategy<Value = Option<String>> {
+        prop::option::of(text())
+    }
+
+    fn map() -> impl Strategy<Value = Map<String, Value>> {
+        let value = prop_oneof![
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            text().prop_map(Value::from),
+            prop::collection::vec(text(), 0..3).prop_map(Value::from),
+        ];
+        prop::collection::btree_map(text(), value, 0..4).prop_map(|members| members.into_iter().collect())
+    }
+
+    fn roots() -> impl Strategy<Value = RootFields> {
+        let reference = (text(), text(), text()).prop_map(|(name, type_name, id)| Reference { name, type_name, id });
+        let lists = (prop::option::of(prop::collection::vec(text(), 0..3)), prop::collection::vec(reference, 0..3));
+        let texts = (optional(), optional(), optional(), optional());
+        let times = (optional(), optional(), optional(), optional());
+        (lists, texts, times, any::<Option<bool>>(), map()).prop_map(|(lists, texts, times, managed, others)| {
+            let (namespaces, references) = lists;
+            let (namespace, origin_id, type_migration_version, core_migration_version) = texts;
+            let (created_at, created_by, updated_at, updated_by) = times;
+            RootFields {
+                namespace,
+                namespaces,
+                origin_id,
+                references,
+                managed,
+                type_migration_version,
+                core_migration_version,
+                created_at,
+                created_by,
+                updated_at,
+                updated_by,
+                others,
+            }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_what_serde_writes(type_name in text(), root in roots(), attributes in map()) {
+            let document = StoredDocument { type_name, attributes, root };
+            let under_type = [(document.type_name.clone(), Value::Object(document.attributes.clone()))];
+            let by_serde =
+                Source { type_name: &document.type_name, root: &document.root, attributes: under_type.into_iter().collect() };
+            let by_serde = serde_json::to_string(&by_serde).expect("JSON");
+            prop_assert_eq!(String::from_utf8(document.to_source()).expect("UTF-8"), by_serde.as_str());
+            let mut after_others = BytesMut::from("before");
+            document.write_source(&mut after_others);
+            prop_assert_eq!(after_others.strip_prefix(b"before"), Some(by_serde.as_bytes()));
+        }
+    }
+}
