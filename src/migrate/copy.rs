@@ -34,9 +34,10 @@ impl Copy<'_> {
             self.update_while_current([mark]).await?;
         }
         self.cluster.add_write_block(&self.plan.index).await?;
-        // A point in time shows only what was refreshed.
+        let counted = self.count_source_writes().await?;
+        // A point in time shows only what was refreshed: all that was counted, and not less, whoever lifted the block meanwhile.
         self.cluster.refresh(&self.plan.index).await?;
-        self.count_source_writes().await
+        Ok(counted)
     }
 
     pub(super) async fn count_source_writes(self) -> Result<Brought> {

@@ -134,7 +134,7 @@ impl<T: Object> Objects<T> {
     }
 
     /// Everything that the request finds, without a limit and in bounded memory: see [`Repository::stream`](crate::Repository::stream). An object whose
-    /// attributes do not fit the struct is an [`Unreadable`].
+    /// attributes do not fit the struct is an [`Unreadable`](crate::repository::Unreadable).
     ///
     /// ```
     /// # #![allow(unused_imports, dead_code)]

@@ -18,7 +18,7 @@ use crate::registry::TypeDefinition;
 use crate::{Error, ErrorKind, Result};
 
 /// Objects of a page that one task makes.
-const PER_TASK: usize = 125;
+pub(super) const PER_TASK: usize = 125;
 
 /// One page of objects.
 #[derive(Debug)]
@@ -54,9 +54,16 @@ pub(super) struct Reading {
 }
 
 /// What is wanted of a page.
-struct Wanted {
+pub(super) struct Wanted {
     types: Vec<String>,
     fields: Option<Vec<String>>,
+}
+
+impl Wanted {
+    pub(super) fn of(types: &[&str], request: &Find) -> Arc<Self> {
+        let types = types.iter().map(|&name| name.to_owned()).collect();
+        Arc::new(Self { types, fields: request.fields.clone() })
+    }
 }
 
 impl Reading {
@@ -69,8 +76,7 @@ impl Reading {
     fn take(&mut self, hits: Hits) {
         self.taken += hits.len();
         if let Some(before) = self.last.replace(hits) {
-            let part = self.repository.clone().read_part(Arc::clone(&self.wanted), before);
-            self.tasks.push(Task(tokio::spawn(part)));
+            self.tasks.push(self.repository.task(&self.wanted, before));
         }
     }
 
@@ -91,10 +97,8 @@ impl Reading {
             unreadable: Vec::new(),
             aggregations: page.aggregations,
         };
-        for mut task in self.tasks {
-            found.add((&mut task.0).await.map_err(|error| {
-                Error::new(ErrorKind::Internal, "reading a page of objects was aborted").with_source(error)
-            })?);
+        for task in self.tasks {
+            found.add(task.end().await?);
         }
         found.add(last);
         Ok(found)
@@ -110,6 +114,14 @@ impl Found {
 
 /// A task that makes a part. It ends with the page: nobody wants what a call that was cancelled, or an answer that was cut, began.
 struct Task(JoinHandle<Part>);
+
+impl Task {
+    async fn end(mut self) -> Result<Part> {
+        (&mut self.0).await.map_err(|error| {
+            Error::new(ErrorKind::Internal, "reading a page of objects was aborted").with_source(error)
+        })
+    }
+}
 
 impl Drop for Task {
     fn drop(&mut self) {
@@ -139,6 +151,17 @@ struct Postponed {
 }
 
 impl Part {
+    /// What became of the hits, in their order.
+    fn into_items(self) -> Vec<Result<SavedObject, Unreadable>> {
+        let hits = self.objects.len() + self.unreadable.len();
+        let (mut objects, mut unreadable) = (self.objects.into_iter(), self.unreadable.into_iter().peekable());
+        let item = |place| match unreadable.next_if(|(at, _)| *at == place) {
+            Some((_, unreadable)) => Some(Err(unreadable)),
+            None => objects.next().map(Ok),
+        };
+        (0..hits).filter_map(item).collect()
+    }
+
     fn read(&mut self, repository: &Repository, asked: &[Asked<'_>], place: usize, hit: HitRef<'_>) -> Result<()> {
         let (definition, id, fetched) = repository.document_of(asked, hit, unseen)?;
         if shows_as_it_is(definition, fetched.document.root.type_migration_version.as_deref()) {
@@ -177,9 +200,22 @@ impl Part {
 impl Repository {
     /// Reads a page of objects of these types.
     pub(super) fn reading(&self, types: &[&str], request: &Find) -> Reading {
-        let types = types.iter().map(|&name| name.to_owned()).collect();
-        let wanted = Arc::new(Wanted { types, fields: request.fields.clone() });
+        let wanted = Wanted::of(types, request);
         Reading { repository: self.clone(), wanted, taken: 0, tasks: Vec::new(), last: None }
+    }
+
+    /// What becomes of these hits, in their order. It is found out in a task of its own, from now on.
+    pub(super) fn read_apart(
+        &self,
+        wanted: &Arc<Wanted>,
+        hits: Vec<Hit>,
+    ) -> impl Future<Output = Result<Vec<Result<SavedObject, Unreadable>>>> + use<> {
+        let task = self.task(wanted, Hits::from(hits));
+        async move { Ok(task.end().await?.into_items()) }
+    }
+
+    fn task(&self, wanted: &Arc<Wanted>, hits: Hits) -> Task {
+        Task(tokio::spawn(self.clone().read_part(Arc::clone(wanted), hits)))
     }
 
     async fn read_part(self, wanted: Arc<Wanted>, hits: Hits) -> Part {
@@ -204,33 +240,14 @@ impl Repository {
         definitions.into_iter().map(|definition| Asked { definition, names: self.names(definition) }).collect()
     }
 
-    /// The object of a hit that is of one of the types.
-    pub(super) async fn read_hit(&self, asked: &[Asked<'_>], hit: &Hit) -> Result<SavedObject> {
-        let (definition, id, mut loaded) = self.convert_hit(asked, hit.borrowed(), unseen)?;
-        self.learn_sets(definition, &mut loaded).await?;
-        self.view(definition, id, loaded)
-    }
-
     /// The type, the id and the document of a hit that is of one of the types.
     pub(super) async fn load_hit<'a>(
         &self,
         asked: &[Asked<'a>],
         hit: &Hit,
     ) -> Result<(&'a TypeDefinition, String, Loaded)> {
-        let (definition, id, mut loaded) = self.convert_hit(asked, hit.borrowed(), |_, _| &[])?;
-        self.learn_sets(definition, &mut loaded).await?;
-        Ok((definition, id.to_owned(), loaded))
-    }
-
-    /// The document of a hit at the newest model version, without the attributes that `left_out` names.
-    fn convert_hit<'a, 'h>(
-        &self,
-        asked: &[Asked<'a>],
-        hit: HitRef<'h>,
-        left_out: impl Fn(&'a TypeDefinition, &DocumentHeader<'_>) -> &'a [EncryptedAttribute],
-    ) -> Result<(&'a TypeDefinition, &'h str, Loaded)> {
-        let (definition, id, fetched) = self.document_of(asked, hit, left_out)?;
-        Ok((definition, id, self.converted(definition, id, fetched)?))
+        let (definition, id, fetched) = self.document_of(asked, hit.borrowed(), |_, _| &[])?;
+        Ok((definition, id.to_owned(), self.load(definition, id, fetched).await?))
     }
 
     /// The document of a hit, without the attributes that `left_out` names.
@@ -265,7 +282,7 @@ pub(super) struct Asked<'a> {
 }
 
 /// Takes the attributes away that were not asked for.
-pub(super) fn pick(fields: Option<&[String]>, object: &mut SavedObject) {
+fn pick(fields: Option<&[String]>, object: &mut SavedObject) {
     if let Some(fields) = fields {
         object.attributes.retain(|name, _| fields.contains(name));
     }

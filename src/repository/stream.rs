@@ -11,7 +11,7 @@ use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
 
 use super::access::Admitted;
 use super::find::{self, Find};
-use super::found::{self, Unreadable};
+use super::found::{PER_TASK, Unreadable, Wanted};
 use super::{Action, Repository, SavedObject};
 use crate::Result;
 use crate::cluster::{Cluster, Hit, PageSize, PointInTime, Search, SearchIn};
@@ -19,6 +19,8 @@ use crate::document::{Attributes, Namespace};
 
 /// Objects read at once, unless said otherwise, or unless they are large.
 const PAGE: u32 = 1_000;
+/// Parts of a page that objects are made of while the part before them is given away, and the next page is asked for.
+const AHEAD: usize = 2;
 /// How long a reader may take for a page. Each page read begins it anew.
 const KEEP_ALIVE: Duration = Duration::from_secs(300);
 
@@ -54,7 +56,7 @@ impl<A: 'static> FoundStream<A> {
 }
 
 impl Repository {
-    /// Everything that the request finds, page and aggregations left aside: without a limit, in memory for one page (of a few
+    /// Everything that the request finds, page and aggregations left aside: without a limit, in memory for three pages (each of a few
     /// megabytes, or of one object), and as it was when the first object was read. Without a sort it comes in the order that is cheapest for the server.
     ///
     /// ```no_run
@@ -77,36 +79,30 @@ impl Repository {
     pub fn stream(&self, types: &[&str], request: Find) -> Result<FoundStream> {
         let request = request.or_in_namespace(&Namespace::DEFAULT);
         let definitions = self.definitions(types)?;
-        let types: Vec<String> = types.iter().map(|&name| name.to_owned()).collect();
-        let asked = types.clone();
         let search = Search {
             size: request.page_of_stream(PAGE),
             ..request.to_search(SearchIn::Index(self.aliases(&definitions)), &definitions)?
         };
-        let read = Arc::new((self.clone(), types, request.clone()));
-        let hits = self.hits(search);
-        let caller = self.clone();
-        let admitted = async move {
-            let types: Vec<&str> = asked.iter().map(String::as_str).collect();
-            caller.admit_all(Action::Find, &types, &request).await.map(|admitted| heard(hits, admitted))
-        };
-        let objects = stream::once(admitted).try_flatten().then(move |hit| {
-            let read = Arc::clone(&read);
+        let (repository, wanted) = (self.clone(), Wanted::of(types, &request));
+        let making = move |hits: Vec<Result<Hit>>| {
+            let mut failed = None;
+            let hits = hits.into_iter().map_while(|hit| hit.map_err(|error| failed = Some(error)).ok()).collect();
+            let making = repository.read_apart(&wanted, hits);
             async move {
-                let hit = hit?;
-                let (repository, types, request) = read.as_ref();
-                let types: Vec<&str> = types.iter().map(String::as_str).collect();
-                let asked = repository.asked(repository.definitions(&types)?);
-                let object = repository.read_hit(&asked, &hit).await;
-                Ok(object
-                    .map(|mut object| {
-                        found::pick(request.fields.as_deref(), &mut object);
-                        object
-                    })
-                    .map_err(|error| Unreadable { raw_id: hit.id, error }))
+                let (made, failed) = match making.await {
+                    Ok(made) => (made, failed),
+                    Err(error) => (Vec::new(), Some(error)),
+                };
+                stream::iter(made.into_iter().map(Ok).chain(failed.map(Err)))
             }
-        });
-        Ok(FoundStream { items: objects.boxed() })
+        };
+        let items = self.hits(search).ready_chunks(PER_TASK).map(making).buffered(AHEAD).flatten().boxed();
+        let (caller, types) = (self.clone(), types.iter().map(|&name| name.to_owned()).collect::<Vec<_>>());
+        let admitted = async move {
+            let types: Vec<&str> = types.iter().map(String::as_str).collect();
+            caller.admit_all(Action::Find, &types, &request).await.map(|admitted| heard(items, admitted))
+        };
+        Ok(FoundStream { items: stream::once(admitted).try_flatten().boxed() })
     }
 
     /// Every document that a search on an index finds, page by page.
@@ -127,12 +123,12 @@ impl Repository {
     }
 }
 
-/// The same documents, of whose end the audit hears.
-fn heard(hits: BoxStream<'static, Result<Hit>>, admitted: Admitted) -> BoxStream<'static, Result<Hit>> {
-    stream::unfold(Some((hits, admitted)), |open| async move {
-        let (mut hits, admitted) = open?;
-        match hits.next().await {
-            Some(Ok(hit)) => Some((Ok(hit), Some((hits, admitted)))),
+/// The same items, of whose end the audit hears.
+fn heard<T: Send + 'static>(items: BoxStream<'static, Result<T>>, admitted: Admitted) -> BoxStream<'static, Result<T>> {
+    stream::unfold(Some((items, admitted)), |open| async move {
+        let (mut items, admitted) = open?;
+        match items.next().await {
+            Some(Ok(item)) => Some((Ok(item), Some((items, admitted)))),
             Some(Err(error)) => Some((admitted.end(Err(error)), None)),
             None => {
                 admitted.tell(&Ok(()));

@@ -30,12 +30,14 @@ pub struct Swept {
     pub failures: Vec<SweepFailure>,
     /// How many more there are than `failures` names.
     pub not_listed: u64,
+    /// Whether others kept writing such objects until it was given up, so that some may be left: the cure is to call again.
+    pub unsettled: bool,
 }
 
 impl Swept {
     /// Whether nothing is left of what was to be done.
     pub fn is_complete(&self) -> bool {
-        self.failures.is_empty()
+        self.failures.is_empty() && !self.unsettled
     }
 }
 
@@ -95,7 +97,9 @@ impl Repository {
                 let hits = hits.into_iter().collect::<Result<Vec<Hit>>>()?;
                 self.sweep_hits(types, &hits, task, swept, &mut failures).await;
             }
-            if swept.updated + swept.deleted == before || pass == MAX_PASSES {
+            let is_settled = swept.updated + swept.deleted == before;
+            if is_settled || pass == MAX_PASSES {
+                swept.unsettled |= !is_settled;
                 for failure in failures {
                     match swept.failures.len() < MAX_NAMED {
                         true => swept.failures.push(failure),

@@ -162,18 +162,27 @@ async fn late_swap(before: usize) -> bool {
     landed.is_some()
 }
 
-/// At the swap somebody's unblocking lands, and a user writes.
+/// Before one of the requests somebody's unblocking lands, and a user writes.
 #[derive(Debug)]
 struct Unblocked {
     room: Room,
-    is_done: AtomicUsize,
+    method: &'static str,
+    state: &'static str,
+    /// Whether the source is blocked again after that.
+    is_blocked_again: bool,
+    times: AtomicUsize,
+}
+
+impl Unblocked {
+    fn before(room: &Room, (state, method): (&'static str, &'static str), is_blocked_again: bool) -> Arc<Self> {
+        Arc::new(Self { room: room.clone(), method, state, is_blocked_again, times: AtomicUsize::new(0) })
+    }
 }
 
 #[async_trait]
 impl Disturber for Unblocked {
     async fn fate(&self, call: &Call) -> Fate {
-        if (call.method, call.state) == ("update_aliases", "swap") && self.is_done.fetch_add(1, Ordering::Relaxed) == 0
-        {
+        if (call.method, call.state) == (self.method, self.state) && self.times.fetch_add(1, Ordering::Relaxed) == 0 {
             let source = self.room.prefix.group("vaults").index(1);
             self.room.memory().remove_write_block(&source).await.expect("lifted");
             let repository = self.room.repository(self.room.cluster(), 1, Start::Skip).await;
@@ -182,15 +191,47 @@ impl Disturber for Unblocked {
                 Ok(())
             };
             repository.update(&ObjectKey::new("vault", "v1"), change).await.expect("it takes writes");
+            if self.is_blocked_again {
+                self.room.memory().add_write_block(&source).await.expect("blocked");
+            }
         }
         Fate::Done
+    }
+}
+
+/// Another process lifts the block of a source and another one blocks it again, between any two requests of a copy.
+pub(crate) fn an_update_between_two_blocks_is_copied() {
+    let moments = [
+        ("block_source", "refresh"),
+        ("block_source", "write_count"),
+        ("prepare_fill", "indices"),
+        ("prepare_fill", "create_index"),
+        ("fill", "open_point_in_time"),
+        ("fill", "search"),
+        ("fill", "bulk"),
+        ("block_fill", "add_write_block"),
+        ("clone", "clone_index"),
+        ("clone", "count_by_type"),
+        ("check_source", "write_count"),
+    ];
+    for moment in moments {
+        in_its_own_time(async {
+            let room = Room::with_release_1().await;
+            let unblocked = Unblocked::before(&room, moment, true);
+            let report = process(&room, COPY, unblocked.clone()).await.expect("nobody kills it");
+            assert!(unblocked.times.load(Ordering::Relaxed) > 0, "{moment:?} never came");
+            assert!(is_well(&report), "{moment:?}: {report:#?}");
+            let repository = room.repository(room.cluster(), 3, Start::Skip).await;
+            let found = repository.get(&ObjectKey::new("vault", "v1")).await.expect("it is there");
+            assert_eq!(found.attributes["owner"], "lee", "{moment:?}: the update is lost");
+        });
     }
 }
 
 pub(crate) fn a_write_in_the_moment_of_the_swap_is_told() {
     in_its_own_time(async {
         let room = Room::with_release_1().await;
-        let unblocked = Arc::new(Unblocked { room: room.clone(), is_done: AtomicUsize::new(0) });
+        let unblocked = Unblocked::before(&room, ("swap", "update_aliases"), false);
         let report = process(&room, COPY, unblocked).await.expect("nobody kills it");
         let error = report.error.as_ref().unwrap_or_else(|| panic!("{report:#?}"));
         assert_eq!((report.outcome, error.kind), (Outcome::Failed, ErrorKind::Internal), "{error:?}");

@@ -54,6 +54,7 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         late::what_is_deleted_after_a_swap_stays_deleted,
         late::a_swap_that_was_sent_long_ago_loses_no_update,
         late::a_write_in_the_moment_of_the_swap_is_told,
+        late::an_update_between_two_blocks_is_copied,
         late::an_undoing_that_was_killed_looks_like_no_block_of_somebody_else,
         late::an_error_anywhere_leaves_no_point_in_time_open,
         late::a_start_that_is_moved_again_and_again_ends,

@@ -1,8 +1,8 @@
 use futures::TryStreamExt;
 use libtest_mimic::Trial;
-use saved_objects::ErrorKind;
 use saved_objects::cluster::{Direction, Refresh};
 use saved_objects::repository::{Create, Filter, Find, Repository, RootField};
+use saved_objects::{ErrorKind, SavedObject};
 use serde_json::json;
 
 use super::{ids, kind, note, object, put, refresh, repository};
@@ -169,6 +169,10 @@ async fn a_large_page_is_read_in_parts_and_says_what_a_stream_says(context: Cont
     let (objects, unreadable): (Vec<_>, Vec<_>) = streamed.into_iter().partition(Result::is_ok);
     assert_eq!(found.objects, objects.into_iter().filter_map(Result::ok).collect::<Vec<_>>());
     assert_eq!((found.objects.len(), found.total as usize), (OBJECTS + 3, OBJECTS + 4));
+    let keys: Vec<_> = found.objects.iter().map(SavedObject::key).collect();
+    for (object, read) in found.objects.iter().zip(repository.get_many(&keys).await) {
+        assert_eq!(&read.expect("there"), object);
+    }
     let ids = found.unreadable.into_iter().map(|document| document.raw_id);
     assert_eq!(
         ids.collect::<Vec<_>>(),

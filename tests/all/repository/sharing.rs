@@ -1,14 +1,20 @@
 //! From where objects are seen is changed object by object, and a namespace is removed as a whole.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
 use libtest_mimic::Trial;
 use saved_objects::document::Namespace;
 use saved_objects::encryption::Secret;
+use saved_objects::registry::Registry;
 use saved_objects::repository::{ChangeNamespaces, Create, Delete, NamespacesChanged, ObjectKey, Repository};
-use saved_objects::{ErrorKind, Result, SavedObject};
+use saved_objects::{ErrorKind, Result, SavedObject, SavedObjects, Start};
 use serde_json::json;
 
-use super::{key, kind, note, object, put, refresh, repository, stored};
-use crate::context::Context;
+use super::{key, kind, note, object, put, refresh, repository, stored, types};
+use crate::context::{Context, key_ring};
+use crate::faults::disturbed::{Call, Disturbed, Disturber, Fate};
 use crate::named_trials;
 
 pub(super) fn trials(url: &str) -> Vec<Trial> {
@@ -19,6 +25,7 @@ pub(super) fn trials(url: &str) -> Vec<Trial> {
         the_last_namespace_takes_the_object_along,
         sharing_loses_no_update,
         a_namespace_goes_with_all_it_has_and_nothing_else,
+        a_namespace_that_others_keep_writing_to_is_not_said_to_be_empty,
         what_of_a_namespace_cannot_be_read_is_named,
     )
 }
@@ -175,6 +182,40 @@ async fn a_namespace_goes_with_all_it_has_and_nothing_else(context: Context) {
     repository.get(&within("page", "x", "page")).await.expect("kept");
     let swept = repository.delete_namespace(&namespace("page")).await.expect("removed");
     assert_eq!((swept.deleted, swept.updated), (1, 0), "{swept:?}");
+}
+
+/// Another process that creates an object before each look at the index.
+#[derive(Debug)]
+struct KeepsCreating {
+    repository: Repository,
+    created: AtomicUsize,
+}
+
+#[async_trait]
+impl Disturber for KeepsCreating {
+    async fn fate(&self, call: &Call) -> Fate {
+        if call.method == "refresh" {
+            let number = self.created.fetch_add(1, Ordering::Relaxed);
+            create(&self.repository, "page", &format!("p{number}"), "ops").await;
+        }
+        Fate::Done
+    }
+}
+
+async fn a_namespace_that_others_keep_writing_to_is_not_said_to_be_empty(context: Context) {
+    let others = Arc::new(KeepsCreating { repository: repository(&context).await, created: AtomicUsize::new(0) });
+    let store = SavedObjects::builder(Registry::builder().with(types::all()).build().expect("the types are fine"))
+        .cluster(Arc::new(Disturbed::new(context.cluster(), others.clone())))
+        .prefix(context.prefix.clone())
+        .key_ring(key_ring())
+        .start(Start::Skip)
+        .await
+        .expect("the store starts");
+    let swept = store.repository().delete_namespace(&namespace("ops")).await.expect("removed");
+    assert_eq!(swept.deleted as usize, others.created.load(Ordering::Relaxed));
+    assert!(swept.failures.is_empty() && swept.unsettled && !swept.is_complete(), "{swept:?}");
+    let again = others.repository.delete_namespace(&namespace("ops")).await.expect("removed");
+    assert!(again.is_complete(), "{again:?}");
 }
 
 async fn what_of_a_namespace_cannot_be_read_is_named(context: Context) {
