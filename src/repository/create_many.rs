@@ -13,7 +13,7 @@ use crate::document::{Attributes, NamespaceKind, RootFields, StoredDocument, Ver
 use crate::registry::TypeDefinition;
 
 /// Pages that are prepared or written at the same time.
-const IN_FLIGHT: usize = 4;
+pub(crate) const CREATED_AT_ONCE: usize = 4;
 
 /// Objects that are created by one request.
 struct Page {
@@ -74,7 +74,7 @@ impl Repository {
         // Each page on a task of its own: while one is made ready, others are under way to the server and back.
         let mut under_way = JoinSet::new();
         loop {
-            while under_way.len() < IN_FLIGHT
+            while under_way.len() < CREATED_AT_ONCE
                 && let Some(requests) = pages.next_page()
             {
                 let mut page = Page::of(requests.len());

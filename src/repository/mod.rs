@@ -73,6 +73,8 @@ pub use change_namespaces::{ChangeNamespaces, NamespacesChanged};
 pub use check_conflicts::IdState;
 pub use collect_references::{CollectReferences, CollectedObject, CollectedState, InboundReference};
 pub use create::Create;
+#[cfg(feature = "cli")]
+pub(crate) use create_many::CREATED_AT_ONCE;
 pub use delete::Delete;
 pub use filter::{Field, Filter, RootField};
 pub use find::Find;

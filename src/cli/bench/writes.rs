@@ -18,14 +18,13 @@ use crate::document::{Attributes, RootFields, StoredDocument};
 use crate::encryption::Secrets;
 use crate::environment::Environment;
 use crate::model::VirtualVersion;
-use crate::repository::Create;
+use crate::repository::{CREATED_AT_ONCE, Create};
 use crate::{Error, ErrorKind, Result};
 
 /// Objects created in one run.
 const OBJECTS: usize = 20_000;
-/// Documents in one of the raw bulks, and how many of these are under way at once: as the engine does it.
+/// Documents in one of the raw bulks: as the engine does it.
 const BATCH: usize = 1_000;
-const IN_FLIGHT: usize = 3;
 /// What an envelope has beside the value.
 const ENVELOPE_OVERHEAD: usize = 44;
 
@@ -128,7 +127,7 @@ impl Bench<'_> {
             }
             Ok::<usize, Error>(operations.len())
         });
-        let written: Vec<usize> = futures::stream::iter(bulks).buffer_unordered(IN_FLIGHT).try_collect().await?;
+        let written: Vec<usize> = futures::stream::iter(bulks).buffer_unordered(CREATED_AT_ONCE).try_collect().await?;
         Ok(written.iter().sum())
     }
 }

@@ -109,15 +109,18 @@ pub(super) struct VersionedHit {
 impl DocumentAnswer<'_> {
     /// None if the document was not found.
     pub(super) fn borrowed_hit(&self) -> Option<HitRef<'_>> {
-        let sequence = SequenceNumber { seq_no: self.seq_no?, primary_term: self.primary_term? };
-        Some(HitRef { index: &self.index, id: &self.id, sequence, source: self.source?.get() })
+        Some(HitRef { index: &self.index, id: &self.id, sequence: self.sequence()?, source: self.source?.get() })
     }
 
     /// None if the document was not found.
     pub(super) fn into_hit(self) -> Option<VersionedHit> {
-        let sequence = SequenceNumber { seq_no: self.seq_no?, primary_term: self.primary_term? };
+        let sequence = self.sequence()?;
         let (index, id, source) = (self.index.into_owned(), self.id.into_owned(), self.source?.to_owned());
         Some(VersionedHit { hit: Hit { index, id, sequence, source }, version: self.version })
+    }
+
+    fn sequence(&self) -> Option<SequenceNumber> {
+        Some(SequenceNumber { seq_no: self.seq_no?, primary_term: self.primary_term? })
     }
 }
 
