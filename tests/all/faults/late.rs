@@ -67,6 +67,11 @@ impl Disturber for KillAt {
     }
 }
 
+fn give_to_lee(draft: &mut Draft) -> saved_objects::Result<()> {
+    draft.attributes.insert("owner".to_owned(), "lee".into());
+    Ok(())
+}
+
 fn quiet() -> Arc<Recorder> {
     Arc::default()
 }
@@ -136,11 +141,7 @@ async fn late_swap(before: usize) -> bool {
     assert!(is_well(&older), "{older:#?}");
     let key = ObjectKey::new("vault", "v1");
     let old = room.repository(room.cluster(), 1, Start::Skip).await;
-    let change = |draft: &mut Draft| {
-        draft.attributes.insert("owner".to_owned(), "lee".into());
-        Ok(())
-    };
-    old.update(&key, change).await.expect("the index takes writes again");
+    old.update(&key, give_to_lee).await.expect("the index takes writes again");
 
     let land = Arc::new(LateSwap { before, held: Mutex::new(killed.held()), landed: Mutex::default() });
     let report = process(&room, COPY, land.clone()).await.expect("nobody kills it");
@@ -186,11 +187,7 @@ impl Disturber for Unblocked {
             let source = self.room.prefix.group("vaults").index(1);
             self.room.memory().remove_write_block(&source).await.expect("lifted");
             let repository = self.room.repository(self.room.cluster(), 1, Start::Skip).await;
-            let change = |draft: &mut Draft| {
-                draft.attributes.insert("owner".to_owned(), "lee".into());
-                Ok(())
-            };
-            repository.update(&ObjectKey::new("vault", "v1"), change).await.expect("it takes writes");
+            repository.update(&ObjectKey::new("vault", "v1"), give_to_lee).await.expect("it takes writes");
             if self.is_blocked_again {
                 self.room.memory().add_write_block(&source).await.expect("blocked");
             }

@@ -63,14 +63,23 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
 /// A store of these types, whose indices are there, and the cluster that it works on.
 async fn store_of(context: &Context, types: Vec<TypeDefinition>, start: Start) -> (SavedObjects, Arc<dyn Cluster>) {
     let cluster = context.cluster();
-    let store = SavedObjects::builder(Registry::builder().with(types).build().expect("the types are fine"))
-        .cluster(cluster.clone())
+    (store_on(context, cluster.clone(), types, start).await, cluster)
+}
+
+/// A store of these types that works through this cluster.
+async fn store_on(
+    context: &Context,
+    cluster: Arc<dyn Cluster>,
+    types: Vec<TypeDefinition>,
+    start: Start,
+) -> SavedObjects {
+    SavedObjects::builder(Registry::builder().with(types).build().expect("the types are fine"))
+        .cluster(cluster)
         .prefix(context.prefix.clone())
         .key_ring(key_ring())
         .start(start)
         .await
-        .expect("the store starts");
-    (store, cluster)
+        .expect("the store starts")
 }
 
 /// A repository of all test types.

@@ -7,13 +7,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use libtest_mimic::Trial;
 use saved_objects::cluster::Direction;
-use saved_objects::registry::Registry;
 use saved_objects::repository::{Delete, Find, PageCursor, PointInTimeReader, RootField};
-use saved_objects::{ErrorKind, SavedObjects, Start};
+use saved_objects::{ErrorKind, Start};
 use serde_json::json;
 
-use super::{key, kind, note, put, refresh, repository, types};
-use crate::context::{Context, key_ring};
+use super::{key, kind, note, put, refresh, repository, store_on, types};
+use crate::context::Context;
 use crate::faults::disturbed::{Call, Disturbed, Disturber, Fate};
 use crate::named_trials;
 
@@ -132,13 +131,7 @@ async fn a_page_that_is_lost_on_the_way_is_asked_for_again(context: Context) {
     }
     refresh(&context).await;
     let cluster = Disturbed::new(context.cluster(), Arc::new(FirstPageIsLost::default()));
-    let store = SavedObjects::builder(Registry::builder().with(types::all()).build().expect("the types are fine"))
-        .cluster(Arc::new(cluster))
-        .prefix(context.prefix.clone())
-        .key_ring(key_ring())
-        .start(Start::Skip)
-        .await
-        .expect("the store starts");
+    let store = store_on(&context, Arc::new(cluster), types::all(), Start::Skip).await;
     let mut reader = store.repository().open_point_in_time(&["note"], MINUTE).await.expect("opened");
     let request = Find::new().sort("count", Direction::Ascending).per_page(300);
     assert_eq!(kind(reader.page(&request, None).await), ErrorKind::Unavailable);

@@ -7,13 +7,12 @@ use async_trait::async_trait;
 use libtest_mimic::Trial;
 use saved_objects::document::Namespace;
 use saved_objects::encryption::Secret;
-use saved_objects::registry::Registry;
 use saved_objects::repository::{ChangeNamespaces, Create, Delete, NamespacesChanged, ObjectKey, Repository};
-use saved_objects::{ErrorKind, Result, SavedObject, SavedObjects, Start};
+use saved_objects::{ErrorKind, Result, SavedObject, Start};
 use serde_json::json;
 
-use super::{key, kind, note, object, put, refresh, repository, stored, types};
-use crate::context::{Context, key_ring};
+use super::{key, kind, note, object, put, refresh, repository, store_on, stored, types};
+use crate::context::Context;
 use crate::faults::disturbed::{Call, Disturbed, Disturber, Fate};
 use crate::named_trials;
 
@@ -204,13 +203,8 @@ impl Disturber for KeepsCreating {
 
 async fn a_namespace_that_others_keep_writing_to_is_not_said_to_be_empty(context: Context) {
     let others = Arc::new(KeepsCreating { repository: repository(&context).await, created: AtomicUsize::new(0) });
-    let store = SavedObjects::builder(Registry::builder().with(types::all()).build().expect("the types are fine"))
-        .cluster(Arc::new(Disturbed::new(context.cluster(), others.clone())))
-        .prefix(context.prefix.clone())
-        .key_ring(key_ring())
-        .start(Start::Skip)
-        .await
-        .expect("the store starts");
+    let cluster = Arc::new(Disturbed::new(context.cluster(), others.clone()));
+    let store = store_on(&context, cluster, types::all(), Start::Skip).await;
     let swept = store.repository().delete_namespace(&namespace("ops")).await.expect("removed");
     assert_eq!(swept.deleted as usize, others.created.load(Ordering::Relaxed));
     assert!(swept.failures.is_empty() && swept.unsettled && !swept.is_complete(), "{swept:?}");
