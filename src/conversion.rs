@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::document::{Attributes, NamespaceKind, StoredDocument};
 use crate::encryption::{DecryptionCause, Descriptor, EncryptionService, KibanaCodec, Opened, Secret, Secrets};
+use crate::environment::Environment;
 use crate::layout::IndexMeta;
 use crate::model::{EncryptionSets, VirtualVersion};
 use crate::registry::{Registry, TypeDefinition};
@@ -53,6 +54,11 @@ pub(crate) struct Upgraded {
 }
 
 impl Conversion {
+    /// Returns the environment that conversions run in.
+    pub(crate) fn environment(&self) -> &Environment {
+        self.encryption.environment()
+    }
+
     /// A conversion for the types of `registry`.
     pub(crate) fn new(registry: Arc<Registry>, encryption: EncryptionService) -> Self {
         Self { registry, encryption, stored: StoredSecrets::Envelopes }

@@ -1,13 +1,20 @@
-//! Time and randomness, given at the start (design decision 25). Everything else in the library takes them from here, so
-//! that tests decide what time it is and which ids are made; lints forbid reaching for them elsewhere.
+//! Time, randomness and tasks, given at the start. Everything else in the library takes them from here, so that tests decide
+//! what time it is, which ids are made and which task runs next; lints forbid reaching for them elsewhere.
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::FutureExt;
+use futures::future::{AbortHandle, BoxFuture, abortable};
 use jiff::Timestamp;
+use tokio::sync::oneshot;
 use uuid::Uuid;
+
+use crate::{Error, ErrorKind};
 
 /// A source of time.
 #[async_trait]
@@ -26,22 +33,73 @@ pub trait Rng: Send + Sync + fmt::Debug {
     fn fill(&self, bytes: &mut [u8]) -> crate::Result<()>;
 }
 
-/// The time and randomness a store works with. Cloning shares them.
+/// Runs tasks and work that takes long.
+pub trait Executor: Send + Sync + fmt::Debug {
+    /// Runs a task to its end, beside its caller.
+    fn spawn(&self, task: BoxFuture<'static, ()>);
+    /// Does work that keeps a processor busy, where it keeps no task from its turn.
+    fn spawn_blocking(&self, work: Box<dyn FnOnce() + Send>);
+    /// Returns how many processors such work can keep busy.
+    fn parallelism(&self) -> usize;
+}
+
+/// The time, the randomness and the tasks that a store works with. Cloning shares them.
 #[derive(Debug, Clone)]
 pub struct Environment {
     clock: Arc<dyn Clock>,
     rng: Arc<dyn Rng>,
+    executor: Arc<dyn Executor>,
 }
 
 impl Environment {
-    /// An environment of the given parts.
+    /// Creates an environment of the given clock and randomness, whose tasks run on tokio.
     pub fn new(clock: Arc<dyn Clock>, rng: Arc<dyn Rng>) -> Self {
-        Self { clock, rng }
+        Self { clock, rng, executor: Arc::new(Tokio) }
     }
 
-    /// The clock and the randomness of the operating system.
+    /// Creates the environment of the operating system, whose tasks run on tokio.
     pub fn system() -> Self {
         Self::new(Arc::new(SystemClock::start()), Arc::new(SystemRng))
+    }
+
+    /// Runs tasks by `executor`.
+    #[must_use]
+    pub fn with_executor(self, executor: Arc<dyn Executor>) -> Self {
+        Self { executor, ..self }
+    }
+
+    /// Runs a task beside its caller. It goes on if the returned [`Task`] is dropped.
+    pub fn spawn<T: Send + 'static>(&self, future: impl Future<Output = T> + Send + 'static) -> Task<T> {
+        let (sender, outcome) = oneshot::channel();
+        let (future, abort) = abortable(future);
+        self.executor.spawn(
+            async move {
+                if let Ok(done) = future.await {
+                    // The task's owner may be gone.
+                    let _ = sender.send(done);
+                }
+            }
+            .boxed(),
+        );
+        Task { outcome, abort, ends_with_owner: false }
+    }
+
+    /// Does work that keeps a processor busy, where it keeps no task from its turn.
+    ///
+    /// # Errors
+    /// [`Internal`](ErrorKind::Internal) if the work panics, or if the process ends.
+    pub async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> crate::Result<T> {
+        let (sender, outcome) = oneshot::channel();
+        self.executor.spawn_blocking(Box::new(move || {
+            // The caller may be gone.
+            let _ = sender.send(work());
+        }));
+        outcome.await.map_err(|_| Error::new(ErrorKind::Internal, "work was aborted before its end"))
+    }
+
+    /// Returns how many processors work can keep busy.
+    pub fn parallelism(&self) -> usize {
+        self.executor.parallelism()
     }
 
     /// The clock.
@@ -70,6 +128,62 @@ impl Environment {
 /// `timestamp` as it is stored: UTC with milliseconds and `Z`.
 pub fn iso_millis(timestamp: Timestamp) -> String {
     format!("{timestamp:.3}")
+}
+
+/// A task that was [spawned](Environment::spawn): waits for its outcome.
+#[derive(Debug)]
+pub struct Task<T> {
+    outcome: oneshot::Receiver<T>,
+    abort: AbortHandle,
+    ends_with_owner: bool,
+}
+
+impl<T> Task<T> {
+    /// Ends the task when this is dropped.
+    #[must_use]
+    pub fn ending_with_owner(self) -> Self {
+        let mut task = self;
+        task.ends_with_owner = true;
+        task
+    }
+}
+
+impl<T> Drop for Task<T> {
+    fn drop(&mut self) {
+        if self.ends_with_owner {
+            self.abort.abort();
+        }
+    }
+}
+
+impl<T> Future for Task<T> {
+    type Output = crate::Result<T>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let outcome = self.outcome.poll_unpin(context);
+        outcome.map_err(|_| Error::new(ErrorKind::Internal, "a task was aborted before its end"))
+    }
+}
+
+/// Runs tasks on tokio's runtime, and long work on its pool of blocking threads.
+#[derive(Debug, Clone, Copy)]
+pub struct Tokio;
+
+impl Executor for Tokio {
+    #[expect(clippy::disallowed_methods, reason = "this is where tasks come from")]
+    fn spawn(&self, task: BoxFuture<'static, ()>) {
+        drop(tokio::spawn(task));
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is where tasks come from")]
+    fn spawn_blocking(&self, work: Box<dyn FnOnce() + Send>) {
+        drop(tokio::task::spawn_blocking(work));
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is where it comes from")]
+    fn parallelism(&self) -> usize {
+        std::thread::available_parallelism().map_or(1, usize::from)
+    }
 }
 
 /// The operating system's clock, with tokio's timer.

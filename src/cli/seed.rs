@@ -55,9 +55,8 @@ impl Seeder<'_> {
         let sealing = move || -> Result<Vec<BulkOperation>> {
             batch.map(|i| operation(&definition, &encryption, &environment, seed(i, &environment)?)).collect()
         };
-        let operations = tokio::task::spawn_blocking(sealing)
-            .await
-            .map_err(|error| Error::new(ErrorKind::Internal, "sealing was aborted").with_source(error))??;
+        let sealed = self.environment.blocking(sealing).await;
+        let operations = sealed.map_err(|error| error.context("sealing"))??;
         let alias = self.names.write_alias(1);
         let request = BulkRequest { alias: &alias, operations: &operations, refresh: Refresh::Later };
         for outcome in self.cluster.bulk(&request).await? {

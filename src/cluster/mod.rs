@@ -187,6 +187,12 @@ pub trait Cluster: Send + Sync + fmt::Debug {
         Ok(DEFAULT_MAX_CONTENT_LENGTH)
     }
 
+    /// The most documents that a page of a [scan or stream](SearchIn::PointInTime) asks for. The engine asks for fewer where
+    /// they are large.
+    fn page_limit(&self) -> usize {
+        usize::MAX
+    }
+
     /// How many requests were sent so far.
     fn requests(&self) -> RequestCounts;
 }

@@ -53,7 +53,7 @@ impl Scan<'_> {
     ) -> Result<()> {
         let within = SearchIn::PointInTime(point_in_time);
         let mut search = Search::new(within, self.query.clone());
-        let mut size = PageSize::growing(MAX_PAGE);
+        let mut size = PageSize::growing(MAX_PAGE.min(self.cluster.page_limit()));
         loop {
             let asked = size.get();
             search.size = u32::try_from(asked).unwrap_or(u32::MAX);

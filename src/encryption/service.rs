@@ -46,6 +46,11 @@ impl EncryptionService {
         Self { ring: Arc::new(RwLock::new(ring.map(Arc::new))), environment }
     }
 
+    /// Returns the environment that it takes randomness from.
+    pub(crate) fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
     /// Whether there is a key to encrypt with.
     pub fn can_encrypt(&self) -> bool {
         self.key_ring().is_some()

@@ -99,9 +99,8 @@ impl Converter<'_> {
             None => None,
         };
         let converting = move || convert_page(&conversion, &plan, target, on_unreadable, page);
-        let mut converted = tokio::task::spawn_blocking(converting)
-            .await
-            .map_err(|error| Error::new(ErrorKind::Internal, "converting documents was aborted").with_source(error))?;
+        let converted = self.conversion.environment().blocking(converting).await;
+        let mut converted = converted.map_err(|error| error.context("converting documents"))?;
         drop(turn);
         let operations = std::mem::take(&mut converted.operations);
         let request = BulkRequest { alias: self.write_alias, operations: &operations, refresh: Refresh::Later };

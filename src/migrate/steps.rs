@@ -1,8 +1,6 @@
 //! Documents whose conversion takes long, as when every secret costs milliseconds: a page is divided, so that all cores are
 //! at work and little is done twice after a kill.
 
-use std::thread::available_parallelism;
-
 use futures::{StreamExt, TryStreamExt};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -24,8 +22,7 @@ pub(super) struct Steps {
 }
 
 impl Steps {
-    pub(super) fn new() -> Self {
-        let cores = available_parallelism().map_or(1, usize::from);
+    pub(super) fn new(cores: usize) -> Self {
         Self { cores, turns: Semaphore::new(cores) }
     }
 

@@ -3,9 +3,9 @@
 use super::convert::convert_document;
 use super::report::{BadDocuments, MAX_BAD_NAMED};
 use super::{BadDocument, Fate, GroupPlan, OnUnreadable};
+use crate::Result;
 use crate::cluster::{Cluster, Hit, Query, Scan};
 use crate::conversion::Conversion;
-use crate::{Error, ErrorKind, Result};
 
 /// Finds the documents of a group's index that could not be converted now. Writes nothing.
 pub(super) async fn dry_run(cluster: &dyn Cluster, conversion: &Conversion, group: &GroupPlan) -> Result<BadDocuments> {
@@ -16,6 +16,7 @@ pub(super) async fn dry_run(cluster: &dyn Cluster, conversion: &Conversion, grou
 }
 
 async fn examine(conversion: &Conversion, group: &GroupPlan, page: Vec<Hit>) -> Result<BadDocuments> {
+    let environment = conversion.environment();
     let (conversion, group) = (conversion.clone(), group.clone());
     let examining = move || {
         let mut bad = BadDocuments::default();
@@ -30,7 +31,5 @@ async fn examine(conversion: &Conversion, group: &GroupPlan, page: Vec<Hit>) -> 
         }
         bad
     };
-    tokio::task::spawn_blocking(examining)
-        .await
-        .map_err(|error| Error::new(ErrorKind::Internal, "examining documents was aborted").with_source(error))
+    environment.blocking(examining).await.map_err(|error| error.context("examining documents"))
 }

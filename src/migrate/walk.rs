@@ -127,7 +127,7 @@ impl Walk<'_> {
         let (Some(codec), Some(of_take_over)) = (self.codec, &mut report.take_over) else {
             return self.pass(&alias, Target::Fill, true, None).await;
         };
-        let steps = Steps::new();
+        let steps = Steps::new(self.conversion.environment().parallelism());
         let (started, derived_before) = (self.clock.monotonic(), codec.derivation_time());
         let pass = self.pass(&alias, Target::Fill, true, Some(&steps)).await?;
         let elapsed = self.clock.monotonic().saturating_sub(started);

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
-use tokio::task::JoinSet;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 
 use super::access::Admitted;
 use super::create::{Content, Create};
@@ -72,7 +73,7 @@ impl Repository {
         let mut places = 0..requests.len();
         let mut pages = Pages::new(requests, |request| bytes_of(&request.content.attributes));
         // Each page on a task of its own: while one is made ready, others are under way to the server and back.
-        let mut under_way = JoinSet::new();
+        let mut under_way = FuturesUnordered::new();
         loop {
             while under_way.len() < CREATED_AT_ONCE
                 && let Some(requests) = pages.next_page()
@@ -85,9 +86,10 @@ impl Repository {
                         page.add(at, new, refresh);
                     }
                 }
-                under_way.spawn(self.clone().create_page(page));
+                let task = self.shared.environment.spawn(self.clone().create_page(page));
+                under_way.push(task.ending_with_owner());
             }
-            match under_way.join_next().await {
+            match under_way.next().await {
                 Some(Ok((places, answers))) => {
                     places.into_iter().zip(answers).for_each(|(at, answer)| items.answer(at, answer));
                 }
@@ -170,7 +172,7 @@ impl Repository {
             let object = repository.updated(definition, &key, document, VersionToken::UNWRITTEN, None)?;
             Ok(Ready { object, write, overwriting })
         };
-        on_pool(objects, making).await
+        on_pool(&self.shared.environment, objects, making).await
     }
 
     /// The document of a new object that is created `now`.

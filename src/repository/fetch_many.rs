@@ -60,7 +60,7 @@ impl Repository {
             }
             let places: Vec<usize> = found.iter().map(|(at, ..)| *at).collect();
             let parsing = |(_, version, hit): (usize, VersionToken, Hit)| Ok((version, parsed(&hit)));
-            for (at, parsed) in places.into_iter().zip(on_pool(found, parsing).await) {
+            for (at, parsed) in places.into_iter().zip(on_pool(&self.shared.environment, found, parsing).await) {
                 let Some((_, key)) = wanted.get(at) else { continue };
                 let fetched = parsed.and_then(|(version, document)| {
                     let document = document.map_err(|corruption| errors::corrupt(key, corruption))?;

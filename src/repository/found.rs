@@ -4,7 +4,6 @@ use std::mem;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
-use tokio::task::JoinHandle;
 
 use super::find::Find;
 use super::many::Items;
@@ -12,6 +11,7 @@ use super::read::{Fetched, Loaded};
 use super::{ObjectKey, Repository, SavedObject, errors};
 use crate::cluster::{ClusterResult, Hit, HitRef, Hits, Page, Search};
 use crate::document::{Attributes, DocumentHeader};
+use crate::environment::Task;
 use crate::layout::IndexNames;
 use crate::model::{EncryptedAttribute, VirtualVersion};
 use crate::registry::TypeDefinition;
@@ -48,7 +48,7 @@ pub(super) struct Reading {
     repository: Repository,
     wanted: Arc<Wanted>,
     taken: usize,
-    tasks: Vec<Task>,
+    tasks: Vec<Task<Part>>,
     /// What came last, and has no task.
     last: Option<Hits>,
 }
@@ -98,7 +98,7 @@ impl Reading {
             aggregations: page.aggregations,
         };
         for task in self.tasks {
-            found.add(task.end().await?);
+            found.add(task.await?);
         }
         found.add(last);
         Ok(found)
@@ -109,23 +109,6 @@ impl Found {
     fn add(&mut self, mut part: Part) {
         self.objects.append(&mut part.objects);
         self.unreadable.extend(part.unreadable.into_iter().map(|(_, unreadable)| unreadable));
-    }
-}
-
-/// A task that makes a part. It ends with the page: nobody wants what a call that was cancelled, or an answer that was cut, began.
-struct Task(JoinHandle<Part>);
-
-impl Task {
-    async fn end(mut self) -> Result<Part> {
-        (&mut self.0).await.map_err(|error| {
-            Error::new(ErrorKind::Internal, "reading a page of objects was aborted").with_source(error)
-        })
-    }
-}
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }
 
@@ -211,11 +194,12 @@ impl Repository {
         hits: Vec<Hit>,
     ) -> impl Future<Output = Result<Vec<Result<SavedObject, Unreadable>>>> + use<> {
         let task = self.task(wanted, Hits::from(hits));
-        async move { Ok(task.end().await?.into_items()) }
+        async move { Ok(task.await?.into_items()) }
     }
 
-    fn task(&self, wanted: &Arc<Wanted>, hits: Hits) -> Task {
-        Task(tokio::spawn(self.clone().read_part(Arc::clone(wanted), hits)))
+    /// Makes a part in a task that ends with the page: a call that was cancelled, or an answer that was cut, needs no part.
+    fn task(&self, wanted: &Arc<Wanted>, hits: Hits) -> Task<Part> {
+        self.shared.environment.spawn(self.clone().read_part(Arc::clone(wanted), hits)).ending_with_owner()
     }
 
     async fn read_part(self, wanted: Arc<Wanted>, hits: Hits) -> Part {

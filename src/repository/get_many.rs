@@ -76,7 +76,7 @@ impl Repository {
             Ok((key, loaded))
         };
         let mut loaded = Vec::new();
-        for (at, (key, mut one)) in items.each(fetched, converting).await {
+        for (at, (key, mut one)) in items.each(&self.shared.environment, fetched, converting).await {
             let learnt = match self.definition(&key.type_name) {
                 Ok(definition) => self.learn_sets(definition, &mut one).await,
                 Err(error) => Err(error),
@@ -90,7 +90,7 @@ impl Repository {
         let seeing = move |(key, loaded): (ObjectKey, Loaded)| {
             repository.view(repository.definition(&key.type_name)?, &key.id, loaded)
         };
-        for (at, object) in items.each(loaded, seeing).await {
+        for (at, object) in items.each(&self.shared.environment, loaded, seeing).await {
             items.answer(at, Ok(object));
         }
     }

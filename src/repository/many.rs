@@ -2,9 +2,12 @@
 
 use std::collections::HashSet;
 
+use futures::future::join_all;
+
 use super::ObjectKey;
 use super::access::Admitted;
 use crate::document::RawId;
+use crate::environment::Environment;
 use crate::{Error, ErrorKind, Result};
 
 /// Objects that are read or written at once.
@@ -64,6 +67,7 @@ impl<T> Items<T> {
     /// Does `work` for items, as [`on_pool`] does: gives what it made of each, and answers those with which it failed.
     pub(super) async fn each<U, R>(
         &mut self,
+        environment: &Environment,
         items: Vec<(usize, U)>,
         work: impl Fn(U) -> Result<R> + Clone + Send + 'static,
     ) -> Vec<(usize, R)>
@@ -73,7 +77,7 @@ impl<T> Items<T> {
     {
         let (places, items): (Vec<usize>, Vec<U>) = items.into_iter().unzip();
         let mut done = Vec::with_capacity(places.len());
-        for (at, made) in places.into_iter().zip(on_pool(items, work).await) {
+        for (at, made) in places.into_iter().zip(on_pool(environment, items, work).await) {
             match made {
                 Ok(made) => done.push((at, made)),
                 Err(error) => self.answer(at, Err(error)),
@@ -153,6 +157,7 @@ impl<T, F: Fn(&T) -> usize> Iterator for Pages<T, F> {
 /// Does `work` to each item: on the blocking pool, and with several tasks, if there are many. Sealing a thousand secrets would
 /// keep other tasks from their turn for milliseconds. What `work` keeps from item to item, each task has for itself.
 pub(super) async fn on_pool<T, R>(
+    environment: &Environment,
     mut items: Vec<T>,
     work: impl FnMut(T) -> Result<R> + Clone + Send + 'static,
 ) -> impl Iterator<Item = Result<R>>
@@ -169,12 +174,14 @@ where
     while !items.is_empty() {
         let part = items.split_off(items.len().saturating_sub(PER_TASK));
         let (work, length) = (work.clone(), part.len());
-        let task = tokio::task::spawn_blocking(move || part.into_iter().map(work).collect::<Vec<_>>());
+        let task = environment.blocking(move || part.into_iter().map(work).collect::<Vec<_>>());
         tasks.push((length, task));
     }
-    for (length, task) in tasks.into_iter().rev() {
-        parts.push(task.await.unwrap_or_else(|error| {
-            let aborted = Error::new(ErrorKind::Internal, "preparing objects was aborted").with_source(error);
+    // All are begun before the first is waited for.
+    let (lengths, tasks): (Vec<usize>, Vec<_>) = tasks.into_iter().rev().unzip();
+    for (length, part) in lengths.into_iter().zip(join_all(tasks).await) {
+        parts.push(part.unwrap_or_else(|error| {
+            let aborted = error.context("preparing objects");
             (0..length).map(|_| Err(aborted.clone())).collect()
         }));
     }
@@ -203,8 +210,9 @@ mod tests {
 
     #[tokio::test]
     async fn work_on_the_pool_keeps_the_order() {
+        let environment = Environment::system();
         for count in [0, 1, PER_TASK, 3 * PER_TASK + 7] {
-            let done = on_pool((0..count).collect(), |n| Ok(n * 2)).await;
+            let done = on_pool(&environment, (0..count).collect(), |n| Ok(n * 2)).await;
             let done: Vec<usize> = done.map(|n| n.expect("fine")).collect();
             assert_eq!(done, (0..count).map(|n| n * 2).collect::<Vec<_>>());
         }
@@ -212,11 +220,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_on_the_pool_fails_its_own_items() {
+        let environment = Environment::system();
         let work = |n: usize| {
             assert!(n > 0, "the first one panics");
             Ok(n)
         };
-        let done: Vec<_> = on_pool((0..3 * PER_TASK).collect(), work).await.collect();
+        let done: Vec<_> = on_pool(&environment, (0..3 * PER_TASK).collect(), work).await.collect();
         assert_eq!(done.len(), 3 * PER_TASK);
         let failed = done.iter().filter(|answer| answer.is_err()).count();
         assert_eq!(failed, PER_TASK);

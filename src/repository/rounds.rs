@@ -134,7 +134,7 @@ impl Rounds<'_, SavedObject> {
             }
         }
         let repository = self.repository.clone();
-        let seen = on_pool(objects, move |(key, document, newer, version)| {
+        let seen = on_pool(&self.repository.shared.environment, objects, move |(key, document, newer, version)| {
             repository.updated(repository.definition(&key.type_name)?, &key, document, version, newer)
         });
         for (at, object) in places.into_iter().zip(seen.await) {

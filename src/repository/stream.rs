@@ -107,9 +107,10 @@ impl Repository {
 
     /// Every document that a search on an index finds, page by page.
     pub(super) fn hits(&self, search: Search) -> BoxStream<'static, Result<Hit>> {
+        let page_limit = self.shared.cluster.page_limit();
         let pages = Pages {
             cluster: Arc::clone(&self.shared.cluster),
-            size: PageSize::new(search.size as usize),
+            size: PageSize::new((search.size as usize).min(page_limit)),
             search,
             open: None,
             waiting: VecDeque::new(),

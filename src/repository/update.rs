@@ -164,7 +164,7 @@ impl Repository {
         change: &mut impl FnMut(&ObjectKey, &mut Draft) -> Result<()>,
     ) -> Vec<Result<Changed>> {
         let repository = self.clone();
-        let converting = on_pool(read, move |(key, fetched)| {
+        let converting = on_pool(&self.shared.environment, read, move |(key, fetched)| {
             let loaded = repository.converted(repository.definition(&key.type_name)?, &key.id, fetched)?;
             Ok((key, loaded))
         });
@@ -183,7 +183,7 @@ impl Repository {
             Ok((key, drafted))
         };
         let mut changed = Vec::new();
-        for (at, drafted) in items.each(loaded, drafting).await {
+        for (at, drafted) in items.each(&self.shared.environment, loaded, drafting).await {
             let (key, mut drafted) = drafted;
             match change(&key, &mut drafted.draft) {
                 Ok(()) => changed.push((at, (key, drafted))),
@@ -198,7 +198,7 @@ impl Repository {
             let write = Write::replace(definition, &key, &document, read)?;
             Ok(Changed { document, newer, write })
         };
-        for (at, sealed) in items.each(changed, sealing).await {
+        for (at, sealed) in items.each(&self.shared.environment, changed, sealing).await {
             items.answer(at, Ok(sealed));
         }
         items.end()

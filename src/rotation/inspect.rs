@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::conversion::{descriptor, stored_sets};
 use crate::document::{DocumentHeader, StoredDocument};
 use crate::encryption::{DecryptionCause, EncryptionService, KeyId, KeysOf};
+use crate::environment::Environment;
 use crate::layout::IndexMeta;
 use crate::model::{EncryptionSets, VirtualVersion};
 use crate::registry::{Registry, TypeDefinition};
@@ -60,6 +61,10 @@ pub(super) struct Inspector {
 impl Inspector {
     pub(super) fn new(registry: Arc<Registry>, encryption: EncryptionService) -> Self {
         Self { registry, encryption }
+    }
+
+    pub(super) fn environment(&self) -> &Environment {
+        self.encryption.environment()
     }
 
     /// Inspects a document of the index that says `meta` of itself.

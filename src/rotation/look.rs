@@ -78,9 +78,8 @@ impl Look<'_> {
             }
             (tally, operations)
         };
-        tokio::task::spawn_blocking(inspecting)
-            .await
-            .map_err(|error| Error::new(ErrorKind::Internal, "encrypting documents was aborted").with_source(error))
+        let environment = self.inspector.environment();
+        environment.blocking(inspecting).await.map_err(|error| error.context("encrypting documents"))
     }
 
     /// Writes documents, and gives the ids of those that are no longer as they were read.

@@ -9,6 +9,7 @@ use crate::cluster::Hit;
 use crate::conversion::{Conversion, Standing, descriptor, stored_sets};
 use crate::document::{Attributes, RootFields, StoredDocument};
 use crate::encryption::{AttributeError, EncryptionService, Fingerprint, Fingerprinter, Secrets};
+use crate::environment::Environment;
 use crate::layout::IndexMeta;
 use crate::model::VirtualVersion;
 use crate::registry::{Registry, TypeDefinition};
@@ -63,6 +64,10 @@ struct Header {
 }
 
 impl Examiner {
+    pub(super) fn environment(&self) -> &Environment {
+        self.encryption.environment()
+    }
+
     pub(super) fn new(registry: Arc<Registry>, encryption: EncryptionService) -> Result<Self> {
         let conversion = Conversion::new(registry.clone(), encryption.clone());
         let fingerprinter = encryption.fingerprinter()?;

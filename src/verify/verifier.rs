@@ -86,9 +86,8 @@ impl Verifier {
             }
             tally
         };
-        tokio::task::spawn_blocking(examining)
-            .await
-            .map_err(|error| Error::new(ErrorKind::Internal, "examining documents was aborted").with_source(error))
+        let environment = self.examiner.environment();
+        environment.blocking(examining).await.map_err(|error| error.context("examining documents"))
     }
 }
 

@@ -46,6 +46,7 @@ async fn cluster(port: u16) -> Option<ClusterHealth> {
     serde_json::from_str(&get(port, "/_cluster/health?master_timeout=1s").await?).ok()
 }
 
+#[expect(clippy::disallowed_methods, reason = "the launcher of the server has no environment")]
 async fn get(port: u16, path: &'static str) -> Option<String> {
     let answer = tokio::task::spawn_blocking(move || request(port, path)).await;
     answer.ok()?.ok().as_deref().and_then(body).map(str::to_owned)

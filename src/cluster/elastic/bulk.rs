@@ -19,7 +19,7 @@ pub(super) async fn bulk(connection: &Connection, request: &BulkRequest<'_>) -> 
     let size = connection.bulk_bytes();
     let mut attempts = connection.attempts();
     while !rest.is_empty() {
-        let (chunk, others) = rest.split_at(chunk_length(rest, size.get()));
+        let (chunk, others) = rest.split_at(chunk_length(rest, size.get(), connection.batches().bulk));
         let error = match Chunk::new(connection, request, chunk).run().await {
             Ok(answered) => {
                 if answered.iter().any(is_busy) {
@@ -78,14 +78,14 @@ fn operation_bytes(operation: &BulkOperation) -> usize {
     operation.id.len() + operation.action.source().map_or(0, Bytes::len) + 64
 }
 
-/// How many of the operations fit into `limit` bytes, at least one.
-fn chunk_length(operations: &[BulkOperation], limit: usize) -> usize {
+/// Returns how many of the operations fit into `limit` bytes, at least one and at most `most`.
+fn chunk_length(operations: &[BulkOperation], limit: usize, most: usize) -> usize {
     let mut bytes = 0;
     let fits = |operation: &&BulkOperation| {
         bytes += operation_bytes(operation);
         bytes <= limit
     };
-    operations.iter().take_while(fits).count().max(1)
+    operations.iter().take(most).take_while(fits).count().max(1)
 }
 
 /// Operations that fit into one body, and what is known of each.

@@ -1,27 +1,21 @@
-use std::error::Error as StdError;
-use std::io;
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use elasticsearch::http::Method;
-use elasticsearch::http::headers::{HeaderMap, HeaderName, HeaderValue};
-use elasticsearch::http::transport::{
-    ConnectionPool, MultiNodeConnectionPool, SingleNodeConnectionPool, Transport, TransportBuilder,
-};
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::Deserialize;
 use serde::de::DeserializeSeed;
 use tokio::sync::OnceCell;
 
 use super::answers::ErrorAnswer;
 use super::retry::{Attempts, RetryPolicy};
-use super::{ElasticBuilder, indices, invalid_url};
+use super::transport::{HttpAnswer, HttpRequest, NoAnswer, NoAnswerKind, Official, Transport};
+use super::{Batches, ElasticBuilder, indices};
+use crate::Result;
 use crate::cluster::adaptive::AdaptiveSize;
 use crate::cluster::{ClusterError, ClusterErrorKind, ClusterResult, RequestCounts};
 use crate::environment::Environment;
-use crate::{Error, Result};
 
 /// The largest body of a bulk that is tried, unless one operation alone is larger. The server takes 100 MB by default;
 /// throughput does not grow beyond a few.
@@ -184,10 +178,11 @@ struct Failure {
 /// The transport, with what every request needs.
 #[derive(Debug)]
 pub(super) struct Connection {
-    transport: Transport,
+    transport: Arc<dyn Transport>,
     environment: Environment,
     retry: RetryPolicy,
     request_timeout: Duration,
+    batches: Batches,
     bulk_bytes: AdaptiveSize,
     max_content_length: OnceCell<usize>,
     reads: AtomicU64,
@@ -196,26 +191,16 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) fn open(builder: ElasticBuilder) -> Result<Self> {
-        let urls = builder
-            .urls
-            .iter()
-            .map(|url| {
-                let parsed = elasticsearch::http::Url::parse(url).map_err(|error| invalid_url(url, error))?;
-                match parsed.scheme() {
-                    "http" | "https" if parsed.has_host() => Ok(parsed),
-                    _ => Err(invalid_url(url, "it is neither http:// nor https:// with a host")),
-                }
-            })
-            .collect::<Result<Vec<_>>>()?;
-        let transport = match <[_; 1]>::try_from(urls) {
-            Ok([url]) => Self::transport(&builder, SingleNodeConnectionPool::new(url))?,
-            Err(urls) => Self::transport(&builder, MultiNodeConnectionPool::round_robin(urls, None))?,
+        let transport = match &builder.transport {
+            Some(transport) => transport.clone(),
+            None => Arc::new(Official::open(&builder)?),
         };
         Ok(Self {
             transport,
             environment: builder.environment,
             retry: builder.retry,
             request_timeout: builder.request_timeout,
+            batches: builder.batches,
             bulk_bytes: AdaptiveSize::new(MAX_BULK_BYTES, MAX_BULK_BYTES),
             max_content_length: OnceCell::new(),
             reads: AtomicU64::new(0),
@@ -223,18 +208,9 @@ impl Connection {
         })
     }
 
-    fn transport<P>(builder: &ElasticBuilder, pool: P) -> Result<Transport>
-    where
-        P: ConnectionPool + std::fmt::Debug + Clone + Send + 'static,
-    {
-        let mut transport = TransportBuilder::new(pool).headers(headers(&builder.headers)?);
-        if let Some(credentials) = builder.official_credentials() {
-            transport = transport.auth(credentials);
-        }
-        transport.build().map_err(|error| {
-            Error::invalid("the Elasticsearch client could not be set up", "check URL, credentials and headers")
-                .with_source(error)
-        })
+    /// The most documents of one page or one bulk.
+    pub(super) fn batches(&self) -> Batches {
+        self.batches
     }
 
     /// The attempts that one call may make.
@@ -293,67 +269,42 @@ impl Connection {
     async fn attempt(&self, request: &Request<'_>, number: u32) -> Result<Answer, Failure> {
         let counter = if request.is_write { &self.writes } else { &self.reads };
         counter.fetch_add(1, Ordering::Relaxed);
-        let (method, name) = match request.method {
-            Verb::Get => (Method::Get, "GET"),
-            Verb::Post => (Method::Post, "POST"),
-            Verb::Put => (Method::Put, "PUT"),
-            Verb::Delete => (Method::Delete, "DELETE"),
+        let method = match request.method {
+            Verb::Get => "GET",
+            Verb::Post => "POST",
+            Verb::Put => "PUT",
+            Verb::Delete => "DELETE",
         };
-        let mut headers = HeaderMap::new();
-        headers.insert("content-type", HeaderValue::from_static(request.content));
-        headers.insert("accept", HeaderValue::from_static("application/json"));
-        // Envelopes cannot be compressed, and the server's attempt costs more than the network saves.
-        headers.insert("accept-encoding", HeaderValue::from_static("identity"));
-        let timeout = request.timeout.unwrap_or(self.request_timeout);
-        let no_answer = |error: elasticsearch::Error| no_answer(name, &request.path, error);
-        let response = self
-            .transport
-            .send(method, &url_path(&request.path), headers, Some(&request.query), request.body.clone(), Some(timeout))
-            .await
-            .map_err(no_answer)?;
-        let status = response.status_code().as_u16();
-        let is_elasticsearch =
-            response.headers().get("x-elastic-product").is_some_and(|product| product == "Elasticsearch");
-        let retry_after = retry_after(response.headers());
-        let body = response.bytes().await.map_err(no_answer)?;
-        let answer = Answer { status, body, method: name, path: request.path.clone(), attempts: number };
+        let sent = HttpRequest {
+            method,
+            path: request.path.clone(),
+            query: request.query.clone(),
+            content_type: request.content,
+            body: request.body.clone(),
+            timeout: request.timeout.unwrap_or(self.request_timeout),
+        };
+        let HttpAnswer { status, is_elasticsearch, retry_after, body } =
+            self.transport.send(sent).await.map_err(|error| no_answer(method, &request.path, error))?;
+        let answer = Answer { status, body, method, path: request.path.clone(), attempts: number };
         let accepted = (200..300).contains(&status) || request.accepted.contains(&status);
         if accepted && is_elasticsearch {
             return Ok(answer);
         }
-        Err(refusal(&answer, is_elasticsearch, retry_after))
+        Err(refusal(&answer, is_elasticsearch, retry_after.as_deref().and_then(seconds)))
     }
 }
 
-fn headers(pairs: &[(String, String)]) -> Result<HeaderMap> {
-    let mut headers = HeaderMap::new();
-    for (name, value) in pairs {
-        let refused = || {
-            Error::invalid(
-                format!("the header {name:?} is malformed"),
-                "use a header's name and visible ASCII characters",
-            )
-        };
-        let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| refused())?;
-        headers.insert(key, HeaderValue::from_str(value).map_err(|_| refused())?);
-    }
-    Ok(headers)
+/// Reads `Retry-After` in seconds; its date form is rare and counts as absent.
+fn seconds(retry_after: &str) -> Option<Duration> {
+    retry_after.trim().parse().ok().map(Duration::from_secs)
 }
 
-/// `Retry-After` in seconds; its date form is rare and counts as absent.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    headers.get("retry-after")?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
-}
-
-/// The path with the characters encoded that would end it in a URL; document ids in it are encoded already.
-fn url_path(path: &str) -> String {
-    const ENDING_A_PATH: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>').add(b'?');
-    utf8_percent_encode(path, ENDING_A_PATH).to_string()
-}
-
-fn no_answer(method: &'static str, path: &str, error: elasticsearch::Error) -> Failure {
-    let kind = if error.is_timeout() { ClusterErrorKind::Timeout } else { ClusterErrorKind::Unavailable };
-    let not_done = was_not_connected(&error);
+fn no_answer(method: &'static str, path: &str, error: NoAnswer) -> Failure {
+    let NoAnswer { kind: known, source } = error;
+    let kind = match known {
+        NoAnswerKind::TimedOut => ClusterErrorKind::Timeout,
+        NoAnswerKind::NotConnected | NoAnswerKind::Lost => ClusterErrorKind::Unavailable,
+    };
     let error = ClusterError {
         kind,
         method,
@@ -364,23 +315,9 @@ fn no_answer(method: &'static str, path: &str, error: elasticsearch::Error) -> F
         attempts: 1,
         retry_after: None,
         elapsed: Duration::ZERO,
-        source: Some(Box::new(error)),
+        source: Some(source),
     };
-    Failure { error, not_done, passing: true, retry_after: None }
-}
-
-fn was_not_connected(error: &elasticsearch::Error) -> bool {
-    let mut source = error.source();
-    while let Some(cause) = source {
-        if let Some(io_error) = cause.downcast_ref::<io::Error>() {
-            return matches!(
-                io_error.kind(),
-                io::ErrorKind::ConnectionRefused | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable
-            );
-        }
-        source = cause.source();
-    }
-    false
+    Failure { error, not_done: known == NoAnswerKind::NotConnected, passing: true, retry_after: None }
 }
 
 fn refusal(answer: &Answer, is_elasticsearch: bool, retry_after: Option<Duration>) -> Failure {

@@ -10,8 +10,10 @@ mod documents;
 mod indices;
 mod retry;
 mod search_answer;
+mod transport;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -26,6 +28,7 @@ use crate::environment::Environment;
 use crate::{Error, Result};
 use connection::Connection;
 pub use retry::RetryPolicy;
+pub use transport::{HttpAnswer, HttpRequest, NoAnswer, NoAnswerKind, Transport};
 
 /// How to authenticate with Elasticsearch.
 #[derive(Debug, Clone)]
@@ -38,6 +41,23 @@ pub enum Credentials {
     Bearer(SecretString),
 }
 
+/// The most documents that the client handles in one request. The defaults are as good as larger ones; a simulation takes
+/// small ones, so that few documents make many pages and bulks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Batches {
+    /// Documents of one page of a search.
+    pub page: usize,
+    /// Operations of one bulk.
+    pub bulk: usize,
+}
+
+impl Default for Batches {
+    /// Leaves both to the engine, which counts bytes.
+    fn default() -> Self {
+        Self { page: usize::MAX, bulk: usize::MAX }
+    }
+}
+
 /// How to reach an Elasticsearch cluster; [`ElasticBuilder::build`] makes the client.
 #[derive(Debug)]
 pub struct ElasticBuilder {
@@ -46,7 +66,9 @@ pub struct ElasticBuilder {
     headers: Vec<(String, String)>,
     retry: RetryPolicy,
     request_timeout: Duration,
+    batches: Batches,
     environment: Environment,
+    transport: Option<Arc<dyn Transport>>,
 }
 
 impl ElasticBuilder {
@@ -75,6 +97,20 @@ impl ElasticBuilder {
     #[must_use]
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
         self.request_timeout = timeout;
+        self
+    }
+
+    /// Sets the most documents of one page and one bulk.
+    #[must_use]
+    pub fn batches(mut self, batches: Batches) -> Self {
+        self.batches = batches;
+        self
+    }
+
+    /// Sends requests over `transport`, and not over the network. URLs, credentials and headers are then not used.
+    #[must_use]
+    pub fn transport(mut self, transport: Arc<dyn Transport>) -> Self {
+        self.transport = Some(transport);
         self
     }
 
@@ -118,7 +154,9 @@ impl Elastic {
             headers: Vec::new(),
             retry: RetryPolicy::default(),
             request_timeout: Duration::from_secs(30),
+            batches: Batches::default(),
             environment: Environment::system(),
+            transport: None,
         }
     }
 }
@@ -221,6 +259,10 @@ impl Cluster for Elastic {
 
     async fn max_content_length(&self) -> ClusterResult<usize> {
         self.connection.max_content_length().await
+    }
+
+    fn page_limit(&self) -> usize {
+        self.connection.batches().page
     }
 
     fn requests(&self) -> RequestCounts {

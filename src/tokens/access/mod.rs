@@ -232,7 +232,8 @@ impl AccessTokens {
         if let Some(outcome) = flight.outcome_since(began, refresh.refused.as_ref()) {
             return outcome;
         }
-        let task = tokio::spawn(async move {
+        let environment = refresh.environment().clone();
+        let task = environment.spawn(async move {
             let outcome = refresh.run().await;
             flight.end(refresh.clock().monotonic(), refresh.refused.clone(), &outcome);
             outcome

@@ -16,7 +16,7 @@ use super::judgement::{Judgement, judge};
 use super::{AccessToken, ProviderError, RefreshRequest, Refresher};
 use crate::control::{Claims, Taking, Watch};
 use crate::encryption::Secret;
-use crate::environment::Clock;
+use crate::environment::{Clock, Environment};
 use crate::tokens::identity::Identity;
 use crate::tokens::records::{Current, Records};
 use crate::tokens::{ConnectorToken, Grant, OAuthCredentials, TokenError, TokenId};
@@ -101,8 +101,12 @@ impl<I: Identity> Refresh<I> {
         }
     }
 
+    pub(super) fn environment(&self) -> &Environment {
+        self.records.environment()
+    }
+
     pub(super) fn clock(&self) -> &dyn Clock {
-        self.records.environment().clock()
+        self.environment().clock()
     }
 
     fn now(&self) -> Timestamp {

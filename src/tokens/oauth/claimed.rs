@@ -44,7 +44,8 @@ impl ClaimedAuthorization {
     /// [`NotStored`](AuthorizationError::NotStored) if what it gives cannot be stored.
     pub async fn exchange(self, client: &OAuthClient) -> Result<TokenMetadata, AuthorizationError> {
         let (client, under_way) = (client.clone(), self.exchanges.begin());
-        let task = tokio::spawn(async move {
+        let environment = self.environment.clone();
+        let task = environment.spawn(async move {
             let outcome = self.exchange_and_store(&client).await;
             drop(under_way);
             outcome
