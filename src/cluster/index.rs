@@ -129,6 +129,18 @@ pub struct Conditions {
     pub shards_left: Option<u64>,
 }
 
+/// The state that an index's documents are in. While it is the same, no document has changed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct History {
+    /// How many writes the index has taken, deletes included: the sum over its shards of one more than the highest sequence
+    /// number. It shrinks only when a snapshot is restored over the index.
+    pub writes: u64,
+    /// The shards' `history_uuid`s, which a restore replaces.
+    pub id: String,
+    /// The highest primary term in which a shard's retention leases were renewed. It follows a change of the primary.
+    pub primary_term: u64,
+}
+
 /// How many documents of an index have a type and a stored model version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TypeCount {

@@ -31,7 +31,7 @@ pub use elastic::Elastic;
 pub use error::{ClusterError, ClusterErrorKind};
 pub use hits::{HitRef, Hits};
 pub use index::{
-    AliasAction, AliasState, CloneIndex, Conditions, CreateIndex, Health, IndexPurpose, IndexState, TypeCount,
+    AliasAction, AliasState, CloneIndex, Conditions, CreateIndex, Health, History, IndexPurpose, IndexState, TypeCount,
 };
 #[cfg(any(test, feature = "testing"))]
 pub use memory::InMemory;
@@ -118,13 +118,20 @@ pub trait Cluster: Send + Sync + fmt::Debug {
     /// the target's name, [`ShardLimit`](ClusterErrorKind::ShardLimit).
     async fn clone_index(&self, request: &CloneIndex) -> ClusterResult<()>;
 
-    /// How many writes an index has taken, deletes included: the sum over its shards of one more than the highest sequence
-    /// number. It never shrinks; if it is the same as before, no document has changed. Source: index stats API.
+    /// Returns the state that an index's documents are in, as far as numbers tell. Source: index stats API.
     ///
     /// # Errors
     /// [`IndexNotFound`](ClusterErrorKind::IndexNotFound), [`Unavailable`](ClusterErrorKind::Unavailable) if a primary shard
     /// is missing.
-    async fn write_count(&self, index: &str) -> ClusterResult<u64>;
+    async fn history(&self, index: &str) -> ClusterResult<History>;
+
+    /// Returns how many writes an index has taken: [`History::writes`].
+    ///
+    /// # Errors
+    /// Those of [`history`](Self::history).
+    async fn write_count(&self, index: &str) -> ClusterResult<u64> {
+        Ok(self.history(index).await?.writes)
+    }
 
     /// Waits up to `timeout` until the index is at least `wanted`, and gives the health it then has.
     async fn wait_for_health(&self, index: &str, wanted: Health, timeout: Duration) -> ClusterResult<Health>;

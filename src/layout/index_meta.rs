@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::model::EncryptionSets;
 use crate::{Error, ErrorKind, Result};
@@ -38,19 +39,31 @@ pub struct TakenOver {
     pub uuid: String,
 }
 
-/// What an index was copied from, and up to where: a copy that is found half-made is gone on with only if this is still
-/// true of the source (design decision 9).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// What an index was copied from, in which state, to what and how. Its digest names the staging index and its alias, so that
+/// no request of a copy of another state can reach it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CopyRecord {
     /// The source's name.
     pub source: String,
     /// The source's unique id.
     pub source_uuid: String,
-    /// How many writes the source had taken under its write block.
+    /// How many writes the source had taken once its gate was closed.
     pub source_writes: u64,
+    /// The source's history id, which a restore over the index replaces.
+    #[serde(default)]
+    pub source_history: String,
+    /// The source's primary term.
+    #[serde(default)]
+    pub source_term: u64,
     /// What the copy was made to: [`TypeMeta::digest`] of all its types.
-    pub digest: String,
-    /// How many writes the copy had taken when it became the current generation; none before.
+    pub definitions: String,
+    /// What was done about documents that could not be converted, and about secrets that did not open.
+    #[serde(default)]
+    pub policies: String,
+    /// Says that the staging index had every document. Absent until they were counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub complete: Option<Complete>,
+    /// How many writes the copy had taken when it became the current generation; absent before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub writes: Option<u64>,
     /// How many documents of the source the copy lacks because they are bad.
@@ -59,16 +72,41 @@ pub struct CopyRecord {
     /// How many of those it lacks because a secret of them does not open.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub left_out_unreadable: u64,
-    /// Whether secrets that do not open are left out of it, without the documents.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub strips: bool,
+}
+
+/// A staging index that had every document when they were counted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Complete {
+    /// The unique id of that staging index: another one of its name is another one.
+    pub uuid: String,
+    /// How many writes it had taken.
+    pub writes: u64,
 }
 
 impl CopyRecord {
-    /// Whether an index with this record is a copy as `wanted` says, whatever became of it later.
+    /// Returns what the copy is made from and to, without what became of it.
+    #[must_use]
+    pub fn begun(&self) -> Self {
+        Self { complete: None, writes: None, left_out: 0, left_out_unreadable: 0, ..self.clone() }
+    }
+
+    /// Returns whether an index with this record is a copy as `wanted` says, whatever became of it later.
     pub fn is_made_as(&self, wanted: &Self) -> bool {
-        let facts = Self { writes: None, left_out: 0, left_out_unreadable: 0, ..self.clone() };
-        facts == *wanted
+        self.begun() == wanted.begun()
+    }
+
+    /// Returns whether the record is of the same source, in a state that it has left.
+    pub fn is_outdated_by(&self, current: &Self) -> bool {
+        self.source_uuid == current.source_uuid
+            && (self.source_history != current.source_history
+                || self.source_writes < current.source_writes
+                || self.source_term < current.source_term)
+    }
+
+    /// Returns the digest of [what the copy is made from and to](Self::begun), in 16 hexadecimal digits.
+    pub fn digest(&self) -> String {
+        let begun = json!(self.begun()).to_string();
+        Sha256::digest(begun).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
     }
 }
 
@@ -136,6 +174,7 @@ impl IndexMeta {
         self.highest_generation = self.highest_generation.max(other.highest_generation);
         self.copy = match (self.copy.take(), &other.copy) {
             (Some(mut ours), Some(theirs)) => {
+                ours.complete = ours.complete.or_else(|| theirs.complete.clone());
                 ours.writes = ours.writes.or(theirs.writes);
                 ours.left_out = ours.left_out.max(theirs.left_out);
                 ours.left_out_unreadable = ours.left_out_unreadable.max(theirs.left_out_unreadable);
@@ -172,21 +211,30 @@ mod tests {
             source: "one".to_owned(),
             source_uuid: "u".to_owned(),
             source_writes: 7,
-            digest: "d".to_owned(),
-            writes: None,
-            left_out: 0,
-            left_out_unreadable: 0,
-            strips: false,
+            source_history: "h".to_owned(),
+            source_term: 1,
+            definitions: "d".to_owned(),
+            policies: "fail".to_owned(),
+            ..CopyRecord::default()
         };
-        let later = CopyRecord { writes: Some(9), left_out: 3, left_out_unreadable: 2, ..record.clone() };
-        assert!(later.is_made_as(&record));
+        let complete = Some(Complete { uuid: "f".to_owned(), writes: 3 });
+        let later =
+            CopyRecord { writes: Some(9), complete, left_out: 3, left_out_unreadable: 2, ..record.clone() };
+        assert!(later.is_made_as(&record) && later.digest() == record.digest());
         let others = [
+            CopyRecord { source_uuid: "v".to_owned(), ..record.clone() },
             CopyRecord { source_writes: 8, ..record.clone() },
-            CopyRecord { digest: "e".to_owned(), ..record.clone() },
-            // It lacks secrets, which nobody can tell from their never having been there.
-            CopyRecord { strips: true, ..record.clone() },
+            CopyRecord { source_history: "i".to_owned(), ..record.clone() },
+            CopyRecord { source_term: 2, ..record.clone() },
+            CopyRecord { definitions: "e".to_owned(), ..record.clone() },
+            // It may lack secrets, which nothing tells from their never having been there.
+            CopyRecord { policies: "strip".to_owned(), ..record.clone() },
         ];
-        assert!(others.iter().all(|other| !other.is_made_as(&record)));
+        for other in &others {
+            assert!(!other.is_made_as(&record) && other.digest() != record.digest(), "{other:?}");
+        }
+        let outdates = others.map(|other| record.is_outdated_by(&other));
+        assert_eq!(outdates, [false, true, true, true, false, false]);
     }
 
     #[test]

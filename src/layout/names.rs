@@ -25,6 +25,12 @@ impl FromStr for Prefix {
         let is_letter = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
         let first_is_fine = text.strip_prefix('.').unwrap_or(text).starts_with(is_letter);
         let rest_is_fine = text.chars().all(|c| is_letter(c) || matches!(c, '-' | '_' | '.'));
+        if let Some(end) = reserved_end(text) {
+            return Err(Error::invalid(
+                format!("the prefix {text:?} ends in `-{end}`, so its indices could be taken for those of another store"),
+                "end the prefix otherwise: the names of a store's own indices continue so after the prefix",
+            ));
+        }
         if !first_is_fine || !rest_is_fine || text.len() > MAX_PREFIX_BYTES {
             return Err(Error::invalid(
                 format!("{text:?} cannot begin the name of an index"),
@@ -36,6 +42,14 @@ impl FromStr for Prefix {
         }
         Ok(Self(text.to_owned()))
     }
+}
+
+/// Returns the end of a prefix that a store with a shorter prefix has in the names of its own indices: its control index, a
+/// staging index, a generation.
+fn reserved_end(prefix: &str) -> Option<&str> {
+    let (_, end) = prefix.rsplit_once('-')?;
+    let is_generation = end.len() >= 6 && end.bytes().all(|byte| byte.is_ascii_digit());
+    (is_generation || matches!(end, "fill" | "control")).then_some(end)
 }
 
 impl fmt::Display for Prefix {
@@ -54,6 +68,15 @@ impl Prefix {
     pub(crate) fn control(&self) -> IndexNames {
         self.group("control")
     }
+}
+
+/// What an alias says that closes the gate of a generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mark {
+    /// A copy or a rollback reads the index: nothing may change in it.
+    Copying,
+    /// What closed the gate is being undone.
+    Undoing,
 }
 
 /// The names of one index group (design decision 4).
@@ -79,29 +102,37 @@ impl IndexNames {
         format!("{}-{generation:06}-write", self.alias)
     }
 
-    /// The index that a copy to the definitions of `digest` is filled in before it becomes a generation.
+    /// Returns the name of the staging index of the copy whose record has this digest ([`CopyRecord::digest`]).
+    ///
+    /// [`CopyRecord::digest`]: super::CopyRecord::digest
     pub fn fill(&self, digest: &str) -> String {
         format!("{}-fill-{digest}", self.alias)
     }
 
-    /// The alias that writes to a fill go through.
+    /// Returns the alias that writes to a staging index go through.
     pub fn fill_alias(&self, digest: &str) -> String {
         format!("{}-fill-{digest}-write", self.alias)
     }
 
-    /// The alias that an index has while it is copied: as long as it is there, a write block of the index is the copy's.
-    pub fn copy_mark(&self, generation: u32) -> String {
-        format!("{}-{generation:06}-copying", self.alias)
+    /// Returns an alias that closes the gate of a generation: see [`Gate`](super::Gate). The nonce makes it unique.
+    pub fn mark(&self, generation: u32, mark: Mark, nonce: &str) -> String {
+        format!("{}{nonce}", self.mark_start(generation, mark))
     }
 
-    /// The alias that a generation has from when a copy has looked at it for the last time until the swap.
-    pub fn copy_checked(&self, generation: u32) -> String {
-        format!("{}-{generation:06}-checked", self.alias)
+    pub(super) fn mark_start(&self, generation: u32, mark: Mark) -> String {
+        let word = match mark {
+            Mark::Copying => "copying",
+            Mark::Undoing => "undoing",
+        };
+        format!("{}-{generation:06}-{word}-", self.alias)
     }
 
-    /// Whether an index is a fill of this group.
+    /// Returns whether an index is called like a staging index of this group. Whether it is one, its `_meta` says.
     pub fn is_fill(&self, index: &str) -> bool {
-        index.strip_prefix(&self.alias).is_some_and(|rest| rest.starts_with("-fill-"))
+        let digest = index.strip_prefix(&self.alias).and_then(|rest| rest.strip_prefix("-fill-"));
+        digest.is_some_and(|digest| {
+            digest.len() == 16 && digest.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+        })
     }
 
     /// A pattern that finds every generation and every fill of the group.
@@ -129,6 +160,11 @@ mod tests {
         assert_eq!(names.alias(), "saved-objects-connectors");
         assert_eq!(names.index(12), "saved-objects-connectors-000012");
         assert_eq!(names.write_alias(1), "saved-objects-connectors-000001-write");
+        let fill = names.fill("0123456789abcdef");
+        assert!(names.is_fill(&fill) && !names.is_fill(&names.fill_alias("0123456789abcdef")));
+        for other in ["report", "0123456789abcdeg", "0123456789abcdef0", "notes-000001"] {
+            assert!(!names.is_fill(&format!("saved-objects-connectors-fill-{other}")), "{other}");
+        }
         assert_eq!(names.generation(&names.index(12)), Some(12));
         assert_eq!(names.generation(&names.index(1_234_567)), Some(1_234_567));
         for digits in ["0000012", "+00012", "99999999999", "00001a", ""] {
@@ -146,7 +182,7 @@ mod tests {
         for good in ["saved-objects", ".kibana", "a1_b"] {
             assert!(good.parse::<Prefix>().is_ok(), "{good}");
         }
-        for bad in ["", "-a", "_a", "A", "a b", "a/b", "a*", "..", "ä", &"x".repeat(101)] {
+        for bad in ["so-notes-fill", "so-control", "so-notes-000001", "", "-a", "_a", "A", "a b", "a/b", "a*", "..", "ä", &"x".repeat(101)] {
             let error = bad.parse::<Prefix>().expect_err(bad);
             assert!(error.cure().is_some());
         }

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::connection::{Connection, Request, Verb};
 use super::indices::{PUBLISH_TIMEOUT, hidden_aliases, indices, publishing, purpose_settings, wait_for_health};
-use crate::cluster::{CloneIndex, ClusterError, ClusterErrorKind, ClusterResult, Health, IndexPurpose};
+use crate::cluster::{CloneIndex, ClusterError, ClusterErrorKind, ClusterResult, Health, History, IndexPurpose};
 
 pub(super) async fn add_write_block(connection: &Connection, index: &str) -> ClusterResult<()> {
     connection.send(&publishing(Verb::Put, format!("{index}/_block/write"))).await.map(drop)
@@ -41,7 +41,7 @@ async fn is_cloned(connection: &Connection, clone: &CloneIndex) -> ClusterResult
     Ok(meta(&clone.source) == meta(&clone.target))
 }
 
-pub(super) async fn write_count(connection: &Connection, index: &str) -> ClusterResult<u64> {
+pub(super) async fn history(connection: &Connection, index: &str) -> ClusterResult<History> {
     #[derive(Deserialize)]
     struct StatsAnswer {
         #[serde(default)]
@@ -55,6 +55,10 @@ pub(super) async fn write_count(connection: &Connection, index: &str) -> Cluster
     struct ShardStats {
         routing: Routing,
         seq_no: Option<SequenceStats>,
+        #[serde(default)]
+        commit: Commit,
+        #[serde(default)]
+        retention_leases: RetentionLeases,
     }
     #[derive(Deserialize)]
     struct Routing {
@@ -65,21 +69,43 @@ pub(super) async fn write_count(connection: &Connection, index: &str) -> Cluster
         /// -1 before the first write.
         max_seq_no: i64,
     }
-    let path = format!("{index}/_stats");
-    let request = Request::read(Verb::Get, path.clone())
-        .query("level", "shards")
-        .query("filter_path", "indices.*.shards.*.routing.primary,indices.*.shards.*.seq_no.max_seq_no");
-    let answer: StatsAnswer = connection.send(&request).await?.parse()?;
-    let primaries = answer.indices.into_values().flat_map(|index| index.shards.into_values()).map(|copies| {
-        let primary = copies.into_iter().find(|copy| copy.routing.primary)?;
-        u64::try_from(primary.seq_no?.max_seq_no + 1).ok()
-    });
-    let counts: Option<Vec<u64>> = primaries.collect();
-    match counts.as_deref() {
-        None | Some([]) => {
-            let reason = "a primary shard gives no sequence number";
-            Err(ClusterError::new(ClusterErrorKind::Unavailable, "GET", path, reason))
-        }
-        Some(counts) => Ok(counts.iter().sum()),
+    #[derive(Default, Deserialize)]
+    struct Commit {
+        #[serde(default)]
+        user_data: UserData,
     }
+    #[derive(Default, Deserialize)]
+    struct UserData {
+        #[serde(default)]
+        history_uuid: String,
+    }
+    #[derive(Default, Deserialize)]
+    struct RetentionLeases {
+        #[serde(default)]
+        primary_term: u64,
+    }
+    const FIELDS: &str = "indices.*.shards.*.routing.primary,indices.*.shards.*.seq_no.max_seq_no,\
+        indices.*.shards.*.commit.user_data.history_uuid,indices.*.shards.*.retention_leases.primary_term";
+    let path = format!("{index}/_stats");
+    let request = Request::read(Verb::Get, path.clone()).query("level", "shards").query("filter_path", FIELDS);
+    let answer: StatsAnswer = connection.send(&request).await?.parse()?;
+    let mut history = History::default();
+    let mut ids = Vec::new();
+    for copies in answer.indices.into_values().flat_map(|index| index.shards.into_values()) {
+        let primary = copies.into_iter().find(|copy| copy.routing.primary);
+        let writes = primary.as_ref().and_then(|primary| primary.seq_no.as_ref()).map(|stats| stats.max_seq_no);
+        let (Some(primary), Some(highest)) = (primary, writes) else { return Err(no_primary(path)) };
+        history.writes = history.writes.saturating_add(u64::try_from(highest.saturating_add(1)).unwrap_or_default());
+        history.primary_term = history.primary_term.max(primary.retention_leases.primary_term);
+        ids.push(primary.commit.user_data.history_uuid);
+    }
+    if ids.is_empty() {
+        return Err(no_primary(path));
+    }
+    history.id = ids.join(",");
+    Ok(history)
+}
+
+fn no_primary(path: String) -> ClusterError {
+    ClusterError::new(ClusterErrorKind::Unavailable, "GET", path, "a primary shard gives no sequence number")
 }

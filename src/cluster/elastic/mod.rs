@@ -21,7 +21,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use super::{
-    AliasAction, BulkRequest, CloneIndex, Cluster, ClusterResult, Conditions, CreateIndex, Health, Hit, Hits,
+    AliasAction, BulkRequest, CloneIndex, Cluster, ClusterResult, Conditions, CreateIndex, Health, History, Hit, Hits,
     IndexState, ItemOutcome, Page, PointInTime, RequestCounts, Search, TypeCount,
 };
 use crate::environment::Environment;
@@ -199,8 +199,8 @@ impl Cluster for Elastic {
         copying::clone_index(&self.connection, request).await
     }
 
-    async fn write_count(&self, index: &str) -> ClusterResult<u64> {
-        copying::write_count(&self.connection, index).await
+    async fn history(&self, index: &str) -> ClusterResult<History> {
+        copying::history(&self.connection, index).await
     }
 
     async fn wait_for_health(&self, index: &str, wanted: Health, timeout: Duration) -> ClusterResult<Health> {

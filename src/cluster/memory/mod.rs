@@ -45,7 +45,7 @@ use serde_json::Value;
 
 use super::{
     AliasAction, BulkRequest, CloneIndex, Cluster, ClusterError, ClusterErrorKind, ClusterResult, Conditions,
-    CreateIndex, DEFAULT_MAX_CONTENT_LENGTH, Health, Hit, IndexState, ItemError, ItemErrorKind, ItemOutcome, Page,
+    CreateIndex, DEFAULT_MAX_CONTENT_LENGTH, Health, History, Hit, IndexState, ItemError, ItemErrorKind, ItemOutcome, Page,
     PointInTime, RequestCounts, Search, SearchIn, TypeCount,
 };
 use crate::environment::Environment;
@@ -188,16 +188,18 @@ impl Cluster for InMemory {
         self.inner.write(&Write::CloneIndex(request.clone())).map(drop)
     }
 
-    async fn write_count(&self, index: &str) -> ClusterResult<u64> {
+    async fn history(&self, index: &str) -> ClusterResult<History> {
         let state = self.inner.read();
-        match state.behind(index).as_slice() {
-            [] => Err(missing("GET", index)),
-            names => Ok(names
-                .iter()
-                .filter_map(|name| state.indices.get(name))
-                .map(|index| index.documents.write_count())
-                .sum()),
+        let names = state.behind(index);
+        let indices: Vec<_> = names.iter().filter_map(|name| state.indices.get(name)).collect();
+        if indices.is_empty() {
+            return Err(missing("GET", index));
         }
+        Ok(History {
+            writes: indices.iter().map(|index| index.documents.write_count()).sum(),
+            id: indices.iter().map(|index| index.uuid.as_str()).collect::<Vec<_>>().join(","),
+            primary_term: 1,
+        })
     }
 
     async fn wait_for_health(&self, index: &str, _wanted: Health, timeout: Duration) -> ClusterResult<Health> {

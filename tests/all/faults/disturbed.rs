@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use saved_objects::cluster::{
     AliasAction, BulkRequest, CloneIndex, Cluster, ClusterError, ClusterErrorKind, ClusterResult, Conditions,
-    CreateIndex, Health, Hit, Hits, IndexState, ItemError, ItemErrorKind, ItemOutcome, Page, PointInTime,
+    CreateIndex, Health, History, Hit, Hits, IndexState, ItemError, ItemErrorKind, ItemOutcome, Page, PointInTime,
     RequestCounts, Search, TypeCount,
 };
 use saved_objects::migrate::Progress;
@@ -31,7 +31,7 @@ pub(crate) struct Call {
 
 impl Call {
     pub(crate) fn is_write(&self) -> bool {
-        let reads = ["version", "indices", "write_count", "wait_for_health", "refresh", "get", "get_many", "search"];
+        let reads = ["version", "indices", "history", "wait_for_health", "refresh", "get", "get_many", "search"];
         let more =
             ["count_by_type", "open_point_in_time", "close_point_in_time", "conditions", "interfering_templates"];
         !reads.contains(&self.method) && !more.contains(&self.method)
@@ -186,8 +186,8 @@ impl Cluster for Disturbed {
         self.through("clone_index", self.cluster.clone_index(request)).await
     }
 
-    async fn write_count(&self, index: &str) -> ClusterResult<u64> {
-        self.through("write_count", self.cluster.write_count(index)).await
+    async fn history(&self, index: &str) -> ClusterResult<History> {
+        self.through("history", self.cluster.history(index)).await
     }
 
     async fn wait_for_health(&self, index: &str, wanted: Health, timeout: Duration) -> ClusterResult<Health> {

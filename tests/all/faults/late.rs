@@ -200,7 +200,7 @@ impl Disturber for Unblocked {
 pub(crate) fn an_update_between_two_blocks_is_copied() {
     let moments = [
         ("block_source", "refresh"),
-        ("block_source", "write_count"),
+        ("block_source", "history"),
         ("prepare_fill", "indices"),
         ("prepare_fill", "create_index"),
         ("fill", "open_point_in_time"),
@@ -209,7 +209,7 @@ pub(crate) fn an_update_between_two_blocks_is_copied() {
         ("block_fill", "add_write_block"),
         ("clone", "clone_index"),
         ("clone", "count_by_type"),
-        ("check_source", "write_count"),
+        ("check_source", "history"),
     ];
     for moment in moments {
         in_its_own_time(async {
