@@ -261,7 +261,11 @@ async fn migrate(migrator: &Migrator, start: Start, environment: &Environment, d
     };
     let report = match select(pin!(working), environment.clock().sleep(deadline)).await {
         Either::Left((report, _)) => report,
-        Either::Right(((), _)) => return Err(too_late(migrator, deadline).await),
+        Either::Right(((), working)) => {
+            drop(working);
+            migrator.undo_copies().await;
+            return Err(too_late(migrator, deadline).await);
+        }
     };
     match (&report.error, report.outcome) {
         (Some(error), _) => Err(error.into()),

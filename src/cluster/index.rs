@@ -105,6 +105,23 @@ impl AliasAction {
             _ => false,
         }
     }
+
+    /// Returns whether all is as the actions leave it; of several for one alias the last one counts. `has` tells whether an
+    /// index has an alias, `exists` whether it is there.
+    pub(super) fn are_done(actions: &[Self], has: impl Fn(&str, &str) -> bool, exists: impl Fn(&str) -> bool) -> bool {
+        let is_last_word = |at: usize, index: &str, alias: &str| {
+            let is_of_it = |other: &Self| match other {
+                Self::Add { index: i, alias: a } | Self::Remove { index: i, alias: a } => i == index && a == alias,
+                Self::RemoveIndex { index: i } => i == index,
+            };
+            !actions.iter().skip(at + 1).any(is_of_it)
+        };
+        actions.iter().enumerate().all(|(at, action)| match action {
+            Self::Add { index, alias } => !is_last_word(at, index, alias) || has(index, alias),
+            Self::Remove { index, alias } => !is_last_word(at, index, alias) || !has(index, alias),
+            Self::RemoveIndex { index } => !exists(index),
+        })
+    }
 }
 
 /// The health of an index.

@@ -6,9 +6,11 @@
 //! there, replaced or deleted if it still is the one read.
 
 mod claim;
+mod generations;
 mod keys;
 mod store;
 
 pub(crate) use claim::{Claims, Held, Taking, Watch};
+pub(crate) use generations::GenerationNumbers;
 pub(crate) use keys::{KeysInUse, Standing};
 pub(crate) use store::{Control, ControlDocument, Kind};

@@ -26,6 +26,8 @@ pub(crate) enum Kind {
     Claim,
     /// The keys in use.
     Keys,
+    /// The numbers of generations that were given.
+    Generations,
 }
 
 impl Kind {
@@ -34,6 +36,7 @@ impl Kind {
             Self::Lease => "lease",
             Self::Claim => "claim",
             Self::Keys => "keys",
+            Self::Generations => "generations",
         }
     }
 

@@ -218,8 +218,7 @@ mod tests {
             ..CopyRecord::default()
         };
         let complete = Some(Complete { uuid: "f".to_owned(), writes: 3 });
-        let later =
-            CopyRecord { writes: Some(9), complete, left_out: 3, left_out_unreadable: 2, ..record.clone() };
+        let later = CopyRecord { writes: Some(9), complete, left_out: 3, left_out_unreadable: 2, ..record.clone() };
         assert!(later.is_made_as(&record) && later.digest() == record.digest());
         let others = [
             CopyRecord { source_uuid: "v".to_owned(), ..record.clone() },

@@ -27,7 +27,9 @@ impl FromStr for Prefix {
         let rest_is_fine = text.chars().all(|c| is_letter(c) || matches!(c, '-' | '_' | '.'));
         if let Some(end) = reserved_end(text) {
             return Err(Error::invalid(
-                format!("the prefix {text:?} ends in `-{end}`, so its indices could be taken for those of another store"),
+                format!(
+                    "the prefix {text:?} ends in `-{end}`, so its indices could be taken for those of another store"
+                ),
                 "end the prefix otherwise: the names of a store's own indices continue so after the prefix",
             ));
         }
@@ -182,7 +184,21 @@ mod tests {
         for good in ["saved-objects", ".kibana", "a1_b"] {
             assert!(good.parse::<Prefix>().is_ok(), "{good}");
         }
-        for bad in ["so-notes-fill", "so-control", "so-notes-000001", "", "-a", "_a", "A", "a b", "a/b", "a*", "..", "ä", &"x".repeat(101)] {
+        for bad in [
+            "so-notes-fill",
+            "so-control",
+            "so-notes-000001",
+            "",
+            "-a",
+            "_a",
+            "A",
+            "a b",
+            "a/b",
+            "a*",
+            "..",
+            "ä",
+            &"x".repeat(101),
+        ] {
             let error = bad.parse::<Prefix>().expect_err(bad);
             assert!(error.cure().is_some());
         }

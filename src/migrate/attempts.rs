@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tracing::Instrument;
 
 use super::bad::Policy;
+use super::copy::Place;
 use super::decide::is_beyond_others;
 use super::lease::Lease;
 use super::migrator::lacking_keys;
@@ -38,6 +39,7 @@ impl Migrator {
     pub async fn migrate(&self) -> Report {
         let mut lease = self.lease();
         let report = self.migrate_under(&mut lease).await;
+        self.undo_copies().await;
         lease.release(report.error.as_ref().map(Error::from).as_ref()).await;
         report
     }
@@ -116,6 +118,25 @@ impl Migrator {
         }
     }
 
+    /// Undoes the copies that this migrator began and did not end, so that their sources take writes again. What cannot be
+    /// undone now is by the next start of any release.
+    pub(crate) async fn undo_copies(&self) {
+        let begun = std::mem::take(&mut *self.copying());
+        let numbers = self.generation_numbers();
+        for plan in begun.into_values() {
+            let place = Place {
+                cluster: self.cluster.as_ref(),
+                environment: &self.environment,
+                numbers: &numbers,
+                plan: &plan,
+            };
+            if let Err(error) = place.undo().await {
+                let index = &plan.index;
+                tracing::warn!(index, %error, "a copy was not undone, and its source takes no writes until the next start");
+            }
+        }
+    }
+
     fn lease(&self) -> Lease<'_> {
         let lease = Lease::new(self.control(), &self.environment, &self.progress);
         if self.without_lease { lease.switched_off() } else { lease }
@@ -190,9 +211,13 @@ impl Migrator {
         let since = self.environment.now_iso();
         let (on_bad, on_unreadable) = (self.on_bad, self.on_unreadable);
         let policy = Policy { on_bad, on_unreadable, quarantine: &self.quarantine, since: &since };
+        let numbers = self.generation_numbers();
         for group in &plan.groups {
             self.progress.begin(group.names.alias(), survey.to_be_converted(group));
             let Some(report) = work.indices.get_mut(group.names.alias()) else { continue };
+            if group.way == Way::Copy {
+                self.copying().insert(group.group.clone(), group.clone());
+            }
             let walk = Walk {
                 cluster: self.cluster.as_ref(),
                 conversion: &self.conversion,
@@ -200,6 +225,7 @@ impl Migrator {
                 progress: &self.progress,
                 removed: &self.removed_types(group),
                 group,
+                numbers: &numbers,
                 policy,
                 codec: self.kibana.as_ref().filter(|_| group.take_over.is_some()),
             };
@@ -209,6 +235,7 @@ impl Migrator {
                 return Ok(Attempt::MappingRefused(group.group.clone()));
             }
             walked?;
+            self.copying().remove(&group.group);
         }
         Ok(Attempt::Done)
     }

@@ -1,259 +1,322 @@
-//! The actions of a copy into a new generation (design decision 9).
+//! The actions of a copy into a new generation.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde_json::Value;
-
 use super::convert::Pass;
-use super::{Brought, GroupPlan, OnBad, OnUnreadable};
+use super::gate::{Gatekeeper, moved, update_aliases};
+use super::generations::{self, Removal};
+use super::{Brought, FillState, GroupPlan, OnBad, OnUnreadable};
 use crate::cluster::{
     AliasAction, CloneIndex, Cluster, ClusterErrorKind, CreateIndex, Health, IndexPurpose, IndexState,
 };
-use crate::layout::{CopyRecord, IndexMeta};
+use crate::control::GenerationNumbers;
+use crate::environment::Environment;
+use crate::layout::{Complete, CopyRecord, Gate, IndexMeta};
 use crate::{Error, ErrorKind, Result};
 
 /// How long a new index may take until its shards are there.
 const INDEX_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A copy of one group's index.
+/// What a copy of one group's index works with.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Copy<'a> {
+pub(super) struct Place<'a> {
     pub(super) cluster: &'a dyn Cluster,
+    pub(super) environment: &'a Environment,
+    pub(super) numbers: &'a GenerationNumbers,
     pub(super) plan: &'a GroupPlan,
-    pub(super) on_bad: OnBad,
-    pub(super) on_unreadable: OnUnreadable,
 }
 
-impl Copy<'_> {
-    /// Blocks the source, and counts what it holds. First it is marked: whoever finds the block knows whose it is.
-    pub(super) async fn block_source(self) -> Result<Brought> {
+/// A copy of one group's index, and what is known of it so far.
+#[derive(Debug)]
+pub(super) struct Copy<'a> {
+    place: Place<'a>,
+    /// What is done about documents and secrets that cannot be converted.
+    policies: String,
+    /// What keeps the source's gate closed. None before it is, and in a take-over.
+    mark: Option<String>,
+    /// What the copy is made from.
+    record: Option<CopyRecord>,
+    /// The number of the generation that it becomes.
+    target: Option<u32>,
+}
+
+impl<'a> Copy<'a> {
+    pub(super) fn new(place: Place<'a>, on_bad: OnBad, on_unreadable: OnUnreadable) -> Self {
+        let policies = format!("bad={on_bad} unreadable={on_unreadable}");
+        Self { place, policies, mark: None, record: None, target: None }
+    }
+
+    /// Closes the source's gate, lets the writes under way end, and reads in which state that left it.
+    pub(super) async fn block_source(&mut self) -> Result<Brought> {
+        let Place { cluster, plan, .. } = self.place;
         // Kibana's index is left as it is, but for the block.
-        if self.plan.take_over.is_none() {
-            let mark = AliasAction::Add { index: self.plan.index.clone(), alias: self.mark() };
-            self.update_while_current([mark]).await?;
+        if plan.take_over.is_none() {
+            let seen = match &self.mark {
+                Some(mark) => Gate { copying: vec![mark.clone()], ..Gate::default() },
+                None => plan.gate.clone(),
+            };
+            self.mark = Some(self.place.gatekeeper().close(&seen).await?);
         }
-        self.cluster.add_write_block(&self.plan.index).await?;
-        let counted = self.count_source_writes().await?;
-        // A point in time shows only what was refreshed: all that was counted, and not less, whoever lifted the block meanwhile.
-        self.cluster.refresh(&self.plan.index).await?;
-        Ok(counted)
-    }
-
-    pub(super) async fn count_source_writes(self) -> Result<Brought> {
-        let source_writes = self.cluster.write_count(&self.plan.index).await?;
-        Ok(Brought { source_writes, ..Brought::default() })
-    }
-
-    /// Creates the fill, or finds the one that was begun from the same state of the source.
-    pub(super) async fn prepare_fill(self, source_writes: u64) -> Result<Brought> {
-        let (fill, target, record) = (self.plan.fill(), self.target(), self.record(source_writes)?);
-        let indices = self.cluster.indices(&[&fill, &target, self.plan.names.alias()]).await?;
-        let is_taken_over = |state: &IndexState| state.aliases.contains_key(self.plan.names.alias());
-        if self.plan.take_over.is_some() && indices.values().any(is_taken_over) {
-            return Err(moved("another node was faster"));
-        }
-        if let Some(found) = indices.get(&fill) {
-            if self.may_go_on_with(&found.mapping, &record)? {
-                return Ok(Brought { fill_is_complete: found.write_blocked, ..Brought::default() });
-            }
-            self.cluster.delete_index(&fill).await?;
-        }
-        // A swap that was sent long ago finds its fill again from now on, and must not find what was cloned for it.
-        if indices.contains_key(&target) && self.plan.take_over.is_none() {
-            self.remove_abandoned(&target).await?;
-        }
-        let mut mapping = self.plan.copy_mapping();
-        mapping["_meta"] = self.plan.meta_of_copy(record).into_meta(self.inherited_mapping());
-        let aliases = vec![self.plan.fill_alias()];
-        self.cluster
-            .create_index(&CreateIndex { name: fill, mapping, aliases, purpose: IndexPurpose::Filling })
-            .await?;
-        if let (Some(found), Some(_)) = (indices.get(&target), &self.plan.take_over)
-            && !is_made_from(&found.mapping, &self.record(source_writes)?)?
-        {
-            self.remove_abandoned(&target).await?;
-        }
+        cluster.add_write_block(&plan.index).await?;
+        // The history first: a point in time shows only what was refreshed, which then is all of it.
+        self.record = Some(self.source_now().await?);
+        self.target = None;
+        cluster.refresh(&plan.index).await?;
         Ok(Brought::default())
     }
 
-    /// Whether a fill is one of this copy, and lacks nothing that this run may not leave out.
-    fn may_go_on_with(self, mapping: &Value, wanted: &CopyRecord) -> Result<bool> {
-        let Some(found) = IndexMeta::from_mapping(mapping)?.copy.filter(|found| found.is_made_as(wanted)) else {
-            return Ok(false);
-        };
-        let bad = found.left_out.saturating_sub(found.left_out_unreadable);
-        let is_allowed = (bad == 0 || self.on_bad != OnBad::Fail)
-            && (found.left_out_unreadable == 0 || self.on_unreadable == OnUnreadable::Quarantine);
-        Ok(is_allowed)
+    /// Returns the record of a copy of the source as it is now.
+    async fn source_now(&self) -> Result<CopyRecord> {
+        let Place { cluster, plan, .. } = self.place;
+        let history = cluster.history(&plan.index).await?;
+        plan.copy_record(&history, self.policies.clone())
+            .ok_or_else(|| Error::new(ErrorKind::Internal, format!("there is no index {} to copy", plan.index)))
     }
 
-    /// Writes down in the fill how many documents it lacks on purpose, for whoever compares it with the source.
-    pub(super) async fn record_left_out(self, pass: &Pass) -> Result<()> {
+    /// Tells whether the source is no longer as it is copied.
+    pub(super) async fn check_source(&self) -> Result<Brought> {
+        let source_moved = self.source_now().await? != *self.record()?;
+        Ok(Brought { source_moved, ..Brought::default() })
+    }
+
+    fn record(&self) -> Result<&CopyRecord> {
+        let not_begun = || Error::new(ErrorKind::Internal, "a copy went on whose source was not blocked");
+        self.record.as_ref().ok_or_else(not_begun)
+    }
+
+    fn fill(&self) -> Result<String> {
+        Ok(self.place.plan.names.fill(&self.record()?.digest()))
+    }
+
+    /// Returns the alias that writes to the staging index go through.
+    pub(super) fn fill_alias(&self) -> Result<String> {
+        Ok(self.place.plan.names.fill_alias(&self.record()?.digest()))
+    }
+
+    /// Creates the staging index, or finds the one that was begun from the same state of the source.
+    pub(super) async fn prepare_fill(&mut self) -> Result<Brought> {
+        let Place { cluster, plan, .. } = self.place;
+        let (record, fill, alias) = (self.record()?.clone(), self.fill()?, self.fill_alias()?);
+        let indices = self.place.indices().await?;
+        let has_alias = |state: &IndexState| state.aliases.contains_key(plan.names.alias());
+        if plan.take_over.is_some() && indices.values().any(has_alias) {
+            return Err(moved("another node was faster"));
+        }
+        for (name, _, other) in generations::fills(&plan.names, &indices) {
+            if other.is_outdated_by(&record) {
+                tracing::info!(name, "deleting a staging index of a state that the source has left");
+                generations::remove_fill(cluster, name).await?;
+            }
+        }
+        let Some(found) = indices.get(&fill) else {
+            let mut mapping = plan.copy_mapping();
+            // What Kibana says there is of its own index only.
+            let inherited = plan.current.as_ref().filter(|_| plan.take_over.is_none()).map(|current| &current.mapping);
+            mapping["_meta"] = plan.meta_of_copy(record).into_meta(inherited);
+            let request = CreateIndex { name: fill, mapping, aliases: vec![alias], purpose: IndexPurpose::Filling };
+            cluster.create_index(&request).await?;
+            return Ok(Brought::default());
+        };
+        if !found.aliases.contains_key(&alias) {
+            // A copy of the same state was undone, and its staging index was not deleted yet: what is in it is right.
+            let mut actions = self.while_mine()?;
+            actions.push(AliasAction::Add { index: fill, alias });
+            update_aliases(cluster, &actions).await?;
+        }
+        let complete = IndexMeta::from_mapping(&found.mapping)?.copy.and_then(|copy| copy.complete);
+        let fill = match complete.is_some_and(|complete| complete.uuid == found.uuid) {
+            true => FillState::Complete,
+            false if found.write_blocked => FillState::Blocked,
+            false => FillState::Begun,
+        };
+        Ok(Brought { fill, ..Brought::default() })
+    }
+
+    /// Returns the condition that the copy was not undone. In a take-over there is none before the staging index is there.
+    fn while_mine(&self) -> Result<Vec<AliasAction>> {
+        let plan = self.place.plan;
+        let Some(alias) = self.mark.clone() else { return Ok(Vec::new()) };
+        let index = plan.index.clone();
+        Ok(vec![AliasAction::Remove { index: index.clone(), alias: alias.clone() }, AliasAction::Add { index, alias }])
+    }
+
+    /// Records in the staging index how many documents it lacks on purpose, for those who compare it with the source.
+    pub(super) async fn record_left_out(&self, pass: &Pass) -> Result<()> {
         let left_out_unreadable = pass.left_out_unreadable;
-        let record = match pass.counts.quarantined + pass.counts.deleted {
-            0 => return Ok(()),
-            left_out => CopyRecord { left_out, left_out_unreadable, ..self.record(0)? },
-        };
+        match pass.counts.quarantined + pass.counts.deleted {
+            0 => Ok(()),
+            left_out => {
+                let record = CopyRecord { left_out, left_out_unreadable, ..self.record()?.clone() };
+                self.record_in(&self.fill()?, record).await
+            }
+        }
+    }
+
+    async fn record_in(&self, index: &str, record: CopyRecord) -> Result<()> {
         let facts = IndexMeta { copy: Some(record), ..IndexMeta::default() };
-        super::record::record_facts(self.cluster, &self.plan.fill(), &facts).await
+        super::record::record_facts(self.place.cluster, index, &facts).await
     }
 
-    pub(super) async fn block_fill(self) -> Result<()> {
-        Ok(self.cluster.add_write_block(&self.plan.fill()).await?)
+    /// Ends the writing to the staging index, and records that it is complete once its documents are counted.
+    pub(super) async fn block_fill(&self) -> Result<Brought> {
+        let Place { cluster, plan, .. } = self.place;
+        let fill = self.fill()?;
+        cluster.add_write_block(&fill).await?;
+        cluster.refresh(&fill).await?;
+        let (source, copy) = (self.count(&plan.index).await?, self.count(&fill).await?);
+        let found = cluster.indices(&[&fill]).await?.remove(&fill);
+        let found = found.ok_or_else(|| moved("another node undid the copy"))?;
+        let left_out = IndexMeta::from_mapping(&found.mapping)?.copy.map_or(0, |copy| copy.left_out);
+        let lacks: u64 =
+            source.iter().map(|(name, count)| count - copy.get(name).copied().unwrap_or(0).min(*count)).sum();
+        if lacks == left_out && copy.values().sum::<u64>() + left_out == source.values().sum::<u64>() {
+            let complete = Some(Complete { uuid: found.uuid, writes: cluster.write_count(&fill).await? });
+            self.record_in(&fill, CopyRecord { complete, ..self.record()?.clone() }).await?;
+            return Ok(Brought::default());
+        }
+        // The source was let loose since, and is looked at next.
+        let moved_on = self.check_source().await?;
+        if moved_on.source_moved {
+            return Ok(moved_on);
+        }
+        Err(Error::new(
+            ErrorKind::Internal,
+            format!("the copy of {} is not complete: {source:?} documents became {copy:?}", plan.index),
+        )
+        .with_cure("nothing was swapped; report this, and start again"))
     }
 
-    /// Clones the fill to the next generation and waits for it. A generation that another copy left there is removed, as
-    /// long as nobody made it current.
-    pub(super) async fn clone_fill(self, source_writes: u64) -> Result<()> {
-        let (source, target) = (self.plan.fill(), self.target());
+    /// Returns the number of documents by type.
+    async fn count(&self, index: &str) -> Result<BTreeMap<Option<String>, u64>> {
+        let mut by_type = BTreeMap::new();
+        for count in self.place.cluster.count_by_type(index).await? {
+            *by_type.entry(count.type_name).or_default() += count.documents;
+        }
+        Ok(by_type)
+    }
+
+    /// Clones the staging index to the next generation and waits for it.
+    pub(super) async fn clone_fill(&mut self) -> Result<()> {
+        let Place { cluster, plan, .. } = self.place;
+        let source = self.fill()?;
+        let indices = self.place.indices().await?;
+        let complete =
+            indices.get(&source).and_then(|state| IndexMeta::from_mapping(&state.mapping).ok()?.copy?.complete);
+        let complete = complete.ok_or_else(|| moved("another node undid the copy"))?;
+        let generation = self.choose_target(&indices, &complete).await?;
+        let target = plan.names.index(generation);
         let request = CloneIndex { source, target: target.clone(), aliases: Vec::new() };
-        match self.cluster.clone_index(&request).await {
+        match cluster.clone_index(&request).await {
             Ok(()) => {}
             Err(error) if error.kind == ClusterErrorKind::IndexExists => {
-                let found = self.cluster.indices(&[&target]).await?;
-                let record = self.record(source_writes)?;
-                let found = found.get(&target);
-                let is_mine = found.map(|found| is_made_from(&found.mapping, &record)).transpose()?;
-                if is_mine != Some(true) {
-                    if found.is_some_and(|found| found.aliases.contains_key(self.plan.names.alias())) {
-                        return Err(moved("another node was faster").with_source(error));
-                    }
-                    self.remove_abandoned(&target).await?;
+                let found = cluster.indices(&[&target]).await?.remove(&target);
+                if !found.is_some_and(|found| self.is_clone(&found, &complete)) {
                     return Err(moved(format!("another copy had made {target}")).with_source(error));
                 }
             }
             Err(error) => return Err(error.into()),
         }
-        let health = self.cluster.wait_for_health(&target, Health::Green, INDEX_TIMEOUT).await?;
+        let health = cluster.wait_for_health(&target, Health::Green, INDEX_TIMEOUT).await?;
         if health == Health::Red {
             return Err(Error::new(ErrorKind::Unavailable, format!("the new index {target} has no primary shard"))
                 .with_cure(
                     "see GET _cluster/allocation/explain for why the cluster does not allocate it, and start again",
                 ));
         }
-        self.check_complete(&target, source_writes).await
+        let writes = cluster.write_count(&target).await?;
+        if writes != complete.writes {
+            return Err(moved(format!(
+                "{target} took {writes} writes, where its staging index took {}",
+                complete.writes
+            )));
+        }
+        // Searches see what is in it from now on.
+        cluster.refresh(&target).await?;
+        self.target = Some(generation);
+        Ok(())
     }
 
-    /// Deletes a generation that is not current, in one request that fails if the source is no longer the current one: a
-    /// generation is current only after its source has lost the alias, or, if that never had it, after the fill is gone.
-    async fn remove_abandoned(self, target: &str) -> Result<()> {
-        self.update_while_current([AliasAction::RemoveIndex { index: target.to_owned() }]).await
+    /// Returns the number of a clone that this copy, or another node that makes the same, has made already; else one that was
+    /// never used.
+    async fn choose_target(&self, indices: &BTreeMap<String, IndexState>, complete: &Complete) -> Result<u32> {
+        let Place { cluster, numbers, plan, .. } = self.place;
+        for (name, state) in indices.iter().filter(|(_, state)| self.is_clone(state, complete)) {
+            let Some(generation) = plan.names.generation(name) else { continue };
+            let is_used = [plan.names.alias(), &plan.names.write_alias(generation)]
+                .iter()
+                .any(|alias| state.aliases.contains_key(*alias));
+            // If users have written to it, it was current once.
+            if !is_used && cluster.write_count(name).await? == complete.writes {
+                return Ok(generation);
+            }
+        }
+        let highest = generations::highest(&plan.names, indices).max(plan.highest_generation);
+        numbers.reserve(&plan.group, &self.record()?.digest(), highest).await
     }
 
-    /// Does what is to be done only as long as the source is the current generation.
-    async fn update_while_current(self, actions: impl IntoIterator<Item = AliasAction>) -> Result<()> {
-        let (index, alias) = match self.plan.take_over {
-            None => (self.plan.index.clone(), self.plan.names.alias().to_owned()),
-            // Kibana's index is marked by nothing, but no swap leaves the fill behind.
-            Some(_) => (self.plan.fill(), self.plan.fill_alias()),
-        };
-        let is_current =
-            [AliasAction::Remove { index: index.clone(), alias: alias.clone() }, AliasAction::Add { index, alias }];
-        self.update(&is_current.into_iter().chain(actions).collect::<Vec<_>>()).await
+    fn is_clone(&self, state: &IndexState, complete: &Complete) -> bool {
+        let found = IndexMeta::from_mapping(&state.mapping).ok().and_then(|meta| meta.copy);
+        let (Some(found), Some(record)) = (found, &self.record) else { return false };
+        found.is_made_as(record) && found.complete.as_ref() == Some(complete)
     }
 
-    async fn update(self, actions: &[AliasAction]) -> Result<()> {
-        match self.cluster.update_aliases(actions).await {
-            Ok(()) => Ok(()),
-            Err(error) if is_moved(error.kind) => Err(moved("another node was faster").with_source(error)),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// The last look before the swap: no type may have lost a document on the way.
-    async fn check_complete(self, target: &str, source_writes: u64) -> Result<()> {
-        self.cluster.refresh(target).await?;
-        let (source, copy) = (self.count(&self.plan.index).await?, self.count(target).await?);
-        let left_out = match self.cluster.indices(&[target]).await?.get(target) {
-            Some(found) => IndexMeta::from_mapping(&found.mapping)?.copy.map_or(0, |copy| copy.left_out),
-            None => 0,
-        };
-        let lacks: u64 =
-            source.iter().map(|(name, count)| count - copy.get(name).copied().unwrap_or(0).min(*count)).sum();
-        if lacks == left_out && copy.values().sum::<u64>() + left_out == source.values().sum::<u64>() {
-            return Ok(());
-        }
-        // The source was written to since, because somebody lifted its block: it is looked at next, and copied anew.
-        if self.cluster.write_count(&self.plan.index).await? != source_writes {
-            return Ok(());
-        }
-        // What is current already is no copy any more: its users have written and deleted.
-        let current = self.cluster.indices(&[self.plan.names.alias()]).await?;
-        let is_still_to_come = match self.plan.take_over {
-            None => current.contains_key(&self.plan.index),
-            Some(_) => current.is_empty(),
-        };
-        if !is_still_to_come {
-            return Err(moved("another node was faster"));
-        }
-        Err(Error::new(
-            ErrorKind::Internal,
-            format!("the copy of {} is not complete: {source:?} documents became {copy:?}", self.plan.index),
-        )
-        .with_cure("nothing was swapped; report this, and start again"))
-    }
-
-    /// Documents by type.
-    async fn count(self, index: &str) -> Result<BTreeMap<Option<String>, u64>> {
-        let mut by_type = BTreeMap::new();
-        for count in self.cluster.count_by_type(index).await? {
-            *by_type.entry(count.type_name).or_default() += count.documents;
-        }
-        Ok(by_type)
+    /// Returns the generation that the copy becomes.
+    pub(super) fn target(&self) -> Option<String> {
+        self.target.map(|generation| self.place.plan.names.index(generation))
     }
 
     /// Makes the next generation current, from one moment to the next.
-    pub(super) async fn swap(self) -> Result<()> {
-        let (names, source, target) = (&self.plan.names, &self.plan.index, self.target());
-        // A swap that was sent long ago finds a clone of this name again, which may not have its shards yet, and would take the
-        // fill away that they are made of. It does not find this alias, which goes with the clone that it was given to.
-        let checked = names.copy_checked(self.plan.next_generation());
-        self.update_while_current([AliasAction::Add { index: target.clone(), alias: checked.clone() }]).await?;
-        let writes = self.cluster.write_count(&target).await?;
-        let record = CopyRecord { writes: Some(writes), ..self.record(0)? };
-        let facts = IndexMeta { copy: Some(record), ..IndexMeta::default() };
-        super::record::record_facts(self.cluster, &target, &facts).await?;
-        let mut swap = match self.plan.take_over {
-            None => vec![
-                AliasAction::Remove { index: source.clone(), alias: names.alias().to_owned() },
-                AliasAction::Remove { index: source.clone(), alias: names.write_alias(self.plan.generation) },
-                AliasAction::Remove { index: source.clone(), alias: self.mark() },
-            ],
-            // Kibana's index keeps its aliases.
-            Some(_) => Vec::new(),
+    pub(super) async fn swap(&self) -> Result<()> {
+        let Place { cluster, plan, .. } = self.place;
+        let names = &plan.names;
+        let (Some(generation), Some(target)) = (self.target, self.target()) else {
+            return Err(Error::new(ErrorKind::Internal, "a copy was to be swapped that was not cloned"));
         };
+        let writes = cluster.write_count(&target).await?;
+        let record = CopyRecord { writes: Some(writes), ..self.record()?.clone() };
+        let facts = IndexMeta { copy: Some(record), highest_generation: generation, ..IndexMeta::default() };
+        super::record::record_facts(cluster, &target, &facts).await?;
+        let remove =
+            |index: &str, alias: &str| AliasAction::Remove { index: index.to_owned(), alias: alias.to_owned() };
+        let mut swap = Vec::new();
+        // Kibana's index keeps its aliases.
+        if let Some(mark) = &self.mark {
+            swap.extend([remove(&plan.index, names.alias()), remove(&plan.index, mark)]);
+        }
         swap.extend([
-            AliasAction::Remove { index: target.clone(), alias: checked },
+            remove(&self.fill()?, &self.fill_alias()?),
             AliasAction::Add { index: target.clone(), alias: names.alias().to_owned() },
-            AliasAction::Add { index: target, alias: names.write_alias(self.plan.next_generation()) },
-            // Whoever undoes this copy deletes the fill before anything else, and with it the way to this swap.
-            AliasAction::RemoveIndex { index: self.plan.fill() },
+            AliasAction::Add { index: target, alias: names.write_alias(generation) },
         ]);
-        self.update(&swap).await
+        update_aliases(cluster, &swap).await
     }
 
-    pub(super) async fn delete_fill(self) -> Result<()> {
-        Ok(self.cluster.delete_index(&self.plan.fill()).await?)
+    /// Deletes the staging indices of the source: this copy's, and those of other definitions or policies.
+    pub(super) async fn delete_fills(&self) -> Result<()> {
+        let (record, plan) = (self.record()?, self.place.plan);
+        for (name, _, other) in generations::fills(&plan.names, &self.place.indices().await?) {
+            if other.source_uuid == record.source_uuid {
+                generations::remove_fill(self.place.cluster, name).await?;
+            }
+        }
+        Ok(())
     }
 
-    /// Whether the source is as it was copied, looked at after the swap, when nothing reaches it any more. An unblocking that
-    /// another node sent before it was stopped may land between the last look and the swap, which has no condition for it.
-    pub(super) async fn check_nothing_came_late(self) -> Result<()> {
-        let (source, target) = (&self.plan.index, self.target());
-        let found = self.cluster.indices(&[&target]).await?;
-        let meta = found.get(&target).map(|state| IndexMeta::from_mapping(&state.mapping)).transpose()?;
-        let Some(copy) = meta.and_then(|meta| meta.copy) else { return Ok(()) };
-        let late = match self.cluster.write_count(source).await {
-            Ok(writes) => writes.saturating_sub(copy.source_writes),
-            // Somebody who wants no rollback any more deleted it.
+    /// Tells what reached the source though its gate was closed: somebody opened it by hand.
+    pub(super) async fn check_nothing_came_late(&self) -> Result<()> {
+        let (Some(target), plan) = (self.target(), self.place.plan) else { return Ok(()) };
+        let source = &plan.index;
+        let late = match self.place.cluster.write_count(source).await {
+            Ok(writes) => writes.saturating_sub(self.record()?.source_writes),
+            // It was deleted by an operator who wants no rollback any more.
             Err(error) if error.kind == ClusterErrorKind::IndexNotFound => 0,
             Err(error) => return Err(error.into()),
         };
         if late == 0 {
             return Ok(());
         }
-        let way_back = match self.plan.take_over {
+        let way_back = match plan.take_over {
             None => {
                 "`saved-objects migrate --rollback` makes it current again, if nothing was written since, and the next start \
                  copies all of it; else "
@@ -266,60 +329,84 @@ impl Copy<'_> {
         )
         .with_cure(format!("they are in {source}, which is kept: {way_back}compare the two")))
     }
+}
 
-    /// Deletes the fill first: with the block gone first, a start in between could take it for complete.
-    pub(super) async fn abort(self) -> Result<()> {
-        self.delete_fill().await?;
-        self.unblock_source().await
+impl Place<'_> {
+    fn gatekeeper(&self) -> Gatekeeper<'_> {
+        let Self { cluster, environment, plan, .. } = *self;
+        Gatekeeper { cluster, environment, names: &plan.names, generation: plan.generation, index: &plan.index }
     }
 
-    /// Lifts the source's block, and takes away the mark that it was a copy's.
-    pub(super) async fn unblock_source(self) -> Result<()> {
-        self.cluster.remove_write_block(&self.plan.index).await?;
-        if self.plan.take_over.is_some() {
-            return Ok(());
+    /// Returns all indices of the group.
+    async fn indices(&self) -> Result<BTreeMap<String, IndexState>> {
+        let names = &self.plan.names;
+        Ok(self.cluster.indices(&[names.alias(), &names.any()]).await?)
+    }
+
+    /// Undoes a copy: opens the gate of the source first, so that no swap can happen any more, then deletes what it made. A
+    /// source that is not the current generation any more, or whose gate is not closed by a copy, is left as it is.
+    pub(super) async fn undo(&self) -> Result<()> {
+        let Self { cluster, plan, .. } = *self;
+        let indices = self.indices().await?;
+        let uuid = plan.current.as_ref().map(|current| current.uuid.as_str()).unwrap_or_default();
+        let fills: Vec<_> =
+            generations::fills(&plan.names, &indices).filter(|(.., record)| record.source_uuid == uuid).collect();
+        if plan.take_over.is_some() {
+            for (name, state, record) in &fills {
+                let alias = plan.names.fill_alias(&record.digest());
+                if state.aliases.contains_key(&alias) {
+                    update_aliases(cluster, &[AliasAction::Remove { index: (*name).clone(), alias }]).await?;
+                }
+            }
+            if !indices.values().any(|state| state.aliases.contains_key(plan.names.alias())) {
+                cluster.remove_write_block(&plan.index).await?;
+            }
+        } else {
+            let source = indices.get(&plan.index).filter(|state| state.aliases.contains_key(plan.names.alias()));
+            let Some(source) = source else { return Ok(()) };
+            let gate = Gate::of(&plan.names, plan.generation, source.aliases.keys());
+            if gate.is_marked() {
+                self.gatekeeper().open(&gate).await?;
+            }
         }
-        let unmark = AliasAction::Remove { index: self.plan.index.clone(), alias: self.mark() };
-        match self.cluster.update_aliases(&[unmark]).await {
-            // Another node undid the same copy.
-            Err(error) if !is_moved(error.kind) => Err(error.into()),
-            _ => Ok(()),
+        for (name, ..) in fills {
+            generations::remove_fill(cluster, name).await?;
         }
+        if plan.take_over.is_none() {
+            self.remove_abandoned(&indices).await?;
+        }
+        Ok(())
     }
 
-    fn mark(self) -> String {
-        self.plan.names.copy_mark(self.plan.generation)
+    /// Opens the gate of the current index, whatever closed it, and deletes what copies left behind.
+    pub(super) async fn heal(&self) -> Result<()> {
+        let Self { cluster, plan, .. } = *self;
+        if plan.is_closed() {
+            tracing::info!(index = plan.index, gate = ?plan.gate, "letting the index take writes again");
+            self.gatekeeper().open(&plan.gate).await?;
+        }
+        for fill in &plan.leftover_fills {
+            tracing::info!(fill, "deleting what a copy left behind");
+            generations::remove_fill(cluster, fill).await?;
+        }
+        if !plan.abandoned.is_empty() {
+            self.remove_abandoned(&self.indices().await?).await?;
+        }
+        Ok(())
     }
 
-    fn target(self) -> String {
-        self.plan.names.index(self.plan.next_generation())
+    /// Deletes the generations that copies made and that never became current.
+    async fn remove_abandoned(&self, indices: &BTreeMap<String, IndexState>) -> Result<()> {
+        let Self { cluster, plan, .. } = *self;
+        let is_one = |(name, state): &(&String, &IndexState)| {
+            plan.names.generation(name).is_some() && **name != plan.index && generations::is_abandoned(state)
+        };
+        for (name, _) in indices.iter().filter(is_one) {
+            match generations::remove_generation(cluster, &plan.names, &plan.index, name, indices).await? {
+                Removal::Removed => tracing::info!(name, "deleted a generation that never became current"),
+                why => tracing::warn!(name, ?why, "left a generation that never became current"),
+            }
+        }
+        Ok(())
     }
-
-    /// The mapping whose foreign `_meta` the copy takes over: what Kibana says there is of its own index only.
-    fn inherited_mapping(&self) -> Option<&Value> {
-        self.plan.current.as_ref().filter(|_| self.plan.take_over.is_none()).map(|current| &current.mapping)
-    }
-
-    fn record(self, source_writes: u64) -> Result<CopyRecord> {
-        let record = self
-            .plan
-            .copy_record(source_writes)
-            .ok_or_else(|| Error::new(ErrorKind::Internal, format!("there is no index {} to copy", self.plan.index)))?;
-        Ok(CopyRecord { strips: self.on_unreadable == OnUnreadable::Strip, ..record })
-    }
-}
-
-/// Whether an index was made by a copy from the same state of the same source to the same definitions.
-fn is_made_from(mapping: &Value, record: &CopyRecord) -> Result<bool> {
-    let found = IndexMeta::from_mapping(mapping)?.copy;
-    Ok(found.is_some_and(|found| found.is_made_as(record)))
-}
-
-fn is_moved(kind: ClusterErrorKind) -> bool {
-    matches!(kind, ClusterErrorKind::AliasNotFound | ClusterErrorKind::IndexNotFound)
-}
-
-/// Another node changed what this one planned with: a new plan is to be made.
-fn moved(what: impl Into<String>) -> Error {
-    Error::new(ErrorKind::Conflict, what).with_cure("start again; if it stays so, see `saved-objects status`")
 }

@@ -3,12 +3,13 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::generations;
 use super::plan::CurrentIndex;
 use super::take_over::{self, Source};
 use super::{Blocker, GroupPlan, Plan, TypePlan, Way};
 use crate::Result;
 use crate::cluster::IndexState;
-use crate::layout::{IndexMeta, IndexNames, Prefix};
+use crate::layout::{Gate, IndexMeta, IndexNames, Prefix};
 use crate::registry::{Registry, TypeDefinition};
 
 /// What is known of an index group before it is planned.
@@ -36,10 +37,11 @@ pub(super) fn new_plans(registry: &Registry, prefix: &Prefix) -> Vec<GroupPlan> 
             types: types.iter().map(plan_of).collect(),
             mapping: registry.index_mapping(group),
             current: None,
+            highest_generation: 0,
             kept: Vec::new(),
             leftover_fills: Vec::new(),
-            has_copy_mark: false,
-            lacks_write_alias: false,
+            abandoned: Vec::new(),
+            gate: Gate::default(),
             take_over: None,
         }
     };
@@ -72,6 +74,7 @@ fn look_at(group: &mut GroupPlan, found: &GroupMetadata, blockers: &mut Vec<Bloc
     {
         return take_over::look_at(group, found, source, blockers);
     }
+    group.highest_generation = generations::highest(&group.names, &found.indices);
     let alias = group.names.alias();
     let mut behind = found.indices.iter().filter(|(name, state)| is_behind(alias, name, state));
     let (index, state) = match (behind.next(), behind.next()) {
@@ -109,16 +112,21 @@ fn look_at(group: &mut GroupPlan, found: &GroupMetadata, blockers: &mut Vec<Bloc
     }
     group.index.clone_from(index);
     group.generation = generation;
-    group.kept = kept(&group.names, generation, &meta, &found.indices);
-    blockers.extend(unfinished_rollback(&group.names, generation, state, &meta, &found.indices)?);
+    let others = found.indices.iter().filter(|(name, _)| *name != index && group.names.generation(name).is_some());
+    let (abandoned, kept): (Vec<_>, Vec<_>) = others.partition(|(_, state)| generations::is_abandoned(state));
+    let names_of = |found: Vec<(&String, &IndexState)>| found.into_iter().map(|(name, _)| name.clone()).collect();
+    (group.abandoned, group.kept) = (names_of(abandoned), names_of(kept));
+    blockers.extend(
+        found
+            .indices
+            .iter()
+            .filter(|(name, _)| *name != index)
+            .filter_map(|(name, state)| still_written_to(&group.names, index, name, state)),
+    );
     group.current = Some(CurrentIndex { uuid: state.uuid.clone(), mapping: state.mapping.clone(), meta });
     group.way = way(group, state, found.mapping_refused);
-    group.lacks_write_alias = !state.aliases.contains_key(&group.names.write_alias(generation));
-    if group.way != Way::Copy {
-        // A copy marks its source before it blocks it, and whoever undoes it takes the mark away after the block.
-        group.has_copy_mark = state.aliases.contains_key(&group.names.copy_mark(generation));
-        group.leftover_fills = found.indices.keys().filter(|name| group.names.is_fill(name)).cloned().collect();
-    }
+    group.gate = Gate::of(&group.names, generation, state.aliases.keys());
+    group.leftover_fills = generations::fills(&group.names, &found.indices).map(|(name, ..)| name.clone()).collect();
     blockers.extend(group.types.iter().filter_map(|plan| type_blocker(index, plan)));
     blockers.extend(group.types.iter().filter_map(|plan| left_behind(index, plan, &state.mapping)));
     blockers.extend(index_blocker(group, state));
@@ -130,24 +138,30 @@ pub(super) fn is_behind(alias: &str, name: &str, state: &IndexState) -> bool {
     name == alias || state.aliases.contains_key(alias)
 }
 
-/// The generations that are not current and were once, oldest first. One that a copy is making is not among them: its
-/// number is beyond all that the current one knows of.
-pub(super) fn kept(
-    names: &IndexNames,
-    current: u32,
-    meta: &IndexMeta,
-    indices: &BTreeMap<String, IndexState>,
-) -> Vec<String> {
-    let highest = meta.highest_generation.max(current);
-    let is_kept = |index: &String| {
-        names.generation(index).is_some_and(|generation| generation != current && generation <= highest)
-    };
-    indices.keys().filter(|index| is_kept(index)).cloned().collect()
+/// A generation that is not current and takes writes all the same, as after an alias was moved by hand or a snapshot restored.
+fn still_written_to(names: &IndexNames, current: &str, name: &str, state: &IndexState) -> Option<Blocker> {
+    let write_alias = names.write_alias(names.generation(name)?);
+    let alias = names.alias();
+    let is_written_to = state.aliases.contains_key(&write_alias) && !state.aliases.contains_key(alias);
+    is_written_to.then(|| Blocker {
+        what: format!(
+            "{name} still has its alias for writes, {write_alias}, though {current} is the current index of {alias}: some nodes may \
+             write to the one and some to the other"
+        ),
+        cure: format!(
+            "compare the two. If {name} holds the newest objects, make it current again: POST /_aliases \
+             {{\"actions\":[{{\"remove\":{{\"index\":\"{current}\",\"alias\":\"{alias}\"}}}},{{\"add\":{{\"index\":\"{name}\",\
+             \"alias\":\"{alias}\",\"is_hidden\":true}}}}]}}. If {current} does, close {name}, which keeps what was written to it: POST \
+             /_aliases {{\"actions\":[{{\"remove\":{{\"index\":\"{name}\",\"alias\":\"{write_alias}\"}}}}]}}"
+        ),
+    })
 }
 
 /// Generations without the alias: a restore or a clean-up lost it, and a new first generation would hide them.
 pub(super) fn alias_missing(names: &IndexNames, indices: &BTreeMap<String, IndexState>) -> Option<Blocker> {
-    let generations: Vec<&String> = indices.keys().filter(|index| names.generation(index).is_some()).collect();
+    let is_one =
+        |(name, state): &(&String, &IndexState)| names.generation(name).is_some() && !generations::is_abandoned(state);
+    let generations: Vec<&String> = indices.iter().filter(is_one).map(|(name, _)| name).collect();
     let newest = *generations.last()?;
     let (alias, write_alias) = (names.alias(), names.write_alias(names.generation(newest)?));
     let all = generations.iter().map(|index| index.as_str()).collect::<Vec<_>>().join(", ");
@@ -161,27 +175,6 @@ pub(super) fn alias_missing(names: &IndexNames, indices: &BTreeMap<String, Index
             add(&write_alias)
         ),
     })
-}
-
-/// A rollback writes down in the old generation what it is about to leave, then blocks the current one, then swaps.
-fn unfinished_rollback(
-    names: &IndexNames,
-    generation: u32,
-    state: &IndexState,
-    meta: &IndexMeta,
-    indices: &BTreeMap<String, IndexState>,
-) -> Result<Option<Blocker>> {
-    let Some(copy) = meta.copy.as_ref().filter(|_| state.write_blocked) else { return Ok(None) };
-    let Some(old) = indices.get(&copy.source) else { return Ok(None) };
-    let index = names.index(generation);
-    let is_begun = IndexMeta::from_mapping(&old.mapping)?.highest_generation >= generation;
-    Ok(is_begun.then(|| Blocker {
-        what: format!("a rollback from {index} to {} was begun and not ended", copy.source),
-        cure: format!(
-            "end it with `saved-objects migrate --rollback`; or stay with {index}, and lift its write block: PUT \
-             /{index}/_settings {{\"index.blocks.write\":null}}"
-        ),
-    }))
 }
 
 fn way(group: &GroupPlan, state: &IndexState, mapping_refused: bool) -> Way {
@@ -214,17 +207,15 @@ fn has_other_field_type(current: &Value, wanted: &Value) -> bool {
 
 fn index_blocker(group: &GroupPlan, state: &IndexState) -> Option<Blocker> {
     let index = &group.index;
-    if group.way == Way::None && !group.needs_healing() {
-        return None;
-    }
     if let Some(block) = state.other_blocks.first() {
         return Some(blocked_by(block, index));
     }
-    // A copy sets a write block itself, and goes on with one that it finds.
-    (group.way == Way::InPlace && state.write_blocked && !group.has_copy_mark).then(|| Blocker {
-        what: format!("the index {index} has a write block, and not that of a copy"),
+    // A copy marks its source before it blocks it, and who undoes it takes the mark away after the block.
+    (state.write_blocked && !group.gate.is_marked()).then(|| Blocker {
+        what: format!("the index {index} has a write block, and not that of a copy that is at work"),
         cure: format!(
-            "find out who set it; if it was left behind, lift it: PUT /{index}/_settings {{\"index.blocks.write\":null}}"
+            "find out who set it, or whether a copy was stopped that left it behind; then lift it: PUT /{index}/_settings \
+             {{\"index.blocks.write\":null}}"
         ),
     })
 }

@@ -1,12 +1,13 @@
 //! The end of a generation that was kept for a rollback.
 
+use super::generations::{self, Removal};
 use super::work::{Run, Work};
-use super::{Migrator, Outcome, Report};
+use super::{Blocker, Migrator, Outcome, Report};
 use crate::Result;
 
 impl Migrator {
-    /// Deletes every generation that is not current any more. There is no rollback to one after that. Nothing is deleted if
-    /// there are blockers. Errors are in the report.
+    /// Deletes every generation that is not current any more, if it is known to hold nothing that the current one was not made
+    /// from. There is no rollback to one after that. Nothing is deleted if there are blockers. Errors are in the report.
     pub async fn drop_old(&self) -> Report {
         let run = Run::begin(self);
         let mut work = Work::default();
@@ -23,11 +24,43 @@ impl Migrator {
         if !work.blockers.is_empty() {
             return Ok(Outcome::Blocked);
         }
-        for index in plan.groups.into_iter().flat_map(|group| group.kept) {
-            self.cluster.delete_index(&index).await?;
-            tracing::info!(index, "dropped a generation that was kept");
-            work.dropped.push(index);
+        for group in plan.groups {
+            // What is known of one generation is written in the others: read once, before any is deleted.
+            let indices = self.indices_of(&group.names).await?;
+            for index in group.kept {
+                let cluster = self.cluster.as_ref();
+                match generations::remove_generation(cluster, &group.names, &group.index, &index, &indices).await? {
+                    Removal::Removed => {
+                        tracing::info!(index, "dropped a generation that was kept");
+                        work.dropped.push(index);
+                    }
+                    Removal::Unproven => work.blockers.push(unproven(&index, &group.index)),
+                    Removal::Kept => work.blockers.push(in_snapshot(&index)),
+                }
+            }
         }
-        Ok(if work.dropped.is_empty() { Outcome::NothingToDo } else { Outcome::Dropped })
+        Ok(match (work.blockers.is_empty(), work.dropped.is_empty()) {
+            (false, _) => Outcome::Blocked,
+            (true, true) => Outcome::NothingToDo,
+            (true, false) => Outcome::Dropped,
+        })
+    }
+}
+
+fn unproven(index: &str, current: &str) -> Blocker {
+    Blocker {
+        what: format!(
+            "{index} may hold objects that {current} does not: no record says that it is as it was when it was copied"
+        ),
+        cure: format!(
+            "compare the two, bring over by export and import what {current} lacks, then delete it: DELETE /{index}"
+        ),
+    }
+}
+
+fn in_snapshot(index: &str) -> Blocker {
+    Blocker {
+        what: format!("{index} is kept for now, because a snapshot is being made of it"),
+        cure: "wait until the snapshot is done (GET /_snapshot/_status), and start again".to_owned(),
     }
 }

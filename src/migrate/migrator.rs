@@ -1,5 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -9,10 +9,10 @@ use super::preflight;
 use super::progress::ProgressSender;
 use super::status::Survey;
 use super::take_over;
-use super::{Blocker, OnBad, OnUnreadable, Plan, Progress, Source, TakeOver, Way};
+use super::{Blocker, GroupPlan, OnBad, OnUnreadable, Plan, Progress, Source, TakeOver, Way};
 use crate::Result;
 use crate::cluster::{Cluster, IndexState};
-use crate::control::{Control, KeysInUse, Standing};
+use crate::control::{Control, GenerationNumbers, KeysInUse, Standing};
 use crate::conversion::Conversion;
 use crate::encryption::{EncryptionService, KibanaCodec, KibanaKeys};
 use crate::environment::Environment;
@@ -39,6 +39,8 @@ pub struct Migrator {
     pub(super) on_unreadable: OnUnreadable,
     take_overs: Vec<TakeOver>,
     pub(super) kibana: Option<KibanaCodec>,
+    /// The copies that were begun and did not end, by group.
+    copying: Mutex<BTreeMap<String, GroupPlan>>,
 }
 
 impl Migrator {
@@ -70,6 +72,7 @@ impl Migrator {
             on_unreadable: OnUnreadable::default(),
             take_overs: Vec::new(),
             kibana: None,
+            copying: Mutex::default(),
         }
     }
 
@@ -187,6 +190,14 @@ impl Migrator {
             (Standing::NewPrimary, Some(ring)) => self.keys.record(&ring).await,
             _ => Ok(standing),
         }
+    }
+
+    pub(super) fn copying(&self) -> MutexGuard<'_, BTreeMap<String, GroupPlan>> {
+        self.copying.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn generation_numbers(&self) -> GenerationNumbers {
+        GenerationNumbers::new(self.cluster.clone(), &self.prefix)
     }
 
     pub(super) fn control(&self) -> Control {

@@ -17,6 +17,8 @@ mod copy;
 mod decide;
 mod describe;
 mod drop_old;
+mod gate;
+mod generations;
 mod lease;
 mod migrator;
 mod plan;
@@ -46,7 +48,7 @@ pub use report::{
     BadDocument, DocumentCounts, Fate, IndexReport, Outcome, Report, ReportedError, TakeOverReport, TypeReport,
     Unregistered,
 };
-pub use state::{Brought, Ended, State};
+pub use state::{Brought, Ended, FillState, State};
 pub use status::{IndexStatus, KeptIndex, Status};
 pub use take_over::{Source, TakeOver};
 pub use unreadable::OnUnreadable;

@@ -4,8 +4,8 @@ use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::cluster::Query;
-use crate::layout::{CopyRecord, IndexMeta, IndexNames, TakenOver, TypeMeta};
+use crate::cluster::{History, Query};
+use crate::layout::{CopyRecord, Gate, IndexMeta, IndexNames, TakenOver, TypeMeta};
 use crate::model::VirtualVersion;
 use crate::registry::TypeDefinition;
 
@@ -42,7 +42,7 @@ impl Plan {
 
     /// Whether a node that leaves migrations to others can go on. What a copy left over does not disturb it.
     pub(super) fn is_ready(&self) -> bool {
-        let is_ready = |group: &GroupPlan| group.way == Way::None && !group.lacks_something();
+        let is_ready = |group: &GroupPlan| group.way == Way::None && !group.is_closed();
         self.blockers.is_empty() && self.groups.iter().all(is_ready)
     }
 }
@@ -75,14 +75,16 @@ pub struct GroupPlan {
     pub mapping: Value,
     /// What a copy of the index takes over; none if there is no index yet.
     pub current: Option<CurrentIndex>,
-    /// Older generations that are kept for a rollback, and newer ones that one left.
+    /// The highest number that an index of the group has, or that one knows of.
+    pub highest_generation: u32,
+    /// Generations that are not current: older ones that are kept for a rollback, and newer ones that one left.
     pub kept: Vec<String>,
-    /// Fills that are left and that nobody needs any more, of these or other definitions.
+    /// Staging indices of copies that ended half-way.
     pub leftover_fills: Vec<String>,
-    /// Whether the index has the mark of a copy that ended half-way, and so may have its write block.
-    pub has_copy_mark: bool,
-    /// Whether the current index lacks the alias that writes go through.
-    pub lacks_write_alias: bool,
+    /// Generations that copies made and that never became current.
+    pub abandoned: Vec<String>,
+    /// Whether the index takes writes.
+    pub gate: Gate,
     /// What of Kibana's is to be taken over; none for a group that is migrated as it is.
     pub take_over: Option<TakenOver>,
 }
@@ -138,12 +140,13 @@ impl TypePlan {
 impl GroupPlan {
     /// Whether something is left of a copy that ended half-way, or is missing.
     pub fn needs_healing(&self) -> bool {
-        !self.leftover_fills.is_empty() || self.lacks_something()
+        let is_left = !self.leftover_fills.is_empty() || !self.abandoned.is_empty();
+        self.way != Way::Copy && (is_left || self.is_closed())
     }
 
-    /// Whether users of the index are kept from writing until it is healed.
-    fn lacks_something(&self) -> bool {
-        self.has_copy_mark || self.lacks_write_alias
+    /// Returns whether users of the current index are kept from writing until its gate is opened.
+    pub(super) fn is_closed(&self) -> bool {
+        self.current.is_some() && self.take_over.is_none() && !self.gate.is_plain()
     }
 
     /// The documents to be rewritten.
@@ -177,12 +180,6 @@ impl GroupPlan {
         IndexMeta { types, highest_generation: self.generation, ..IndexMeta::default() }
     }
 
-    /// The generation that a copy becomes: no number is used twice.
-    pub fn next_generation(&self) -> u32 {
-        let highest = self.current.as_ref().map_or(0, |current| current.meta.highest_generation);
-        self.generation.max(highest) + 1
-    }
-
     /// The mapping of a copy: the registered types' as they are now, and beside it what the index has for others, so that
     /// their documents can come along.
     pub fn copy_mapping(&self) -> Value {
@@ -210,35 +207,26 @@ impl GroupPlan {
         hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// The index that a copy is filled in.
-    pub fn fill(&self) -> String {
-        self.names.fill(&self.digest())
-    }
-
-    /// The alias that writes to the fill go through.
-    pub fn fill_alias(&self) -> String {
-        self.names.fill_alias(&self.digest())
-    }
-
-    /// What a copy of the current index is made from, once its source takes no more writes. None if there is no index.
-    pub fn copy_record(&self, source_writes: u64) -> Option<CopyRecord> {
+    /// Returns what a copy of the current index is made from when that has this history. `policies` says what is done about
+    /// documents and secrets that cannot be converted.
+    pub fn copy_record(&self, source: &History, policies: String) -> Option<CopyRecord> {
         let source_uuid = self.current.as_ref()?.uuid.clone();
         Some(CopyRecord {
             source: self.index.clone(),
             source_uuid,
-            source_writes,
-            digest: self.digest(),
-            writes: None,
-            left_out: 0,
-            left_out_unreadable: 0,
-            strips: false,
+            source_writes: source.writes,
+            source_history: source.id.clone(),
+            source_term: source.primary_term,
+            definitions: self.digest(),
+            policies,
+            ..CopyRecord::default()
         })
     }
 
     /// What the `_meta` of a copy says: what the index says, what is registered, and what the copy is made from.
     pub fn meta_of_copy(&self, record: CopyRecord) -> IndexMeta {
         let recorded = self.current.as_ref().map(|current| current.meta.clone()).unwrap_or_default();
-        let facts = IndexMeta { highest_generation: self.next_generation(), ..self.meta_after() };
+        let facts = IndexMeta { highest_generation: self.highest_generation, ..self.meta_after() };
         let taken_over = recorded.taken_over.clone().or_else(|| self.take_over.clone());
         IndexMeta { copy: Some(record), taken_over, ..recorded.merged(&facts) }
     }

@@ -47,7 +47,8 @@ pub(super) async fn obstacles(
         blockers.extend(shards(&conditions, needed));
     }
     for group in new {
-        let index = if group.way == Way::Copy { group.fill() } else { group.index.clone() };
+        // Templates go by names: any staging index stands for all.
+        let index = if group.way == Way::Copy { group.names.fill(&group.digest()) } else { group.index.clone() };
         let templates = seen(cluster.interfering_templates(&index).await).unwrap_or_default();
         blockers.extend(templates.iter().map(|template| interfering(template, &index)));
     }

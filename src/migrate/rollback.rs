@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::decide::is_behind;
+use super::gate::{Gatekeeper, update_aliases};
 use super::record::record_facts;
 use super::work::{Run, Work};
 use super::{Blocker, DocumentCounts, IndexReport, Migrator, Outcome, Report, Way};
-use crate::cluster::{AliasAction, Cluster, ClusterErrorKind, IndexState};
-use crate::layout::{IndexMeta, IndexNames};
-use crate::{Error, ErrorKind, Result};
+use crate::cluster::{AliasAction, IndexState};
+use crate::layout::{Gate, IndexMeta, IndexNames};
+use crate::{ErrorKind, Result};
 
 /// What a rollback does for one group.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +35,8 @@ struct Back {
     highest_generation: u32,
     /// How many writes the current generation had taken when it became current.
     writes: u64,
+    /// The gate of the current generation.
+    gate: Gate,
 }
 
 /// Decides from the indices of a group. Pure: it asks nobody.
@@ -81,6 +84,7 @@ fn decide(names: &IndexNames, indices: &BTreeMap<String, IndexState>) -> Result<
             to_generation,
             highest_generation: meta.highest_generation.max(generation),
             writes,
+            gate: Gate::of(names, generation, state.aliases.keys()),
         })),
         (Some(old), Some(_), _) if old.uuid != copy.source_uuid => {
             refused(format!("{} is not the index any more that {index} was copied from", copy.source))
@@ -117,34 +121,44 @@ impl Back {
 
     /// Makes the old generation current again. Every step can be repeated, and until the last one the current generation
     /// stays the current one.
-    async fn go(&self, cluster: &dyn Cluster, names: &IndexNames) -> Result<Option<Blocker>> {
-        // First of all, so that whatever happens next the old generation knows which numbers are used, and a start that finds
-        // the block knows whose it is.
+    async fn go(&self, place: &Gatekeeper<'_>) -> Result<Option<Blocker>> {
+        let Gatekeeper { cluster, names, .. } = *place;
+        // First of all, so that whatever happens next the old generation knows which numbers are used.
         let facts = IndexMeta { highest_generation: self.highest_generation, ..IndexMeta::default() };
         record_facts(cluster, &self.to, &facts).await?;
+        let mark = place.close(&self.gate).await?;
+        let ended = self.go_on(place, &mark).await;
+        if !matches!(ended, Ok(None)) {
+            let seen = Gate { copying: vec![mark], ..Gate::default() };
+            match place.open(&seen).await {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::Conflict => {}
+                Err(error) => {
+                    let (index, alias) = (&self.from, names.alias());
+                    tracing::warn!(index, alias, %error, "a rollback was not undone: the next start does it");
+                }
+            }
+        }
+        ended
+    }
+
+    /// Goes on once the gate of the current generation is closed, which users find again if this does not end well.
+    async fn go_on(&self, place: &Gatekeeper<'_>, mark: &str) -> Result<Option<Blocker>> {
+        let Gatekeeper { cluster, names, .. } = *place;
         cluster.add_write_block(&self.from).await?;
         if let Some(refusal) = self.refusal(cluster.write_count(&self.from).await?) {
-            cluster.remove_write_block(&self.from).await?;
             return Ok(Some(refusal));
         }
-        // Nobody writes to it before the swap: it has no alias.
+        // Nothing is written to it before the swap: its gate is closed.
         cluster.remove_write_block(&self.to).await?;
         let (alias, from, to) = (names.alias(), &self.from, &self.to);
         let swap = [
             AliasAction::Remove { index: from.clone(), alias: alias.to_owned() },
-            AliasAction::Remove { index: from.clone(), alias: names.write_alias(self.from_generation) },
+            AliasAction::Remove { index: from.clone(), alias: mark.to_owned() },
             AliasAction::Add { index: to.clone(), alias: alias.to_owned() },
             AliasAction::Add { index: to.clone(), alias: names.write_alias(self.to_generation) },
         ];
-        match cluster.update_aliases(&swap).await {
-            Ok(()) => Ok(None),
-            Err(error) if matches!(error.kind, ClusterErrorKind::AliasNotFound | ClusterErrorKind::IndexNotFound) => {
-                Err(Error::new(ErrorKind::Conflict, format!("somebody else moved the alias {alias} meanwhile"))
-                    .with_cure("see `saved-objects status`, and start again if it is still to be rolled back")
-                    .with_source(error))
-            }
-            Err(error) => Err(error.into()),
-        }
+        update_aliases(cluster, &swap).await.map(|()| None)
     }
 }
 
@@ -185,7 +199,14 @@ impl Migrator {
         }
         let outcome = if ways.is_empty() { Outcome::NothingToDo } else { Outcome::RolledBack };
         for (names, back) in ways {
-            if let Some(blocker) = back.go(self.cluster.as_ref(), &names).await? {
+            let place = Gatekeeper {
+                cluster: self.cluster.as_ref(),
+                environment: &self.environment,
+                names: &names,
+                generation: back.from_generation,
+                index: &back.from,
+            };
+            if let Some(blocker) = back.go(&place).await? {
                 work.blockers.push(blocker);
                 return Ok(Outcome::Blocked);
             }
@@ -227,11 +248,9 @@ mod tests {
             source: "p-notes-000001".to_owned(),
             source_uuid: "one".to_owned(),
             source_writes: 3,
-            digest: "d".to_owned(),
+            definitions: "d".to_owned(),
             writes,
-            left_out: 0,
-            left_out_unreadable: 0,
-            strips: false,
+            ..CopyRecord::default()
         };
         IndexMeta { highest_generation, copy: Some(copy), ..IndexMeta::default() }
     }
@@ -278,6 +297,7 @@ mod tests {
             to_generation: 1,
             highest_generation: 2,
             writes: 5,
+            gate: Gate::default(),
         };
         assert_eq!(back.refusal(5), None);
         assert!(back.refusal(6).is_some_and(|blocker| blocker.what.contains("(1 writes)")));

@@ -38,67 +38,52 @@ pub enum State {
     /// Guarantees: the next start has nothing to do. Assumes: a pass found nothing outdated, or the passes are used up and
     /// the rest is converted on read. Repeating: merges the same facts.
     RecordDocuments,
-    /// Marks the source as being copied, sets a write block on it, and waits until the writes under way have ended.
+    /// Closes the gate of the source, sets a write block on it so that the writes under way end, and reads its history.
     ///
-    /// Guarantees: the source does not change any more; what is read from it afterwards is all there is. Assumes: nobody
-    /// lifts the block. Repeating: a block that is there stays.
+    /// Guarantees: the source does not change any more while the mark is there; what is read from it afterwards is all there
+    /// is. Repeating: joins the copy that has the mark.
     BlockSource,
-    /// Creates the fill, an index that nobody reads, with the mapping and `_meta` of the next generation, and records in it
-    /// what it is made from.
+    /// Creates the staging index, which no user reads, with the mapping and `_meta` of the next generation, and records in it
+    /// what it is made from. Its name is made from that record.
     ///
-    /// Guarantees: an empty fill, or one that was begun for the same definitions from the same state of the source; one
-    /// begun for another state was deleted. Assumes: `BlockSource`. Repeating: finds the fill.
-    PrepareFill {
-        /// How many writes the source has taken.
-        source_writes: u64,
-    },
-    /// Copies every document, converted, into the fill through the fill's own alias.
+    /// Guarantees: an empty staging index, or one that was begun for the same definitions from the same state of the source.
+    /// One of a state that the source has left is deleted. Assumes: `BlockSource`. Repeating: finds it.
+    PrepareFill,
+    /// Copies every document, converted, into the staging index through that index's own alias.
     ///
-    /// Guarantees: the fill has every document of the source. Assumes: `PrepareFill`. Repeating: documents that are there
-    /// already are left alone; several nodes may fill at once.
-    Fill {
-        /// How many writes the source has taken.
-        source_writes: u64,
-    },
-    /// Sets a write block on the fill, which cloning needs.
+    /// Guarantees: it has every document of the source. Assumes: `PrepareFill`. Repeating: documents that are there already
+    /// are left alone; several nodes may fill at once.
+    Fill,
+    /// Sets a write block on the staging index, counts its documents, and records that it is complete.
     ///
-    /// Guarantees: nothing is written to the fill any more, so neither is it to the clone: a late write cannot revive what
-    /// users delete later. Assumes: `Fill`. Repeating: harmless.
-    BlockFill {
-        /// How many writes the source has taken.
-        source_writes: u64,
-    },
-    /// Clones the fill to the next generation, and waits until it can be searched and, where there are nodes for it, has
-    /// its replicas.
+    /// Guarantees: nothing is written to it any more, so neither is it to the clone: a late write cannot revive what users
+    /// delete later. Assumes: `Fill`. Repeating: harmless.
+    BlockFill,
+    /// Clones the staging index to the next generation, and waits until it can be searched and, where there are nodes for it,
+    /// has its replicas.
     ///
-    /// Guarantees: the next generation is complete, and nobody sees it yet. Assumes: `BlockFill`. Repeating: a generation
-    /// cloned from the same fill is reused; another one that nobody made current is removed.
-    Clone {
-        /// How many writes the source has taken.
-        source_writes: u64,
-    },
-    /// Counts the source's writes again.
+    /// Guarantees: the next generation is complete, no user sees it yet, and its number was never used. Assumes: `BlockFill`.
+    /// Repeating: a generation cloned from the same staging index is reused.
+    Clone,
+    /// Reads the source's history again.
     ///
-    /// Guarantees: if it goes on, the copy is of what the source holds now. If the source was written to, the copy starts
-    /// over. Repeating: harmless.
-    CheckSource {
-        /// How many writes the source had taken.
-        source_writes: u64,
-    },
-    /// Moves both aliases from the source to the next generation, in one request that fails if they are not on the source, or if
-    /// the generation is not the very clone that was looked at, which an alias tells. In a take-over the source never had them: it fails if the fill is gone, which the same request removes.
+    /// Guarantees: if it goes on, the copy is of what the source holds now. Else the copy starts over. Repeating: harmless.
+    CheckSource,
+    /// Moves the alias from the source to the next generation and opens the gate there, in one request that fails if the
+    /// source is not the current generation, or its mark is gone. In a take-over the source has neither: it fails if the alias
+    /// of the staging index is gone, which the same request removes.
     ///
-    /// Guarantees: from one moment to the next everybody reads and writes the new generation; a write meant for the old
-    /// one fails. Assumes: `CheckSource`. Repeating: fails, and planning anew finds it done.
+    /// Guarantees: from one moment to the next all users read and write the new generation; a write meant for the old one
+    /// fails. Assumes: `CheckSource`. Repeating: fails, and planning anew finds it done.
     Swap,
-    /// Deletes the fill, and looks at the source for the last time. The old generation stays, write-blocked, for a rollback.
+    /// Deletes the staging indices of the source, and looks at the source for the last time. The old generation stays,
+    /// write-blocked, for a rollback.
     ///
-    /// Guarantees: if a write reached the source after `CheckSource` and before `Swap`, it is told. Repeating: harmless.
+    /// Guarantees: a write that somebody let through to the source by hand is told. Repeating: harmless.
     DeleteFill,
-    /// Undoes a copy that cannot be finished: deletes the fill first, then lifts the source's block, then takes its mark away.
+    /// Undoes a copy that cannot be finished: opens the gate of the source again, then deletes the staging index.
     ///
-    /// Guarantees: the source takes writes again, and no fill is left that a later write could make incomplete. Repeating:
-    /// harmless.
+    /// Guarantees: the source takes writes again, and no swap of the copy can happen any more. Repeating: harmless.
     AbortCopy,
     /// The end.
     Ended(Ended),
@@ -122,10 +107,22 @@ pub struct Brought {
     pub read: u64,
     /// Documents of them that are bad.
     pub bad: u64,
-    /// How many writes the source of a copy has taken.
-    pub source_writes: u64,
-    /// Whether the fill was found complete, with its write block.
-    pub fill_is_complete: bool,
+    /// Whether the source of a copy is no longer in the state that is copied.
+    pub source_moved: bool,
+    /// How far the staging index was found.
+    pub fill: FillState,
+}
+
+/// How far a staging index is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FillState {
+    /// Documents may be missing.
+    #[default]
+    Begun,
+    /// It has its write block, so a pass over all documents ended; they were not counted.
+    Blocked,
+    /// All documents were counted.
+    Complete,
 }
 
 impl State {
@@ -157,11 +154,11 @@ impl State {
             Self::Convert { .. } => "convert",
             Self::RecordDocuments => "record_documents",
             Self::BlockSource => "block_source",
-            Self::PrepareFill { .. } => "prepare_fill",
-            Self::Fill { .. } => "fill",
-            Self::BlockFill { .. } => "block_fill",
-            Self::Clone { .. } => "clone",
-            Self::CheckSource { .. } => "check_source",
+            Self::PrepareFill => "prepare_fill",
+            Self::Fill => "fill",
+            Self::BlockFill => "block_fill",
+            Self::Clone => "clone",
+            Self::CheckSource => "check_source",
             Self::Swap => "swap",
             Self::DeleteFill => "delete_fill",
             Self::AbortCopy => "abort_copy",
@@ -189,15 +186,18 @@ impl State {
             Self::Convert { .. } if brought.bad > 0 => Self::Ended(Ended::BadDocuments),
             Self::Convert { pass } if brought.read > 0 && pass < MAX_PASSES => Self::Refresh { pass: pass + 1 },
             Self::Convert { .. } => Self::RecordDocuments,
-            Self::BlockSource => Self::PrepareFill { source_writes: brought.source_writes },
-            Self::PrepareFill { source_writes } if brought.fill_is_complete => Self::Clone { source_writes },
-            Self::PrepareFill { source_writes } => Self::Fill { source_writes },
-            Self::Fill { .. } if brought.bad > 0 => Self::AbortCopy,
-            Self::Fill { source_writes } => Self::BlockFill { source_writes },
-            Self::BlockFill { source_writes } => Self::Clone { source_writes },
-            Self::Clone { source_writes } => Self::CheckSource { source_writes },
-            Self::CheckSource { source_writes } if brought.source_writes != source_writes => Self::BlockSource,
-            Self::CheckSource { .. } => Self::Swap,
+            Self::BlockSource => Self::PrepareFill,
+            Self::PrepareFill => match brought.fill {
+                FillState::Begun => Self::Fill,
+                FillState::Blocked => Self::BlockFill,
+                FillState::Complete => Self::Clone,
+            },
+            Self::Fill if brought.bad > 0 => Self::AbortCopy,
+            Self::Fill => Self::BlockFill,
+            Self::BlockFill | Self::CheckSource if brought.source_moved => Self::BlockSource,
+            Self::BlockFill => Self::Clone,
+            Self::Clone => Self::CheckSource,
+            Self::CheckSource => Self::Swap,
             Self::Swap => Self::DeleteFill,
             Self::AbortCopy => Self::Ended(Ended::BadDocuments),
             Self::RecordDocuments | Self::DeleteFill => Self::Ended(Ended::Migrated),
@@ -210,20 +210,15 @@ impl State {
 mod tests {
     use super::*;
 
-    /// The states of a copy whose source has taken 7 writes, or after the first count `then`.
-    fn copy(fill_is_complete: bool, bad: u64, then: u64) -> Vec<State> {
+    /// The states of a copy whose staging index is found so, has so many bad documents, and whose source moves once or not.
+    fn copy(fill: FillState, bad: u64, mut moves: bool) -> Vec<State> {
         let mut states = vec![State::first(Way::Copy)];
-        let mut writes = 7;
         while let Some(&state) = states.last()
             && !matches!(state, State::Ended(_))
-            && states.len() < 12
         {
-            if matches!(state, State::CheckSource { .. }) {
-                writes = then;
-            }
-            let in_fill = if matches!(state, State::Fill { .. }) { bad } else { 0 };
-            let brought = Brought { read: 1, bad: in_fill, source_writes: writes, fill_is_complete };
-            states.push(state.next(brought));
+            let bad = if state == State::Fill { bad } else { 0 };
+            let source_moved = state == State::CheckSource && std::mem::take(&mut moves);
+            states.push(state.next(Brought { read: 1, bad, source_moved, fill }));
         }
         states
     }
@@ -231,24 +226,16 @@ mod tests {
     #[test]
     fn a_copy_goes_through_its_states() {
         use State::{AbortCopy, BlockFill, BlockSource, CheckSource, Clone, DeleteFill, Fill, PrepareFill, Swap};
-        let (source_writes, migrated) = (7, State::Ended(Ended::Migrated));
-        let (begin, end) =
-            ([BlockSource, PrepareFill { source_writes }], [CheckSource { source_writes }, Swap, DeleteFill, migrated]);
-        let fill = [Fill { source_writes }, BlockFill { source_writes }, Clone { source_writes }];
-        assert_eq!(copy(false, 0, 7), [&begin[..], &fill, &end].concat());
-        assert_eq!(
-            copy(true, 0, 7),
-            [&begin[..], &[Clone { source_writes }], &end].concat(),
-            "it goes on with what it finds"
-        );
-        let aborted = [&begin[..], &[Fill { source_writes }, AbortCopy, State::Ended(Ended::BadDocuments)]].concat();
-        assert_eq!(copy(false, 1, 7), aborted);
-        let moved = copy(false, 0, 8);
-        assert_eq!(
-            moved[6..8],
-            [BlockSource, PrepareFill { source_writes: 8 }],
-            "a source that was written to is copied anew"
-        );
+        let migrated = State::Ended(Ended::Migrated);
+        let (begin, end) = ([BlockSource, PrepareFill], [Clone, CheckSource, Swap, DeleteFill, migrated]);
+        assert_eq!(copy(FillState::Begun, 0, false), [&begin[..], &[Fill, BlockFill], &end].concat());
+        assert_eq!(copy(FillState::Blocked, 0, false), [&begin[..], &[BlockFill], &end].concat());
+        assert_eq!(copy(FillState::Complete, 0, false), [&begin[..], &end].concat());
+        let aborted = [&begin[..], &[Fill, AbortCopy, State::Ended(Ended::BadDocuments)]].concat();
+        assert_eq!(copy(FillState::Begun, 1, false), aborted);
+        let moved = copy(FillState::Begun, 0, true);
+        assert_eq!(moved[5..8], [CheckSource, BlockSource, PrepareFill], "a source that changed is copied anew");
+        assert_eq!(moved.last(), Some(&migrated));
     }
 
     fn walk(way: Way, reads: &[(u64, u64)]) -> Vec<State> {
@@ -268,7 +255,12 @@ mod tests {
 
     #[test]
     fn every_state_has_its_name_in_the_list() {
-        let ways = [walk(Way::Create, &[]), walk(Way::InPlace, &[]), copy(false, 0, 7), copy(false, 1, 7)];
+        let ways = [
+            walk(Way::Create, &[]),
+            walk(Way::InPlace, &[]),
+            copy(FillState::Begun, 0, false),
+            copy(FillState::Begun, 1, false),
+        ];
         let mut names: Vec<&str> = ways.into_iter().flatten().map(State::name).collect();
         let mut listed = State::NAMES.to_vec();
         for list in [&mut names, &mut listed] {

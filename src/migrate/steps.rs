@@ -61,7 +61,7 @@ impl Steps {
 /// Converts what of these documents is not in the fill.
 async fn convert_rest(converter: Converter<'_>, step: Vec<Hit>) -> Result<Pass> {
     let ids: Vec<&str> = step.iter().map(|hit| hit.id.as_str()).collect();
-    let found = converter.cluster.get_many(&converter.plan.fill(), &ids).await?;
+    let found = converter.cluster.get_many(converter.write_alias, &ids).await?;
     let (mut pass, mut missing) = (Pass::default(), Vec::new());
     for (hit, filled) in step.into_iter().zip(found) {
         let Some(filled) = filled else {

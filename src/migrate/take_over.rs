@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use super::decide::{GroupMetadata, alias_missing, blocked_by, is_behind};
+use super::generations;
 use super::plan::CurrentIndex;
 use super::status::Survey;
 use super::{Blocker, GroupPlan, Way};
@@ -186,11 +187,13 @@ pub(super) fn look_at(
 /// A take-over that stopped half-way, for a start that does not go on with it: an index of the group that it made now would
 /// be in its way.
 pub(super) fn unfinished(group: &GroupPlan, found: &GroupMetadata) -> Option<Blocker> {
-    let of_fill = |(name, state): (&String, &IndexState)| {
+    let of_copy = |(name, state): (&String, &IndexState)| {
         let source = IndexMeta::from_mapping(&state.mapping).ok()?.taken_over?;
-        group.names.is_fill(name).then(|| (name.clone(), source))
+        let is_left = generations::fill_record(&group.names, name, state).is_some()
+            || group.names.generation(name).is_some() && generations::is_abandoned(state);
+        is_left.then(|| (name.clone(), source))
     };
-    let (fill, source) = found.indices.iter().find_map(of_fill)?;
+    let (fill, source) = found.indices.iter().find_map(of_copy)?;
     Some(Blocker {
         what: format!("a take-over of {} into {} was begun and not ended", source.alias, group.names.alias()),
         cure: format!(
@@ -263,6 +266,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::cluster::History;
     use crate::layout::Prefix;
     use crate::migrate::{Plan, plan};
 
@@ -300,7 +304,9 @@ mod tests {
     }
 
     fn taken_over(plan: &Plan) -> IndexMeta {
-        let record = plan.groups[0].copy_record(5).expect("there is a source");
+        let record = plan.groups[0]
+            .copy_record(&History { writes: 5, ..History::default() }, "fail".to_owned())
+            .expect("there is a source");
         plan.groups[0].meta_of_copy(record)
     }
 
@@ -309,11 +315,10 @@ mod tests {
         let plan = planned(&[kibanas()], &[]);
         let group = &plan.groups[0];
         assert!(plan.blockers.is_empty(), "{:?}", plan.blockers);
-        assert_eq!((group.way, group.index.as_str(), group.next_generation()), (Way::Copy, ".kibana_9", 1));
+        assert_eq!((group.way, group.index.as_str(), group.highest_generation), (Way::Copy, ".kibana_9", 0));
         assert!(group.copy_mapping()["properties"]["action"].is_object(), "types of others come along");
         let meta = taken_over(&plan);
         assert_eq!(meta.taken_over.expect("recorded").index, ".kibana_9");
-        assert_eq!(meta.highest_generation, 1);
         assert_ne!(group.digest(), planned(&[], &[]).groups[0].digest());
     }
 
@@ -361,7 +366,10 @@ mod tests {
 
     #[test]
     fn a_start_without_it_creates_nothing_beside_a_half_made_one() {
-        let fill = ("p-connectors-fill-1".to_owned(), state("f", taken_over(&planned(&[kibanas()], &[])), "x"));
+        let meta = taken_over(&planned(&[kibanas()], &[]));
+        let names = "p".parse::<Prefix>().expect("a prefix").group("connectors");
+        let fill = names.fill(&meta.copy.as_ref().expect("a copy").digest());
+        let fill = (fill, state("f", meta, "x"));
         let metadata = GroupMetadata { indices: [fill].into(), ..GroupMetadata::default() };
         let prefix = "p".parse::<Prefix>().expect("a prefix");
         let plan = plan(&registry(), &prefix, &[("connectors".to_owned(), metadata)].into()).expect("planned");

@@ -4,13 +4,14 @@ use super::bad::Policy;
 use tracing::Instrument;
 
 use super::convert::{Converter, Pass, Target};
-use super::copy::Copy;
+use super::copy::{Copy, Place};
 use super::progress::ProgressSender;
 use super::record::record;
 use super::report::{BadDocuments, per_second};
 use super::steps::Steps;
 use super::{Brought, Ended, GroupPlan, IndexReport, State, Way};
-use crate::cluster::{AliasAction, Cluster, CreateIndex, Health, IndexPurpose};
+use crate::cluster::{Cluster, CreateIndex, Health, IndexPurpose};
+use crate::control::GenerationNumbers;
 use crate::conversion::Conversion;
 use crate::encryption::KibanaCodec;
 use crate::environment::Clock;
@@ -28,6 +29,7 @@ pub(super) struct Walk<'a> {
     /// Types whose documents are to be deleted.
     pub(super) removed: &'a [String],
     pub(super) group: &'a GroupPlan,
+    pub(super) numbers: &'a GenerationNumbers,
     pub(super) policy: Policy<'a>,
     /// What opens Kibana's secrets, if the group is taken over and has some.
     pub(super) codec: Option<&'a KibanaCodec>,
@@ -40,17 +42,22 @@ impl Walk<'_> {
     /// [`Conflict`](ErrorKind::Conflict) or [`NotFound`](ErrorKind::NotFound) if other nodes changed what was planned with,
     /// [`Corrupt`](ErrorKind::Corrupt) if documents cannot be converted, and whatever the cluster answers.
     pub(super) async fn run(&self, report: &mut IndexReport, bad: &mut BadDocuments) -> Result<()> {
-        self.heal().await?;
+        if self.group.way != Way::Copy {
+            self.place().heal().await?;
+        }
         let mut converting = Duration::ZERO;
         let mut kept = Kept::default();
+        let mut copy = Copy::new(self.place(), self.policy.on_bad, self.policy.on_unreadable);
         let mut state = State::first(self.group.way);
         loop {
             let started = self.clock.monotonic();
             self.progress.enter(state);
-            let brought =
-                self.act(state, report, bad, &mut kept).instrument(tracing::debug_span!("step", ?state)).await?;
+            let brought = self
+                .act(state, report, bad, &mut kept, &mut copy)
+                .instrument(tracing::debug_span!("step", ?state))
+                .await?;
             let took = self.clock.monotonic().saturating_sub(started);
-            if matches!(state, State::Convert { .. } | State::Fill { .. }) {
+            if matches!(state, State::Convert { .. } | State::Fill) {
                 converting += took;
                 report.docs_per_s = per_second(report.documents.written, converting);
             }
@@ -64,7 +71,7 @@ impl Walk<'_> {
                 state = state.next(brought);
                 continue;
             };
-            self.clean_up(report).await?;
+            self.clean_up(report, &copy).await?;
             return match ended {
                 Ended::NothingToDo | Ended::Migrated => Ok(()),
                 Ended::BadDocuments => Err(bad_documents(self.group, kept)),
@@ -79,10 +86,9 @@ impl Walk<'_> {
         report: &mut IndexReport,
         bad: &mut BadDocuments,
         kept: &mut Kept,
+        copy: &mut Copy<'_>,
     ) -> Result<Brought> {
         let (cluster, group) = (self.cluster, self.group);
-        let Policy { on_bad, on_unreadable, .. } = self.policy;
-        let copy = Copy { cluster, plan: group, on_bad, on_unreadable };
         let done = |()| Brought::default();
         match state {
             State::Create => self.create().await.map(done),
@@ -98,38 +104,42 @@ impl Walk<'_> {
                 record(cluster, &group.index, &group.mapping, &group.meta_after()).await.map(done)
             }
             State::BlockSource => copy.block_source().await,
-            State::PrepareFill { source_writes } => copy.prepare_fill(source_writes).await,
-            State::Fill { .. } => {
-                let pass = self.fill(report).await?;
+            State::PrepareFill => copy.prepare_fill().await,
+            State::Fill => {
+                let pass = self.fill(report, &copy.fill_alias()?).await?;
                 copy.record_left_out(&pass).await?;
                 kept.add(&pass);
                 Ok(add(pass, report, bad))
             }
-            State::BlockFill { .. } => copy.block_fill().await.map(done),
-            State::Clone { source_writes } => copy.clone_fill(source_writes).await.map(done),
-            State::CheckSource { .. } => copy.count_source_writes().await,
+            State::BlockFill => copy.block_fill().await,
+            State::Clone => copy.clone_fill().await.map(done),
+            State::CheckSource => copy.check_source().await,
             State::Swap => {
                 copy.swap().await?;
-                report.index = group.names.index(group.next_generation());
+                report.index = copy.target().unwrap_or_default();
                 Ok(Brought::default())
             }
             State::DeleteFill => {
-                copy.delete_fill().await?;
+                copy.delete_fills().await?;
                 copy.check_nothing_came_late().await.map(done)
             }
-            State::AbortCopy => copy.abort().await.map(done),
+            State::AbortCopy => self.place().undo().await.map(done),
             State::Ended(_) => Ok(Brought::default()),
         }
     }
 
-    async fn fill(&self, report: &mut IndexReport) -> Result<Pass> {
-        let alias = self.group.fill_alias();
+    fn place(&self) -> Place<'_> {
+        let Self { cluster, group, numbers, .. } = *self;
+        Place { cluster, environment: self.conversion.environment(), numbers, plan: group }
+    }
+
+    async fn fill(&self, report: &mut IndexReport, alias: &str) -> Result<Pass> {
         let (Some(codec), Some(of_take_over)) = (self.codec, &mut report.take_over) else {
-            return self.pass(&alias, Target::Fill, true, None).await;
+            return self.pass(alias, Target::Fill, true, None).await;
         };
         let steps = Steps::new(self.conversion.environment().parallelism());
         let (started, derived_before) = (self.clock.monotonic(), codec.derivation_time());
-        let pass = self.pass(&alias, Target::Fill, true, Some(&steps)).await?;
+        let pass = self.pass(alias, Target::Fill, true, Some(&steps)).await?;
         let elapsed = self.clock.monotonic().saturating_sub(started);
         of_take_over.add(elapsed, codec.derivation_time().saturating_sub(derived_before), steps.cores());
         Ok(pass)
@@ -172,42 +182,12 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Takes away what a copy left behind that ended half-way, and gives back the alias that writes go through.
-    async fn heal(&self) -> Result<()> {
-        let group = self.group;
-        let (cluster, Policy { on_bad, on_unreadable, .. }) = (self.cluster, self.policy);
-        // The fills first: without its fill no copy can swap, so nothing that is written from now on is lost.
-        for fill in &group.leftover_fills {
-            tracing::info!(fill, "deleting what a copy left behind");
-            cluster.delete_index(fill).await?;
-        }
-        if group.has_copy_mark {
-            tracing::info!(index = group.index, "lifting the write block that a copy left behind");
-            Copy { cluster, plan: group, on_bad, on_unreadable }.unblock_source().await?;
-        }
-        if group.lacks_write_alias {
-            let (index, alias) = (group.index.clone(), group.names.alias().to_owned());
-            let write_alias = group.names.write_alias(group.generation);
-            tracing::info!(index, write_alias, "giving an index its alias for writes back");
-            // Fails if the index is not the current one any more: an old generation takes no writes.
-            let actions = [
-                AliasAction::Remove { index: index.clone(), alias: alias.clone() },
-                AliasAction::Add { index: index.clone(), alias },
-                AliasAction::Add { index, alias: write_alias },
-            ];
-            cluster.update_aliases(&actions).await?;
-        }
-        Ok(())
-    }
-
     /// Deletes the documents of removed types.
-    async fn clean_up(&self, report: &mut IndexReport) -> Result<()> {
+    async fn clean_up(&self, report: &mut IndexReport, copy: &Copy<'_>) -> Result<()> {
         if !self.removed.is_empty() && self.group.way != Way::Create {
-            let generation = match self.group.way {
-                Way::Copy => self.group.next_generation(),
-                Way::None | Way::Create | Way::InPlace => self.group.generation,
-            };
-            let (index, alias) = (self.group.names.index(generation), self.group.names.write_alias(generation));
+            let index = copy.target().unwrap_or_else(|| self.group.index.clone());
+            let generation = self.group.names.generation(&index).unwrap_or(self.group.generation);
+            let alias = self.group.names.write_alias(generation);
             report.documents.deleted +=
                 super::removal::delete_types(self.cluster, &index, &alias, self.removed).await?;
         }

@@ -12,6 +12,7 @@ use crate::cluster::{
     Refresh, SequenceNumber,
 };
 use crate::document::{RawId, StoredDocument, VersionToken};
+use crate::layout::Gate;
 use crate::registry::TypeDefinition;
 use crate::{Error, ErrorKind, Result};
 
@@ -248,8 +249,10 @@ impl Repository {
         let moved_to = match self.look_up_generation(definition).await {
             Ok(current) if current != generation => current,
             answer => {
-                let missing = || errors::no_write_alias(&self.names(definition), generation);
-                let error = answer.err().unwrap_or_else(missing);
+                let error = match answer {
+                    Ok(_) => self.closed_gate(definition, generation).await,
+                    Err(error) => error,
+                };
                 missed.places.into_iter().for_each(|at| items.answer(at, Err(error.clone())));
                 return None;
             }
@@ -297,10 +300,30 @@ impl Repository {
     pub(crate) async fn check_takes_writes(&self, type_name: &str) -> Result<()> {
         let names = self.names(self.definition(type_name)?);
         let indices = self.shared.cluster.indices(&[names.alias()]).await?;
-        match indices.values().all(IndexState::takes_writes) {
+        let takes_writes = |(index, state): (&String, &IndexState)| {
+            let generation = names.generation(index).unwrap_or_default();
+            state.takes_writes() && Gate::of(&names, generation, state.aliases.keys()).is_open
+        };
+        match indices.iter().all(takes_writes) {
             true if indices.is_empty() => Err(errors::no_index(&names)),
             true => Ok(()),
             false => Err(errors::takes_no_writes(&names)),
+        }
+    }
+
+    /// Returns why the current generation lacks the alias that writes go through.
+    async fn closed_gate(&self, definition: &TypeDefinition, generation: u32) -> Error {
+        let names = self.names(definition);
+        let index = names.index(generation);
+        match self.shared.cluster.indices(&[&index]).await {
+            Ok(found) => {
+                let gate = found.get(&index).map(|state| Gate::of(&names, generation, state.aliases.keys()));
+                match gate.is_some_and(|gate| gate.is_marked()) {
+                    true => errors::takes_no_writes(&names),
+                    false => errors::no_write_alias(&names, generation),
+                }
+            }
+            Err(error) => error.into(),
         }
     }
 

@@ -226,7 +226,7 @@ impl KeyRotation {
         let indices = self.indices().await?;
         for index in &indices {
             let Index { names, name, state, .. } = index;
-            // What a copy is being filled into is looked at once it is current.
+            // What a copy is being filled into is looked at once it is current. It is one if its `_meta` says so.
             if names.is_fill(name) {
                 continue;
             }

@@ -193,11 +193,7 @@ async fn are_done(connection: &Connection, actions: &[AliasAction]) -> ClusterRe
         .collect();
     let found = indices(connection, &names).await?;
     let has = |index: &str, alias: &str| found.get(index).is_some_and(|state| state.aliases.contains_key(alias));
-    Ok(actions.iter().all(|action| match action {
-        AliasAction::Add { index, alias } => has(index, alias),
-        AliasAction::Remove { index, alias } => !has(index, alias),
-        AliasAction::RemoveIndex { index } => !found.contains_key(index),
-    }))
+    Ok(AliasAction::are_done(actions, has, |index| found.contains_key(index)))
 }
 
 pub(super) async fn wait_for_health(

@@ -30,11 +30,7 @@ pub(super) fn update(state: &mut State, actions: &[AliasAction]) -> ClusterResul
 /// Whether all is as the actions want it, as for whoever repeats them.
 fn are_done(state: &State, actions: &[AliasAction]) -> bool {
     let has = |index: &str, alias: &str| state.indices.get(index).is_some_and(|index| index.aliases.contains(alias));
-    actions.iter().all(|action| match action {
-        AliasAction::Add { index, alias } => has(index, alias),
-        AliasAction::Remove { index, alias } => !has(index, alias),
-        AliasAction::RemoveIndex { index } => !state.indices.contains_key(index),
-    })
+    AliasAction::are_done(actions, has, |index| state.indices.contains_key(index))
 }
 
 fn check(state: &State, action: &AliasAction) -> ClusterResult<()> {

@@ -45,8 +45,8 @@ use serde_json::Value;
 
 use super::{
     AliasAction, BulkRequest, CloneIndex, Cluster, ClusterError, ClusterErrorKind, ClusterResult, Conditions,
-    CreateIndex, DEFAULT_MAX_CONTENT_LENGTH, Health, History, Hit, IndexState, ItemError, ItemErrorKind, ItemOutcome, Page,
-    PointInTime, RequestCounts, Search, SearchIn, TypeCount,
+    CreateIndex, DEFAULT_MAX_CONTENT_LENGTH, Health, History, Hit, IndexState, ItemError, ItemErrorKind, ItemOutcome,
+    Page, PointInTime, RequestCounts, Search, SearchIn, TypeCount,
 };
 use crate::environment::Environment;
 pub use held_back::HeldBack;

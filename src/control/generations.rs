@@ -1,0 +1,88 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Control, Kind};
+use crate::Result;
+use crate::cluster::Cluster;
+use crate::layout::Prefix;
+
+/// The document's id.
+const ID: &str = "used";
+
+/// The numbers of generations that were ever given, by group. Indices forget them when they are deleted or restored from a
+/// snapshot, and a number that is given again makes old version tokens match documents that they were not given for.
+#[derive(Debug, Clone)]
+pub(crate) struct GenerationNumbers {
+    control: Control,
+}
+
+/// What the document says.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Used {
+    groups: BTreeMap<String, Highest>,
+}
+
+/// The highest number that a group has given, and to which copy: nodes that make the same copy agree on one number.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Highest {
+    number: u32,
+    copy: String,
+}
+
+impl GenerationNumbers {
+    /// The numbers under `prefix`. Nothing is sent yet.
+    pub(crate) fn new(cluster: Arc<dyn Cluster>, prefix: &Prefix) -> Self {
+        Self { control: Control::new(cluster, prefix) }
+    }
+
+    /// Returns a number above `highest`, and above all that were ever given: for the copy of this digest, which gets the same
+    /// one again.
+    ///
+    /// # Errors
+    /// As [`Control::create`].
+    pub(crate) async fn reserve(&self, group: &str, copy: &str, highest: u32) -> Result<u32> {
+        loop {
+            let found = self.control.read::<Used>(Kind::Generations, ID).await?;
+            let (read, mut used) = match found {
+                None => (None, Used::default()),
+                Some(found) => (Some(found.sequence), found.body),
+            };
+            let of_group = used.groups.entry(group.to_owned()).or_default();
+            if of_group.copy == copy && of_group.number > highest {
+                return Ok(of_group.number);
+            }
+            let number = of_group.number.max(highest).saturating_add(1);
+            *of_group = Highest { number, copy: copy.to_owned() };
+            let written = match read {
+                None => self.control.create(Kind::Generations, ID, &used).await?,
+                Some(read) => self.control.replace(Kind::Generations, ID, &used, read).await?,
+            };
+            if written.is_some() {
+                return Ok(number);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::InMemory;
+    use crate::environment::Environment;
+
+    #[tokio::test]
+    async fn a_number_is_given_to_one_copy() {
+        let cluster = Arc::new(InMemory::new(Environment::system()));
+        let numbers = GenerationNumbers::new(cluster, &Prefix::default());
+        let reserve = async |group, copy, highest| numbers.reserve(group, copy, highest).await.expect("reserved");
+        assert_eq!(reserve("notes", "a", 1).await, 2);
+        assert_eq!(reserve("notes", "a", 1).await, 2, "the same copy");
+        assert_eq!(reserve("notes", "b", 1).await, 3);
+        assert_eq!(reserve("notes", "b", 3).await, 4, "something else has the number");
+        assert_eq!(reserve("notes", "c", 9).await, 10);
+        assert_eq!(reserve("notes", "a", 1).await, 11);
+        assert_eq!(reserve("others", "a", 0).await, 1);
+    }
+}
