@@ -64,6 +64,23 @@ impl GenerationNumbers {
             }
         }
     }
+    /// Says that the copy's number is about to be seen by users: even the same copy gets another one from now on.
+    ///
+    /// # Errors
+    /// As [`Control::create`].
+    pub(crate) async fn give(&self, group: &str, copy: &str) -> Result<()> {
+        loop {
+            let Some(found) = self.control.read::<Used>(Kind::Generations, ID).await? else { return Ok(()) };
+            let mut used = found.body;
+            let Some(of_group) = used.groups.get_mut(group).filter(|of_group| of_group.copy == copy) else {
+                return Ok(());
+            };
+            of_group.copy.clear();
+            if self.control.replace(Kind::Generations, ID, &used, found.sequence).await?.is_some() {
+                return Ok(());
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -83,6 +100,10 @@ mod tests {
         assert_eq!(reserve("notes", "b", 3).await, 4, "something else has the number");
         assert_eq!(reserve("notes", "c", 9).await, 10);
         assert_eq!(reserve("notes", "a", 1).await, 11);
+        numbers.give("notes", "b").await.expect("given");
+        assert_eq!(reserve("notes", "a", 1).await, 11);
+        numbers.give("notes", "a").await.expect("given");
+        assert_eq!(reserve("notes", "a", 1).await, 12, "users have seen 11");
         assert_eq!(reserve("others", "a", 0).await, 1);
     }
 }

@@ -63,9 +63,6 @@ pub struct CopyRecord {
     /// Says that the staging index had every document. Absent until they were counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub complete: Option<Complete>,
-    /// How many writes the copy had taken when it became the current generation; absent before.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub writes: Option<u64>,
     /// How many documents of the source the copy lacks because they are bad.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub left_out: u64,
@@ -79,7 +76,7 @@ pub struct CopyRecord {
 pub struct Complete {
     /// The unique id of that staging index: another one of its name is another one.
     pub uuid: String,
-    /// How many writes it had taken.
+    /// How many writes it had taken, and so its clone when that became the current generation.
     pub writes: u64,
 }
 
@@ -87,7 +84,7 @@ impl CopyRecord {
     /// Returns what the copy is made from and to, without what became of it.
     #[must_use]
     pub fn begun(&self) -> Self {
-        Self { complete: None, writes: None, left_out: 0, left_out_unreadable: 0, ..self.clone() }
+        Self { complete: None, left_out: 0, left_out_unreadable: 0, ..self.clone() }
     }
 
     /// Returns whether an index with this record is a copy as `wanted` says, whatever became of it later.
@@ -175,7 +172,6 @@ impl IndexMeta {
         self.copy = match (self.copy.take(), &other.copy) {
             (Some(mut ours), Some(theirs)) => {
                 ours.complete = ours.complete.or_else(|| theirs.complete.clone());
-                ours.writes = ours.writes.or(theirs.writes);
                 ours.left_out = ours.left_out.max(theirs.left_out);
                 ours.left_out_unreadable = ours.left_out_unreadable.max(theirs.left_out_unreadable);
                 Some(ours)
@@ -218,7 +214,7 @@ mod tests {
             ..CopyRecord::default()
         };
         let complete = Some(Complete { uuid: "f".to_owned(), writes: 3 });
-        let later = CopyRecord { writes: Some(9), complete, left_out: 3, left_out_unreadable: 2, ..record.clone() };
+        let later = CopyRecord { complete, left_out: 3, left_out_unreadable: 2, ..record.clone() };
         assert!(later.is_made_as(&record) && later.digest() == record.digest());
         let others = [
             CopyRecord { source_uuid: "v".to_owned(), ..record.clone() },

@@ -142,6 +142,11 @@ impl IndexNames {
         format!("{}-*", self.alias)
     }
 
+    /// Returns whether [the pattern](Self::any) finds a name.
+    pub(crate) fn is_within(&self, name: &str) -> bool {
+        name.strip_prefix(&self.alias).is_some_and(|rest| rest.starts_with('-'))
+    }
+
     /// The generation of the index `index`; none if it is not one of this group's.
     pub fn generation(&self, index: &str) -> Option<u32> {
         let digits = index.strip_prefix(&self.alias)?.strip_prefix('-')?;

@@ -268,15 +268,14 @@ impl<'a> Copy<'a> {
 
     /// Makes the next generation current, from one moment to the next.
     pub(super) async fn swap(&self) -> Result<()> {
-        let Place { cluster, plan, .. } = self.place;
+        let Place { cluster, numbers, plan, .. } = self.place;
         let names = &plan.names;
         let (Some(generation), Some(target)) = (self.target, self.target()) else {
             return Err(Error::new(ErrorKind::Internal, "a copy was to be swapped that was not cloned"));
         };
-        let writes = cluster.write_count(&target).await?;
-        let record = CopyRecord { writes: Some(writes), ..self.record()?.clone() };
-        let facts = IndexMeta { copy: Some(record), highest_generation: generation, ..IndexMeta::default() };
+        let facts = IndexMeta { highest_generation: generation, ..IndexMeta::default() };
         super::record::record_facts(cluster, &target, &facts).await?;
+        numbers.give(&plan.group, &self.record()?.digest()).await?;
         let remove =
             |index: &str, alias: &str| AliasAction::Remove { index: index.to_owned(), alias: alias.to_owned() };
         let mut swap = Vec::new();
@@ -398,8 +397,9 @@ impl Place<'_> {
     /// Deletes the generations that copies made and that never became current.
     async fn remove_abandoned(&self, indices: &BTreeMap<String, IndexState>) -> Result<()> {
         let Self { cluster, plan, .. } = *self;
+        let highest = plan.current.as_ref().map_or(0, |current| current.meta.highest_generation);
         let is_one = |(name, state): &(&String, &IndexState)| {
-            plan.names.generation(name).is_some() && **name != plan.index && generations::is_abandoned(state)
+            **name != plan.index && generations::is_abandoned(&plan.names, name, state, highest)
         };
         for (name, _) in indices.iter().filter(is_one) {
             match generations::remove_generation(cluster, &plan.names, &plan.index, name, indices).await? {

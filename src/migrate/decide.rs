@@ -113,9 +113,11 @@ fn look_at(group: &mut GroupPlan, found: &GroupMetadata, blockers: &mut Vec<Bloc
     group.index.clone_from(index);
     group.generation = generation;
     let others = found.indices.iter().filter(|(name, _)| *name != index && group.names.generation(name).is_some());
-    let (abandoned, kept): (Vec<_>, Vec<_>) = others.partition(|(_, state)| generations::is_abandoned(state));
-    let names_of = |found: Vec<(&String, &IndexState)>| found.into_iter().map(|(name, _)| name.clone()).collect();
-    (group.abandoned, group.kept) = (names_of(abandoned), names_of(kept));
+    group.kept = others.clone().map(|(name, _)| name.clone()).collect();
+    let is_abandoned = |(name, state): &(&String, &IndexState)| {
+        generations::is_abandoned(&group.names, name, state, meta.highest_generation)
+    };
+    group.abandoned = others.filter(is_abandoned).map(|(name, _)| name.clone()).collect();
     blockers.extend(
         found
             .indices
@@ -129,7 +131,7 @@ fn look_at(group: &mut GroupPlan, found: &GroupMetadata, blockers: &mut Vec<Bloc
     group.leftover_fills = generations::fills(&group.names, &found.indices).map(|(name, ..)| name.clone()).collect();
     blockers.extend(group.types.iter().filter_map(|plan| type_blocker(index, plan)));
     blockers.extend(group.types.iter().filter_map(|plan| left_behind(index, plan, &state.mapping)));
-    blockers.extend(index_blocker(group, state));
+    blockers.extend(block_of(&group.index, state, group.gate.is_marked()));
     Ok(())
 }
 
@@ -159,9 +161,7 @@ fn still_written_to(names: &IndexNames, current: &str, name: &str, state: &Index
 
 /// Generations without the alias: a restore or a clean-up lost it, and a new first generation would hide them.
 pub(super) fn alias_missing(names: &IndexNames, indices: &BTreeMap<String, IndexState>) -> Option<Blocker> {
-    let is_one =
-        |(name, state): &(&String, &IndexState)| names.generation(name).is_some() && !generations::is_abandoned(state);
-    let generations: Vec<&String> = indices.iter().filter(is_one).map(|(name, _)| name).collect();
+    let generations: Vec<&String> = indices.keys().filter(|index| names.generation(index).is_some()).collect();
     let newest = *generations.last()?;
     let (alias, write_alias) = (names.alias(), names.write_alias(names.generation(newest)?));
     let all = generations.iter().map(|index| index.as_str()).collect::<Vec<_>>().join(", ");
@@ -205,13 +205,13 @@ fn has_other_field_type(current: &Value, wanted: &Value) -> bool {
     })
 }
 
-fn index_blocker(group: &GroupPlan, state: &IndexState) -> Option<Blocker> {
-    let index = &group.index;
+/// The block of an index of ours that users meet. `is_closed`: a mark says that a write block is a copy's, which marks its
+/// source before it blocks it, and takes the mark away after the block.
+pub(super) fn block_of(index: &str, state: &IndexState, is_closed: bool) -> Option<Blocker> {
     if let Some(block) = state.other_blocks.first() {
         return Some(blocked_by(block, index));
     }
-    // A copy marks its source before it blocks it, and who undoes it takes the mark away after the block.
-    (state.write_blocked && !group.gate.is_marked()).then(|| Blocker {
+    (state.write_blocked && !is_closed).then(|| Blocker {
         what: format!("the index {index} has a write block, and not that of a copy that is at work"),
         cure: format!(
             "find out who set it, or whether a copy was stopped that left it behind; then lift it: PUT /{index}/_settings \

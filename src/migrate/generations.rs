@@ -27,9 +27,11 @@ pub(super) fn fills<'a>(
     indices.iter().filter_map(|(name, state)| Some((name, state, fill_record(names, name, state)?)))
 }
 
-/// Returns whether a generation was made by a copy and never became current.
-pub(super) fn is_abandoned(state: &IndexState) -> bool {
-    copy_of(state).is_some_and(|record| record.complete.is_some() && record.writes.is_none())
+/// Returns whether an index is a generation that a copy made and that, as far as the current one knows, never became current:
+/// its number is above `highest`.
+pub(super) fn is_abandoned(names: &IndexNames, name: &str, state: &IndexState, highest: u32) -> bool {
+    let is_newer = names.generation(name).is_some_and(|generation| generation > highest);
+    is_newer && copy_of(state).is_some_and(|record| record.complete.is_some())
 }
 
 /// Returns the highest number that a generation of the group has, or that an index knows of.
@@ -51,10 +53,7 @@ fn recorded_writes(name: &str, state: &IndexState, indices: &BTreeMap<String, In
         .filter_map(copy_of)
         .filter(|record| record.source == name && record.source_uuid == state.uuid)
         .map(|record| record.source_writes);
-    let own = || {
-        let record = copy_of(state)?;
-        record.writes.or(record.complete.map(|complete| complete.writes))
-    };
+    let own = || Some(copy_of(state)?.complete?.writes);
     as_source.max().or_else(own)
 }
 
@@ -176,16 +175,20 @@ mod tests {
     #[test]
     fn what_a_generation_had_taken_is_read_off_the_newest_record() {
         let complete = Some(Complete { uuid: "f".to_owned(), writes: 4 });
-        let made = CopyRecord { complete: complete.clone(), ..record("one", "1", 7) };
+        let made = CopyRecord { complete, ..record("one", "1", 7) };
         let indices: BTreeMap<String, IndexState> = [
             ("one".to_owned(), state("1", &[], IndexMeta::default())),
-            ("two".to_owned(), state("2", &[], with_copy(CopyRecord { writes: Some(5), ..made.clone() }))),
+            ("two".to_owned(), state("2", &[], with_copy(made))),
             ("three".to_owned(), state("3", &[], with_copy(record("one", "another", 99)))),
-            ("clone".to_owned(), state("4", &[], with_copy(made))),
         ]
         .into();
         let of = |name: &str| recorded_writes(name, &indices[name], &indices);
-        assert_eq!([of("one"), of("two"), of("clone"), of("three")], [Some(7), Some(5), Some(4), None]);
-        assert!(is_abandoned(&indices["clone"]) && !is_abandoned(&indices["two"]) && !is_abandoned(&indices["one"]));
+        assert_eq!([of("one"), of("two"), of("three")], [Some(7), Some(4), None]);
+        let names = "p".parse::<Prefix>().expect("a prefix").group("notes");
+        let is_abandoned = |name, of: &str, highest| is_abandoned(&names, name, &indices[of], highest);
+        assert!(is_abandoned("p-notes-000002", "two", 1));
+        assert!(!is_abandoned("p-notes-000002", "two", 2), "it was current, and was rolled back");
+        assert!(!is_abandoned("p-notes-000002", "three", 1), "it is not complete, so it is no clone");
+        assert!(!is_abandoned("p-notes-report", "two", 1));
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::decide::{GroupMetadata, new_plans, plan};
+use super::decide::{GroupMetadata, block_of, new_plans, plan};
 use super::preflight;
 use super::progress::ProgressSender;
 use super::status::Survey;
@@ -156,15 +156,29 @@ impl Migrator {
             sources.push((wanted.clone(), Source { alias: wanted.alias.clone(), indices }));
         }
         let (mut sources, blockers) = take_over::assign(&self.registry, sources);
-        let mut metadata = BTreeMap::new();
+        let (mut metadata, mut own) = (BTreeMap::new(), None);
+        let control = self.prefix.control();
         for group in new_plans(&self.registry, &self.prefix) {
-            let indices = self.indices_of(&group.names).await?;
+            let indices = match own {
+                Some(_) => self.indices_of(&group.names).await?,
+                // The first request has the engine's own indices too.
+                None => {
+                    let wanted = [group.names.alias(), &group.names.any(), control.alias(), &control.any()];
+                    let found = self.cluster.indices(&wanted).await?;
+                    let is_own = |name: &String| *name == control.alias() || control.is_within(name);
+                    let (engines, groups) = found.into_iter().partition(|(name, _)| is_own(name));
+                    own = Some(engines);
+                    groups
+                }
+            };
             let mapping_refused = refused.contains(&group.group);
             let take_over = sources.remove(&group.group);
             metadata.insert(group.group, GroupMetadata { indices, mapping_refused, take_over });
         }
         let mut plan = plan(&self.registry, &self.prefix, &metadata)?;
         plan.blockers.extend(blockers);
+        let own: BTreeMap<String, IndexState> = own.unwrap_or_default();
+        plan.blockers.extend(own.iter().filter_map(|(name, state)| block_of(name, state, false)));
         Ok(plan)
     }
 

@@ -77,11 +77,12 @@ pub struct GroupPlan {
     pub current: Option<CurrentIndex>,
     /// The highest number that an index of the group has, or that one knows of.
     pub highest_generation: u32,
-    /// Generations that are not current: older ones that are kept for a rollback, and newer ones that one left.
+    /// Generations that are not current: older ones that are kept for a rollback, newer ones that one left, and those that
+    /// copies made and abandoned.
     pub kept: Vec<String>,
     /// Staging indices of copies that ended half-way.
     pub leftover_fills: Vec<String>,
-    /// Generations that copies made and that never became current.
+    /// Those of them that copies made and that never became current.
     pub abandoned: Vec<String>,
     /// Whether the index takes writes.
     pub gate: Gate,

@@ -75,7 +75,8 @@ fn decide(names: &IndexNames, indices: &BTreeMap<String, IndexState>) -> Result<
         ));
     }
     let refused = |what: String| Ok(Decision::Refused(Blocker { what, cure: RESTORE.to_owned() }));
-    match (indices.get(&copy.source), names.generation(&copy.source), copy.writes) {
+    let writes = copy.complete.as_ref().map(|complete| complete.writes);
+    match (indices.get(&copy.source), names.generation(&copy.source), writes) {
         (None, _, _) => Ok(nothing(index, &format!("was copied from {}, which is gone", copy.source), RESTORE)),
         (Some(old), Some(to_generation), Some(writes)) if old.uuid == copy.source_uuid => Ok(Decision::Back(Back {
             from: index.clone(),
@@ -235,7 +236,7 @@ mod tests {
 
     use super::*;
     use crate::cluster::AliasState;
-    use crate::layout::{CopyRecord, Prefix};
+    use crate::layout::{Complete, CopyRecord, Prefix};
 
     fn index(uuid: &str, aliases: &[&str], meta: IndexMeta) -> IndexState {
         let aliases = aliases.iter().map(|&alias| (alias.to_owned(), AliasState { is_hidden: true })).collect();
@@ -249,7 +250,7 @@ mod tests {
             source_uuid: "one".to_owned(),
             source_writes: 3,
             definitions: "d".to_owned(),
-            writes,
+            complete: writes.map(|writes| Complete { uuid: "f".to_owned(), writes }),
             ..CopyRecord::default()
         };
         IndexMeta { highest_generation, copy: Some(copy), ..IndexMeta::default() }

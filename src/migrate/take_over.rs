@@ -187,13 +187,12 @@ pub(super) fn look_at(
 /// A take-over that stopped half-way, for a start that does not go on with it: an index of the group that it made now would
 /// be in its way.
 pub(super) fn unfinished(group: &GroupPlan, found: &GroupMetadata) -> Option<Blocker> {
-    let of_copy = |(name, state): (&String, &IndexState)| {
+    let of_fill = |(name, state): (&String, &IndexState)| {
         let source = IndexMeta::from_mapping(&state.mapping).ok()?.taken_over?;
-        let is_left = generations::fill_record(&group.names, name, state).is_some()
-            || group.names.generation(name).is_some() && generations::is_abandoned(state);
+        let is_left = generations::fill_record(&group.names, name, state).is_some();
         is_left.then(|| (name.clone(), source))
     };
-    let (fill, source) = found.indices.iter().find_map(of_copy)?;
+    let (fill, source) = found.indices.iter().find_map(of_fill)?;
     Some(Blocker {
         what: format!("a take-over of {} into {} was begun and not ended", source.alias, group.names.alias()),
         cure: format!(

@@ -139,23 +139,25 @@ async fn a_rollback_that_stopped_is_ended(context: Context) {
     let place = Place::real(context.clone());
     place.copied().await;
     let (_, after) = notes_before_and_after();
-    // It stops before the swap: the aliases cannot be moved.
-    let proxy = crate::proxy::Proxy::start(&context.url, |seen, _| match seen.path.starts_with("/_aliases") {
-        true => crate::proxy::Fault::Status(400),
-        false => crate::proxy::Fault::None,
+    // It stops before the swap, and cannot be undone: no alias can be changed once the gate is closed.
+    let proxy = crate::proxy::Proxy::start(&context.url, |seen, before| {
+        match seen.path.starts_with("/_aliases") && before > 0 {
+            true => crate::proxy::Fault::Status(400),
+            false => crate::proxy::Fault::None,
+        }
     })
     .await;
     let stopped = Context { url: proxy.url().to_owned(), ..context.clone() }.migrator(after.clone()).rollback().await;
     assert_eq!(stopped.outcome, Outcome::Failed);
-    let start = place.migrator(after.clone()).migrate().await;
-    assert_eq!(start.outcome, Outcome::Blocked);
-    assert!(start.blockers[0].cure.contains("--rollback"), "{start:?}");
-    // The one cure, as it is written.
     let index = context.prefix.group("notes").index(2);
-    let lift = json!({"index.blocks.write": null});
-    context.raw("PUT", &format!("/{index}/_settings"), Some(lift)).await;
+    let is_blocked = async || place.cluster.indices(&[&index]).await.expect("answered")[&index].write_blocked;
+    assert!(is_blocked().await);
+    // A start opens the gate again.
     assert_eq!(place.migrator(after.clone()).migrate().await.outcome, Outcome::NothingToDo);
-    // And the other one.
+    assert!(!is_blocked().await);
+    let aliases = place.cluster.indices(&[&index]).await.expect("answered")[&index].aliases.clone();
+    let names = context.prefix.group("notes");
+    assert_eq!(aliases.keys().collect::<Vec<_>>(), [names.alias(), &names.write_alias(2)]);
     assert_eq!(place.migrator(after.clone()).rollback().await.outcome, Outcome::RolledBack);
 }
 
@@ -165,22 +167,27 @@ async fn a_swap_of_a_copy_that_was_undone_fails(context: Context) {
     let old = place.store(before.clone()).await;
     let create = |id: &str| Create::new("note", object(json!({"title": "t"}))).id(id);
     old.repository().create(create("1")).await.expect("created");
-    // Just before the swap somebody deletes the fill and lifts the block, as whoever undoes a copy does, and a user writes.
+    // Just before the swap another process undoes the copy, and a user writes.
     let (url, names) = (context.url.clone(), context.prefix.group("notes"));
     let repository = old.repository().clone();
     let handle = tokio::runtime::Handle::current();
     let proxy = crate::proxy::Proxy::start(&context.url, move |seen, before| {
-        // The first request of this kind marks the source.
+        // The first request of this kind closes the gate of the source.
         if seen.path.starts_with("/_aliases") && before == 1 {
             let (url, names, repository, handle) = (url.clone(), names.clone(), repository.clone(), handle.clone());
             let undone = async move {
                 let request = async |method, path: &str, body| {
                     crate::server::send(&url, crate::server::Request { method, path, body }).await
                 };
-                let fills = request("GET", &format!("/{}-fill-*?expand_wildcards=all", names.alias()), None).await;
-                for fill in fills.as_object().expect("fills").keys() {
-                    request("DELETE", &format!("/{fill}"), None).await;
-                }
+                let index = names.index(1);
+                let found = request("GET", &format!("/{index}"), None).await;
+                let aliases = found[&index]["aliases"].as_object().expect("aliases");
+                let mark = aliases.keys().find(|alias| alias.contains("-copying-")).expect("a mark");
+                let open = json!({"actions": [
+                    {"remove": {"index": index, "alias": mark, "must_exist": true}},
+                    {"add": {"index": index, "alias": names.write_alias(1), "is_hidden": true}},
+                ]});
+                request("POST", "/_aliases", Some(open)).await;
                 let lift = json!({"index.blocks.write": null});
                 request("PUT", &format!("/{}/_settings", names.index(1)), Some(lift)).await;
                 let request = Create::new("note", object(json!({"title": "t"}))).id("2");

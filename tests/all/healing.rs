@@ -290,7 +290,8 @@ async fn a_full_disk_is_a_blocker_that_is_never_lifted(context: Context) {
     assert!(flooded.what.contains(FLOOD), "{flooded:?}");
     assert!(has_flood_block(&context, &index).await, "it is not ours to lift");
     let older = context.migrator(platform(1)).migrate().await;
-    assert_eq!(older.outcome, Outcome::NothingToDo, "whoever has nothing to write can start: {older:?}");
+    assert_eq!(older.outcome, Outcome::Blocked, "a start with nothing to do tells it too: {older:?}");
+    assert_eq!(older.blockers[0], flooded);
     cure(&context, &flooded, &[("<index>", &index)]).await;
     // Blocks of somebody else's maintenance are told in the same way.
     context.raw("PUT", &format!("/{index}/_settings"), Some(json!({"index.blocks.read_only": true}))).await;

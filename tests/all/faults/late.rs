@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use saved_objects::cluster::memory::{HeldBack, Write};
 use saved_objects::cluster::{AliasAction, Cluster};
+use saved_objects::layout::Mark;
 use saved_objects::migrate::{Outcome, Report};
 use saved_objects::registry::Registry;
 use saved_objects::repository::{Draft, ObjectKey};
@@ -132,10 +133,12 @@ pub(crate) fn a_swap_that_was_sent_long_ago_loses_no_update() {
 async fn late_swap(before: usize) -> bool {
     let room = Room::with_release_1().await;
     let is_swap = |write: &Write| match write {
-        Write::UpdateAliases(actions) => actions.iter().any(|action| matches!(action, AliasAction::RemoveIndex { .. })),
+        Write::UpdateAliases(actions) => actions
+            .iter()
+            .any(|action| matches!(action, AliasAction::Add { alias, .. } if alias.ends_with("-000002-write"))),
         _ => false,
     };
-    let killed = KillAt::new(&room, ("swap", "update_aliases", 1), is_swap);
+    let killed = KillAt::new(&room, ("swap", "update_aliases", 0), is_swap);
     assert!(process(&room, COPY, killed.clone()).await.is_none(), "it was to be killed while it swaps");
     let older = process(&room, Job { release: 1, ..COPY }, quiet()).await.expect("nobody kills it");
     assert!(is_well(&older), "{older:#?}");
@@ -148,12 +151,7 @@ async fn late_swap(before: usize) -> bool {
     assert!(is_well(&report), "before {before}: {report:#?}");
     let late = land.held.lock().expect("not poisoned").take();
     let landed = *land.landed.lock().expect("not poisoned");
-    // A clone that nobody has looked at yet may not have its shards.
-    let too_early = ["block_source", "prepare_fill", "fill", "block_fill", "clone", "check_source"];
-    assert!(
-        !landed.is_some_and(|(state, is_done)| is_done && too_early.contains(&state)),
-        "before {before}: {landed:?}"
-    );
+    assert!(!landed.is_some_and(|(_, is_done)| is_done), "before {before}: its mark was gone, and yet {landed:?}");
     drop(late.and_then(HeldBack::land));
     let again = process(&room, COPY, quiet()).await.expect("nobody kills it");
     assert!(is_well(&again), "before {before}: {again:#?}");
@@ -163,60 +161,97 @@ async fn late_swap(before: usize) -> bool {
     landed.is_some()
 }
 
-/// Before one of the requests somebody's unblocking lands, and a user writes.
+/// What happens to the source of a copy before one of the copy's requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Meanwhile {
+    /// An unblocking that was sent long ago lands.
+    Unblocked,
+    /// Another process undoes the copy, a user writes, and a third process begins another copy.
+    UndoneAndBegun,
+    /// An operator gives the alias for writes back by hand and lifts the block, and a user writes.
+    OpenedByHand,
+}
+
+/// Lets that happen once, before the first request of a method in a state.
 #[derive(Debug)]
-struct Unblocked {
+struct Before {
     room: Room,
     method: &'static str,
     state: &'static str,
-    /// Whether the source is blocked again after that.
-    is_blocked_again: bool,
+    meanwhile: Meanwhile,
     times: AtomicUsize,
 }
 
-impl Unblocked {
-    fn before(room: &Room, (state, method): (&'static str, &'static str), is_blocked_again: bool) -> Arc<Self> {
-        Arc::new(Self { room: room.clone(), method, state, is_blocked_again, times: AtomicUsize::new(0) })
+impl Before {
+    fn new(room: &Room, (state, method): (&'static str, &'static str), meanwhile: Meanwhile) -> Arc<Self> {
+        Arc::new(Self { room: room.clone(), method, state, meanwhile, times: AtomicUsize::new(0) })
+    }
+
+    async fn happen(&self) {
+        let (memory, names) = (self.room.memory(), self.room.prefix.group("vaults"));
+        let (source, write_alias) = (names.index(1), names.write_alias(1));
+        let add = |alias: &str| AliasAction::Add { index: source.clone(), alias: alias.to_owned() };
+        let remove = |alias: &str| AliasAction::Remove { index: source.clone(), alias: alias.to_owned() };
+        let aliases = async |actions: &[AliasAction]| memory.update_aliases(actions).await.expect("changed");
+        match self.meanwhile {
+            Meanwhile::Unblocked => {}
+            Meanwhile::UndoneAndBegun => {
+                let found = memory.indices(&[&source]).await.expect("answered");
+                let mark = found[&source].aliases.keys().find(|alias| alias.contains("-copying-")).expect("a mark");
+                aliases(&[remove(mark), add(&write_alias)]).await;
+            }
+            Meanwhile::OpenedByHand => aliases(&[add(&write_alias)]).await,
+        }
+        memory.remove_write_block(&source).await.expect("lifted");
+        let repository = self.room.repository(self.room.cluster(), 1, Start::Skip).await;
+        let updated = repository.update(&ObjectKey::new("vault", "v1"), give_to_lee).await;
+        match self.meanwhile {
+            Meanwhile::Unblocked => {
+                let error = updated.expect_err("the gate is closed, whatever became of the block");
+                assert_eq!(error.kind(), ErrorKind::Forbidden, "{error}");
+            }
+            _ => drop(updated.expect("it takes writes")),
+        }
+        if self.meanwhile == Meanwhile::UndoneAndBegun {
+            aliases(&[remove(&write_alias), add(&names.mark(1, Mark::Copying, "another"))]).await;
+            memory.add_write_block(&source).await.expect("blocked");
+        }
     }
 }
 
 #[async_trait]
-impl Disturber for Unblocked {
+impl Disturber for Before {
     async fn fate(&self, call: &Call) -> Fate {
         if (call.method, call.state) == (self.method, self.state) && self.times.fetch_add(1, Ordering::Relaxed) == 0 {
-            let source = self.room.prefix.group("vaults").index(1);
-            self.room.memory().remove_write_block(&source).await.expect("lifted");
-            let repository = self.room.repository(self.room.cluster(), 1, Start::Skip).await;
-            repository.update(&ObjectKey::new("vault", "v1"), give_to_lee).await.expect("it takes writes");
-            if self.is_blocked_again {
-                self.room.memory().add_write_block(&source).await.expect("blocked");
-            }
+            self.happen().await;
         }
         Fate::Done
     }
 }
 
-/// Another process lifts the block of a source and another one blocks it again, between any two requests of a copy.
-pub(crate) fn an_update_between_two_blocks_is_copied() {
-    let moments = [
-        ("block_source", "refresh"),
-        ("block_source", "history"),
-        ("prepare_fill", "indices"),
-        ("prepare_fill", "create_index"),
-        ("fill", "open_point_in_time"),
-        ("fill", "search"),
-        ("fill", "bulk"),
-        ("block_fill", "add_write_block"),
-        ("clone", "clone_index"),
-        ("clone", "count_by_type"),
-        ("check_source", "history"),
-    ];
-    for moment in moments {
+/// The requests of a copy between the closing of its source's gate and its swap.
+const MOMENTS: [(&str, &str); 12] = [
+    ("block_source", "refresh"),
+    ("block_source", "history"),
+    ("prepare_fill", "indices"),
+    ("prepare_fill", "create_index"),
+    ("fill", "open_point_in_time"),
+    ("fill", "search"),
+    ("fill", "bulk"),
+    ("block_fill", "add_write_block"),
+    ("clone", "clone_index"),
+    ("clone", "history"),
+    ("check_source", "history"),
+    ("swap", "update_aliases"),
+];
+
+pub(crate) fn an_update_between_two_copies_is_copied() {
+    for moment in MOMENTS {
         in_its_own_time(async {
             let room = Room::with_release_1().await;
-            let unblocked = Unblocked::before(&room, moment, true);
-            let report = process(&room, COPY, unblocked.clone()).await.expect("nobody kills it");
-            assert!(unblocked.times.load(Ordering::Relaxed) > 0, "{moment:?} never came");
+            let before = Before::new(&room, moment, Meanwhile::UndoneAndBegun);
+            let report = process(&room, COPY, before.clone()).await.expect("nobody kills it");
+            assert!(before.times.load(Ordering::Relaxed) > 0, "{moment:?} never came");
             assert!(is_well(&report), "{moment:?}: {report:#?}");
             let repository = room.repository(room.cluster(), 3, Start::Skip).await;
             let found = repository.get(&ObjectKey::new("vault", "v1")).await.expect("it is there");
@@ -225,11 +260,23 @@ pub(crate) fn an_update_between_two_blocks_is_copied() {
     }
 }
 
-pub(crate) fn a_write_in_the_moment_of_the_swap_is_told() {
+pub(crate) fn an_unblocking_that_lands_late_lets_nothing_through() {
+    for moment in MOMENTS {
+        in_its_own_time(async {
+            let room = Room::with_release_1().await;
+            let before = Before::new(&room, moment, Meanwhile::Unblocked);
+            let report = process(&room, COPY, before.clone()).await.expect("nobody kills it");
+            assert!(before.times.load(Ordering::Relaxed) > 0, "{moment:?} never came");
+            assert!(is_well(&report), "{moment:?}: {report:#?}");
+        });
+    }
+}
+
+pub(crate) fn a_write_that_was_let_through_by_hand_is_told() {
     in_its_own_time(async {
         let room = Room::with_release_1().await;
-        let unblocked = Unblocked::before(&room, ("swap", "update_aliases"), false);
-        let report = process(&room, COPY, unblocked).await.expect("nobody kills it");
+        let before = Before::new(&room, ("swap", "update_aliases"), Meanwhile::OpenedByHand);
+        let report = process(&room, COPY, before).await.expect("nobody kills it");
         let error = report.error.as_ref().unwrap_or_else(|| panic!("{report:#?}"));
         assert_eq!((report.outcome, error.kind), (Outcome::Failed, ErrorKind::Internal), "{error:?}");
         assert!(error.message.contains("took 1 writes") && error.cure.contains("--rollback"), "{error:?}");

@@ -199,10 +199,17 @@ impl Room {
         let kibana = if self.memory.is_some() { format!("{KIBANA}*") } else { format!("{}-*", self.prefix) };
         let found = self.cluster.indices(&[&format!("{}-*", self.prefix), &kibana]).await.expect("answered");
         let is_meant = |name: &str| name.starts_with(KIBANA) || groups.iter().any(|alias| name.starts_with(alias));
+        // Which number a copy gets depends on how many were begun before it.
+        let plain = |name: String| match name.rsplit_once("-00000") {
+            Some((start, end)) if !end.starts_with('1') => {
+                format!("{start}-00000n{}", end.get(1..).unwrap_or_default())
+            }
+            _ => name,
+        };
         let indices = found
             .into_iter()
             .filter(|(name, _)| is_meant(name))
-            .map(|(name, state)| (name, (state.aliases.into_keys().collect(), state.write_blocked)))
+            .map(|(name, state)| (plain(name), (state.aliases.into_keys().map(plain).collect(), state.write_blocked)))
             .collect();
         Stored { documents: report.indices, unreadable: report.unreadable.len(), indices }
     }
