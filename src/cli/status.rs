@@ -12,7 +12,9 @@ pub(super) async fn run(connection: &Connection, environment: &Environment, outp
     let status = connection.migrator(environment)?.status().await?;
     describe(&status, output);
     output.document(&status)?;
-    Ok(if status.blockers.is_empty() { Exit::Done } else { Exit::Blocked })
+    let is_at_work = status.lease.as_ref().is_some_and(|lease| lease.held);
+    let is_left_closed = !is_at_work && status.indices.iter().any(|index| index.closed.is_some());
+    Ok(if status.blockers.is_empty() && !is_left_closed { Exit::Done } else { Exit::Blocked })
 }
 
 fn describe(status: &Status, output: Output) {
@@ -46,6 +48,9 @@ fn describe(status: &Status, output: Output) {
     report::describe_unregistered(&status.unregistered, output);
     if let Some(lease) = &status.lease {
         describe_lease(lease, output);
+    }
+    for closed in status.indices.iter().filter_map(|index| index.closed.as_ref()) {
+        output.say(format!("{}; {}", closed.what, closed.cure));
     }
     report::describe_blockers(&status.blockers, output);
 }

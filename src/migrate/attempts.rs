@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracing::Instrument;
 
 use super::bad::Policy;
 use super::copy::Place;
 use super::decide::is_beyond_others;
+use super::generations;
 use super::lease::Lease;
 use super::migrator::lacking_keys;
 use super::status::Survey;
@@ -21,6 +23,9 @@ use crate::{Error, ErrorKind, Result};
 
 /// How often it is planned anew because other nodes, that this one sees no lease of, moved what it had planned with.
 const MAX_REPLANS: u32 = 120;
+
+/// How long to wait before it is looked again whether a snapshot is done.
+const SNAPSHOT_PAUSE: Duration = Duration::from_secs(1);
 
 /// How an attempt at all groups ended.
 enum Attempt {
@@ -67,6 +72,13 @@ impl Migrator {
                     continue;
                 }
                 Err(error) if is_moved(&error) && replans < MAX_REPLANS => Some(error),
+                Err(error) if is_in_snapshot(&error) => {
+                    // It may take hours, and ends by itself. Whoever starts decides how long to wait.
+                    tracing::info!(%error, "a snapshot is being made: waiting for it");
+                    self.undo_copies().await;
+                    self.environment.clock().sleep(SNAPSHOT_PAUSE).await;
+                    continue;
+                }
                 Err(error) => return run.report(Outcome::Failed, work, Some(&error)),
             };
             tracing::info!(
@@ -263,6 +275,10 @@ fn digest(plan: &Plan) -> String {
 /// Whether other nodes changed what this one planned with.
 fn is_moved(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound)
+}
+
+fn is_in_snapshot(error: &Error) -> bool {
+    error.find_source::<ClusterError>().is_some_and(generations::is_in_snapshot)
 }
 
 fn is_refused_mapping(error: &Error) -> bool {

@@ -8,7 +8,7 @@ use super::gate::{Gatekeeper, moved, update_aliases};
 use super::generations::{self, Removal};
 use super::{Brought, FillState, GroupPlan, OnBad, OnUnreadable};
 use crate::cluster::{
-    AliasAction, CloneIndex, Cluster, ClusterErrorKind, CreateIndex, Health, IndexPurpose, IndexState,
+    AliasAction, CloneIndex, Cluster, ClusterError, ClusterErrorKind, CreateIndex, Health, IndexPurpose, IndexState,
 };
 use crate::control::GenerationNumbers;
 use crate::environment::Environment;
@@ -354,7 +354,8 @@ impl Place<'_> {
             for (name, state, record) in &fills {
                 let alias = plan.names.fill_alias(&record.digest());
                 if state.aliases.contains_key(&alias) {
-                    update_aliases(cluster, &[AliasAction::Remove { index: (*name).clone(), alias }]).await?;
+                    let close = AliasAction::Remove { index: (*name).clone(), alias };
+                    self.close_take_over(close, generations::unused_clones(&plan.names, &indices, uuid)).await?;
                 }
             }
             if !indices.values().any(|state| state.aliases.contains_key(plan.names.alias())) {
@@ -375,6 +376,20 @@ impl Place<'_> {
             self.remove_abandoned(&indices).await?;
         }
         Ok(())
+    }
+
+    /// Removes the alias of a staging index, without which no swap can happen, and in the same request the clones that were
+    /// made of it. One that a snapshot keeps stays.
+    async fn close_take_over(&self, close: AliasAction, clones: Vec<String>) -> Result<()> {
+        let mut actions = vec![close];
+        actions.extend(clones.into_iter().map(|index| AliasAction::RemoveIndex { index }));
+        match update_aliases(self.cluster, &actions).await {
+            Err(error) if error.find_source::<ClusterError>().is_some_and(generations::is_in_snapshot) => {
+                actions.truncate(1);
+                update_aliases(self.cluster, &actions).await
+            }
+            updated => updated,
+        }
     }
 
     /// Opens the gate of the current index, whatever closed it, and deletes what copies left behind.

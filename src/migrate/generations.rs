@@ -34,6 +34,19 @@ pub(super) fn is_abandoned(names: &IndexNames, name: &str, state: &IndexState, h
     is_newer && copy_of(state).is_some_and(|record| record.complete.is_some())
 }
 
+/// Returns the clones of a source that have no alias: no user has ever reached them.
+pub(super) fn unused_clones(
+    names: &IndexNames,
+    indices: &BTreeMap<String, IndexState>,
+    source_uuid: &str,
+) -> Vec<String> {
+    let is_one = |(name, state): &(&String, &IndexState)| {
+        let is_of_source = |copy: CopyRecord| copy.source_uuid == source_uuid && copy.complete.is_some();
+        names.generation(name).is_some() && state.aliases.is_empty() && copy_of(state).is_some_and(is_of_source)
+    };
+    indices.iter().filter(is_one).map(|(name, _)| name.clone()).collect()
+}
+
 /// Returns the highest number that a generation of the group has, or that an index knows of.
 pub(super) fn highest(names: &IndexNames, indices: &BTreeMap<String, IndexState>) -> u32 {
     let known = indices.iter().flat_map(|(name, state)| {
@@ -128,7 +141,7 @@ pub(super) async fn remove_fill(cluster: &dyn Cluster, name: &str) -> Result<()>
     }
 }
 
-fn is_in_snapshot(error: &ClusterError) -> bool {
+pub(super) fn is_in_snapshot(error: &ClusterError) -> bool {
     error.server_type.as_deref() == Some("snapshot_in_progress_exception")
 }
 

@@ -41,6 +41,9 @@ pub struct IndexStatus {
     pub kept: Vec<KeptIndex>,
     /// Documents of it in quarantine.
     pub quarantined: u64,
+    /// Why it takes no writes, and what to do, if a copy or a rollback closed it. Absent if it takes writes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub closed: Option<Blocker>,
 }
 
 /// A generation that is not current and is kept.
@@ -65,9 +68,29 @@ pub(super) fn status(plan: &Plan, survey: &Survey, lease: Option<LeaseStatus>) -
             types: survey.types(group),
             kept: Vec::new(),
             quarantined: 0,
+            closed: closed(group, lease.as_ref()),
         })
         .collect();
     Status { indices, unregistered: survey.unregistered(), blockers: plan.blockers.clone(), lease }
+}
+
+/// Says why users of the index cannot write because of a copy or a rollback, by this release or another.
+fn closed(group: &GroupPlan, lease: Option<&LeaseStatus>) -> Option<Blocker> {
+    if !group.is_closed() {
+        return None;
+    }
+    let index = &group.index;
+    let what = match group.gate.is_marked() {
+        true => {
+            format!("{index} takes no writes, because it is being copied or rolled back, or was when a process stopped")
+        }
+        false => format!("{index} takes no writes, because its alias for writes is missing"),
+    };
+    let cure = match lease.is_some_and(|lease| lease.held) {
+        true => "wait for the node that migrates, see `lease`; if its numbers stand still, start any node again",
+        false => "start the platform, or `saved-objects migrate`: it ends what was begun, or undoes it",
+    };
+    Some(Blocker { what, cure: cure.to_owned() })
 }
 
 /// How many documents there are, counted by index, type and version.
