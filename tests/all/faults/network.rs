@@ -14,6 +14,7 @@ use super::seed::{Named, seeds};
 use super::types::registry;
 use crate::clock::ImpatientClock;
 use crate::context::Context;
+use crate::elastic::DONE_BUT;
 use crate::proxy::{Fault, Proxy, weather};
 
 /// Of a hundred requests so many meet a fault.
@@ -45,6 +46,29 @@ async fn through_bad_networks(context: Context, release: u32) {
     futures::stream::iter(runs).buffer_unordered(AT_ONCE).collect::<()>().await;
     let met = met.lock().expect("not poisoned");
     println!("faults met on the way to release {release}: {met:?}");
+}
+
+/// Each change of indices and every third bulk is done, and its answer replaced by one that says nothing of it.
+pub(super) async fn migrations_whose_answers_are_replaced(context: Context) {
+    for release in [2, 3] {
+        for (number, fault) in (0..).zip(DONE_BUT) {
+            let room = room(&context, &format!("{release}-{number}")).await;
+            let proxy =
+                Proxy::start(
+                    &context.url,
+                    move |seen, before| {
+                        if seen.is_write() && before % 3 == 0 { fault } else { Fault::None }
+                    },
+                )
+                .await;
+            let report = room.migrator(impatient(proxy.url()), registry(release)).migrate().await;
+            assert_eq!(report.outcome, Outcome::Migrated, "release {release}, {fault:?}: {report:#?}");
+            drop(proxy);
+            let again = room.migrator(context.cluster(), registry(release)).migrate().await;
+            assert_eq!(again.outcome, Outcome::NothingToDo, "release {release}, {fault:?}: {again:#?}");
+            room.remove().await;
+        }
+    }
 }
 
 async fn room(context: &Context, name: &str) -> Room {
