@@ -317,6 +317,45 @@ mod tests {
                 "reason": "index x must be read-only to resize index. use \"index.blocks.write=true\""}}),
                 Kind::NotWriteBlocked,
             ),
+            (
+                403,
+                json!({"error": {"type": "cluster_block_exception",
+                "reason": "index [x] blocked by: [FORBIDDEN/5/index read-only (api)];"}}),
+                Kind::Blocked,
+            ),
+            (400, json!({"error": {"type": "index_closed_exception", "reason": "closed"}}), Kind::IndexClosed),
+            (
+                400,
+                json!({"error": {"type": "snapshot_in_progress_exception",
+                "reason": "Cannot delete indices that are being snapshotted: [[x/u]]."}}),
+                Kind::SnapshotInProgress,
+            ),
+            (
+                400,
+                json!({"error": {"type": "illegal_argument_exception",
+                "reason": "Limit of total fields [1500] has been exceeded"}}),
+                Kind::FieldLimit,
+            ),
+            (
+                400,
+                json!({"error": {"type": "mapper_parsing_exception",
+                "reason": "Failed to parse mapping: Limit of mapping depth [20] has been exceeded"}}),
+                Kind::FieldLimit,
+            ),
+            (
+                400,
+                json!({"error": {"type": "illegal_argument_exception", "reason": "unknown setting [x]"}}),
+                Kind::Rejected,
+            ),
+            (
+                500,
+                json!({"error": {"type": "mapper_exception",
+                "reason": "the [enabled] parameter can't be updated for the object mapping [o]"}}),
+                Kind::MappingRefused,
+            ),
+            (500, json!({"error": {"type": "null_pointer_exception", "reason": ""}}), Kind::Unexpected),
+            (401, json!({}), Kind::Forbidden),
+            (407, json!({}), Kind::Forbidden),
             (413, json!({}), Kind::TooLarge),
             (400, json!({"error": "odd"}), Kind::Rejected),
             (418, json!({"error": 7}), Kind::Unexpected),
@@ -324,6 +363,51 @@ mod tests {
         for (status, body, expected) in table {
             let answer: ErrorAnswer = serde_json::from_value(body.clone()).expect("any body parses");
             assert_eq!(answer.kind(status), expected, "{body}");
+        }
+    }
+
+    /// As version 9.2.2 says it.
+    #[test]
+    fn what_a_mapping_is_refused_for_is_told() {
+        for reason in [
+            "mapper [k] cannot be changed from type [keyword] to [long]",
+            "Mapper for [k] conflicts with existing mapper:\n\tCannot update parameter [index] from [true] to [false]",
+            "can't merge a non object mapping [o] with an object mapping",
+            "can't merge a non-nested mapping [o] with a nested mapping",
+        ] {
+            let body = json!({"error": {"type": "illegal_argument_exception", "reason": reason}, "status": 400});
+            let answer: ErrorAnswer = serde_json::from_value(body).expect("an error");
+            assert_eq!(answer.kind(400), ClusterErrorKind::MappingRefused, "{reason}");
+        }
+    }
+
+    #[test]
+    fn what_an_item_means_is_told_by_type_and_status() {
+        use ItemErrorKind as Kind;
+        let read_only = "index [b] blocked by: [FORBIDDEN/5/index read-only (api)];";
+        let full = "index [b] blocked by: [TOO_MANY_REQUESTS/12/disk usage exceeded flood-stage watermark];";
+        let table = [
+            (409, "version_conflict_engine_exception", "", Kind::Conflict),
+            (404, "index_not_found_exception", "", Kind::AliasMissing),
+            (403, "cluster_block_exception", "blocked by: [FORBIDDEN/8/index write (api)];", Kind::WriteBlocked),
+            (403, "cluster_block_exception", read_only, Kind::WriteBlocked),
+            (429, "cluster_block_exception", full, Kind::Unavailable),
+            (400, "index_closed_exception", "closed", Kind::WriteBlocked),
+            (403, "security_exception", "", Kind::Forbidden),
+            (400, "document_parsing_exception", "", Kind::MappingRefused),
+            (500, "not_x_content_exception", "", Kind::MappingRefused),
+            (400, "illegal_argument_exception", "", Kind::Other),
+            (429, "es_rejected_execution_exception", "", Kind::Unavailable),
+            (429, "circuit_breaking_exception", "", Kind::Unavailable),
+            (408, "", "", Kind::OutcomeUnknown),
+            (500, "already_closed_exception", "", Kind::OutcomeUnknown),
+            (502, "", "", Kind::OutcomeUnknown),
+            (503, "unavailable_shards_exception", "", Kind::OutcomeUnknown),
+            (503, "node_closed_exception", "", Kind::OutcomeUnknown),
+            (504, "process_cluster_event_timeout_exception", "", Kind::OutcomeUnknown),
+        ];
+        for (status, server_type, reason, kind) in table {
+            assert_eq!(item_kind(status, server_type, reason), kind, "{status} {server_type} {reason}");
         }
     }
 

@@ -91,6 +91,7 @@ async fn get_page(connection: &Connection, index: &str, ids: &[&str]) -> Cluster
                 let kind = match error.kind.as_deref() {
                     Some("index_not_found_exception") => ClusterErrorKind::IndexNotFound,
                     Some("index_closed_exception") => ClusterErrorKind::IndexClosed,
+                    Some("security_exception") => ClusterErrorKind::Forbidden,
                     Some("illegal_argument_exception") => ClusterErrorKind::Rejected,
                     _ => ClusterErrorKind::Unavailable,
                 };

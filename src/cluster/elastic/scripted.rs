@@ -66,6 +66,38 @@ fn answer(status: u16, body: impl ToString) -> HttpAnswer {
     HttpAnswer { status, is_elasticsearch: true, retry_after: None, body }
 }
 
+/// An answer that was recorded from the server.
+fn recorded(name: &str) -> HttpAnswer {
+    let file = format!("{}/tests/fixtures/answers/{name}.http", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(file).expect("a recorded answer");
+    let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+    let is_elasticsearch = head.to_ascii_lowercase().contains("x-elastic-product: elasticsearch");
+    HttpAnswer { is_elasticsearch, ..answer(status, body) }
+}
+
+#[tokio::test]
+async fn what_was_recorded_from_the_server_is_understood() {
+    let table = [
+        ("400", true, ClusterErrorKind::Rejected, 1),
+        ("401", false, ClusterErrorKind::Forbidden, 1),
+        ("403", false, ClusterErrorKind::Forbidden, 1),
+        ("403-blocked", false, ClusterErrorKind::Blocked, 1),
+        ("413", false, ClusterErrorKind::TooLarge, 1),
+        ("429", true, ClusterErrorKind::Unavailable, 10),
+        ("429-memory", true, ClusterErrorKind::Unavailable, 10),
+        ("503", true, ClusterErrorKind::OutcomeUnknown, 10),
+    ];
+    for (name, has_header, kind, most) in table {
+        let recorded = recorded(name);
+        assert_eq!(recorded.is_elasticsearch, has_header, "{name}");
+        let (script, elastic) = client([("_mapping", recorded)]);
+        let error = elastic.put_mapping("i", &json!({})).await.expect_err(name);
+        assert_eq!(error.kind, kind, "{name}: {error}");
+        assert!(script.sent() <= most && (script.sent() > 1) == (most > 1), "{name}: sent {} times", script.sent());
+    }
+}
+
 /// An answer of something between the client and the server.
 fn foreign(status: u16, body: &str) -> HttpAnswer {
     HttpAnswer { is_elasticsearch: false, ..answer(status, body) }

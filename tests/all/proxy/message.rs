@@ -155,6 +155,7 @@ impl Answer {
     pub(super) fn of_server(status: u16) -> Self {
         match status {
             400 => Self::recorded(include_bytes!("../../fixtures/answers/400.http")),
+            401 => Self::recorded(include_bytes!("../../fixtures/answers/401.http")),
             403 => Self::recorded(include_bytes!("../../fixtures/answers/403.http")),
             413 => Self::recorded(include_bytes!("../../fixtures/answers/413.http")),
             429 => Self::recorded(include_bytes!("../../fixtures/answers/429.http")),
