@@ -14,7 +14,6 @@ use super::seed::{Named, seeds};
 use super::types::registry;
 use crate::clock::ImpatientClock;
 use crate::context::Context;
-use crate::elastic::DONE_BUT;
 use crate::proxy::{Fault, Proxy, weather};
 
 /// Of a hundred requests so many meet a fault.
@@ -50,8 +49,11 @@ async fn through_bad_networks(context: Context, release: u32) {
 
 /// Each change of indices and every third bulk is done, and its answer replaced by one that says nothing of it.
 pub(super) async fn migrations_whose_answers_are_replaced(context: Context) {
-    for release in [2, 3] {
-        for (number, fault) in (0..).zip(DONE_BUT) {
+    let faults = [Fault::DoneButStatus(500), Fault::DoneButForeign(404), Fault::DoneButGarbled];
+    let cases = (0..).zip(faults).flat_map(|case| [(2, case), (3, case)]);
+    let runs = cases.map(|(release, (number, fault))| {
+        let context = context.clone();
+        async move {
             let room = room(&context, &format!("{release}-{number}")).await;
             let proxy =
                 Proxy::start(
@@ -68,7 +70,8 @@ pub(super) async fn migrations_whose_answers_are_replaced(context: Context) {
             assert_eq!(again.outcome, Outcome::NothingToDo, "release {release}, {fault:?}: {again:#?}");
             room.remove().await;
         }
-    }
+    });
+    futures::stream::iter(runs).buffer_unordered(AT_ONCE).collect::<()>().await;
 }
 
 async fn room(context: &Context, name: &str) -> Room {
