@@ -100,15 +100,17 @@ pub enum ItemErrorKind {
     NotFound,
     /// The alias is not there, or is an index.
     AliasMissing,
-    /// The index has a write block.
+    /// The index takes no writes: it has a block, or is closed.
     WriteBlocked,
+    /// The credentials do not allow it.
+    Forbidden,
     /// The mapping does not take the document.
     MappingRefused,
     /// The document alone is larger than what the server takes in one request.
     TooLarge,
     /// The server was too busy until the retries were used up. The operation was not done.
     Unavailable,
-    /// The answer was lost, and reading back does not tell whether the operation was done.
+    /// No answer says whether the operation was done, and reading back does not tell.
     OutcomeUnknown,
     /// Something else, as the reason says.
     Other,

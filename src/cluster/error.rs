@@ -8,11 +8,12 @@ use crate::{Error, ErrorKind};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ClusterErrorKind {
-    /// No connection, or the server answered 429, 502, 503 or 504 until the retries were used up.
+    /// No connection, or the server answered 408, 429, 502, 503 or 504, or something between answered in its place, until the
+    /// retries were used up.
     Unavailable,
     /// The server did not answer in time.
     Timeout,
-    /// A write's answer was lost and reading back could not tell whether it happened.
+    /// A write had no answer that says whether it happened, and reading back could not tell.
     OutcomeUnknown,
     /// The index, or the alias that stands for it, does not exist.
     IndexNotFound,
@@ -22,8 +23,16 @@ pub enum ClusterErrorKind {
     AliasNotFound,
     /// The mapping cannot be changed in this way, or does not take the document.
     MappingRefused,
+    /// The index would have more fields than its settings allow.
+    FieldLimit,
     /// The index has a write block.
     WriteBlocked,
+    /// The index or the cluster has a block of another kind.
+    Blocked,
+    /// The index is closed.
+    IndexClosed,
+    /// The index cannot be deleted or closed while a snapshot is made of it.
+    SnapshotInProgress,
     /// The index that was to be cloned takes writes.
     NotWriteBlocked,
     /// The cluster has as many shards as its limit allows.
@@ -92,7 +101,9 @@ impl ClusterError {
             ClusterErrorKind::Unavailable | ClusterErrorKind::Timeout => {
                 "check that Elasticsearch runs at the configured URL and is not overloaded, then try again"
             }
-            ClusterErrorKind::OutcomeUnknown => "read the object again to see whether the write happened",
+            ClusterErrorKind::OutcomeUnknown => {
+                "read what the write was to change to see whether it happened; if it was a migration's, start that again"
+            }
             ClusterErrorKind::IndexNotFound | ClusterErrorKind::AliasNotFound => {
                 "run `saved-objects migrate` to create or heal the indices, and check the prefix"
             }
@@ -101,6 +112,14 @@ impl ClusterError {
             ClusterErrorKind::WriteBlocked => {
                 "find out who set the write block; lift it with the setting index.blocks.write=false if it was left behind"
             }
+            ClusterErrorKind::FieldLimit => {
+                "raise the setting index.mapping.total_fields.limit of the index (or the limit that the reason names), or map fewer fields"
+            }
+            ClusterErrorKind::Blocked => {
+                "lift the block that the reason names: a setting index.blocks.* of the index or cluster.blocks.* of the cluster"
+            }
+            ClusterErrorKind::IndexClosed => "open the index with POST <index>/_open",
+            ClusterErrorKind::SnapshotInProgress => "wait until the snapshot has ended: GET _snapshot/_status shows it",
             ClusterErrorKind::NotWriteBlocked => "find out who lifted the write block, and start the migration again",
             ClusterErrorKind::ShardLimit => "raise cluster.max_shards_per_node or delete indices that nobody needs",
             ClusterErrorKind::TooLarge => "send less at once, or raise http.max_content_length",
@@ -123,7 +142,11 @@ impl fmt::Display for ClusterError {
             ClusterErrorKind::IndexExists => "an index exists already",
             ClusterErrorKind::AliasNotFound => "an alias is missing",
             ClusterErrorKind::MappingRefused => "the mapping was refused",
+            ClusterErrorKind::FieldLimit => "an index would have too many fields",
             ClusterErrorKind::WriteBlocked => "the index is write-blocked",
+            ClusterErrorKind::Blocked => "the index is blocked",
+            ClusterErrorKind::IndexClosed => "the index is closed",
+            ClusterErrorKind::SnapshotInProgress => "a snapshot of the index is being made",
             ClusterErrorKind::NotWriteBlocked => "an index to be cloned is not write-blocked",
             ClusterErrorKind::ShardLimit => "the cluster's shard limit is reached",
             ClusterErrorKind::TooLarge => "a request or its answer is too large",
@@ -166,14 +189,20 @@ impl StdError for ClusterError {
 impl From<ClusterError> for Error {
     fn from(error: ClusterError) -> Self {
         let kind = match error.kind {
-            ClusterErrorKind::Unavailable | ClusterErrorKind::Timeout | ClusterErrorKind::ShardLimit => {
-                ErrorKind::Unavailable
-            }
+            ClusterErrorKind::Unavailable
+            | ClusterErrorKind::Timeout
+            | ClusterErrorKind::ShardLimit
+            | ClusterErrorKind::IndexClosed
+            | ClusterErrorKind::SnapshotInProgress => ErrorKind::Unavailable,
             ClusterErrorKind::OutcomeUnknown => ErrorKind::OutcomeUnknown,
             ClusterErrorKind::IndexNotFound | ClusterErrorKind::AliasNotFound => ErrorKind::NotFound,
             ClusterErrorKind::IndexExists | ClusterErrorKind::NotWriteBlocked => ErrorKind::Conflict,
-            ClusterErrorKind::MappingRefused | ClusterErrorKind::TooLarge => ErrorKind::Invalid,
-            ClusterErrorKind::WriteBlocked | ClusterErrorKind::Forbidden => ErrorKind::Forbidden,
+            ClusterErrorKind::MappingRefused | ClusterErrorKind::FieldLimit | ClusterErrorKind::TooLarge => {
+                ErrorKind::Invalid
+            }
+            ClusterErrorKind::WriteBlocked | ClusterErrorKind::Blocked | ClusterErrorKind::Forbidden => {
+                ErrorKind::Forbidden
+            }
             ClusterErrorKind::PointInTimeMissing => ErrorKind::Conflict,
             ClusterErrorKind::Rejected | ClusterErrorKind::Unexpected => ErrorKind::Internal,
         };

@@ -96,13 +96,11 @@ pub enum AliasAction {
 }
 
 impl AliasAction {
-    /// Whether a repeat after a lost answer can be refused so. An index that these actions do not remove was never there.
-    pub(super) fn may_be_done(actions: &[Self], refusal: ClusterErrorKind) -> bool {
-        let removes_index = || actions.iter().any(|action| matches!(action, Self::RemoveIndex { .. }));
-        match refusal {
-            ClusterErrorKind::AliasNotFound => true,
-            ClusterErrorKind::IndexNotFound => removes_index(),
-            _ => false,
+    /// How a repeat after a lost answer can be refused. An index that these actions do not remove was never there.
+    pub(super) fn refusals_when_done(actions: &[Self]) -> &'static [ClusterErrorKind] {
+        match actions.iter().any(|action| matches!(action, Self::RemoveIndex { .. })) {
+            true => &[ClusterErrorKind::AliasNotFound, ClusterErrorKind::IndexNotFound],
+            false => &[ClusterErrorKind::AliasNotFound],
         }
     }
 

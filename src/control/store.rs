@@ -161,7 +161,7 @@ impl Control {
         let kind = match error.kind {
             ItemErrorKind::Conflict | ItemErrorKind::NotFound => return Ok(Written::Lost),
             ItemErrorKind::AliasMissing => return Ok(Written::IndexMissing),
-            ItemErrorKind::WriteBlocked => ErrorKind::Forbidden,
+            ItemErrorKind::WriteBlocked | ItemErrorKind::Forbidden => ErrorKind::Forbidden,
             ItemErrorKind::Unavailable => ErrorKind::Unavailable,
             ItemErrorKind::OutcomeUnknown => ErrorKind::OutcomeUnknown,
             _ => ErrorKind::Internal,

@@ -142,7 +142,7 @@ pub(super) async fn remove_fill(cluster: &dyn Cluster, name: &str) -> Result<()>
 }
 
 pub(super) fn is_in_snapshot(error: &ClusterError) -> bool {
-    error.server_type.as_deref() == Some("snapshot_in_progress_exception")
+    error.kind == ClusterErrorKind::SnapshotInProgress
 }
 
 #[cfg(test)]

@@ -88,6 +88,11 @@ pub(super) fn refused_write(key: &ObjectKey, error: &ItemError) -> Error {
         ItemErrorKind::Conflict => return changed(key),
         ItemErrorKind::NotFound => return not_found(key),
         ItemErrorKind::WriteBlocked => (ErrorKind::Forbidden, "the index takes no writes", UNBLOCK),
+        ItemErrorKind::Forbidden => (
+            ErrorKind::Forbidden,
+            "the server refuses the credentials",
+            "give credentials that may write the indices of the prefix",
+        ),
         ItemErrorKind::MappingRefused => (
             ErrorKind::Invalid,
             "the index's mapping does not take it",

@@ -26,12 +26,15 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         a_passing_503_is_outlived,
         an_answer_that_is_not_from_elasticsearch_says_nothing_of_documents,
         a_bulk_whose_answer_was_lost_is_settled,
+        what_was_done_is_settled_whatever_was_answered,
+        changes_of_indices_are_settled_whatever_was_answered,
         a_bulk_whose_request_was_lost_is_repeated,
         a_change_by_others_after_a_lost_answer_leaves_the_outcome_unknown,
         lost_answers_of_index_changes_are_settled,
         a_copy_whose_answers_were_lost_is_settled,
         every_item_of_a_bulk_is_answered,
         a_missing_alias_creates_no_index,
+        what_a_block_or_a_limit_refuses_is_told_as_that,
     )
 }
 
@@ -91,22 +94,78 @@ async fn a_passing_503_is_outlived(context: Context) {
     assert_eq!(proxy.seen().len(), 3);
 }
 
-async fn an_answer_that_is_not_from_elasticsearch_says_nothing_of_documents(_: Context) {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let url = format!("http://{}", listener.local_addr().expect("an address"));
-    let answering = tokio::spawn(async move {
-        use tokio::io::{AsyncReadExt, AsyncWriteExt};
-        let (mut stream, _) = listener.accept().await.expect("a connection");
-        let mut request = [0; 4096];
-        let _ = stream.read(&mut request).await.expect("a request");
-        let answer = "HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}";
-        stream.write_all(answer.as_bytes()).await.expect("the client reads");
-    });
-    let (_, cluster) = impatient(&url);
-    let error = cluster.get("any", "1").await.expect_err("a 404 of a proxy is not a missing document");
-    assert_eq!(error.kind, ClusterErrorKind::Unexpected);
-    assert!(error.to_string().contains("does not come from Elasticsearch"), "{error}");
-    answering.await.expect("it answered");
+async fn an_answer_that_is_not_from_elasticsearch_says_nothing_of_documents(context: Context) {
+    for status in [200, 302, 400, 404, 500] {
+        let proxy = Proxy::start(&context.url, move |_, _| Fault::Foreign(status)).await;
+        let (_, cluster) = impatient(proxy.url());
+        let error = cluster.get("any", "1").await.expect_err("an answer of a proxy is not a missing document");
+        assert_eq!(error.kind, ClusterErrorKind::Unavailable, "{error}");
+        assert!(error.to_string().contains("does not come from Elasticsearch"), "{error}");
+        assert!(proxy.seen().len() > 3, "it is repeated: {:?}", proxy.seen());
+    }
+}
+
+/// What leaves it open whether a write was done that was done.
+pub(crate) const DONE_BUT: [Fault; 8] = [
+    Fault::DoneButStatus(500),
+    Fault::DoneButStatus(408),
+    Fault::DoneButStatus(503),
+    Fault::DoneButForeign(200),
+    Fault::DoneButForeign(302),
+    Fault::DoneButForeign(404),
+    Fault::DoneButForeign(500),
+    Fault::DoneButGarbled,
+];
+
+async fn what_was_done_is_settled_whatever_was_answered(context: Context) {
+    for (number, fault) in (0..).zip(DONE_BUT) {
+        let context =
+            Context { prefix: format!("{}-{number}", context.prefix).parse().expect("a prefix"), ..context.clone() };
+        let proxy = Proxy::start(&context.url, move |seen, _| if seen.is_write() { fault } else { Fault::None }).await;
+        let alias = create(context.cluster().as_ref(), &context).await;
+        let (_, cluster) = impatient(proxy.url());
+        let written = write(&cluster, &alias, &[operation("1", BulkAction::Create { source: source(1) })]).await;
+        let read = written[0].clone().unwrap_or_else(|error| panic!("{fault:?}: {error:?}"));
+        assert_eq!(read, SequenceNumber { seq_no: 0, primary_term: 1 }, "{fault:?}");
+        let replaced =
+            write(&cluster, &alias, &[operation("1", BulkAction::Replace { source: source(2), read })]).await;
+        let read = replaced[0].clone().unwrap_or_else(|error| panic!("{fault:?}: {error:?}"));
+        assert_eq!(read, SequenceNumber { seq_no: 1, primary_term: 1 }, "{fault:?}");
+        let bulks = proxy.seen().iter().filter(|seen| seen.contains("/_bulk?")).count();
+        assert_eq!(bulks, 2, "{fault:?}: nothing is sent twice that was done");
+    }
+}
+
+/// The first answer to each change is replaced.
+async fn changes_of_indices_are_settled_whatever_was_answered(context: Context) {
+    for (number, fault) in (0..).zip(DONE_BUT) {
+        let context =
+            Context { prefix: format!("{}-{number}", context.prefix).parse().expect("a prefix"), ..context.clone() };
+        let proxy = Proxy::start(
+            &context.url,
+            move |seen, before| {
+                if seen.is_write() && before == 0 { fault } else { Fault::None }
+            },
+        )
+        .await;
+        let (_, cluster) = impatient(proxy.url());
+        let alias = create(&cluster, &context).await;
+        let (index, target) = (format!("{}-index", context.prefix), format!("{}-clone", context.prefix));
+        cluster.put_mapping(&index, &json!({"properties": {"m": {"type": "long"}}})).await.expect("mapped");
+        cluster.add_write_block(&index).await.expect("blocked");
+        let clone = CloneIndex { source: index.clone(), target: target.clone(), aliases: vec![] };
+        cluster.clone_index(&clone).await.expect("cloned");
+        cluster.remove_write_block(&index).await.expect("unblocked");
+        let swapped = [
+            AliasAction::Add { index: target.clone(), alias: alias.clone() },
+            AliasAction::RemoveIndex { index: index.clone() },
+        ];
+        cluster.update_aliases(&swapped).await.expect("swapped");
+        let found = cluster.indices(&[&index, &target]).await.expect("answered");
+        assert!(found.len() == 1 && found[&target].aliases.contains_key(&alias), "{fault:?}: {found:?}");
+        cluster.delete_index(&target).await.expect("deleted");
+        assert_eq!(cluster.indices(&[&target]).await.expect("answered").len(), 0);
+    }
 }
 
 async fn a_bulk_whose_answer_was_lost_is_settled(context: Context) {
@@ -262,4 +321,52 @@ async fn a_missing_alias_creates_no_index(context: Context) {
     assert!(cluster.indices(&[&name]).await.expect("answered").is_empty());
     let error = cluster.get(&name, "1").await.expect_err("no index is not no document");
     assert_eq!(error.kind, ClusterErrorKind::IndexNotFound);
+}
+
+async fn what_a_block_or_a_limit_refuses_is_told_as_that(context: Context) {
+    let cluster = context.cluster();
+    let alias = create(cluster.as_ref(), &context).await;
+    let index = format!("{}-index", context.prefix);
+    let mapping = json!({"properties": {"m": {"type": "long"}}});
+    let creates = [operation("1", BulkAction::Create { source: source(1) })];
+    let block = async |name: &str, value: serde_json::Value| {
+        let setting = json!({ format!("index.blocks.{name}"): value });
+        context.raw("PUT", &format!("/{index}/_settings"), Some(setting)).await;
+    };
+    // The server leaves its header off these refusals.
+    for name in ["read_only", "metadata"] {
+        block(name, json!(true)).await;
+        let error = cluster.put_mapping(&index, &mapping).await.expect_err(name);
+        assert_eq!((error.kind, error.status), (ClusterErrorKind::Blocked, Some(403)), "{error}");
+        let error = Error::from(cluster.delete_index(&index).await.expect_err(name));
+        assert_eq!(error.kind(), ErrorKind::Forbidden);
+        assert!(error.to_string().contains("index.blocks.*"), "{error}");
+        if name == "read_only" {
+            let refused = write(cluster.as_ref(), &alias, &creates).await;
+            assert_eq!(refused[0].as_ref().expect_err(name).kind, ItemErrorKind::WriteBlocked);
+        }
+        block(name, json!(null)).await;
+    }
+    block("read", json!(true)).await;
+    assert_eq!(cluster.get(&index, "1").await.expect_err("blocked").kind, ClusterErrorKind::Blocked);
+    block("read", json!(null)).await;
+    // As on a disk that is full: it may pass.
+    block("read_only_allow_delete", json!(true)).await;
+    let (_, impatient) = impatient(&context.url);
+    let refused = write(&impatient, &alias, &creates).await;
+    assert_eq!(refused[0].as_ref().expect_err("blocked").kind, ItemErrorKind::Unavailable, "{refused:?}");
+    block("read_only_allow_delete", json!(null)).await;
+
+    let many: serde_json::Map<_, _> = (0..1_500).map(|n| (format!("f{n}"), json!({"type": "long"}))).collect();
+    let error = cluster.put_mapping(&index, &json!({ "properties": many })).await.expect_err("too many");
+    assert_eq!(error.kind, ClusterErrorKind::FieldLimit, "{error}");
+    assert!(Error::from(error).to_string().contains("index.mapping.total_fields.limit"));
+    let error = cluster.put_mapping(&index, &json!({"properties": {"n": {"type": "keyword"}}})).await;
+    assert_eq!(error.expect_err("another type").kind, ClusterErrorKind::MappingRefused);
+
+    context.raw("POST", &format!("/{index}/_close"), None).await;
+    assert_eq!(cluster.get(&index, "1").await.expect_err("closed").kind, ClusterErrorKind::IndexClosed);
+    assert_eq!(cluster.get_many(&index, &["1"]).await.expect_err("closed").kind, ClusterErrorKind::IndexClosed);
+    let refused = write(cluster.as_ref(), &alias, &creates).await;
+    assert_eq!(refused[0].as_ref().expect_err("closed").kind, ItemErrorKind::WriteBlocked, "{refused:?}");
 }

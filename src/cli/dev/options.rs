@@ -20,6 +20,9 @@ pub(crate) struct UpOptions {
     /// The HTTP port of the first node; the next nodes take the next ports [default: the first free one from 9200 on]
     #[arg(long, value_name = "P", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) port: Option<u16>,
+    /// A setting of each node, as in elasticsearch.yml; in the place of what `dev up` sets. May be given several times
+    #[arg(long = "setting", value_name = "KEY=VALUE", value_parser = setting)]
+    pub(crate) settings: Vec<String>,
     /// Stop the server when this process ends, however it ends (for test harnesses)
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) owner_pid: Option<u32>,
@@ -48,6 +51,7 @@ impl UpOptions {
             ("version", self.version.as_ref().map(Version::to_string), Some(state.version.to_string())),
             ("heap", self.heap.as_ref().map(Heap::to_string), Some(state.heap.clone())),
             ("port", self.port.map(|p| p.to_string()), running_port),
+            ("settings", (!self.settings.is_empty()).then(|| listed(&self.settings)), Some(listed(&state.settings))),
         ];
         let mut differences: Vec<String> = pairs
             .into_iter()
@@ -68,6 +72,19 @@ impl UpOptions {
 /// The Java release that a version of Elasticsearch needs at least.
 pub(super) fn minimum_java(version: &Version) -> u32 {
     if version.major >= 9 { 21 } else { 17 }
+}
+
+fn listed(settings: &[String]) -> String {
+    if settings.is_empty() { "none".to_owned() } else { settings.join(",") }
+}
+
+fn setting(text: &str) -> Result<String, String> {
+    match text.split_once('=') {
+        Some((key, _)) if !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)) => {
+            Ok(text.to_owned())
+        }
+        _ => Err("not a setting such as http.max_content_length=1mb".to_owned()),
+    }
 }
 
 fn server_version(text: &str) -> Result<Version, String> {
@@ -140,12 +157,23 @@ mod tests {
     }
 
     #[test]
+    fn settings_have_a_key_and_a_value() {
+        for text in ["http.max_content_length=1mb", "a=", "node.attr.x-y_z=a=b"] {
+            assert_eq!(setting(text), Ok(text.to_owned()));
+        }
+        for text in ["", "a", "=1", "a b=1", "a\nb=1", "a: b=1"] {
+            assert!(setting(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
     fn only_what_was_asked_for_can_differ() {
         let node = |http_port| NodeRecord { name: "node".into(), http_port, transport_port: 9300, process: None };
         let mut state = State {
             version: Version::new(9, 2, 2),
             heap: "512m".into(),
             owner_pid: None,
+            settings: Vec::new(),
             nodes: vec![node(9200), node(9201)],
         };
         let open = UpOptions::default();
@@ -157,6 +185,7 @@ mod tests {
             version: Some(Version::new(8, 19, 0)),
             heap: Some(Heap { mebibytes: 1024 }),
             port: Some(9400),
+            settings: vec!["http.max_content_length=1mb".to_owned()],
             owner_pid: None,
         };
         let expected = [
@@ -164,6 +193,7 @@ mod tests {
             "version 9.2.2 instead of 8.19.0",
             "heap 512m instead of 1024m",
             "port 9200 instead of 9400",
+            "settings none instead of http.max_content_length=1mb",
         ];
         assert_eq!(asked.differences(&state), expected);
 

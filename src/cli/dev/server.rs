@@ -245,6 +245,7 @@ impl<'a> DevServer<'a> {
             version: options.server_version(),
             heap: options.heap_size(),
             owner_pid: options.owner_pid,
+            settings: options.settings.clone(),
             nodes: nodes.collect(),
         })
     }

@@ -23,6 +23,11 @@ pub(super) fn render(state: &State, node: &NodeRecord, folder: &NodeFolder) -> S
         lines.push(list_line("discovery.seed_hosts", addresses));
         lines.push(list_line("cluster.initial_master_nodes", state.nodes.iter().map(|peer| peer.name.clone())));
     }
+    for (key, value) in state.settings.iter().filter_map(|setting| setting.split_once('=')) {
+        let is_other = |line: &String| line.split_once(':').is_none_or(|(other, _)| other != key);
+        lines.retain(is_other);
+        lines.push(line(key, value));
+    }
     lines.push(String::new());
     lines.join("\n")
 }
@@ -64,6 +69,7 @@ mod tests {
             version: Version::new(9, 2, 2),
             heap: "512m".into(),
             owner_pid: None,
+            settings: Vec::new(),
             nodes: (1..=size).map(node).collect(),
         }
     }
@@ -102,6 +108,17 @@ discovery.type: "single-node"
             assert!(text.lines().any(|line| line == expected), "{expected} is missing in\n{text}");
         }
         assert!(!text.contains("single-node"));
+    }
+
+    #[test]
+    fn what_is_asked_for_takes_the_place_of_what_is_set() {
+        let mut state = cluster(1);
+        state.settings = vec!["network.host=0.0.0.0".to_owned(), "http.max_content_length=1mb".to_owned()];
+        let node = state.nodes.first().expect("a node");
+        let folder = Layout::new(PathBuf::from("/d")).node(&state.version, 1, &node.name);
+        let text = render(&state, node, &folder);
+        let expected = "network.host: \"0.0.0.0\"\nhttp.max_content_length: \"1mb\"\n";
+        assert!(text.ends_with(expected) && !text.contains("127.0.0.1"), "{text}");
     }
 
     #[test]

@@ -15,6 +15,9 @@ pub(super) struct State {
     pub(super) heap: String,
     /// The process that the nodes end with.
     pub(super) owner_pid: Option<u32>,
+    /// Settings that were asked for, as `key=value`.
+    #[serde(default)]
+    pub(super) settings: Vec<String>,
     pub(super) nodes: Vec<NodeRecord>,
 }
 
@@ -80,6 +83,7 @@ mod tests {
             version: Version::new(9, 2, 2),
             heap: "512m".into(),
             owner_pid: Some(7),
+            settings: vec!["path.repo=/snapshots".to_owned()],
             nodes: vec![
                 NodeRecord { name: "node-1".into(), http_port: 9200, transport_port: 9300, process: Some(process) },
                 NodeRecord { name: "node-2".into(), http_port: 9201, transport_port: 9301, process: None },

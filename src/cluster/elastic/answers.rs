@@ -13,6 +13,8 @@ use crate::cluster::{ClusterErrorKind, Hit, HitRef, ItemError, ItemErrorKind, Se
 pub(super) struct ErrorAnswer {
     #[serde(default)]
     pub(super) error: ServerError,
+    #[serde(default)]
+    status: Option<u16>,
 }
 
 #[derive(Debug, Default)]
@@ -43,6 +45,15 @@ impl<'de> Deserialize<'de> for ServerError {
 }
 
 impl ErrorAnswer {
+    pub(super) fn from_reason(reason: String) -> Self {
+        Self { error: ServerError { kind: None, reason: Some(reason) }, status: None }
+    }
+
+    /// Whether Elasticsearch wrote it for an answer of `status`.
+    pub(super) fn is_servers(&self, status: u16) -> bool {
+        self.error.kind.is_some() && self.status == Some(status)
+    }
+
     /// What an answer of `status` with this error means.
     pub(super) fn kind(&self, status: u16) -> ClusterErrorKind {
         let reason = self.error.reason.as_deref().unwrap_or_default();
@@ -54,15 +65,24 @@ impl ErrorAnswer {
             (_, "search_context_missing_exception") => ClusterErrorKind::PointInTimeMissing,
             (_, "search_phase_execution_exception") if status == 404 => ClusterErrorKind::PointInTimeMissing,
             (_, "cluster_block_exception") if is_write_block(reason) => ClusterErrorKind::WriteBlocked,
+            (403, "cluster_block_exception") => ClusterErrorKind::Blocked,
+            (_, "index_closed_exception") => ClusterErrorKind::IndexClosed,
+            (_, "snapshot_in_progress_exception") => ClusterErrorKind::SnapshotInProgress,
             (_, "illegal_state_exception") if reason.contains("must be read-only to resize index") => {
                 ClusterErrorKind::NotWriteBlocked
             }
             (_, "validation_exception") if is_shard_limit(reason) => ClusterErrorKind::ShardLimit,
+            (400, "illegal_argument_exception" | "mapper_parsing_exception") if is_field_limit(reason) => {
+                ClusterErrorKind::FieldLimit
+            }
+            (400, "illegal_argument_exception") if refuses_mapping(reason) => ClusterErrorKind::MappingRefused,
             (400, "strict_dynamic_mapping_exception" | "mapper_parsing_exception" | "document_parsing_exception") => {
                 ClusterErrorKind::MappingRefused
             }
+            // What the server says, with status 500, of a change of `enabled`.
+            (_, "mapper_exception") => ClusterErrorKind::MappingRefused,
             (413, _) => ClusterErrorKind::TooLarge,
-            (401 | 403, _) => ClusterErrorKind::Forbidden,
+            (401 | 403 | 407, _) => ClusterErrorKind::Forbidden,
             (400, _) => ClusterErrorKind::Rejected,
             _ => ClusterErrorKind::Unexpected,
         }
@@ -71,6 +91,25 @@ impl ErrorAnswer {
 
 fn is_write_block(reason: &str) -> bool {
     reason.contains("FORBIDDEN/8/")
+}
+
+/// Whether a limit on the fields of an index is meant: of all, of nested ones, or of their depth.
+fn is_field_limit(reason: &str) -> bool {
+    reason.split_once("Limit of ").is_some_and(|(_, limit)| limit.contains("has been exceeded"))
+}
+
+/// Whether the reason is that fields of an index cannot be changed so.
+fn refuses_mapping(reason: &str) -> bool {
+    const SAYINGS: &[&str] = &[
+        "cannot be changed",
+        "can't be changed",
+        "conflicts with existing mapper",
+        "can't merge",
+        "Cannot merge",
+        "can't be updated",
+        "Cannot update parameter",
+    ];
+    SAYINGS.iter().any(|saying| reason.contains(saying))
 }
 
 fn is_shard_limit(reason: &str) -> bool {
@@ -205,34 +244,42 @@ impl BulkItemAnswer {
             (status, ..) => {
                 let server_type = error.kind.unwrap_or_default();
                 let kind = item_kind(status, &server_type, &reason);
-                // A parsing error's reason can quote the field's value, which may be a secret's envelope or worse.
-                let shown = if kind == ItemErrorKind::MappingRefused { without_preview(&reason) } else { &reason };
+                let shown = without_values(&reason);
                 Err(ItemError { kind, reason: format!("status={status} type={server_type} reason={shown:?}") })
             }
         }
     }
 }
 
+/// What the server says of one operation. Of 500 and above, and 408, it is not known whether it was done: a primary shard may
+/// have done it before it failed, or before the connection to its node did.
 fn item_kind(status: u16, server_type: &str, reason: &str) -> ItemErrorKind {
     match (status, server_type) {
         (_, "version_conflict_engine_exception") => ItemErrorKind::Conflict,
         (_, "index_not_found_exception") if reason.contains("require_alias") => ItemErrorKind::AliasMissing,
         (_, "index_not_found_exception") => ItemErrorKind::AliasMissing,
         (_, "cluster_block_exception") if is_write_block(reason) => ItemErrorKind::WriteBlocked,
+        (403, "cluster_block_exception") | (_, "index_closed_exception") => ItemErrorKind::WriteBlocked,
         (400, "strict_dynamic_mapping_exception" | "mapper_parsing_exception" | "document_parsing_exception") => {
             ItemErrorKind::MappingRefused
         }
         // What version 8 says, with status 500, of a document that is no object.
         (_, "not_x_content_exception") => ItemErrorKind::MappingRefused,
-        (429 | 502 | 503 | 504, _) => ItemErrorKind::Unavailable,
+        (429, _) => ItemErrorKind::Unavailable,
+        (408 | 500.., _) => ItemErrorKind::OutcomeUnknown,
+        (401 | 403, _) => ItemErrorKind::Forbidden,
         (409, _) => ItemErrorKind::Conflict,
         (404, _) => ItemErrorKind::NotFound,
         _ => ItemErrorKind::Other,
     }
 }
 
-fn without_preview(reason: &str) -> &str {
-    reason.split_once(". Preview of field's value").map_or(reason, |(before, _)| before)
+/// The reason without the document, which may hold a secret's envelope or worse: a parsing error quotes the field's value, and
+/// a shard that is not there the whole request.
+fn without_values(reason: &str) -> &str {
+    [". Preview of field's value", ", request: ["]
+        .iter()
+        .fold(reason, |shown, quotation| shown.split_once(quotation).map_or(shown, |(before, _)| before))
 }
 
 #[cfg(test)]
@@ -270,6 +317,45 @@ mod tests {
                 "reason": "index x must be read-only to resize index. use \"index.blocks.write=true\""}}),
                 Kind::NotWriteBlocked,
             ),
+            (
+                403,
+                json!({"error": {"type": "cluster_block_exception",
+                "reason": "index [x] blocked by: [FORBIDDEN/5/index read-only (api)];"}}),
+                Kind::Blocked,
+            ),
+            (400, json!({"error": {"type": "index_closed_exception", "reason": "closed"}}), Kind::IndexClosed),
+            (
+                400,
+                json!({"error": {"type": "snapshot_in_progress_exception",
+                "reason": "Cannot delete indices that are being snapshotted: [[x/u]]."}}),
+                Kind::SnapshotInProgress,
+            ),
+            (
+                400,
+                json!({"error": {"type": "illegal_argument_exception",
+                "reason": "Limit of total fields [1500] has been exceeded"}}),
+                Kind::FieldLimit,
+            ),
+            (
+                400,
+                json!({"error": {"type": "mapper_parsing_exception",
+                "reason": "Failed to parse mapping: Limit of mapping depth [20] has been exceeded"}}),
+                Kind::FieldLimit,
+            ),
+            (
+                400,
+                json!({"error": {"type": "illegal_argument_exception", "reason": "unknown setting [x]"}}),
+                Kind::Rejected,
+            ),
+            (
+                500,
+                json!({"error": {"type": "mapper_exception",
+                "reason": "the [enabled] parameter can't be updated for the object mapping [o]"}}),
+                Kind::MappingRefused,
+            ),
+            (500, json!({"error": {"type": "null_pointer_exception", "reason": ""}}), Kind::Unexpected),
+            (401, json!({}), Kind::Forbidden),
+            (407, json!({}), Kind::Forbidden),
             (413, json!({}), Kind::TooLarge),
             (400, json!({"error": "odd"}), Kind::Rejected),
             (418, json!({"error": 7}), Kind::Unexpected),
@@ -277,6 +363,51 @@ mod tests {
         for (status, body, expected) in table {
             let answer: ErrorAnswer = serde_json::from_value(body.clone()).expect("any body parses");
             assert_eq!(answer.kind(status), expected, "{body}");
+        }
+    }
+
+    /// As version 9.2.2 says it.
+    #[test]
+    fn what_a_mapping_is_refused_for_is_told() {
+        for reason in [
+            "mapper [k] cannot be changed from type [keyword] to [long]",
+            "Mapper for [k] conflicts with existing mapper:\n\tCannot update parameter [index] from [true] to [false]",
+            "can't merge a non object mapping [o] with an object mapping",
+            "can't merge a non-nested mapping [o] with a nested mapping",
+        ] {
+            let body = json!({"error": {"type": "illegal_argument_exception", "reason": reason}, "status": 400});
+            let answer: ErrorAnswer = serde_json::from_value(body).expect("an error");
+            assert_eq!(answer.kind(400), ClusterErrorKind::MappingRefused, "{reason}");
+        }
+    }
+
+    #[test]
+    fn what_an_item_means_is_told_by_type_and_status() {
+        use ItemErrorKind as Kind;
+        let read_only = "index [b] blocked by: [FORBIDDEN/5/index read-only (api)];";
+        let full = "index [b] blocked by: [TOO_MANY_REQUESTS/12/disk usage exceeded flood-stage watermark];";
+        let table = [
+            (409, "version_conflict_engine_exception", "", Kind::Conflict),
+            (404, "index_not_found_exception", "", Kind::AliasMissing),
+            (403, "cluster_block_exception", "blocked by: [FORBIDDEN/8/index write (api)];", Kind::WriteBlocked),
+            (403, "cluster_block_exception", read_only, Kind::WriteBlocked),
+            (429, "cluster_block_exception", full, Kind::Unavailable),
+            (400, "index_closed_exception", "closed", Kind::WriteBlocked),
+            (403, "security_exception", "", Kind::Forbidden),
+            (400, "document_parsing_exception", "", Kind::MappingRefused),
+            (500, "not_x_content_exception", "", Kind::MappingRefused),
+            (400, "illegal_argument_exception", "", Kind::Other),
+            (429, "es_rejected_execution_exception", "", Kind::Unavailable),
+            (429, "circuit_breaking_exception", "", Kind::Unavailable),
+            (408, "", "", Kind::OutcomeUnknown),
+            (500, "already_closed_exception", "", Kind::OutcomeUnknown),
+            (502, "", "", Kind::OutcomeUnknown),
+            (503, "unavailable_shards_exception", "", Kind::OutcomeUnknown),
+            (503, "node_closed_exception", "", Kind::OutcomeUnknown),
+            (504, "process_cluster_event_timeout_exception", "", Kind::OutcomeUnknown),
+        ];
+        for (status, server_type, reason, kind) in table {
+            assert_eq!(item_kind(status, server_type, reason), kind, "{status} {server_type} {reason}");
         }
     }
 

@@ -121,7 +121,8 @@ impl<'a> Chunk<'a> {
             match self.send(&open).await {
                 Ok(outcomes) => self.take_answers(&open, outcomes).await,
                 Err(error) if error.kind == ClusterErrorKind::OutcomeUnknown => {
-                    tracing::debug!(%error, "settling a bulk whose answer was lost");
+                    tracing::debug!(%error, "settling a bulk whose outcome is unknown");
+                    self.refusal = Some(error.to_string());
                     self.settle(&open).await;
                 }
                 Err(error) if open.len() == self.states.len() && !self.may_have_done_any() => return Err(error),
@@ -161,7 +162,7 @@ impl<'a> Chunk<'a> {
     async fn send(&self, positions: &[usize]) -> ClusterResult<Vec<ItemOutcome>> {
         let path = format!("{}/_bulk", self.request.alias);
         let body = body(positions.iter().filter_map(|&position| self.operations.get(position)), &path)?;
-        let mut request = Request::write(Verb::Post, path.clone(), Repeat::IfNotDone)
+        let mut request = Request::write(Verb::Post, path, Repeat::IfNotDone)
             .query("require_alias", "true")
             .query(
                 "filter_path",
@@ -172,20 +173,25 @@ impl<'a> Chunk<'a> {
         if self.request.refresh == Refresh::WaitFor {
             request = request.query("refresh", "wait_for");
         }
-        let items = self.connection.send(&request).await?.parse::<BulkAnswer>()?.items;
+        let answer = self.connection.send(&request).await?;
+        let items = answer.parse::<BulkAnswer>()?.items;
         if items.len() != positions.len() {
             let reason = format!("{} operations were sent and {} answered", positions.len(), items.len());
-            return Err(ClusterError::new(ClusterErrorKind::Unexpected, "POST", path, reason));
+            return Err(answer.not_understood(reason));
         }
         Ok(items.into_iter().map(BulkItem::outcome).collect())
     }
 
     async fn take_answers(&mut self, positions: &[usize], outcomes: Vec<ItemOutcome>) {
-        let mut contradicted = Vec::new();
+        let (mut unknown, mut contradicted) = (Vec::new(), Vec::new());
         for (&position, outcome) in positions.iter().zip(outcomes) {
             let Some(state) = self.states.get_mut(position) else { continue };
             match (&*state, outcome) {
                 (_, Err(error)) if error.kind == ItemErrorKind::Unavailable => self.refusal = Some(error.reason),
+                (_, Err(error)) if error.kind == ItemErrorKind::OutcomeUnknown => {
+                    self.refusal = Some(error.reason);
+                    unknown.push(position);
+                }
                 // Our own earlier sending may be what it conflicts with.
                 (State::Open { maybe_done: true }, Err(error))
                     if matches!(error.kind, ItemErrorKind::Conflict | ItemErrorKind::NotFound) =>
@@ -195,7 +201,10 @@ impl<'a> Chunk<'a> {
                 (_, outcome) => *state = State::Ended(outcome),
             }
         }
-        self.settle(&contradicted).await;
+        contradicted.extend(unknown);
+        if !contradicted.is_empty() {
+            self.settle(&contradicted).await;
+        }
     }
 
     /// Reads back what the operations were to write, and ends those that can be told.
@@ -230,7 +239,9 @@ fn outcome_at_the_end(state: State, refusal: &str) -> ItemOutcome {
         State::Open { maybe_done: false } => {
             Err(ItemError { kind: ItemErrorKind::Unavailable, reason: format!("no attempt was left: {refusal}") })
         }
-        State::Open { maybe_done: true } => Err(unknown("the answer was lost and no attempt was left")),
+        State::Open { maybe_done: true } => {
+            Err(unknown(&format!("the answer was lost and no attempt was left: {refusal}")))
+        }
     }
 }
 

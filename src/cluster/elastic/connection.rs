@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Deserialize;
-use serde::de::DeserializeSeed;
+use serde::de::{DeserializeSeed, IgnoredAny};
 use tokio::sync::OnceCell;
 
 use super::answers::ErrorAnswer;
 use super::retry::{Attempts, RetryPolicy};
+use super::statuses::{Meaning, meaning};
 use super::transport::{HttpAnswer, HttpRequest, NoAnswer, NoAnswerKind, Official, Transport};
 use super::{Batches, ElasticBuilder, indices};
 use crate::Result;
@@ -140,6 +141,7 @@ pub(super) struct Answer {
     method: &'static str,
     path: String,
     attempts: u32,
+    is_write: bool,
 }
 
 impl Answer {
@@ -147,6 +149,9 @@ impl Answer {
         self.body.clone()
     }
 
+    /// # Errors
+    /// [`OutcomeUnknown`](ClusterErrorKind::OutcomeUnknown) for a write and [`Unexpected`](ClusterErrorKind::Unexpected) for a
+    /// read if the body is not what Elasticsearch answers.
     pub(super) fn parse<'a, T: Deserialize<'a>>(&'a self) -> ClusterResult<T> {
         self.parse_with(PhantomData)
     }
@@ -157,11 +162,21 @@ impl Answer {
         parsed.map_err(|error| {
             // serde's message can quote a document: only the place is kept.
             let reason = format!("not the expected JSON at line {} column {}", error.line(), error.column());
-            let mut unexpected = ClusterError::new(ClusterErrorKind::Unexpected, self.method, &*self.path, reason);
-            unexpected.status = Some(self.status);
-            unexpected.attempts = self.attempts;
-            unexpected
+            self.not_understood(reason)
         })
+    }
+
+    /// The error for an answer that cannot be the one to this request: what became of a write is then unknown.
+    pub(super) fn not_understood(&self, reason: String) -> ClusterError {
+        let kind = if self.is_write { ClusterErrorKind::OutcomeUnknown } else { ClusterErrorKind::Unexpected };
+        let mut error = ClusterError::new(kind, self.method, &*self.path, reason);
+        error.status = Some(self.status);
+        error.attempts = self.attempts;
+        error
+    }
+
+    fn is_json(&self) -> bool {
+        serde_json::from_slice::<IgnoredAny>(&self.body).is_ok()
     }
 }
 
@@ -235,6 +250,7 @@ impl Connection {
     /// Sends the request until there is an answer or no attempt is left.
     pub(super) async fn send(&self, request: &Request<'_>) -> ClusterResult<Answer> {
         let mut attempts = self.attempts();
+        let mut maybe_done = false;
         loop {
             let failure = match self.attempt(request, attempts.made()).await {
                 Ok(answer) => return Ok(answer),
@@ -246,6 +262,7 @@ impl Connection {
                 WhenBusy::AskForLess => is_out_of_memory && attempts.made() >= MAX_MEMORY_ATTEMPTS,
                 WhenBusy::SendLess => failure.error.status == Some(429),
             };
+            maybe_done |= request.is_write && !failure.not_done;
             let may_repeat = !is_callers && failure.passing && (failure.not_done || request.repeat == Repeat::Always);
             if may_repeat && attempts.wait_for_next(failure.retry_after).await {
                 tracing::debug!(attempt = attempts.made(), error = %failure.error, "repeating a request");
@@ -258,8 +275,8 @@ impl Connection {
             if is_callers && request.when_busy == WhenBusy::AskForLess {
                 error.kind = ClusterErrorKind::TooLarge;
             }
-            // A write that may have been done is the caller's to settle.
-            if !failure.not_done && failure.passing && request.repeat == Repeat::IfNotDone {
+            // A write that may have been done is the caller's to settle. A refusal of its repeat says more, and is kept.
+            if maybe_done && failure.passing {
                 error.kind = ClusterErrorKind::OutcomeUnknown;
             }
             return Err(error);
@@ -285,12 +302,25 @@ impl Connection {
         };
         let HttpAnswer { status, is_elasticsearch, retry_after, body } =
             self.transport.send(sent).await.map_err(|error| no_answer(method, &request.path, error))?;
-        let answer = Answer { status, body, method, path: request.path.clone(), attempts: number };
-        let accepted = (200..300).contains(&status) || request.accepted.contains(&status);
-        if accepted && is_elasticsearch {
+        let is_write = request.is_write;
+        let answer = Answer { status, body, method, path: request.path.clone(), attempts: number, is_write };
+        let retry_after = retry_after.as_deref().and_then(seconds);
+        if is_elasticsearch && request.accepted.contains(&status) {
             return Ok(answer);
         }
-        Err(refusal(&answer, is_elasticsearch, retry_after.as_deref().and_then(seconds)))
+        let details = serde_json::from_slice::<ErrorAnswer>(&answer.body).unwrap_or_default();
+        match meaning(status, is_elasticsearch, details.is_servers(status)) {
+            Meaning::Done if is_write && !answer.is_json() => {
+                let reason = "the answer is not JSON".to_owned();
+                Err(refusal(&answer, Meaning::Unknown, ErrorAnswer::from_reason(reason), retry_after))
+            }
+            Meaning::Done => Ok(answer),
+            Meaning::Unknown if !is_elasticsearch => {
+                let reason = "the answer does not come from Elasticsearch (no X-Elastic-Product header)".to_owned();
+                Err(refusal(&answer, Meaning::Unknown, ErrorAnswer::from_reason(reason), retry_after))
+            }
+            refused => Err(refusal(&answer, refused, details, retry_after)),
+        }
     }
 }
 
@@ -320,20 +350,20 @@ fn no_answer(method: &'static str, path: &str, error: NoAnswer) -> Failure {
     Failure { error, not_done: known == NoAnswerKind::NotConnected, passing: true, retry_after: None }
 }
 
-fn refusal(answer: &Answer, is_elasticsearch: bool, retry_after: Option<Duration>) -> Failure {
-    let details = serde_json::from_slice::<ErrorAnswer>(&answer.body).unwrap_or_default();
-    let passing = matches!(answer.status, 429 | 502 | 503 | 504);
-    let kind = match answer.status {
-        _ if passing => ClusterErrorKind::Unavailable,
-        // Whatever answered, a missing document or index cannot be concluded from it.
-        _ if !is_elasticsearch => ClusterErrorKind::Unexpected,
-        status => details.kind(status),
+fn refusal(answer: &Answer, meaning: Meaning, details: ErrorAnswer, retry_after: Option<Duration>) -> Failure {
+    let named = details.kind(answer.status);
+    // Some refusals have a status of failures; their type says which.
+    let is_refused =
+        meaning == Meaning::Refused || (meaning == Meaning::Failed && named != ClusterErrorKind::Unexpected);
+    let passing = match meaning {
+        Meaning::Busy | Meaning::Unknown => true,
+        // A read that the server fails at fails again; a write is settled or repeated.
+        Meaning::Failed => answer.is_write && !is_refused,
+        Meaning::Done | Meaning::Refused => false,
     };
-    let reason = match details.error.reason {
-        None if !is_elasticsearch => {
-            Some("the answer does not come from Elasticsearch (no X-Elastic-Product header)".to_owned())
-        }
-        reason => reason,
+    let kind = match meaning {
+        Meaning::Busy | Meaning::Unknown => ClusterErrorKind::Unavailable,
+        Meaning::Done | Meaning::Refused | Meaning::Failed => named,
     };
     let error = ClusterError {
         kind,
@@ -341,11 +371,11 @@ fn refusal(answer: &Answer, is_elasticsearch: bool, retry_after: Option<Duration
         path: answer.path.clone(),
         status: Some(answer.status),
         server_type: details.error.kind,
-        reason,
+        reason: details.error.reason,
         attempts: answer.attempts,
         retry_after,
         elapsed: Duration::ZERO,
         source: None,
     };
-    Failure { error, not_done: !passing || answer.status == 429, passing, retry_after }
+    Failure { error, not_done: is_refused || meaning == Meaning::Busy, passing, retry_after }
 }

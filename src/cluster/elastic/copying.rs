@@ -6,7 +6,9 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::connection::{Connection, Request, Verb};
-use super::indices::{PUBLISH_TIMEOUT, hidden_aliases, indices, publishing, purpose_settings, wait_for_health};
+use super::indices::{
+    PUBLISH_TIMEOUT, hidden_aliases, indices, publishing, purpose_settings, settled, wait_for_health,
+};
 use crate::cluster::{CloneIndex, ClusterError, ClusterErrorKind, ClusterResult, Health, History, IndexPurpose};
 
 pub(super) async fn add_write_block(connection: &Connection, index: &str) -> ClusterResult<()> {
@@ -28,17 +30,18 @@ pub(super) async fn clone_index(connection: &Connection, clone: &CloneIndex) -> 
         .json(&body);
     match connection.send(&request).await {
         Ok(_) => Ok(()),
-        Err(error) if error.kind == ClusterErrorKind::IndexExists && is_cloned(connection, clone).await? => {
+        Err(error) => {
+            settled(error, &[ClusterErrorKind::IndexExists], is_cloned(connection, clone)).await?;
             wait_for_health(connection, &clone.target, Health::Yellow, PUBLISH_TIMEOUT).await.map(drop)
         }
-        Err(error) => Err(error),
     }
 }
 
 async fn is_cloned(connection: &Connection, clone: &CloneIndex) -> ClusterResult<bool> {
     let found = indices(connection, &[&clone.source, &clone.target]).await?;
     let meta = |index: &str| found.get(index).map(|state| state.mapping.get("_meta"));
-    Ok(meta(&clone.source) == meta(&clone.target))
+    let (source, target) = (meta(&clone.source), meta(&clone.target));
+    Ok(target.is_some() && source == target)
 }
 
 pub(super) async fn history(connection: &Connection, index: &str) -> ClusterResult<History> {

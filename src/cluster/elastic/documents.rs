@@ -4,7 +4,7 @@ use std::time::Duration;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use super::answers::{DocumentAnswer, MultiGetAnswer, TypeCountAnswer, VersionedHit};
+use super::answers::{DocumentAnswer, ErrorAnswer, MultiGetAnswer, TypeCountAnswer, VersionedHit};
 use super::connection::{Answer, Connection, Request, Verb};
 use super::search_answer::{EachHit, SearchAnswer};
 use crate::cluster::{
@@ -22,19 +22,26 @@ pub(super) async fn get(connection: &Connection, index: &str, id: &str) -> Clust
     }
     let path = format!("{index}/_doc/{}", utf8_percent_encode(id, NON_ALPHANUMERIC));
     match connection.send(&Request::read(Verb::Get, path).accept(&[404])).await {
-        Ok(answer) if answer.status == 404 => match index_is_missing(&answer) {
-            Some(error) => Err(error),
-            None => Ok(None),
-        },
+        Ok(answer) if answer.status == 404 => not_found(&answer).map_or(Ok(None), Err),
         Ok(answer) => Ok(answer.parse::<DocumentAnswer<'_>>()?.into_hit().map(|found| found.hit)),
         Err(error) => Err(error),
     }
 }
 
-/// A 404 means that the document is missing, or that the index is.
-fn index_is_missing(answer: &Answer) -> Option<ClusterError> {
-    let details = answer.parse::<super::answers::ErrorAnswer>().ok()?;
-    let kind = details.error.kind.as_ref().map(|_| details.kind(404))?;
+/// A 404 means that the document is missing, which it says, or else that the index is.
+fn not_found(answer: &Answer) -> Option<ClusterError> {
+    #[derive(serde::Deserialize)]
+    struct Missing {
+        found: bool,
+    }
+    if answer.parse::<Missing>().is_ok_and(|missing| !missing.found) {
+        return None;
+    }
+    let details = match answer.parse::<ErrorAnswer>() {
+        Ok(details) => details,
+        Err(error) => return Some(error),
+    };
+    let kind = details.kind(404);
     let mut error = ClusterError::new(kind, "GET", "_doc", details.error.reason.unwrap_or_default());
     error.status = Some(404);
     error.server_type = details.error.kind;
@@ -83,6 +90,8 @@ async fn get_page(connection: &Connection, index: &str, ids: &[&str]) -> Cluster
             Some(error) => {
                 let kind = match error.kind.as_deref() {
                     Some("index_not_found_exception") => ClusterErrorKind::IndexNotFound,
+                    Some("index_closed_exception") => ClusterErrorKind::IndexClosed,
+                    Some("security_exception") => ClusterErrorKind::Forbidden,
                     Some("illegal_argument_exception") => ClusterErrorKind::Rejected,
                     _ => ClusterErrorKind::Unavailable,
                 };

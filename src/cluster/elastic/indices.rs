@@ -121,14 +121,40 @@ pub(super) async fn create_index(connection: &Connection, create: &CreateIndex) 
     let request = publishing(Verb::Put, &create.name).query("wait_for_active_shards", "1").json(&body);
     match connection.send(&request).await {
         Ok(_) => Ok(()),
-        Err(error) if error.kind == ClusterErrorKind::IndexExists => {
-            let existing = indices(connection, &[&create.name]).await?;
-            match existing.get(&create.name) {
-                Some(index) if index.mapping.get("_meta") == create.mapping.get("_meta") => Ok(()),
-                _ => Err(error),
-            }
-        }
-        Err(error) => Err(error),
+        Err(error) => settled(error, &[ClusterErrorKind::IndexExists], is_created(connection, create)).await,
+    }
+}
+
+async fn is_created(connection: &Connection, create: &CreateIndex) -> ClusterResult<bool> {
+    let existing = indices(connection, &[&create.name]).await?;
+    let index = existing.get(&create.name);
+    Ok(index.is_some_and(|index| index.mapping.get("_meta") == create.mapping.get("_meta")))
+}
+
+/// Looks whether a change of indices `is_done` though its answer is an error: one that a repeat of what was done gets
+/// (`refusals`), another refusal of a repeat, or that the outcome is unknown.
+///
+/// # Errors
+/// `error` if it is not done.
+pub(super) async fn settled(
+    error: ClusterError,
+    refusals: &[ClusterErrorKind],
+    is_done: impl Future<Output = ClusterResult<bool>>,
+) -> ClusterResult<()> {
+    let is_refusal = refusals.contains(&error.kind);
+    let may_be_done = match error.kind {
+        ClusterErrorKind::OutcomeUnknown => true,
+        ClusterErrorKind::Unavailable | ClusterErrorKind::Timeout => false,
+        _ => is_refusal || error.attempts > 1,
+    };
+    if !may_be_done {
+        return Err(error);
+    }
+    match is_done.await {
+        Ok(true) => Ok(()),
+        // What the refusal of a repeat means is then unknown as well.
+        Err(unread) if is_refusal => Err(unread),
+        Ok(false) | Err(_) => Err(error),
     }
 }
 
@@ -148,13 +174,7 @@ pub(super) fn hidden_aliases(names: &[String]) -> Map<String, Value> {
 
 pub(super) async fn put_mapping(connection: &Connection, index: &str, mapping: &Value) -> ClusterResult<()> {
     let request = publishing(Verb::Put, format!("{index}/_mapping")).json(mapping);
-    connection.send(&request).await.map(drop).map_err(|mut error| {
-        // The server calls a change of `enabled` a mapper_exception, with status 500.
-        if error.status == Some(400) || error.server_type.as_deref() == Some("mapper_exception") {
-            error.kind = ClusterErrorKind::MappingRefused;
-        }
-        error
-    })
+    connection.send(&request).await.map(drop)
 }
 
 pub(super) async fn delete_index(connection: &Connection, index: &str) -> ClusterResult<()> {
@@ -176,9 +196,7 @@ pub(super) async fn update_aliases(connection: &Connection, actions: &[AliasActi
         .collect();
     match connection.send(&publishing(Verb::Post, "_aliases").json(&json!({ "actions": steps }))).await {
         Ok(_) => Ok(()),
-        // A repeat after a lost answer finds the aliases as they shall be.
-        Err(error) if AliasAction::may_be_done(actions, error.kind) && are_done(connection, actions).await? => Ok(()),
-        Err(error) => Err(error),
+        Err(error) => settled(error, AliasAction::refusals_when_done(actions), are_done(connection, actions)).await,
     }
 }
 

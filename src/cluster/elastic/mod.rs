@@ -9,7 +9,10 @@ mod copying;
 mod documents;
 mod indices;
 mod retry;
+#[cfg(test)]
+mod scripted;
 mod search_answer;
+mod statuses;
 mod transport;
 
 use std::collections::BTreeMap;

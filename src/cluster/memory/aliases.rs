@@ -10,7 +10,9 @@ pub(super) fn update(state: &mut State, actions: &[AliasAction]) -> ClusterResul
         return Err(rejected("POST", "_aliases", "no action specified"));
     }
     match actions.iter().try_for_each(|action| check(state, action)) {
-        Err(error) if AliasAction::may_be_done(actions, error.kind) && are_done(state, actions) => return Ok(()),
+        Err(error) if AliasAction::refusals_when_done(actions).contains(&error.kind) && are_done(state, actions) => {
+            return Ok(());
+        }
         checked => checked?,
     }
     for action in actions {

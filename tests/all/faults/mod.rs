@@ -6,6 +6,7 @@ mod crash;
 pub(crate) mod disturbed;
 mod histories;
 mod late;
+mod limits;
 mod network;
 mod processes;
 mod race;
@@ -27,9 +28,10 @@ use crate::context::Context;
 use crate::named_trials;
 use conditions::too_few_shards_and_no_allocation_are_blockers;
 use disturbed::{At, Disturbed, Fate};
+use limits::{an_index_outlives_the_snapshot_that_is_made_of_it, large_documents_go_through_small_requests};
 use network::{
     an_error_anywhere_leaves_no_point_in_time_open_on_the_server, copies_through_a_bad_network,
-    migrations_in_place_through_a_bad_network,
+    migrations_in_place_through_a_bad_network, migrations_whose_answers_are_replaced,
 };
 pub(crate) use processes::stop_own_server;
 use processes::{
@@ -73,10 +75,13 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         url,
         migrations_in_place_through_a_bad_network,
         copies_through_a_bad_network,
+        migrations_whose_answers_are_replaced,
         an_error_anywhere_leaves_no_point_in_time_open_on_the_server,
         killed_processes_leave_what_the_next_one_finishes,
         five_migrators_and_a_writer_lose_nothing_on_the_server,
         too_few_shards_and_no_allocation_are_blockers,
+        large_documents_go_through_small_requests,
+        an_index_outlives_the_snapshot_that_is_made_of_it,
         a_killed_server_loses_nothing_of_a_migration,
         a_killed_node_of_three_loses_nothing_of_a_migration,
     );

@@ -47,6 +47,33 @@ async fn through_bad_networks(context: Context, release: u32) {
     println!("faults met on the way to release {release}: {met:?}");
 }
 
+/// Each change of indices and every third bulk is done, and its answer replaced by one that says nothing of it.
+pub(super) async fn migrations_whose_answers_are_replaced(context: Context) {
+    let faults = [Fault::DoneButStatus(500), Fault::DoneButForeign(404), Fault::DoneButGarbled];
+    let cases = (0..).zip(faults).flat_map(|case| [(2, case), (3, case)]);
+    let runs = cases.map(|(release, (number, fault))| {
+        let context = context.clone();
+        async move {
+            let room = room(&context, &format!("{release}-{number}")).await;
+            let proxy =
+                Proxy::start(
+                    &context.url,
+                    move |seen, before| {
+                        if seen.is_write() && before % 3 == 0 { fault } else { Fault::None }
+                    },
+                )
+                .await;
+            let report = room.migrator(impatient(proxy.url()), registry(release)).migrate().await;
+            assert_eq!(report.outcome, Outcome::Migrated, "release {release}, {fault:?}: {report:#?}");
+            drop(proxy);
+            let again = room.migrator(context.cluster(), registry(release)).migrate().await;
+            assert_eq!(again.outcome, Outcome::NothingToDo, "release {release}, {fault:?}: {again:#?}");
+            room.remove().await;
+        }
+    });
+    futures::stream::iter(runs).buffer_unordered(AT_ONCE).collect::<()>().await;
+}
+
 async fn room(context: &Context, name: &str) -> Room {
     let room = Room::on(context.cluster(), format!("{}-{name}", context.prefix).parse().expect("a prefix"));
     room.seeded_with_release_1().await

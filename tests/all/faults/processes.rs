@@ -138,12 +138,20 @@ pub(crate) fn stop_own_server() {
     drop(OWN_SERVER.blocking_lock().take());
 }
 
+/// It takes requests of 1 MB, and snapshots.
+const LIMITED: &[&str] = &[
+    "--setting",
+    "http.max_content_length=1mb",
+    "--setting",
+    concat!("path.repo=", env!("CARGO_MANIFEST_DIR"), "/target/elasticsearch-faults/snapshots"),
+];
+
 /// The server with one node, for as long as the turn is held.
 pub(super) async fn single_node(context: &Context) -> (Turn, Arc<Server>, Context) {
     let mut turn = OWN_SERVER.lock().await;
     let server = match &*turn {
         Some(server) => server.clone(),
-        None => turn.insert(start_own(&[]).await).clone(),
+        None => turn.insert(start_own(LIMITED).await).clone(),
     };
     let context = Context { url: server.url().to_owned(), ..context.clone() };
     (turn, server, context)

@@ -125,9 +125,9 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    fn new(status: &str, header: &str, body: String) -> Self {
+    fn new(status: &str, body: String) -> Self {
         let head = format!(
-            "HTTP/1.1 {status}\r\nX-Elastic-Product: Elasticsearch\r\nContent-Type: application/json\r\n{header}\
+            "HTTP/1.1 {status}\r\nX-Elastic-Product: Elasticsearch\r\nContent-Type: application/json\r\n\
              Content-Length: {}\r\nConnection: close\r\n\r\n",
             body.len()
         );
@@ -148,19 +148,59 @@ impl Answer {
     }
 
     fn ok(body: String) -> Self {
-        Self::new("200 OK", "", body)
+        Self::new("200 OK", body)
     }
 
-    /// An answer of the proxy's own.
-    pub(super) fn odd(status: u16, retry_after: Option<u32>) -> Self {
-        let header = retry_after.map_or_else(String::new, |seconds| format!("Retry-After: {seconds}\r\n"));
-        Self::new(&format!("{status} Odd"), &header, "{}".to_owned())
+    /// What the server answers with this status: as it was recorded, or else in the same form.
+    pub(super) fn of_server(status: u16) -> Self {
+        match status {
+            400 => Self::recorded(include_bytes!("../../fixtures/answers/400.http")),
+            401 => Self::recorded(include_bytes!("../../fixtures/answers/401.http")),
+            403 => Self::recorded(include_bytes!("../../fixtures/answers/403.http")),
+            413 => Self::recorded(include_bytes!("../../fixtures/answers/413.http")),
+            429 => Self::recorded(include_bytes!("../../fixtures/answers/429.http")),
+            503 => Self::recorded(include_bytes!("../../fixtures/answers/503.http")),
+            _ => {
+                let error = json!({"type": "null_pointer_exception", "reason": "in the proxy"});
+                Self::new(&format!("{status} Odd"), json!({"error": error, "status": status}).to_string())
+            }
+        }
     }
 
     /// What a server says that has too little memory for the request or its answer.
     pub(super) fn no_memory() -> Self {
-        let error = json!({"type": "circuit_breaking_exception", "reason": "[parent] Data too large"});
-        Self::new("429 Too Many Requests", "", json!({"error": error, "status": 429}).to_string())
+        Self::recorded(include_bytes!("../../fixtures/answers/429-memory.http"))
+    }
+
+    /// What something between answers: a page of its own, and nothing says that it is Elasticsearch.
+    pub(super) fn foreign(status: u16) -> Self {
+        let body = "<html><body>Something on the way</body></html>";
+        let head = format!(
+            "HTTP/1.1 {status} Foreign\r\nContent-Type: text/html\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+            body.len()
+        );
+        Self { head, body: body.into() }
+    }
+
+    fn recorded(answer: &[u8]) -> Self {
+        let end = answer.windows(4).position(|window| window == b"\r\n\r\n").expect("a head") + 2;
+        let head = std::str::from_utf8(&answer[..end]).expect("UTF-8");
+        Self { head: format!("{head}Connection: close\r\n\r\n"), body: answer[end + 2..].to_owned() }
+    }
+
+    pub(super) fn with_retry_after(mut self, seconds: u32) -> Self {
+        self.head.truncate(self.head.len() - 2);
+        self.head += &format!("Retry-After: {seconds}\r\n\r\n");
+        self
+    }
+
+    /// The same head and half of the body, of which no length says that it is half.
+    pub(super) fn garbled(mut self) -> Self {
+        self.body.truncate(self.body.len() / 2);
+        let is_other = |line: &&str| !line.to_ascii_lowercase().starts_with("content-length:");
+        self.head = self.head.trim_end().lines().filter(is_other).map(|line| format!("{line}\r\n")).collect();
+        self.head += &format!("Content-Length: {}\r\n\r\n", self.body.len());
+        self
     }
 
     pub(super) fn body(&self) -> &[u8] {

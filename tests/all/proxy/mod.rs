@@ -26,8 +26,16 @@ pub(crate) enum Fault {
     LoseAnswer,
     /// The connection ends, and the server does it after so many requests more.
     Late(usize),
-    /// The proxy answers with this status instead.
+    /// The proxy answers with this status instead, as the server does.
     Status(u16),
+    /// The server does it, and the proxy answers with this status, as the server does.
+    DoneButStatus(u16),
+    /// Something on the way answers with this status instead, and with a page of its own.
+    Foreign(u16),
+    /// The server does it, and something on the way answers with this status and a page of its own.
+    DoneButForeign(u16),
+    /// The server does it, and its answer arrives as half of it.
+    DoneButGarbled,
     /// The proxy answers 429 instead, and says for how many seconds if it does.
     Busy(Option<u32>),
     /// The proxy answers that the server has too little memory for it.
@@ -50,6 +58,15 @@ pub(crate) struct Seen {
     pub(crate) body_bytes: usize,
     /// How many documents a search asks for.
     pub(crate) search_size: Option<u64>,
+}
+
+impl Seen {
+    /// Whether it changes documents, indices or aliases.
+    pub(crate) fn is_write(&self) -> bool {
+        let path = self.path.split('?').next().unwrap_or_default();
+        let reads = ["_search", "_mget", "_pit", "_refresh"];
+        self.method != "GET" && !reads.iter().any(|api| path.ends_with(api))
+    }
 }
 
 /// Decides what happens to a request, given how many of its kind came before.
@@ -147,8 +164,13 @@ impl Shared {
                 self.late.lock().expect("no test panics with the lock").push(late);
                 None
             }
-            Fault::Status(status) => Some(Answer::odd(status, None)),
-            Fault::Busy(seconds) => Some(Answer::odd(429, seconds)),
+            Fault::Status(status) => Some(Answer::of_server(status)),
+            Fault::DoneButStatus(status) => self.forward(&request).await.map(|_| Answer::of_server(status)),
+            Fault::Foreign(status) => Some(Answer::foreign(status)),
+            Fault::DoneButForeign(status) => self.forward(&request).await.map(|_| Answer::foreign(status)),
+            Fault::DoneButGarbled => self.forward(&request).await.map(Answer::garbled),
+            Fault::Busy(None) => Some(Answer::of_server(429)),
+            Fault::Busy(Some(seconds)) => Some(Answer::of_server(429).with_retry_after(seconds)),
             Fault::NoMemory => Some(Answer::no_memory()),
             Fault::Delay(time) => {
                 tokio::time::sleep(time).await;

@@ -6,15 +6,16 @@ use std::time::Duration;
 use super::{Fault, Seen};
 use crate::faults::seed::Dice;
 
-/// Every kind of fault, each as often as the others, in `percent` of all requests.
+/// Every kind of fault, each as often as the others, in `percent` of all requests. What leaves a write unknown, and a read
+/// failed, meets writes only.
 pub(crate) fn weather(seed: u64, percent: u64) -> impl Fn(&Seen, usize) -> Fault + Send + Sync + 'static {
     let dice = Mutex::new(Dice::new(seed));
-    move |_, _| {
+    move |seen, _| {
         let dice = dice.lock().expect("no test panics with the lock");
         if !dice.happens(percent) {
             return Fault::None;
         }
-        match dice.below(10) {
+        match dice.below(14) {
             0 => Fault::LoseRequest,
             1 => Fault::LoseAnswer,
             2 => Fault::Late(1 + dice.below(20) as usize),
@@ -24,6 +25,11 @@ pub(crate) fn weather(seed: u64, percent: u64) -> impl Fn(&Seen, usize) -> Fault
             6 => Fault::Delay(Duration::from_millis(dice.below(50))),
             7 => Fault::CutBody,
             8 => Fault::SlowBytes,
+            9 => Fault::Foreign([200, 302, 400, 404, 500][dice.below(5) as usize]),
+            10 => Fault::DoneButForeign([200, 302, 400, 404, 500][dice.below(5) as usize]),
+            11 if seen.is_write() => Fault::DoneButStatus([408, 500, 503][dice.below(3) as usize]),
+            12 if seen.is_write() => Fault::DoneButGarbled,
+            11 | 12 => Fault::None,
             _ => Fault::FailItem,
         }
     }

@@ -18,12 +18,17 @@ use serde_json::{Value, json};
 use super::{key, object, store_of, types};
 use crate::clock::ImpatientClock;
 use crate::context::{Context, MEMORY};
+use crate::elastic::DONE_BUT;
 use crate::faults::seed::{Dice, Named, seeds};
 use crate::named_trials;
-use crate::proxy::{Proxy, weather};
+use crate::proxy::{Fault, Proxy, weather};
 
 pub(super) fn trials(url: &str) -> Vec<Trial> {
-    if url == MEMORY { Vec::new() } else { named_trials!(url, what_is_answered_in_bad_weather_is_so) }
+    if url == MEMORY {
+        Vec::new()
+    } else {
+        named_trials!(url, what_is_answered_in_bad_weather_is_so, what_was_done_is_told_so_whatever_was_answered)
+    }
 }
 
 /// Of a hundred requests so many meet a fault.
@@ -152,6 +157,37 @@ async fn what_is_answered_in_bad_weather_is_so(context: Context) {
     println!("answers in bad weather: {told:?}");
     assert!(told.get("Done").is_some_and(|done| *done > 50), "hardly anything was done: {told:?}");
     remove_all(&context).await;
+}
+
+/// Every write is done, and its answer replaced by one that says nothing of it.
+async fn what_was_done_is_told_so_whatever_was_answered(context: Context) {
+    let calm = store_of(&context, types::all_exportable(), Start::Migrate).await.0.repository().clone();
+    for (number, fault) in (0..).zip(DONE_BUT) {
+        let proxy = Proxy::start(&context.url, move |seen, _| if seen.is_write() { fault } else { Fault::None }).await;
+        let environment = Environment::new(Arc::new(ImpatientClock::default()), Arc::new(SystemRng));
+        let cluster = Elastic::builder(proxy.url()).environment(environment.clone()).build().expect("a fine URL");
+        let builder = context.builder(types::all_exportable()).cluster(Arc::new(cluster)).environment(environment);
+        let through = builder.start(Start::Skip).await.expect("nothing is asked at the start");
+        let (repository, board) = (through.repository(), board(&number.to_string()));
+        let stored = async || calm.get_opt(&board).await.expect("read").as_ref().map(state_of);
+        let state = |mark, count| Some(State { mark, count, in_ops: false, refers: false });
+
+        let create = Create::new("board", object(json!({"mark": 1, "count": 0}))).id(board.id.clone());
+        repository.create(create).await.unwrap_or_else(|error| panic!("{fault:?}: {error}"));
+        assert_eq!(stored().await, state(1, 0), "{fault:?}");
+        let marked = |draft: &mut Draft| {
+            draft.attributes.insert("mark".to_owned(), json!(2));
+            Ok(())
+        };
+        repository.update(&board, marked).await.unwrap_or_else(|error| panic!("{fault:?}: {error}"));
+        assert_eq!(stored().await, state(2, 0), "{fault:?}");
+        let increment = Increment::new(board.clone()).field("count");
+        repository.increment(increment).await.unwrap_or_else(|error| panic!("{fault:?}: {error}"));
+        assert_eq!(stored().await, state(2, 1), "{fault:?}: counted once");
+        let deleted = repository.delete(Delete::new(board.clone())).await.map_err(|error| error.kind());
+        assert!(matches!(deleted, Ok(()) | Err(ErrorKind::OutcomeUnknown)), "{fault:?}: {deleted:?}");
+        assert_eq!(stored().await, None, "{fault:?}");
+    }
 }
 
 /// What a lost answer left open on the server goes with the indices.
