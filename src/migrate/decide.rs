@@ -9,7 +9,7 @@ use super::{Blocker, GroupPlan, Plan, TypePlan, Way};
 use crate::Result;
 use crate::cluster::IndexState;
 use crate::layout::{IndexMeta, IndexNames, Prefix};
-use crate::registry::{Registry, TypeDefinition};
+use crate::registry::{self, Registry, TypeDefinition};
 
 /// What is known of an index group before it is planned.
 #[derive(Debug, Clone, Default)]
@@ -40,6 +40,7 @@ pub(super) fn new_plans(registry: &Registry, prefix: &Prefix) -> Vec<GroupPlan> 
             leftover_fills: Vec::new(),
             has_copy_mark: false,
             lacks_write_alias: false,
+            lacks_nonce_field: false,
             take_over: None,
         }
     };
@@ -115,6 +116,7 @@ fn look_at(group: &mut GroupPlan, found: &GroupMetadata, blockers: &mut Vec<Bloc
     group.way = way(group, state, found.mapping_refused);
     group.lacks_write_alias = !state.aliases.contains_key(&group.names.write_alias(generation));
     if group.way != Way::Copy {
+        group.lacks_nonce_field = registry::lacks_nonce_field(&state.mapping);
         // A copy marks its source before it blocks it, and whoever undoes it takes the mark away after the block.
         group.has_copy_mark = state.aliases.contains_key(&group.names.copy_mark(generation));
         group.leftover_fills = found.indices.keys().filter(|name| group.names.is_fill(name)).cloned().collect();

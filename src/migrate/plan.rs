@@ -83,6 +83,8 @@ pub struct GroupPlan {
     pub has_copy_mark: bool,
     /// Whether the current index lacks the alias that writes go through.
     pub lacks_write_alias: bool,
+    /// Whether the current index lacks the field of the nonce that every write has.
+    pub lacks_nonce_field: bool,
     /// What of Kibana's is to be taken over; none for a group that is migrated as it is.
     pub take_over: Option<TakenOver>,
 }
@@ -143,7 +145,7 @@ impl GroupPlan {
 
     /// Whether users of the index are kept from writing until it is healed.
     fn lacks_something(&self) -> bool {
-        self.has_copy_mark || self.lacks_write_alias
+        self.has_copy_mark || self.lacks_write_alias || self.lacks_nonce_field
     }
 
     /// The documents to be rewritten.

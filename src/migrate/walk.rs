@@ -14,6 +14,7 @@ use crate::cluster::{AliasAction, Cluster, CreateIndex, Health, IndexPurpose};
 use crate::conversion::Conversion;
 use crate::encryption::KibanaCodec;
 use crate::environment::Clock;
+use crate::registry;
 use crate::{Error, ErrorKind, Result};
 
 /// How long a new index may take until its primary shard is there.
@@ -172,7 +173,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Takes away what a copy left behind that ended half-way, and gives back the alias that writes go through.
+    /// Takes away what a copy left behind that ended half-way, and gives back what writes need: their alias and their field.
     async fn heal(&self) -> Result<()> {
         let group = self.group;
         let (cluster, Policy { on_bad, on_unreadable, .. }) = (self.cluster, self.policy);
@@ -196,6 +197,10 @@ impl Walk<'_> {
                 AliasAction::Add { index, alias: write_alias },
             ];
             cluster.update_aliases(&actions).await?;
+        }
+        if group.lacks_nonce_field {
+            tracing::info!(index = group.index, "giving an index the field that writes are known by");
+            cluster.put_mapping(&group.index, &registry::nonce_mapping()).await?;
         }
         Ok(())
     }

@@ -65,7 +65,7 @@ impl<T> Items<T> {
     pub(super) async fn each<U, R>(
         &mut self,
         items: Vec<(usize, U)>,
-        work: impl Fn(U) -> Result<R> + Clone + Send + 'static,
+        work: impl FnMut(U) -> Result<R> + Clone + Send + 'static,
     ) -> Vec<(usize, R)>
     where
         U: Send + 'static,
