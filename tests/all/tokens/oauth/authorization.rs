@@ -8,7 +8,7 @@ use libtest_mimic::Trial;
 use saved_objects::environment::{Environment, SystemRng};
 use saved_objects::repository::Find;
 use saved_objects::tokens::oauth::{AuthorizationError, AuthorizationFlow, Callback};
-use saved_objects::tokens::{ProviderError, Scope, ScopeKind, TokenClient, types};
+use saved_objects::tokens::{CleanUp, CleanUpPolicy, ProviderError, Scope, ScopeKind, TokenClient, types};
 use saved_objects::{ErrorKind, Start};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -29,6 +29,7 @@ pub(super) fn trials(url: &str) -> Vec<Trial> {
         a_shared_token_is_authorized_by_one_user,
         a_state_is_used_once_however_many_come_with_it,
         a_state_is_for_who_began_it_and_for_so_long,
+        what_a_claimer_that_died_leaves_is_used,
         a_user_who_says_no_gets_nothing,
         a_stolen_code_is_worth_nothing,
         a_code_that_is_not_exchanged_leaves_the_token_that_was_there,
@@ -137,6 +138,25 @@ async fn a_state_is_for_who_began_it_and_for_so_long(context: Context) {
     let error = platform.finish("u1", &query).await.expect_err("it is gone");
     assert!(matches!(error, AuthorizationError::AlreadyUsed), "{error:?}");
     assert_eq!(platform.server.asked_for("authorization_code").len(), 1);
+}
+
+async fn what_a_claimer_that_died_leaves_is_used(context: Context) {
+    let mut platform = Platform::start(&context, Options::default()).await;
+    platform.flow = platform.flow.clone().lifetime(Duration::ZERO);
+    let query = platform.query("u1", ScopeKind::PerUser).await;
+    let states = platform.store.repository().including(&["oauth_state"]).expect("the type is there");
+    assert_eq!(documents(&context).await, 1);
+    let found = states.find(&["oauth_state"], Find::new()).await.expect("found").objects;
+    // It was marked, and then its claimer was killed.
+    change_stored(&context, "oauth_state", &found[0].id, json!({"claimedAt": "2026-03-01T10:05:00.000Z"})).await;
+    let error = platform.finish("u1", &query).await.expect_err("claimed");
+    assert!(matches!(error, AuthorizationError::AlreadyUsed), "{error:?}");
+    let error = platform.finish("u2", &query).await.expect_err("another user");
+    assert!(matches!(error, AuthorizationError::OtherUser), "{error:?}");
+    assert!(platform.server.asked_at("/token").is_empty());
+    let clean_up = CleanUp::new(&platform.store, CleanUpPolicy::new()).expect("a policy");
+    assert_eq!(clean_up.run().await.expect("cleaned up").removed_total(), 1);
+    assert_eq!(documents(&context).await, 0);
 }
 
 async fn a_user_who_says_no_gets_nothing(context: Context) {
