@@ -64,6 +64,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     });
     time("check it against the schema", &mut || drop(black_box(token.latest().create.validate(&document.attributes))));
     time("write it", &mut || drop(black_box(document.to_source())));
+    let mut with_nonce = document.clone();
+    with_nonce.root.write_nonce = Some("p8mB1cQ0pQ3m0mZ6a6d3Qq".to_owned());
+    time("write it with a nonce", &mut || drop(black_box(with_nonce.to_source())));
+    time("draw a nonce, which is done once a bulk", &mut || {
+        let mut bytes = [0; 16];
+        drop(black_box(environment.rng().fill(&mut bytes).map(|()| bytes)));
+    });
     time("open its secrets", &mut || drop(black_box(encryption.open(&descriptor, sets, &document.attributes))));
     let mut attributes = document.attributes.clone();
     time("seal its secrets", &mut || {

@@ -57,7 +57,19 @@ pub enum BulkAction {
     Delete {
         /// The sequence number of the document read.
         read: SequenceNumber,
+        /// What it means that the document is gone after the answer was lost.
+        gone: Gone,
     },
+}
+
+/// What it means for a deletion whose answer was lost that the document is gone. Nothing of a deleted document tells who
+/// deleted it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gone {
+    /// The deletion is done: it was only to make the document go, whoever deleted it.
+    Done,
+    /// The outcome is unknown: of several who delete the document only one is to be told that it did.
+    Unknown,
 }
 
 impl BulkAction {

@@ -26,7 +26,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::Value;
 
-pub use bulk::{BulkAction, BulkOperation, BulkRequest, ItemError, ItemErrorKind, ItemOutcome, Refresh};
+pub use bulk::{BulkAction, BulkOperation, BulkRequest, Gone, ItemError, ItemErrorKind, ItemOutcome, Refresh};
 pub use elastic::Elastic;
 pub use error::{ClusterError, ClusterErrorKind};
 pub use hits::{HitRef, Hits};

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::cluster::{
-    BulkAction, BulkOperation, BulkRequest, Cluster, ClusterErrorKind, CreateIndex, IndexPurpose, ItemErrorKind,
+    BulkAction, BulkOperation, BulkRequest, Cluster, ClusterErrorKind, CreateIndex, Gone, IndexPurpose, ItemErrorKind,
     Refresh, SequenceNumber,
 };
 use crate::layout::{IndexNames, Prefix};
@@ -143,7 +143,8 @@ impl Control {
     /// # Errors
     /// As [`create`](Self::create).
     pub(crate) async fn delete(&self, kind: Kind, id: &str, read: SequenceNumber) -> Result<bool> {
-        let operation = BulkOperation { id: kind.document_id(id)?, action: BulkAction::Delete { read } };
+        let operation =
+            BulkOperation { id: kind.document_id(id)?, action: BulkAction::Delete { read, gone: Gone::Done } };
         Ok(self.write(&operation).await?.done().is_some())
     }
 

@@ -282,6 +282,7 @@ mod tests {
             r#""references""#,
             r#""managed""#,
             r#""created_at""#,
+            r#""writeNonce""#,
             r#""later""#,
             r#""""#,
         ]);
@@ -299,6 +300,7 @@ mod tests {
                 r#""typeMigrationVersion":"10.2.0""#,
                 r#""references":[]"#,
                 r#""managed":true"#,
+                r#""writeNonce":"n""#,
                 r#""later":{"y":[1]}"#,
             ])
             .prop_map(str::to_owned)

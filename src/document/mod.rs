@@ -16,4 +16,5 @@ pub use id::{MAX_RAW_ID_BYTES, RawId, check_object_id};
 pub use namespace::{Namespace, NamespaceKind};
 pub use reference::Reference;
 pub use stored::{Attributes, Corruption, ROOT_FIELDS, RootFields, StoredDocument};
+pub(crate) use stored::{WRITE_NONCE, write_nonce};
 pub use version_token::VersionToken;

@@ -10,11 +10,11 @@ pub(super) fn bytes_of(document: &StoredDocument) -> usize {
     512 + json_text::bytes_of(&document.attributes)
 }
 
-pub(super) fn write(document: &StoredDocument, out: &mut impl BufMut) {
+pub(super) fn write(document: &StoredDocument, nonce: Option<&str>, out: &mut impl BufMut) {
     let StoredDocument { type_name, attributes, root } = document;
     out.put_slice(br#"{"type":"#);
     json_text::write_text(type_name, out);
-    write_root(root, out);
+    write_root(root, nonce, out);
     out.put_u8(b',');
     json_text::write_text(type_name, out);
     out.put_u8(b':');
@@ -23,7 +23,7 @@ pub(super) fn write(document: &StoredDocument, out: &mut impl BufMut) {
 }
 
 /// Each of them with a comma before it.
-fn write_root(root: &RootFields, out: &mut impl BufMut) {
+fn write_root(root: &RootFields, nonce: Option<&str>, out: &mut impl BufMut) {
     write_optional(br#","namespace":"#, root.namespace.as_deref(), out);
     if let Some(namespaces) = &root.namespaces {
         out.put_slice(br#","namespaces":"#);
@@ -43,6 +43,7 @@ fn write_root(root: &RootFields, out: &mut impl BufMut) {
     write_optional(br#","created_by":"#, root.created_by.as_deref(), out);
     write_optional(br#","updated_at":"#, root.updated_at.as_deref(), out);
     write_optional(br#","updated_by":"#, root.updated_by.as_deref(), out);
+    write_optional(br#","writeNonce":"#, nonce, out);
     for (name, value) in &root.others {
         out.put_u8(b',');
         json_text::write_text(name, out);
@@ -110,11 +111,11 @@ mod tests {
         let reference = (text(), text(), text()).prop_map(|(name, type_name, id)| Reference { name, type_name, id });
         let lists = (prop::option::of(prop::collection::vec(text(), 0..3)), prop::collection::vec(reference, 0..3));
         let texts = (optional(), optional(), optional(), optional());
-        let times = (optional(), optional(), optional(), optional());
+        let times = (optional(), optional(), optional(), optional(), optional());
         (lists, texts, times, any::<Option<bool>>(), map()).prop_map(|(lists, texts, times, managed, others)| {
             let (namespaces, references) = lists;
             let (namespace, origin_id, type_migration_version, core_migration_version) = texts;
-            let (created_at, created_by, updated_at, updated_by) = times;
+            let (created_at, created_by, updated_at, updated_by, write_nonce) = times;
             RootFields {
                 namespace,
                 namespaces,
@@ -127,6 +128,7 @@ mod tests {
                 created_by,
                 updated_at,
                 updated_by,
+                write_nonce,
                 others,
             }
         })

@@ -29,7 +29,11 @@ pub const ROOT_FIELDS: &[&str] = &[
     "coreMigrationVersion",
     "migrationVersion",
     "accessControl",
+    WRITE_NONCE,
 ];
+
+/// The root field with which every write of a user marks what it writes.
+pub(crate) const WRITE_NONCE: &str = "writeNonce";
 
 /// Why a stored document is not a well-formed object (design decision 12). Its text names no content of the document.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -103,6 +107,10 @@ pub struct RootFields {
     /// The profile id of who changed it.
     #[serde(rename = "updated_by", default, skip_serializing_if = "Option::is_none")]
     pub updated_by: Option<String>,
+    /// Random, and another one in each attempt at a write: it proves whose write is stored, when its answer was lost. What
+    /// rewrites a document without changing what it says carries it on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub write_nonce: Option<String>,
     /// Fields this library does not know.
     #[serde(flatten)]
     pub others: Map<String, Value>,
@@ -132,6 +140,7 @@ impl<'de> DeserializeSeed<'de> for RootField<'_> {
             "created_by" => root.created_by = Deserialize::deserialize(value)?,
             "updated_at" => root.updated_at = Deserialize::deserialize(value)?,
             "updated_by" => root.updated_by = Deserialize::deserialize(value)?,
+            WRITE_NONCE => root.write_nonce = Deserialize::deserialize(value)?,
             _ => drop(root.others.insert(name.to_owned(), Deserialize::deserialize(value)?)),
         }
         Ok(())
@@ -177,6 +186,16 @@ impl<'de, F: Fn(&str) -> bool> Visitor<'de> for Wanted<F> {
     }
 }
 
+/// The nonce of a document's `_source`, if it has one.
+pub(crate) fn write_nonce(source: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Nonce {
+        write_nonce: Option<String>,
+    }
+    serde_json::from_slice::<Nonce>(source).ok()?.write_nonce
+}
+
 impl StoredDocument {
     /// Reads a document's `_source`.
     ///
@@ -196,7 +215,12 @@ impl StoredDocument {
 
     /// Appends the document's `_source`.
     pub(crate) fn write_source(&self, out: &mut impl BufMut) {
-        source::write(self, out);
+        source::write(self, self.root.write_nonce.as_deref(), out);
+    }
+
+    /// Appends the document's `_source` with this nonce in the place of its own.
+    pub(crate) fn write_source_with_nonce(&self, nonce: &str, out: &mut impl BufMut) {
+        source::write(self, Some(nonce), out);
     }
 
     /// How many bytes the `_source` has at least, roughly.

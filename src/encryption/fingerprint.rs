@@ -60,7 +60,7 @@ impl Fingerprinter {
     }
 
     /// The fingerprint of the document at `raw_id`, its `_id`, whose opened secrets are `secrets`: of everything in it but
-    /// `updated_at`. JSON counts in its canonical form, a secret as the very text that was encrypted; envelopes of opened
+    /// `updated_at` and the nonce of its last write. JSON counts in its canonical form, a secret as the very text that was encrypted; envelopes of opened
     /// secrets do not count, so that encrypting again makes no difference.
     ///
     /// # Errors
@@ -68,6 +68,7 @@ impl Fingerprinter {
     pub fn fingerprint(&self, raw_id: &str, document: StoredDocument, secrets: &Secrets) -> Result<Fingerprint> {
         let StoredDocument { type_name, mut attributes, mut root } = document;
         root.updated_at = None;
+        root.write_nonce = None;
         attributes.retain(|name, _| !secrets.contains_key(name));
         let root = serde_json::to_value(&root)
             .map_err(|_| Error::new(ErrorKind::Internal, "the root fields of a document cannot be written as JSON"))?;

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use super::convert::{Pass, Target};
 use super::{BadDocument, Fate, GroupPlan, OnUnreadable};
 use crate::cluster::{
-    BulkAction, BulkOperation, BulkRequest, Cluster, Hit, ItemErrorKind, ItemOutcome, Refresh, SequenceNumber,
+    BulkAction, BulkOperation, BulkRequest, Cluster, Gone, Hit, ItemErrorKind, ItemOutcome, Refresh, SequenceNumber,
 };
 use crate::quarantine::{Put, Quarantine};
 use crate::{Error, ErrorKind, Result};
@@ -181,8 +181,10 @@ impl Disposal<'_> {
     }
 
     async fn delete(self, bad: &[(Fate, BadHit)]) -> Result<Vec<ItemOutcome>> {
-        let delete =
-            |id: &str, read: SequenceNumber| BulkOperation { id: id.to_owned(), action: BulkAction::Delete { read } };
+        let delete = |id: &str, read: SequenceNumber| BulkOperation {
+            id: id.to_owned(),
+            action: BulkAction::Delete { read, gone: Gone::Done },
+        };
         let operations: Vec<_> = bad.iter().map(|(_, bad)| delete(&bad.hit.id, bad.hit.sequence)).collect();
         let request = BulkRequest { alias: self.write_alias, operations: &operations, refresh: Refresh::Later };
         Ok(self.cluster.bulk(&request).await?)

@@ -13,6 +13,7 @@ use crate::cluster::{
 use crate::control::GenerationNumbers;
 use crate::environment::Environment;
 use crate::layout::{Complete, CopyRecord, Gate, IndexMeta};
+use crate::registry;
 use crate::{Error, ErrorKind, Result};
 
 /// How long a new index may take until its shards are there.
@@ -392,12 +393,16 @@ impl Place<'_> {
         }
     }
 
-    /// Opens the gate of the current index, whatever closed it, and deletes what copies left behind.
+    /// Opens the gate of the current index, whatever closed it, lets it take nonces, and deletes what copies left behind.
     pub(super) async fn heal(&self) -> Result<()> {
         let Self { cluster, plan, .. } = *self;
         if plan.is_closed() {
             tracing::info!(index = plan.index, gate = ?plan.gate, "letting the index take writes again");
             self.gatekeeper().open(&plan.gate).await?;
+        }
+        if plan.lacks_nonce_field {
+            tracing::info!(index = plan.index, "giving an index the field that writes are known by");
+            cluster.put_mapping(&plan.index, &registry::nonce_mapping()).await?;
         }
         for fill in &plan.leftover_fills {
             tracing::info!(fill, "deleting what a copy left behind");

@@ -10,7 +10,7 @@ use super::{Blocker, GroupPlan, Plan, TypePlan, Way};
 use crate::Result;
 use crate::cluster::IndexState;
 use crate::layout::{Gate, IndexMeta, IndexNames, Prefix};
-use crate::registry::{Registry, TypeDefinition};
+use crate::registry::{self, Registry, TypeDefinition};
 
 /// What is known of an index group before it is planned.
 #[derive(Debug, Clone, Default)]
@@ -42,6 +42,7 @@ pub(super) fn new_plans(registry: &Registry, prefix: &Prefix) -> Vec<GroupPlan> 
             leftover_fills: Vec::new(),
             abandoned: Vec::new(),
             gate: Gate::default(),
+            lacks_nonce_field: false,
             take_over: None,
         }
     };
@@ -129,6 +130,7 @@ fn look_at(group: &mut GroupPlan, found: &GroupMetadata, blockers: &mut Vec<Bloc
     group.way = way(group, state, found.mapping_refused);
     group.gate = Gate::of(&group.names, generation, state.aliases.keys());
     group.leftover_fills = generations::fills(&group.names, &found.indices).map(|(name, ..)| name.clone()).collect();
+    group.lacks_nonce_field = group.way != Way::Copy && registry::lacks_nonce_field(&state.mapping);
     blockers.extend(group.types.iter().filter_map(|plan| type_blocker(index, plan)));
     blockers.extend(group.types.iter().filter_map(|plan| left_behind(index, plan, &state.mapping)));
     blockers.extend(block_of(&group.index, state, group.gate.is_marked()));

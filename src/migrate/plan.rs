@@ -42,7 +42,7 @@ impl Plan {
 
     /// Whether a node that leaves migrations to others can go on. What a copy left over does not disturb it.
     pub(super) fn is_ready(&self) -> bool {
-        let is_ready = |group: &GroupPlan| group.way == Way::None && !group.is_closed();
+        let is_ready = |group: &GroupPlan| group.way == Way::None && !group.lacks_something();
         self.blockers.is_empty() && self.groups.iter().all(is_ready)
     }
 }
@@ -86,6 +86,8 @@ pub struct GroupPlan {
     pub abandoned: Vec<String>,
     /// Whether the index takes writes.
     pub gate: Gate,
+    /// Whether the current index lacks the field of the nonce that every write has.
+    pub lacks_nonce_field: bool,
     /// What of Kibana's is to be taken over; none for a group that is migrated as it is.
     pub take_over: Option<TakenOver>,
 }
@@ -142,7 +144,12 @@ impl GroupPlan {
     /// Whether something is left of a copy that ended half-way, or is missing.
     pub fn needs_healing(&self) -> bool {
         let is_left = !self.leftover_fills.is_empty() || !self.abandoned.is_empty();
-        self.way != Way::Copy && (is_left || self.is_closed())
+        self.way != Way::Copy && (is_left || self.lacks_something())
+    }
+
+    /// Returns whether users of the current index are kept from writing until it is healed.
+    fn lacks_something(&self) -> bool {
+        self.is_closed() || self.lacks_nonce_field
     }
 
     /// Returns whether users of the current index are kept from writing until its gate is opened.

@@ -1,4 +1,4 @@
-use crate::cluster::{BulkAction, BulkOperation, BulkRequest, Cluster, Hit, ItemErrorKind, Query, Refresh, Scan};
+use crate::cluster::{BulkAction, BulkOperation, BulkRequest, Cluster, Gone, Hit, ItemErrorKind, Query, Refresh, Scan};
 use crate::{Error, ErrorKind, Result};
 
 /// Deletes every document of the types `types`, each only as it was read, and gives their number.
@@ -21,7 +21,7 @@ pub(super) async fn delete_types(
 async fn delete(cluster: &dyn Cluster, alias: &str, page: Vec<Hit>) -> Result<u64> {
     let operations: Vec<_> = page
         .into_iter()
-        .map(|hit| BulkOperation { id: hit.id, action: BulkAction::Delete { read: hit.sequence } })
+        .map(|hit| BulkOperation { id: hit.id, action: BulkAction::Delete { read: hit.sequence, gone: Gone::Done } })
         .collect();
     let request = BulkRequest { alias, operations: &operations, refresh: Refresh::Later };
     let mut deleted = 0;

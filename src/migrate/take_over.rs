@@ -316,6 +316,8 @@ mod tests {
         assert!(plan.blockers.is_empty(), "{:?}", plan.blockers);
         assert_eq!((group.way, group.index.as_str(), group.highest_generation), (Way::Copy, ".kibana_9", 0));
         assert!(group.copy_mapping()["properties"]["action"].is_object(), "types of others come along");
+        assert!(group.copy_mapping()["properties"]["writeNonce"].is_object(), "what is written afterwards has one");
+        assert!(!group.lacks_nonce_field, "nothing is added to what is Kibana's");
         let meta = taken_over(&plan);
         assert_eq!(meta.taken_over.expect("recorded").index, ".kibana_9");
         assert_ne!(group.digest(), planned(&[], &[]).groups[0].digest());
@@ -325,6 +327,7 @@ mod tests {
     fn once_done_there_is_nothing_to_do() {
         let meta = taken_over(&planned(&[kibanas()], &[]));
         let mut current = state("o", meta, "p-connectors");
+        current.mapping["properties"]["writeNonce"] = json!({});
         current.aliases.insert("p-connectors-000001-write".to_owned(), crate::cluster::AliasState::default());
         let own = [("p-connectors-000001".to_owned(), current)];
         for behind in [&[kibanas()][..], &[]] {

@@ -180,6 +180,12 @@ impl<T: Object> Objects<T> {
         typed(self.repository().replace(request.secrets(secrets.into_secrets())).await?)
     }
 
+    /// Deletes the object `id` if it still is at `version`, for a caller who only wants it to be gone: one that is gone after an
+    /// answer was lost counts as deleted, whoever did it.
+    pub(crate) async fn delete_seen(&self, id: &str, version: VersionToken) -> Result<()> {
+        self.repository().delete(Delete::new(self.key(id)).version(version).gone_is_done()).await
+    }
+
     /// Deletes the object `id`; with `version`, only if it still is at that one. For what must not come back see
     /// [`Repository::delete`](crate::Repository::delete).
     ///

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::entry::{Entry, Put, Quarantined, one_line};
 use crate::cluster::{
-    BulkAction, BulkOperation, BulkRequest, Cluster, ClusterErrorKind, CreateIndex, Hit, IndexPurpose, ItemErrorKind,
-    ItemOutcome, Query, Refresh, Scan, SequenceNumber,
+    BulkAction, BulkOperation, BulkRequest, Cluster, ClusterErrorKind, CreateIndex, Gone, Hit, IndexPurpose,
+    ItemErrorKind, ItemOutcome, Query, Refresh, Scan, SequenceNumber,
 };
 use crate::layout::{IndexNames, Prefix};
 use crate::{Error, ErrorKind, Result};
@@ -269,7 +269,7 @@ impl Quarantine {
     async fn take_out(&self, entries: &[(String, SequenceNumber)]) -> Result<()> {
         let delete = |(id, read): &(String, SequenceNumber)| BulkOperation {
             id: id.clone(),
-            action: BulkAction::Delete { read: *read },
+            action: BulkAction::Delete { read: *read, gone: Gone::Done },
         };
         for some in entries.chunks(1_000) {
             let operations: Vec<_> = some.iter().map(delete).collect();

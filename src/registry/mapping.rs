@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
+use crate::document::WRITE_NONCE;
 use crate::model::AttributePath;
 
 /// A mapping in the form in which `GET _mapping` gives it back: `dynamic` as text, no empty `properties`, and
@@ -95,6 +96,22 @@ pub(super) fn is_of_field(entry: &str, path: &AttributePath) -> bool {
     entry.strip_prefix(&field).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
+/// It is only ever read with the document, so it costs no index.
+fn nonce_field() -> Value {
+    json!({ "type": "keyword", "index": false, "doc_values": false })
+}
+
+/// Whether an index with this mapping refuses documents with the nonce that every write of a user has: one that was made
+/// before there was such a field.
+pub(crate) fn lacks_nonce_field(mapping: &Value) -> bool {
+    mapping.get("properties").and_then(|properties| properties.get(WRITE_NONCE)).is_none()
+}
+
+/// What is added to the mapping of an index that lacks the field of the nonce.
+pub(crate) fn nonce_mapping() -> Value {
+    json!({ "properties": { WRITE_NONCE: nonce_field() } })
+}
+
 /// The mapping of an index: the root fields of every document, and beside them each type's own mapping. A field nobody
 /// declared is refused by the server.
 pub(super) fn of_index<'a>(types: impl IntoIterator<Item = (&'a str, &'a Value)>) -> Value {
@@ -119,6 +136,7 @@ pub(super) fn of_index<'a>(types: impl IntoIterator<Item = (&'a str, &'a Value)>
         json!({ "type": "nested", "properties": { "id": keyword(), "name": keyword(), "type": keyword() } }),
     );
     add("accessControl", json!({ "dynamic": "false", "properties": { "owner": keyword() } }));
+    add(WRITE_NONCE, nonce_field());
     for (name, mapping) in types {
         add(name, as_returned(mapping));
     }

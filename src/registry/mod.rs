@@ -25,6 +25,8 @@ use serde_json::Value;
 
 use crate::model::Transforms;
 
+pub(crate) use mapping::{lacks_nonce_field, nonce_mapping};
+
 pub use builder::RegistryBuilder;
 pub use check::check;
 pub use check_report::{CheckReport, CheckViolation, Rule, UnreleasedVersion, UsedWaiver};

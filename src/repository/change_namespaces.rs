@@ -5,7 +5,7 @@ use super::many::Items;
 use super::read::{self, Fetched};
 use super::rewrite::{Candidate, Decision, Rewritten};
 use super::{Action, ObjectKey, Repository, SavedObject, errors};
-use crate::cluster::Refresh;
+use crate::cluster::{Gone, Refresh};
 use crate::document::{Namespace, NamespaceKind, VersionToken};
 use crate::registry::TypeDefinition;
 use crate::{Error, Result};
@@ -196,7 +196,8 @@ impl Repository {
                 .filter(|fetched| read::is_asked_for(candidate.definition, &candidate.key, &fetched.document))
                 .ok_or_else(|| errors::not_found(&candidate.key))?;
             let Fetched { mut document, version } = seen;
-            if expected.get(at).copied().flatten().is_some_and(|expected| expected != version) {
+            let expected = expected.get(at).copied().flatten();
+            if expected.is_some_and(|expected| expected != version) {
                 return Err(errors::changed(&candidate.key));
             }
             let before = document.root.namespaces.take().unwrap_or_default();
@@ -214,7 +215,7 @@ impl Repository {
                 return Ok(Decision::Keep);
             }
             if namespaces.is_empty() {
-                return Ok(Decision::Delete);
+                return Ok(Decision::Delete(if expected.is_some() { Gone::Unknown } else { Gone::Done }));
             }
             document.root.namespaces = Some(namespaces);
             document.root.updated_at = Some(now.clone());

@@ -161,7 +161,7 @@ impl Repository {
     /// Makes objects ready to be written, each unless it cannot be stored: on the blocking pool.
     async fn make_ready(&self, objects: Vec<(ObjectKey, Content)>) -> impl Iterator<Item = Result<Ready>> {
         let (repository, now) = (self.clone(), self.shared.environment.now_iso());
-        let mut sources = Sources::of(objects.len());
+        let mut sources = Sources::of(objects.len(), &self.shared.environment);
         let making = move |(key, content): (ObjectKey, Content)| {
             let definition = repository.definition(&key.type_name)?;
             let overwrites = content.overwrite;

@@ -5,7 +5,7 @@ use super::read::{self, Fetched};
 use super::rounds::Rounds;
 use super::write::Write;
 use super::{Action, ObjectKey, Repository, SavedObject, errors};
-use crate::cluster::Refresh;
+use crate::cluster::{Gone, Refresh};
 use crate::document::{NamespaceKind, VersionToken};
 use crate::{Error, Result};
 
@@ -15,13 +15,14 @@ pub struct Delete {
     key: ObjectKey,
     version: Option<VersionToken>,
     force: bool,
+    gone_is_done: bool,
     refresh: Refresh,
 }
 
 impl Delete {
     /// The object called `key`, whatever is there.
     pub fn new(key: impl Into<ObjectKey>) -> Self {
-        Self { key: key.into(), version: None, force: false, refresh: Refresh::Later }
+        Self { key: key.into(), version: None, force: false, gone_is_done: false, refresh: Refresh::Later }
     }
 
     /// `object`, if it still is as it was read. Of an object that is seen from several namespaces it is the first in which it
@@ -30,11 +31,22 @@ impl Delete {
         Self::new(object.key()).version(object.version)
     }
 
-    /// Deletes this version only.
+    /// Deletes this version only. Of several who delete one version at most one is told that it did.
     #[must_use]
     pub fn version(mut self, version: VersionToken) -> Self {
         self.version = Some(version);
         self
+    }
+
+    /// Counts as done, if the answer is lost and the object is gone, whoever deleted it: for callers who only want it to be gone.
+    #[must_use]
+    pub(crate) fn gone_is_done(mut self) -> Self {
+        self.gone_is_done = true;
+        self
+    }
+
+    fn gone(&self) -> Gone {
+        if self.version.is_none() || self.gone_is_done { Gone::Done } else { Gone::Unknown }
     }
 
     /// Deletes the object even if it is seen from other namespaces too.
@@ -89,8 +101,10 @@ impl Repository {
     ///   given, if others went on writing it.
     /// - [`Invalid`](crate::ErrorKind::Invalid) if the object is seen from other namespaces too and the request does not say
     ///   [`Delete::force`]; if the type is not available here.
+    /// - [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown) if a version was given, the answer was lost and the object is gone:
+    ///   another caller may have deleted it. Without a version that is done. As for other writes, too.
     /// - [`Forbidden`](crate::ErrorKind::Forbidden) if the index takes no writes,
-    ///   [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown), [`Unavailable`](crate::ErrorKind::Unavailable).
+    ///   [`Unavailable`](crate::ErrorKind::Unavailable).
     pub async fn delete(&self, request: impl Into<Delete>) -> Result<()> {
         only(self.delete_many([request.into()]).await)
     }
@@ -183,7 +197,7 @@ impl Repository {
             return None;
         }
         let version = request.version.filter(|_| definition.namespace_kind() == NamespaceKind::Agnostic)?;
-        Write::delete(definition, &request.key, version).ok()
+        Write::delete(definition, &request.key, version, request.gone()).ok()
     }
 
     fn deletion(&self, request: &Delete, fetched: Option<Fetched>) -> Result<Write> {
@@ -201,6 +215,6 @@ impl Repository {
                 "delete it with `force` to take it from all of them",
             ));
         }
-        Write::delete(definition, &request.key, fetched.version)
+        Write::delete(definition, &request.key, fetched.version, request.gone())
     }
 }

@@ -3,7 +3,7 @@ use super::rewrite::Decision;
 use super::sweep::{Swept, Task};
 use super::{Action, Repository, find};
 use crate::Result;
-use crate::cluster::Query;
+use crate::cluster::{Gone, Query};
 use crate::document::{Namespace, NamespaceKind, RootFields};
 use crate::registry::TypeDefinition;
 
@@ -60,7 +60,7 @@ impl Task for AllOf<'_> {
         let mut document = fetched.document;
         Ok(match rest(&document.root, definition.namespace_kind(), self.0) {
             None => Decision::Keep,
-            Some(rest) if rest.is_empty() => Decision::Delete,
+            Some(rest) if rest.is_empty() => Decision::Delete(Gone::Done),
             Some(rest) => {
                 document.root.namespaces = Some(rest);
                 Decision::Replace(Box::new(document))

@@ -69,7 +69,7 @@ impl<T> Items<T> {
         &mut self,
         environment: &Environment,
         items: Vec<(usize, U)>,
-        work: impl Fn(U) -> Result<R> + Clone + Send + 'static,
+        work: impl FnMut(U) -> Result<R> + Clone + Send + 'static,
     ) -> Vec<(usize, R)>
     where
         U: Send + 'static,

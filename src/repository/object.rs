@@ -166,6 +166,7 @@ impl<A> SavedObject<A> {
             created_by: self.created_by.clone(),
             updated_at: self.updated_at.clone(),
             updated_by: self.updated_by.clone(),
+            write_nonce: None,
             others: self.kept.others.clone(),
         }
     }

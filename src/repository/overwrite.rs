@@ -30,9 +30,10 @@ impl Repository {
         let mut rounds = Rounds::new(self, keys);
         while let Some(read) = rounds.read().await {
             let mut writes = Vec::new();
+            let mut sources = Sources::of(read.len(), &self.shared.environment);
             let mut documents = BTreeMap::new();
             for (at, existing) in read {
-                match self.overwriting(rounds.key(at), existing, &news[at]) {
+                match self.overwriting(rounds.key(at), existing, &news[at], &mut sources) {
                     Ok((document, write)) => {
                         documents.insert(at, document);
                         writes.push((at, write));
@@ -53,16 +54,17 @@ impl Repository {
         key: &ObjectKey,
         existing: Option<Fetched>,
         new: &StoredDocument,
+        sources: &mut Sources,
     ) -> Result<(StoredDocument, Write)> {
         let definition = self.definition(&key.type_name)?;
         match existing {
-            None => Ok((new.clone(), Write::create(definition, key, new, &mut Sources::default())?)),
+            None => Ok((new.clone(), Write::create(definition, key, new, sources)?)),
             Some(existing) if !read::is_asked_for(definition, key, &existing.document) => {
                 Err(errors::exists_elsewhere(key))
             }
             Some(existing) => {
                 let document = overwritten(definition, &existing.document, new.clone())?;
-                let write = Write::replace(definition, key, &document, existing.version)?;
+                let write = Write::replace(definition, key, &document, existing.version, sources)?;
                 Ok((document, write))
             }
         }

@@ -3,10 +3,10 @@
 use super::many::PAGE;
 use super::read::Fetched;
 use super::rounds::Rounds;
-use super::write::Write;
+use super::write::{Sources, Write};
 use super::{ObjectKey, Repository};
 use crate::Result;
-use crate::cluster::Refresh;
+use crate::cluster::{Gone, Refresh};
 use crate::document::{StoredDocument, VersionToken};
 use crate::registry::TypeDefinition;
 
@@ -22,7 +22,8 @@ pub(super) struct Candidate<'a> {
 pub(super) enum Decision {
     Keep,
     Replace(Box<StoredDocument>),
-    Delete,
+    /// What it means that it is gone, if the answer is lost.
+    Delete(Gone),
 }
 
 /// What became of a document.
@@ -73,10 +74,12 @@ impl Repository {
         let mut round = if known.is_empty() { rounds.read().await } else { Some(known) };
         while let Some(read) = round {
             let mut writes = Vec::with_capacity(read.len());
+            let mut sources = Sources::of(read.len(), &self.shared.environment);
             for (at, fetched) in read {
                 let candidate = &page[at];
                 let version = fetched.as_ref().map(|fetched| fetched.version);
-                match decide(first + at, candidate, fetched).and_then(|decision| write(candidate, version, decision)) {
+                let decision = decide(first + at, candidate, fetched);
+                match decision.and_then(|decision| write(candidate, version, decision, &mut sources)) {
                     Ok(Some(write)) => writes.push((at, write)),
                     Ok(None) => rounds.end(at, Ok(Rewritten::Kept)),
                     Err(error) => rounds.end(at, Err(error)),
@@ -98,12 +101,17 @@ impl Repository {
 }
 
 /// What is to be written; none if it stays.
-fn write(candidate: &Candidate<'_>, read: Option<VersionToken>, decision: Decision) -> Result<Option<Write>> {
+fn write(
+    candidate: &Candidate<'_>,
+    read: Option<VersionToken>,
+    decision: Decision,
+    sources: &mut Sources,
+) -> Result<Option<Write>> {
     let Some(read) = read else { return Ok(None) };
     let (definition, key) = (candidate.definition, &candidate.key);
     match decision {
         Decision::Keep => Ok(None),
-        Decision::Replace(document) => Write::replace(definition, key, &document, read).map(Some),
-        Decision::Delete => Write::delete(definition, key, read).map(Some),
+        Decision::Replace(document) => Write::replace(definition, key, &document, read, sources).map(Some),
+        Decision::Delete(gone) => Write::delete(definition, key, read, gone).map(Some),
     }
 }

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use super::many::{Items, on_pool, only};
 use super::read::{Fetched, Loaded, Newer, Unopened};
-use super::write::Write;
+use super::write::{Sources, Write};
 use super::{ObjectKey, Repository, SavedObject, content, merge, read};
 use crate::Result;
 use crate::cluster::Refresh;
@@ -191,11 +191,12 @@ impl Repository {
             }
         }
         let repository = self.clone();
+        let mut sources = Sources::of(changed.len(), &self.shared.environment);
         let sealing = move |(key, drafted): (ObjectKey, Drafted)| {
             let definition = repository.definition(&key.type_name)?;
             let (read, newer) = (drafted.read, drafted.newer.clone());
             let document = repository.sealed(definition, &key, drafted)?;
-            let write = Write::replace(definition, &key, &document, read)?;
+            let write = Write::replace(definition, &key, &document, read, &mut sources)?;
             Ok(Changed { document, newer, write })
         };
         for (at, sealed) in items.each(&self.shared.environment, changed, sealing).await {

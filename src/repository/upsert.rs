@@ -121,7 +121,7 @@ impl Repository {
     ) -> Result<(StoredDocument, Option<Newer>, Write)> {
         let definition = self.definition(&key.type_name)?;
         let document = self.new_document(definition, key, create()?, &self.shared.environment.now_iso())?;
-        let write = Write::create(definition, key, &document, &mut Sources::default())?;
+        let write = Write::create(definition, key, &document, &mut Sources::of(1, &self.shared.environment))?;
         Ok((document, None, write))
     }
 }

@@ -2,18 +2,21 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::{Bytes, BytesMut};
 
 use super::key::Keyed;
 use super::many::{Items, only};
 use super::{ObjectKey, Repository, errors, limits};
 use crate::cluster::{
-    BulkAction, BulkOperation, BulkRequest, ClusterErrorKind, IndexState, ItemError, ItemErrorKind, ItemOutcome,
+    BulkAction, BulkOperation, BulkRequest, ClusterErrorKind, Gone, IndexState, ItemError, ItemErrorKind, ItemOutcome,
     Refresh, SequenceNumber,
 };
 use crate::document::{RawId, StoredDocument, VersionToken};
+use crate::environment::Environment;
 use crate::layout::Gate;
-use crate::registry::TypeDefinition;
+use crate::registry::{self, TypeDefinition};
 use crate::{Error, ErrorKind, Result};
 
 /// What is to be written of one document.
@@ -49,8 +52,9 @@ impl Write {
         key: &ObjectKey,
         document: &StoredDocument,
         read: VersionToken,
+        sources: &mut Sources,
     ) -> Result<Self> {
-        let (id, source) = (key.raw_id(definition)?, Sources::default().add(definition, key, document)?);
+        let (id, source) = (key.raw_id(definition)?, sources.add(definition, key, document)?);
         Ok(Self { id, action: BulkAction::Replace { source, read: sequence(read) }, over: Some(read) })
     }
 
@@ -58,9 +62,9 @@ impl Write {
     ///
     /// # Errors
     /// Those of [`ObjectKey::raw_id`].
-    pub(super) fn delete(definition: &TypeDefinition, key: &ObjectKey, read: VersionToken) -> Result<Self> {
+    pub(super) fn delete(definition: &TypeDefinition, key: &ObjectKey, read: VersionToken, gone: Gone) -> Result<Self> {
         let id = key.raw_id(definition)?;
-        Ok(Self { id, action: BulkAction::Delete { read: sequence(read) }, over: Some(read) })
+        Ok(Self { id, action: BulkAction::Delete { read: sequence(read), gone }, over: Some(read) })
     }
 
     pub(super) fn is_deletion(&self) -> bool {
@@ -68,20 +72,25 @@ impl Write {
     }
 }
 
-/// The sources of documents, in blocks of memory that each have room for many: to ask for memory for each would take longer
-/// than to write what is in it.
-#[derive(Debug, Clone, Default)]
+/// The sources of the documents of one attempt at writing them, each another document. They have one nonce, by which the attempt
+/// is known as theirs if its answer is lost; another attempt has other sources. They are in blocks of memory that each have room
+/// for many: to ask for memory for each would take longer than to write what is in it.
+#[derive(Debug, Clone)]
 pub(super) struct Sources {
+    environment: Environment,
+    /// Drawn with the first document.
+    nonce: Option<String>,
     block: BytesMut,
     block_bytes: usize,
 }
 
 impl Sources {
     /// For about so many documents.
-    pub(super) fn of(documents: usize) -> Self {
+    pub(super) fn of(documents: usize, environment: &Environment) -> Self {
         const USUAL_BYTES: usize = 1024;
         const BLOCK_BYTES: usize = 64 * 1024;
-        Self { block: BytesMut::new(), block_bytes: documents.saturating_mul(USUAL_BYTES).min(BLOCK_BYTES) }
+        let block_bytes = documents.saturating_mul(USUAL_BYTES).min(BLOCK_BYTES);
+        Self { environment: environment.clone(), nonce: None, block: BytesMut::new(), block_bytes }
     }
 
     fn add(&mut self, definition: &TypeDefinition, key: &ObjectKey, document: &StoredDocument) -> Result<Bytes> {
@@ -89,11 +98,22 @@ impl Sources {
         if self.block.capacity() < bytes {
             self.block.reserve(bytes.max(self.block_bytes));
         }
-        document.write_source(&mut self.block);
+        let nonce = match &mut self.nonce {
+            Some(nonce) => nonce,
+            none => none.insert(random_nonce(&self.environment)?),
+        };
+        document.write_source_with_nonce(nonce, &mut self.block);
         let source = self.block.split().freeze();
         limits::check(definition, key, document, source.len())?;
         Ok(source)
     }
+}
+
+/// 128 random bits.
+fn random_nonce(environment: &Environment) -> Result<String> {
+    let mut bytes = [0; 16];
+    environment.rng().fill(&mut bytes)?;
+    Ok(URL_SAFE_NO_PAD.encode(bytes))
 }
 
 /// What became of a write that the server looked at.
@@ -141,7 +161,8 @@ impl Repository {
         read: VersionToken,
         refresh: Refresh,
     ) -> Result<Option<VersionToken>> {
-        let write = Write::replace(definition, key, document, read)?;
+        let mut sources = Sources::of(1, &self.shared.environment);
+        let write = Write::replace(definition, key, document, read, &mut sources)?;
         match only(self.write_many(vec![(key, write)], refresh).await)? {
             Written::Done(version) => Ok(Some(version)),
             Written::Conflict => Ok(None),
@@ -268,7 +289,63 @@ impl Repository {
         Some((moved_to, again))
     }
 
+    /// Sends a bulk. What an index refuses because it lacks the field of the nonce is sent once more, after it got it.
     async fn send(
+        &self,
+        definition: &TypeDefinition,
+        generation: u32,
+        operations: &[BulkOperation],
+        refresh: Refresh,
+    ) -> Result<Vec<ItemOutcome>> {
+        let mut outcomes = self.send_once(definition, generation, operations, refresh).await?;
+        let is_refused =
+            |outcome: &ItemOutcome| outcome.as_ref().is_err_and(|error| error.kind == ItemErrorKind::MappingRefused);
+        let mut refused = Vec::new();
+        let mut again = Vec::new();
+        for ((at, outcome), operation) in outcomes.iter().enumerate().zip(operations) {
+            if is_refused(outcome) {
+                refused.push(at);
+                again.push(operation.clone());
+            }
+        }
+        if again.is_empty() || !self.has_got_nonce_field(definition, generation).await {
+            return Ok(outcomes);
+        }
+        // What was written before is told, whatever comes of this.
+        if let Ok(answers) = self.send_once(definition, generation, &again, refresh).await {
+            for (at, answer) in refused.into_iter().zip(answers) {
+                outcomes[at] = answer;
+            }
+        }
+        Ok(outcomes)
+    }
+
+    /// Gives the index of a generation the field of the nonce. False if it has it already, or cannot get it.
+    async fn has_got_nonce_field(&self, definition: &TypeDefinition, generation: u32) -> bool {
+        let index = self.names(definition).index(generation);
+        let adding = async {
+            match self.shared.cluster.indices(&[&index]).await?.get(&index) {
+                Some(state) => self.add_nonce_field(&index, state).await,
+                None => Ok(false),
+            }
+        };
+        adding.await.unwrap_or_else(|error: Error| {
+            tracing::warn!(index, %error, "an index was not given the field that writes are known by");
+            false
+        })
+    }
+
+    /// Gives an index that was made before there was a nonce the field for it. False if it has it.
+    async fn add_nonce_field(&self, index: &str, state: &IndexState) -> Result<bool> {
+        if !registry::lacks_nonce_field(&state.mapping) {
+            return Ok(false);
+        }
+        tracing::info!(index, "giving an index the field that writes are known by");
+        self.shared.cluster.put_mapping(index, &registry::nonce_mapping()).await?;
+        Ok(true)
+    }
+
+    async fn send_once(
         &self,
         definition: &TypeDefinition,
         generation: u32,
@@ -327,17 +404,20 @@ impl Repository {
         }
     }
 
-    /// Asks the cluster for the current generation of a type's group, and remembers it.
+    /// Asks the cluster for the current generation of a type's group, and remembers it. Its index then takes what is written.
     pub(super) async fn look_up_generation(&self, definition: &TypeDefinition) -> Result<u32> {
         let names = self.names(definition);
-        let indices = self.shared.cluster.indices(&[names.alias()]).await?;
-        let indices: Vec<&str> = indices.keys().map(String::as_str).collect();
+        let found = self.shared.cluster.indices(&[names.alias()]).await?;
+        let indices: Vec<&str> = found.keys().map(String::as_str).collect();
         let generation = match indices.as_slice() {
             [] => return Err(errors::no_index(&names)),
             [index] => names.generation(index),
             _ => None,
         };
         let generation = generation.ok_or_else(|| errors::not_one_generation(&names, &indices))?;
+        for (index, state) in &found {
+            self.add_nonce_field(index, state).await?;
+        }
         self.remember_generation(definition.group(), generation);
         Ok(generation)
     }
@@ -346,4 +426,33 @@ impl Repository {
 /// The sequence number of a version.
 fn sequence(version: VersionToken) -> SequenceNumber {
     SequenceNumber { seq_no: version.seq_no, primary_term: version.primary_term }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::document::{RootFields, write_nonce};
+    use crate::registry::testing;
+
+    #[test]
+    fn every_attempt_has_a_nonce_of_its_own() {
+        let definition = testing::read(&testing::note(json!({})), &[testing::version(json!({}))]).expect("valid");
+        let root = RootFields { write_nonce: Some("that of what was read".to_owned()), ..RootFields::default() };
+        let attributes = crate::document::Attributes::from_iter([("title".to_owned(), Value::from("t"))]);
+        let document = StoredDocument { type_name: "note".to_owned(), attributes, root };
+        let (key, environment) = (ObjectKey::new("note", "1"), Environment::system());
+        let nonces: BTreeSet<String> = (0..100)
+            .map(|_| {
+                let mut sources = Sources::of(1, &environment);
+                let write = Write::create(&definition, &key, &document, &mut sources).expect("it can be written");
+                write_nonce(write.action.source().expect("a document")).expect("a nonce")
+            })
+            .collect();
+        assert_eq!(nonces.len(), 100);
+        assert!(nonces.iter().all(|nonce| nonce.len() == 22), "{nonces:?}");
+    }
 }

@@ -21,7 +21,10 @@ const FILES: &[TypeFiles] = &[
         &[file!("model_versions/user_connector_token/1.json"), file!("model_versions/user_connector_token/2.json")],
     ),
     // Without the feature `oauth` too: nodes of one platform have one registry, and clean-up needs no OAuth.
-    (file!("mappings/oauth_state.json"), &[file!("model_versions/oauth_state/1.json")]),
+    (
+        file!("mappings/oauth_state.json"),
+        &[file!("model_versions/oauth_state/1.json"), file!("model_versions/oauth_state/2.json")],
+    ),
 ];
 
 /// The type of authorizations that were begun and are not finished.
@@ -70,6 +73,7 @@ mod tests {
             ("user_connector_token", 1, "b443b022b46b79c0ff9fa674aecc64176a5fcbd09c2db2d9f050a6a88435732e"),
             ("user_connector_token", 2, "7f818fe3827daa31d23b874e480176d105e629cf5da88f5f4e56033e78c3acca"),
             ("oauth_state", 1, "d29048dc99404ca90b0ace4964602803760976a0183bf334371c3d284e63361e"),
+            ("oauth_state", 2, "d29048dc99404ca90b0ace4964602803760976a0183bf334371c3d284e63361e"),
         ];
         let types = types().expect("the built-in definitions are valid");
         let actual: Vec<_> = types

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::cluster::Hit;
 use crate::conversion::{Conversion, Standing, descriptor, stored_sets};
-use crate::document::{Attributes, RootFields, StoredDocument};
+use crate::document::{Attributes, RootFields, StoredDocument, WRITE_NONCE};
 use crate::encryption::{AttributeError, EncryptionService, Fingerprint, Fingerprinter, Secrets};
 use crate::environment::Environment;
 use crate::layout::IndexMeta;
@@ -115,6 +115,7 @@ impl Examiner {
     fn read_foreign(type_name: &str, source: &[u8]) -> Option<StoredDocument> {
         let mut attributes: Attributes = serde_json::from_slice(source).ok()?;
         attributes.remove("updated_at");
+        attributes.remove(WRITE_NONCE);
         Some(StoredDocument { type_name: type_name.to_owned(), attributes, root: RootFields::default() })
     }
 
@@ -232,6 +233,9 @@ mod tests {
         assert_ne!(old["note"]["body"], new["note"]["body"]);
         assert_eq!(fingerprint(&examiner, &old), fingerprint(&examiner, &new));
         assert_ne!(fingerprint(&examiner, &old), fingerprint(&examiner, &stored(1, "another")));
+        let mut written_again = old.clone();
+        written_again["writeNonce"] = json!("n");
+        assert_eq!(fingerprint(&examiner, &old), fingerprint(&examiner, &written_again));
     }
 
     #[test]
@@ -293,6 +297,8 @@ mod tests {
         let without = fingerprint(&examiner, &json!({ "type": "other" }));
         let (one, other) = (fingerprint(&examiner, &odd(json!(1))), fingerprint(&examiner, &odd(json!(2))));
         assert!(without != one && one != other, "what is in it counts all the same");
+        let written_again = json!({ "type": "other", "writeNonce": "n" });
+        assert_eq!(fingerprint(&examiner, &written_again), without);
         assert!(defects(&examiner, "x", &json!({ "type": "note" }))[0].1.contains("no attributes object"));
         assert!(defects(&examiner, "x", &json!({ "type": "" }))[0].1.contains("no type"));
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use libtest_mimic::Trial;
 use saved_objects::cluster::{
     AliasAction, BulkAction, BulkOperation, BulkRequest, CloneIndex, Cluster, ClusterErrorKind, CreateIndex, Elastic,
-    IndexPurpose, ItemErrorKind, ItemOutcome, Refresh, SequenceNumber,
+    Gone, IndexPurpose, ItemErrorKind, ItemOutcome, Refresh, SequenceNumber,
 };
 use saved_objects::environment::{Environment, SystemRng};
 use saved_objects::{Error, ErrorKind};
@@ -187,7 +187,7 @@ async fn a_bulk_whose_answer_was_lost_is_settled(context: Context) {
         let replaced =
             write(&cluster, &alias, &[operation("1", BulkAction::Replace { source: source(2), read })]).await;
         let read = replaced[0].clone().expect("answered");
-        write(&cluster, &alias, &[operation("1", BulkAction::Delete { read })]).await
+        write(&cluster, &alias, &[operation("1", BulkAction::Delete { read, gone: Gone::Done })]).await
     };
     assert!(deleted[0].is_ok(), "{deleted:?}");
     assert!(cluster.get(&alias, "1").await.expect("answered").is_none());
@@ -299,7 +299,7 @@ async fn every_item_of_a_bulk_is_answered(context: Context) {
             operation("3", BulkAction::Create { source: mistyped }),
             operation("1", BulkAction::Create { source: source(2) }),
             operation("1", BulkAction::Replace { source: source(2), read: nowhere }),
-            operation("4", BulkAction::Delete { read: nowhere }),
+            operation("4", BulkAction::Delete { read: nowhere, gone: Gone::Done }),
         ],
     )
     .await;

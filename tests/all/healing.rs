@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use libtest_mimic::Trial;
-use saved_objects::SavedObjects;
 use saved_objects::cluster::{AliasAction, Cluster, CreateIndex, Elastic, IndexPurpose, IndexState};
 use saved_objects::environment::{Environment, SystemRng};
 use saved_objects::migrate::{Blocker, OnBad, Outcome};
 use saved_objects::registry::TypeDefinition;
 use saved_objects::repository::{Create, ObjectKey};
+use saved_objects::{SavedObjects, Start};
 use serde_json::{Value, json};
 
 use crate::clock::ImpatientClock;
@@ -24,6 +24,7 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         url,
         an_older_start_undoes_a_dead_copy,
         a_missing_alias_for_writes_is_given_back,
+        an_index_without_the_field_of_the_nonce_gets_it,
         a_missing_alias_is_a_blocker,
         an_alias_on_two_indices_is_a_blocker,
         an_index_under_the_name_of_the_alias_is_a_blocker,
@@ -198,6 +199,63 @@ async fn a_missing_alias_for_writes_is_given_back(context: Context) {
     let remove = [AliasAction::Remove { index: names.index(1), alias: names.write_alias(1) }];
     context.cluster().update_aliases(&remove).await.expect("removed");
     create(&context.store(before).await, "2").await;
+}
+
+/// Makes the index of the notes anew as it was before writes had a nonce, with a note in it.
+async fn without_nonce_field(context: &Context) {
+    let (cluster, names) = (context.cluster(), context.prefix.group("notes"));
+    let index = names.index(1);
+    let mut mapping = cluster.indices(&[&index]).await.expect("answered")[&index].mapping.clone();
+    let properties = mapping["properties"].as_object_mut().expect("properties");
+    properties.remove("writeNonce").expect("the index had the field");
+    cluster.delete_index(&index).await.expect("deleted");
+    let aliases = vec![names.alias().to_owned(), names.write_alias(1)];
+    let old = CreateIndex { name: index, mapping, aliases, purpose: IndexPurpose::Serving };
+    cluster.create_index(&old).await.expect("created");
+    let source = json!({"type": "note", "note": {"title": "old"}, "references": [], "typeMigrationVersion": "10.1.0"});
+    context.put("notes", "note:old", &source).await;
+}
+
+/// Whether the notes are as they were once they are written again.
+async fn assert_takes_nonces(context: &Context, made: &Value, store: &SavedObjects) {
+    let old = ObjectKey::new("note", "old");
+    let change = |draft: &mut saved_objects::repository::Draft| {
+        draft.attributes.insert("title".to_owned(), json!("new"));
+        Ok(())
+    };
+    store.repository().update(&old, change).await.expect("it takes writes");
+    create(store, "1").await;
+    for id in ["note:old", "note:1"] {
+        assert!(context.stored("notes", id).await["writeNonce"].is_string(), "{id}");
+    }
+    let index = context.index("notes");
+    assert_eq!(context.cluster().indices(&[&index]).await.expect("answered")[&index].mapping, *made);
+}
+
+async fn an_index_without_the_field_of_the_nonce_gets_it(context: Context) {
+    let (notes, _) = notes_before_and_after();
+    let index = context.index("notes");
+    context.store(notes.clone()).await;
+    let made = context.cluster().indices(&[&index]).await.expect("answered")[&index].mapping.clone();
+    let again = async || context.migrator(notes.clone()).migrate().await;
+    assert_eq!(again().await.outcome, Outcome::NothingToDo);
+
+    without_nonce_field(&context).await;
+    // As with everything that is healed: no document is migrated.
+    assert_eq!(again().await.outcome, Outcome::NothingToDo);
+    assert_eq!(context.cluster().indices(&[&index]).await.expect("answered")[&index].mapping, made);
+    assert_takes_nonces(&context, &made, &context.store(notes.clone()).await).await;
+
+    // A start that migrates nothing: by the first write, whether it knows the generation from a read or not.
+    let skipping = async || context.builder(notes.clone()).start(Start::Skip).await.expect("it starts");
+    without_nonce_field(&context).await;
+    let store = skipping().await;
+    assert_takes_nonces(&context, &made, &store).await;
+    without_nonce_field(&context).await;
+    assert_takes_nonces(&context, &made, &store).await;
+    without_nonce_field(&context).await;
+    create(&skipping().await, "2").await;
+    assert!(context.stored("notes", "note:2").await["writeNonce"].is_string());
 }
 
 async fn a_missing_alias_is_a_blocker(context: Context) {

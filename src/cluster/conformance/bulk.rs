@@ -6,8 +6,8 @@ use serde_json::json;
 use super::room::{Room, item_refused, operation, put, source};
 use super::{Verdict, equal, named_cases, refused, some};
 use crate::cluster::{
-    AliasAction, BulkAction, BulkRequest, ClusterErrorKind, CreateIndex, IndexPurpose, ItemErrorKind, Query, Refresh,
-    SequenceNumber,
+    AliasAction, BulkAction, BulkRequest, ClusterErrorKind, CreateIndex, Gone, IndexPurpose, ItemErrorKind, Query,
+    Refresh, SequenceNumber,
 };
 
 named_cases!(
@@ -72,18 +72,30 @@ async fn a_document_is_deleted_if_it_is_the_one_read(room: Room) -> Verdict {
     room.create_plain().await?;
     let first = room.write("1", create(1)).await??;
     let second = room.write("1", replace(2, first)).await??;
-    item_refused("an old read", &room.write("1", BulkAction::Delete { read: first }).await?, ItemErrorKind::Conflict)?;
-    room.write("1", BulkAction::Delete { read: second }).await??;
+    item_refused(
+        "an old read",
+        &room.write("1", BulkAction::Delete { read: first, gone: Gone::Done }).await?,
+        ItemErrorKind::Conflict,
+    )?;
+    room.write("1", BulkAction::Delete { read: second, gone: Gone::Done }).await??;
     equal("it is there", room.cluster.get(&room.alias(), "1").await?.is_some(), false)
 }
 
 async fn what_is_not_there_can_neither_be_replaced_nor_deleted(room: Room) -> Verdict {
     room.create_plain().await?;
     item_refused("a replace", &room.write("1", replace(1, NOWHERE)).await?, ItemErrorKind::Conflict)?;
-    item_refused("a delete", &room.write("1", BulkAction::Delete { read: NOWHERE }).await?, ItemErrorKind::Conflict)?;
+    item_refused(
+        "a delete",
+        &room.write("1", BulkAction::Delete { read: NOWHERE, gone: Gone::Done }).await?,
+        ItemErrorKind::Conflict,
+    )?;
     let read = room.write("2", create(1)).await??;
-    room.write("2", BulkAction::Delete { read }).await??;
-    item_refused("a second delete", &room.write("2", BulkAction::Delete { read }).await?, ItemErrorKind::Conflict)
+    room.write("2", BulkAction::Delete { read, gone: Gone::Done }).await??;
+    item_refused(
+        "a second delete",
+        &room.write("2", BulkAction::Delete { read, gone: Gone::Done }).await?,
+        ItemErrorKind::Conflict,
+    )
 }
 
 async fn a_put_needs_no_condition(room: Room) -> Verdict {
@@ -96,7 +108,7 @@ async fn a_put_needs_no_condition(room: Room) -> Verdict {
 async fn a_deleted_document_can_be_created_again(room: Room) -> Verdict {
     room.create_plain().await?;
     let first = room.write("1", create(1)).await??;
-    room.write("1", BulkAction::Delete { read: first }).await??;
+    room.write("1", BulkAction::Delete { read: first, gone: Gone::Done }).await??;
     let again = room.write("1", create(2)).await??;
     item_refused("the first read", &room.write("1", replace(3, first)).await?, ItemErrorKind::Conflict)?;
     expect_stored(&room, "1", 2, again).await
@@ -106,7 +118,7 @@ async fn sequence_numbers_grow_by_one_a_write(room: Room) -> Verdict {
     room.create_plain().await?;
     let first = room.write("1", create(1)).await??;
     let second = room.write("1", replace(2, first)).await??;
-    let third = room.write("1", BulkAction::Delete { read: second }).await??;
+    let third = room.write("1", BulkAction::Delete { read: second, gone: Gone::Done }).await??;
     let fourth = room.write("2", create(1)).await??;
     let numbers = [first, second, third, fourth].map(|sequence| sequence.seq_no);
     equal("the sequence numbers", numbers, [0, 1, 2, 3])?;
@@ -195,7 +207,7 @@ async fn a_write_block_refuses_every_operation(room: Room) -> Verdict {
     let operations = [
         operation("1", replace(2, read)),
         operation("2", create(1)),
-        operation("1", BulkAction::Delete { read }),
+        operation("1", BulkAction::Delete { read, gone: Gone::Done }),
         put("1", &json!({ "new": 1 })),
     ];
     for outcome in room.bulk(&room.alias(), &operations).await? {

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::room::{Room, item_refused, operation, put, source};
 use super::{Verdict, equal, named_cases, refused, some};
 use crate::cluster::{
-    AliasAction, BulkAction, CloneIndex, ClusterErrorKind, CreateIndex, Health, IndexPurpose, ItemErrorKind, Query,
-    Search, SearchIn,
+    AliasAction, BulkAction, CloneIndex, ClusterErrorKind, CreateIndex, Gone, Health, IndexPurpose, ItemErrorKind,
+    Query, Search, SearchIn,
 };
 
 named_cases!(
@@ -192,9 +192,9 @@ async fn writes_are_counted(room: Room) -> Verdict {
     equal("before the first write", room.cluster.write_count(&room.index()).await?, 0)?;
     let read = room.put("1", json!({ "n": 1 })).await?;
     equal("after a write", room.cluster.write_count(&room.alias()).await?, 1)?;
-    room.write("1", BulkAction::Delete { read }).await??;
+    room.write("1", BulkAction::Delete { read, gone: Gone::Done }).await??;
     equal("after a delete", room.cluster.write_count(&room.index()).await?, 2)?;
-    let conflict = room.write("1", BulkAction::Delete { read }).await?;
+    let conflict = room.write("1", BulkAction::Delete { read, gone: Gone::Done }).await?;
     item_refused("a second delete", &conflict, ItemErrorKind::Conflict)?;
     equal("after a conflict", room.cluster.write_count(&room.index()).await?, 2)
 }

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::room::Room;
 use super::{Verdict, equal, named_cases, refused, some};
-use crate::cluster::{BulkAction, ClusterErrorKind, Query};
+use crate::cluster::{BulkAction, ClusterErrorKind, Gone, Query};
 
 named_cases!(
     a_get_sees_a_write_at_once,
@@ -56,7 +56,7 @@ async fn a_missing_document_is_none(room: Room) -> Verdict {
     room.create_plain().await?;
     equal("it is there", room.cluster.get(&room.index(), "1").await?.is_some(), false)?;
     let read = room.put("1", json!({ "n": 1 })).await?;
-    room.write("1", BulkAction::Delete { read }).await??;
+    room.write("1", BulkAction::Delete { read, gone: Gone::Done }).await??;
     equal("it is there", room.cluster.get(&room.index(), "1").await?.is_some(), false)
 }
 
@@ -100,7 +100,7 @@ async fn a_search_sees_a_delete_after_a_refresh(room: Room) -> Verdict {
     room.create_plain().await?;
     let read = room.put("1", json!({ "n": 1 })).await?;
     room.cluster.refresh(&room.index()).await?;
-    room.write("1", BulkAction::Delete { read }).await??;
+    room.write("1", BulkAction::Delete { read, gone: Gone::Done }).await??;
     room.expect_found(&[(Query::Everything, "1")]).await?;
     room.cluster.refresh(&room.index()).await?;
     room.expect_found(&[(Query::Everything, "")]).await

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::room::Room;
 use super::{Failure, Verdict, equal, named_cases, refused, some};
 use crate::cluster::{
-    AliasAction, BulkAction, ClusterErrorKind, Direction, PointInTime, Query, Search, SearchIn, Slice, Sort,
+    AliasAction, BulkAction, ClusterErrorKind, Direction, Gone, PointInTime, Query, Search, SearchIn, Slice, Sort,
 };
 
 named_cases!(
@@ -63,7 +63,7 @@ async fn it_sees_the_index_as_it_was(room: Room) -> Verdict {
     room.fill(&[("1", json!({ "n": 1 })), ("2", json!({ "n": 2 }))]).await?;
     let point_in_time = open(&room).await?;
     let read_2 = some("the document", room.cluster.get(&room.index(), "2").await?)?.sequence;
-    room.write("2", BulkAction::Delete { read: read_2 }).await??;
+    room.write("2", BulkAction::Delete { read: read_2, gone: Gone::Done }).await??;
     room.fill(&[("1", json!({ "n": 9 })), ("3", json!({ "n": 3 }))]).await?;
     let seen = read(&room, all(&point_in_time), 10).await?;
     let expected = [("1".to_owned(), r#"{"n":1}"#.to_owned()), ("2".to_owned(), r#"{"n":2}"#.to_owned())];

@@ -9,9 +9,10 @@ use super::answers::{BulkAnswer, BulkItem, VersionedHit};
 use super::connection::{Connection, Repeat, Request, Verb};
 use super::documents::get_many;
 use crate::cluster::{
-    BulkAction, BulkOperation, BulkRequest, ClusterError, ClusterErrorKind, ClusterResult, ItemError, ItemErrorKind,
-    ItemOutcome, Refresh, SequenceNumber,
+    BulkAction, BulkOperation, BulkRequest, ClusterError, ClusterErrorKind, ClusterResult, Gone, ItemError,
+    ItemErrorKind, ItemOutcome, Refresh, SequenceNumber,
 };
+use crate::document::write_nonce;
 
 pub(super) async fn bulk(connection: &Connection, request: &BulkRequest<'_>) -> ClusterResult<Vec<ItemOutcome>> {
     let mut outcomes = Vec::with_capacity(request.operations.len());
@@ -192,9 +193,10 @@ impl<'a> Chunk<'a> {
                     self.refusal = Some(error.reason);
                     unknown.push(position);
                 }
-                // Our own earlier sending may be what it conflicts with.
+                // Our own earlier sending may be what it conflicts with, or may have been done before the index took no more
+                // writes. Only what the document itself is refused for was so then, too.
                 (State::Open { maybe_done: true }, Err(error))
-                    if matches!(error.kind, ItemErrorKind::Conflict | ItemErrorKind::NotFound) =>
+                    if !matches!(error.kind, ItemErrorKind::MappingRefused | ItemErrorKind::TooLarge) =>
                 {
                     contradicted.push(position);
                 }
@@ -255,27 +257,38 @@ fn settled(action: &BulkAction, stored: Option<&VersionedHit>) -> State {
     let still_to_be_done = State::Open { maybe_done: true };
     match (action, stored) {
         (BulkAction::Create { .. } | BulkAction::Put { .. }, None) => still_to_be_done,
+        // Before what is stored is looked at: a conversion carries on the nonce of what it read.
+        (BulkAction::Replace { read, .. } | BulkAction::Delete { read, .. }, Some(stored))
+            if stored.hit.sequence == *read =>
+        {
+            still_to_be_done
+        }
         (
             BulkAction::Create { source } | BulkAction::Replace { source, .. } | BulkAction::Put { source },
             Some(stored),
-        ) if is_same_document(source, stored.hit.source.get().as_bytes()) => done(stored.hit.sequence),
+        ) if is_same_write(source, stored.hit.source.get().as_bytes()) => done(stored.hit.sequence),
         // It is still the document's first write, and not ours.
         (BulkAction::Create { .. }, Some(stored)) if stored.version == Some(1) => State::Ended(Err(ItemError {
             kind: ItemErrorKind::Conflict,
             reason: "the document exists already".to_owned(),
         })),
-        (BulkAction::Replace { read, .. } | BulkAction::Delete { read }, Some(stored))
-            if stored.hit.sequence == *read =>
-        {
-            still_to_be_done
-        }
         (BulkAction::Put { .. }, Some(_)) => still_to_be_done,
-        (BulkAction::Delete { read }, None) => done(*read),
+        (BulkAction::Delete { read, gone: Gone::Done }, None) => done(*read),
+        (BulkAction::Delete { gone: Gone::Unknown, .. }, None) => State::Ended(Err(unknown(
+            "the answer was lost, and the document is gone, which another deletion may have done",
+        ))),
         _ => State::Ended(Err(unknown("the answer was lost, and the document was changed since"))),
     }
 }
 
-fn is_same_document(sent: &[u8], stored: &[u8]) -> bool {
+/// Whether what is stored is what was sent, or made of it by a migration or a rotation, which carry the nonce on.
+///
+/// Without a nonce equal content counts: only the engine itself writes so (the control index, the quarantine, and documents that
+/// were last written before there were nonces), and it does not matter to it which of its nodes did.
+fn is_same_write(sent: &[u8], stored: &[u8]) -> bool {
+    if let Some(nonce) = write_nonce(sent) {
+        return write_nonce(stored) == Some(nonce);
+    }
     let parse = |text| serde_json::from_slice::<Value>(text).ok();
     matches!((parse(sent), parse(stored)), (Some(sent), Some(stored)) if sent == stored)
 }
@@ -292,7 +305,7 @@ fn body<'a>(operations: impl Iterator<Item = &'a BulkOperation> + Clone, path: &
             BulkAction::Create { .. } => ("create", None),
             BulkAction::Replace { read, .. } => ("index", Some(read)),
             BulkAction::Put { .. } => ("index", None),
-            BulkAction::Delete { read } => ("delete", Some(read)),
+            BulkAction::Delete { read, .. } => ("delete", Some(read)),
         };
         // Writing into memory cannot fail.
         let mut line = (&mut body).writer();
@@ -308,4 +321,92 @@ fn body<'a>(operations: impl Iterator<Item = &'a BulkOperation> + Clone, path: &
         }
     }
     Ok(body.freeze())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::value::RawValue;
+
+    use super::*;
+    use crate::cluster::Hit;
+
+    const READ: SequenceNumber = SequenceNumber { seq_no: 5, primary_term: 1 };
+    const LATER: SequenceNumber = SequenceNumber { seq_no: 6, primary_term: 1 };
+
+    /// What is known of an operation after its answer was lost.
+    #[derive(Debug, PartialEq)]
+    enum Known {
+        Done(SequenceNumber),
+        Repeated,
+        Conflict,
+        Unknown,
+    }
+
+    fn known(action: &BulkAction, stored: Option<(&str, SequenceNumber, u64)>) -> Known {
+        let stored = stored.map(|(source, sequence, version)| {
+            let source = RawValue::from_string(source.to_owned()).expect("JSON");
+            let hit = Hit { index: "i".to_owned(), id: "1".to_owned(), sequence, source };
+            VersionedHit { hit, version: Some(version) }
+        });
+        match settled(action, stored.as_ref()) {
+            State::Open { maybe_done: true } => Known::Repeated,
+            State::Ended(Ok(sequence)) => Known::Done(sequence),
+            State::Ended(Err(error)) if error.kind == ItemErrorKind::Conflict => Known::Conflict,
+            State::Ended(Err(error)) if error.kind == ItemErrorKind::OutcomeUnknown => Known::Unknown,
+            state => panic!("{state:?}"),
+        }
+    }
+
+    #[test]
+    fn a_write_is_done_if_its_nonce_is_stored() {
+        let ours = r#"{"n":1,"writeNonce":"ours"}"#;
+        let (theirs, converted) = (r#"{"n":1,"writeNonce":"theirs"}"#, r#"{"writeNonce":"ours","n":2}"#);
+        let without = r#"{"n":1}"#;
+        let create = |source: &'static str| BulkAction::Create { source: source.into() };
+        let replace = |source: &'static str| BulkAction::Replace { source: source.into(), read: READ };
+        let put = |source: &'static str| BulkAction::Put { source: source.into() };
+        let table = [
+            (create(ours), None, Known::Repeated),
+            (create(ours), Some((ours, READ, 1)), Known::Done(READ)),
+            (create(ours), Some((converted, LATER, 2)), Known::Done(LATER)),
+            (create(ours), Some((theirs, READ, 1)), Known::Conflict),
+            (create(ours), Some((without, READ, 1)), Known::Conflict),
+            (create(ours), Some((theirs, LATER, 2)), Known::Unknown),
+            (replace(ours), None, Known::Unknown),
+            (replace(ours), Some((theirs, READ, 4)), Known::Repeated),
+            (replace(ours), Some((ours, LATER, 5)), Known::Done(LATER)),
+            (replace(ours), Some((converted, LATER, 6)), Known::Done(LATER)),
+            (replace(ours), Some((theirs, LATER, 5)), Known::Unknown),
+            (replace(ours), Some((without, LATER, 5)), Known::Unknown),
+            // A conversion carries the nonce on, so that it has it before it is written.
+            (replace(converted), Some((ours, READ, 4)), Known::Repeated),
+            // Without a nonce the content counts.
+            (create(without), Some((r#"{ "n": 1 }"#, READ, 1)), Known::Done(READ)),
+            (create(without), Some((r#"{"n":2}"#, READ, 1)), Known::Conflict),
+            (replace(without), Some((without, LATER, 5)), Known::Done(LATER)),
+            (replace(without), Some((ours, LATER, 5)), Known::Unknown),
+            (put(without), None, Known::Repeated),
+            (put(without), Some((without, LATER, 5)), Known::Done(LATER)),
+            (put(without), Some((r#"{"n":2}"#, LATER, 5)), Known::Repeated),
+        ];
+        for (action, stored, expected) in table {
+            assert_eq!(known(&action, stored), expected, "{action:?} {stored:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_gone_is_done_only_for_those_who_want_it_gone() {
+        let delete = |gone| BulkAction::Delete { read: READ, gone };
+        let table = [
+            (Gone::Done, None, Known::Done(READ)),
+            (Gone::Unknown, None, Known::Unknown),
+            (Gone::Done, Some(("{}", READ, 1)), Known::Repeated),
+            (Gone::Unknown, Some(("{}", READ, 1)), Known::Repeated),
+            (Gone::Done, Some(("{}", LATER, 2)), Known::Unknown),
+            (Gone::Unknown, Some(("{}", LATER, 2)), Known::Unknown),
+        ];
+        for (gone, stored, expected) in table {
+            assert_eq!(known(&delete(gone), stored), expected, "{gone:?} {stored:?}");
+        }
+    }
 }

@@ -64,7 +64,7 @@ fn check(action: &BulkAction, stored: Option<SequenceNumber>) -> Result<(), Item
         BulkAction::Create { .. } if stored.is_some() => {
             Err(error(ItemErrorKind::Conflict, "the document exists already"))
         }
-        BulkAction::Replace { read, .. } | BulkAction::Delete { read } if stored != Some(*read) => {
+        BulkAction::Replace { read, .. } | BulkAction::Delete { read, .. } if stored != Some(*read) => {
             Err(error(ItemErrorKind::Conflict, "the document is not the one that was read"))
         }
         _ => Ok(()),

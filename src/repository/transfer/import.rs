@@ -254,7 +254,7 @@ impl Writer<'_> {
     async fn write(&mut self, prepared: Vec<Prepared>) -> Next {
         let mut objects = Vec::with_capacity(prepared.len());
         let mut writes = Vec::with_capacity(prepared.len());
-        let mut sources = Sources::of(prepared.len());
+        let mut sources = Sources::of(prepared.len(), self.repository.environment());
         for object in prepared {
             match self.write_of(&object, &mut sources) {
                 Ok(write) => {
@@ -316,7 +316,7 @@ impl Writer<'_> {
         // Who sees it is not the file's to change.
         document.root.namespaces.clone_from(&existing.root.namespaces);
         document.root.namespace.clone_from(&existing.root.namespace);
-        Write::replace(definition, key, &document, *version)
+        Write::replace(definition, key, &document, *version, sources)
     }
 
     /// Notes that nothing is written from `line` on, and why, unless that is told already.

@@ -205,7 +205,7 @@ impl CleanUp {
             return Ok(Outcome::Kept);
         }
         if !self.dry_run {
-            match self.states.delete(Delete::of(state)).await {
+            match self.states.delete(Delete::of(state).gone_is_done()).await {
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::Conflict => return Ok(Outcome::ChangedMeanwhile),
                 Err(error) => return Err(error),

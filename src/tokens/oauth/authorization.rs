@@ -1,6 +1,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use zeroize::Zeroizing;
 
 use super::callback::Outcome;
@@ -9,7 +10,8 @@ use super::under_way::UnderWay;
 use super::{AuthorizationError, Callback, ClaimedAuthorization, Endpoint, OAuthClient, pkce};
 use crate::encryption::Secret;
 use crate::environment::iso_millis;
-use crate::objects::Objects;
+use crate::objects::{Change, Objects};
+use crate::repository::SavedObject;
 use crate::store::SavedObjects;
 use crate::tokens::{ConnectorId, ConnectorTokens, ProfileUid, Scope, ScopeKind, expiry};
 use crate::{Error, ErrorKind, Result};
@@ -22,7 +24,7 @@ const DEFAULT_LIFETIME: Duration = Duration::from_secs(10 * 60);
 /// [`exchange`](ClaimedAuthorization::exchange) gets and stores the token.
 ///
 /// Whatever process the user comes back to can finish what another one began. An authorization is finished at most once: its
-/// record is deleted, as it was read, before the code is sent anywhere.
+/// record is marked as claimed, over the version that was read, before the code is sent anywhere, and then deleted.
 ///
 /// ```no_run
 /// use saved_objects::SavedObjects;
@@ -119,6 +121,7 @@ impl AuthorizationFlow {
             expires_at: iso_millis(expiry::after(environment.clock().now(), self.lifetime)?),
             created_by: started_by.clone(),
             token_scope: scope.as_str().to_owned(),
+            claimed_at: None,
         };
         let secrets = StateSecrets { code_verifier: Secret::text(&verifier) };
         let id = state::id(&state);
@@ -148,7 +151,8 @@ impl AuthorizationFlow {
     /// # Errors
     /// [`AlreadyUsed`](AuthorizationError::AlreadyUsed), [`Expired`](AuthorizationError::Expired),
     /// [`OtherUser`](AuthorizationError::OtherUser) (of which nobody is told more), and [`Denied`](AuthorizationError::Denied);
-    /// others as of [`Repository::delete`](crate::Repository::delete).
+    /// others as of [`Repository::update`](crate::Repository::update): after
+    /// [`OutcomeUnknown`](ErrorKind::OutcomeUnknown) nobody else gets it, and the user has to begin again.
     pub async fn claim(
         &self,
         user: &ProfileUid,
@@ -158,9 +162,13 @@ impl AuthorizationFlow {
         let Some((record, secrets)) = self.states.get_with_secrets_opt(&id).await? else {
             return Err(AuthorizationError::AlreadyUsed);
         };
-        let StateAttributes { connector_id, expires_at, created_by, token_scope, .. } = record.attributes;
+        let StateAttributes { connector_id, expires_at, created_by, token_scope, claimed_at, .. } =
+            record.attributes.clone();
         if created_by != *user {
             return Err(AuthorizationError::OtherUser);
+        }
+        if claimed_at.is_some() {
+            return Err(AuthorizationError::AlreadyUsed);
         }
         let scope = match token_scope.as_str() {
             scope if scope == ScopeKind::Shared.as_str() => Scope::Shared,
@@ -168,14 +176,9 @@ impl AuthorizationFlow {
             _ => return Err(malformed("scope").into()),
         };
         let expires_at = expiry::parse(&expires_at).ok_or_else(|| malformed("expiry"))?;
-        match self.states.delete(&id, Some(record.version)).await {
-            Ok(()) => {}
-            Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => {
-                return Err(AuthorizationError::AlreadyUsed);
-            }
-            Err(error) => return Err(error.into()),
-        }
-        if expires_at <= self.states.repository().environment().clock().now() {
+        let now = self.states.repository().environment().clock().now();
+        self.mark_claimed(&record, now).await?;
+        if expires_at <= now {
             return Err(AuthorizationError::Expired);
         }
         match callback.outcome {
@@ -190,6 +193,29 @@ impl AuthorizationFlow {
                 exchanges: self.exchanges.clone(),
             }),
         }
+    }
+}
+
+impl AuthorizationFlow {
+    /// Marks the record as claimed, if it still is as it was read, and deletes it then. It is the mark that one of several claimers
+    /// gets: a deletion whose answer is lost may be anybody's, but an update that is stored is known by whose it is.
+    async fn mark_claimed(
+        &self,
+        record: &SavedObject<StateAttributes>,
+        now: Timestamp,
+    ) -> Result<(), AuthorizationError> {
+        let mark = |attributes: &mut StateAttributes| attributes.claimed_at = Some(iso_millis(now));
+        let marked = match self.states.update(Change::of(record), mark).await {
+            Ok(marked) => marked,
+            Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => {
+                return Err(AuthorizationError::AlreadyUsed);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if let Err(error) = self.states.delete_seen(&marked.id, marked.version).await {
+            tracing::debug!(%error, "a claimed authorization is left for the clean-up");
+        }
+        Ok(())
     }
 }
 

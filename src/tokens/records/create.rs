@@ -48,7 +48,7 @@ impl<I: Identity> Records<I> {
 
     /// Deletes a record that no longer counts, if it still is as it was read.
     pub(super) async fn delete_leftover(&self, uuid: &str, version: VersionToken) {
-        match self.objects.delete(uuid, Some(version)).await {
+        match self.objects.delete_seen(uuid, version).await {
             Err(error) if !is_conflict(&error) => {
                 tracing::warn!(token = %Self::token_id(uuid), %error, "an older record of a token was not deleted");
             }

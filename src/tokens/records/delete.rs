@@ -54,14 +54,14 @@ impl<I: Identity> Records<I> {
         let mut deletions = Vec::with_capacity(objects.len());
         for (object, revocation) in objects.iter().zip(&revocations) {
             let seen = revocation.as_ref().map_or(object.version, |(version, _)| *version);
-            deletions.push(Delete::of(object).version(seen));
+            deletions.push(Delete::of(object).version(seen).gone_is_done());
         }
         let outcomes = self.repository().delete_many(deletions).await;
         let (mut deleted, mut failure) = (Vec::with_capacity(objects.len()), None);
-        for (outcome, revocation) in outcomes.into_iter().zip(revocations) {
-            match outcome {
-                Ok(()) => deleted.push(revocation.map(|(_, revocation)| revocation)),
-                Err(error) if is_conflict(&error) => {}
+        for ((object, outcome), revocation) in objects.iter().zip(outcomes).zip(revocations) {
+            match self.is_deleted(&object.id, outcome).await {
+                Ok(true) => deleted.push(revocation.map(|(_, revocation)| revocation)),
+                Ok(false) => {}
                 Err(error) => failure = failure.or(Some(error)),
             }
         }
@@ -71,6 +71,20 @@ impl<I: Identity> Records<I> {
         }
         stream::iter(revoking).buffer_unordered(IN_FLIGHT).collect::<()>().await;
         failure.map_or(Ok(deleted.len()), Err)
+    }
+
+    /// Whether the record is gone after a deletion of what was seen of it; false if it is no longer so. Where the outcome is not known a
+    /// look tells: what is gone is to be revoked. Of two who delete one record both may then revoke it, which does no harm.
+    pub(super) async fn is_deleted(&self, uuid: &str, outcome: Result<()>) -> Result<bool> {
+        match outcome {
+            Ok(()) => Ok(true),
+            Err(error) if is_conflict(&error) => Ok(false),
+            Err(error) if error.kind() == ErrorKind::OutcomeUnknown => match self.objects.get_opt(uuid).await {
+                Ok(found) => Ok(found.is_none()),
+                Err(_) => Err(error),
+            },
+            Err(error) => Err(error),
+        }
     }
 
     /// What is to be revoked of each of the objects, if anything is.

@@ -1,6 +1,6 @@
 use futures::{Stream, StreamExt};
 
-use super::{Records, is_conflict};
+use super::Records;
 use crate::Result;
 use crate::cluster::Direction;
 use crate::repository::{Filter, Find, SavedObject, Unreadable};
@@ -40,11 +40,8 @@ impl<I: Identity> Records<I> {
 
     /// Deletes the record as it was listed. False if it is no longer so.
     pub(in crate::tokens) async fn delete_listed(&self, listed: &TokenMetadata) -> Result<bool> {
-        match self.objects.delete(listed.id.uuid(), Some(listed.version)).await {
-            Ok(()) => Ok(true),
-            Err(error) if is_conflict(&error) => Ok(false),
-            Err(error) => Err(error),
-        }
+        let uuid = listed.id.uuid();
+        self.is_deleted(uuid, self.objects.delete_seen(uuid, listed.version).await).await
     }
 }
 

@@ -1,6 +1,7 @@
 use super::{Records, is_conflict};
 use crate::document::VersionToken;
 use crate::environment::iso_millis;
+use crate::objects::Change;
 use crate::tokens::attributes::{Times, TokenAttributes, TokenSecrets};
 use crate::tokens::identity::Identity;
 use crate::tokens::records::update::Record;
@@ -43,20 +44,29 @@ impl<I: Identity> Records<I> {
     }
 
     /// Deletes the record that `derived` takes the place of. False if somebody deleted it before: then `derived` goes too.
+    ///
+    /// It is written over before, as it was read, so that an answer that gets lost does not make another one's deletion of the token
+    /// this one's. Who deletes the token after that finds `derived` as well.
     pub(super) async fn has_folded(&self, uuid: &str, read: VersionToken, derived: &Record<I>) -> Result<bool> {
-        match self.objects.delete(uuid, Some(read)).await {
-            Err(error) if is_conflict(&error) && self.objects.get_opt(uuid).await?.is_none() => {
-                match self.objects.delete(&derived.id, Some(derived.version)).await {
+        let is_gone = async |error: &Error| match error.kind() {
+            ErrorKind::NotFound => Ok(true),
+            ErrorKind::Conflict => self.objects.get_opt(uuid).await.map(|found| found.is_none()),
+            _ => Ok(false),
+        };
+        match self.objects.update(Change::new(uuid).version(read), |_| ()).await {
+            Ok(marked) => self.delete_leftover(uuid, marked.version).await,
+            Err(error) if is_gone(&error).await? => {
+                return match self.objects.delete_seen(&derived.id, derived.version).await {
                     Err(error) if !is_conflict(&error) => Err(error),
                     _ => Ok(false),
-                }
+                };
             }
-            Err(error) if !is_conflict(&error) => {
-                tracing::warn!(token = %Self::token_id(uuid), %error, "an older record of a token was not deleted");
-                Ok(true)
-            }
-            _ => Ok(true),
+            Err(error) if error.kind() == ErrorKind::OutcomeUnknown => return Err(error),
+            // It was changed since, and stays.
+            Err(error) if is_conflict(&error) => {}
+            Err(_) => self.delete_leftover(uuid, read).await,
         }
+        Ok(true)
     }
 }
 

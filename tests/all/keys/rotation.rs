@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use saved_objects::cluster::{BulkAction, BulkOperation, BulkRequest, Refresh};
+use saved_objects::cluster::{BulkAction, BulkOperation, BulkRequest, Gone, Refresh};
 use saved_objects::encryption::Secret;
 use saved_objects::migrate::{OnBad, Outcome as Migrated};
 use saved_objects::quarantine::Quarantine;
@@ -167,7 +167,7 @@ pub(super) async fn what_cannot_be_opened_keeps_its_key(context: Context) {
     let cluster = context.cluster();
     for id in ["vault:bound", "odd-id", "vault:plain", "vault:orphan"] {
         let read = cluster.get(names.alias(), id).await.expect("answered").expect("there").sequence;
-        let operations = [BulkOperation { id: id.to_owned(), action: BulkAction::Delete { read } }];
+        let operations = [BulkOperation { id: id.to_owned(), action: BulkAction::Delete { read, gone: Gone::Done } }];
         let alias = names.write_alias(1);
         let request = BulkRequest { alias: &alias, operations: &operations, refresh: Refresh::Later };
         assert!(cluster.bulk(&request).await.expect("answered").iter().all(Result::is_ok));

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use message::{Answer, Request};
-pub(crate) use weather::weather;
+pub(crate) use weather::{lost_answers, weather};
 
 /// What happens to one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

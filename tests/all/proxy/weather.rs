@@ -34,3 +34,16 @@ pub(crate) fn weather(seed: u64, percent: u64) -> impl Fn(&Seen, usize) -> Fault
         }
     }
 }
+
+/// Every way in which the answer to a write that was done gets lost, each as often as the others, in `percent` of all bulks.
+pub(crate) fn lost_answers(seed: u64, percent: u64) -> impl Fn(&Seen, usize) -> Fault + Send + Sync + 'static {
+    const WAYS: [Fault; 2] = [Fault::LoseAnswer, Fault::CutBody];
+    let dice = Mutex::new(Dice::new(seed));
+    move |seen, _| {
+        let dice = dice.lock().expect("no test panics with the lock");
+        if !seen.path.contains("/_bulk?") || !dice.happens(percent) {
+            return Fault::None;
+        }
+        WAYS[dice.below(WAYS.len() as u64) as usize]
+    }
+}

@@ -5,6 +5,7 @@ mod counters;
 mod exports;
 mod find;
 mod imports;
+mod lost_answers;
 mod machine;
 mod many;
 mod namespaces;
@@ -52,6 +53,7 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         sharing::trials(url),
         points_in_time::trials(url),
         network::trials(url),
+        lost_answers::trials(url),
         many::trials(url),
         machine::trials(url),
     ]

@@ -7,33 +7,40 @@ use futures::future::join_all;
 use libtest_mimic::Trial;
 use saved_objects::environment::{Environment, SystemRng};
 use saved_objects::repository::Find;
-use saved_objects::tokens::oauth::{AuthorizationError, Callback};
-use saved_objects::tokens::{ProviderError, Scope, ScopeKind, TokenClient, types};
+use saved_objects::tokens::oauth::{AuthorizationError, AuthorizationFlow, Callback};
+use saved_objects::tokens::{CleanUp, CleanUpPolicy, ProviderError, Scope, ScopeKind, TokenClient, types};
 use saved_objects::{ErrorKind, Start};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use super::{Platform, REDIRECT_URI, profile};
 use crate::clock::PollingClock;
-use crate::context::Context;
+use crate::context::{Context, MEMORY};
+use crate::faults::seed::{Named, seeds};
 use crate::named_trials;
 use crate::oauth_server::{Odd, Options};
+use crate::proxy::{Proxy, lost_answers};
 use crate::tokens::{change_stored, documents, text, user};
 
 pub(super) fn trials(url: &str) -> Vec<Trial> {
-    named_trials!(
+    let mut trials = named_trials!(
         url,
         a_user_authorizes_a_connector,
         a_shared_token_is_authorized_by_one_user,
         a_state_is_used_once_however_many_come_with_it,
         a_state_is_for_who_began_it_and_for_so_long,
+        what_a_claimer_that_died_leaves_is_used,
         a_user_who_says_no_gets_nothing,
         a_stolen_code_is_worth_nothing,
         a_code_that_is_not_exchanged_leaves_the_token_that_was_there,
         what_is_stored_of_a_state_does_not_give_the_verifier,
         a_grant_that_cannot_be_stored_is_given_to_the_caller,
         a_caller_who_goes_away_loses_no_grant,
-    )
+    );
+    if url != MEMORY {
+        trials.extend(named_trials!(url, a_state_is_used_once_though_answers_get_lost));
+    }
+    trials
 }
 
 fn field(query: &str, name: &str) -> String {
@@ -85,6 +92,37 @@ async fn a_state_is_used_once_however_many_come_with_it(context: Context) {
     assert!(matches!(unknown, AuthorizationError::AlreadyUsed), "{unknown:?}");
 }
 
+async fn a_state_is_used_once_though_answers_get_lost(context: Context) {
+    const CLAIMERS: usize = 16;
+    let platform = Platform::start(&context, Options::default()).await;
+    let (mut told, mut unknown) = (0, 0);
+    for seed in seeds(1..13) {
+        let _named = Named(seed);
+        let proxy = Proxy::start(&context.url, lost_answers(seed, 20)).await;
+        let builder = context.builder(types().expect("built-in types")).elasticsearch(proxy.url());
+        let through = builder.start(Start::Skip).await.expect("nothing is asked at the start");
+        let flow = AuthorizationFlow::new(&through).expect("the types are there");
+        let query = platform.query("u1", ScopeKind::PerUser).await;
+        let user = profile("u1");
+        let claim = async |_| flow.claim(&user, Callback::from_query(&query).expect("a callback")).await;
+        let claims = join_all((0..CLAIMERS).map(claim)).await;
+        let done = claims.iter().filter(|claim| claim.is_ok()).count();
+        let open = claims.iter().flat_map(|claim| claim.as_ref().err()).filter(|error| match error.kind() {
+            ErrorKind::OutcomeUnknown => true,
+            ErrorKind::Conflict => false,
+            kind => panic!("{kind:?}: {error}"),
+        });
+        let open = open.count();
+        assert!(done == 1 || (done == 0 && open > 0), "{done} claims were told, and {open} may have been");
+        let late = platform.finish("u1", &query).await.expect_err("it was used");
+        assert!(matches!(late, AuthorizationError::AlreadyUsed), "{late:?}");
+        told += done;
+        unknown += open;
+    }
+    println!("{told} claims were told, {unknown} may have been");
+    assert!(told > 0, "no claim was told");
+}
+
 async fn a_state_is_for_who_began_it_and_for_so_long(context: Context) {
     let mut platform = Platform::start(&context, Options::default()).await;
     let query = platform.query("u1", ScopeKind::PerUser).await;
@@ -100,6 +138,25 @@ async fn a_state_is_for_who_began_it_and_for_so_long(context: Context) {
     let error = platform.finish("u1", &query).await.expect_err("it is gone");
     assert!(matches!(error, AuthorizationError::AlreadyUsed), "{error:?}");
     assert_eq!(platform.server.asked_for("authorization_code").len(), 1);
+}
+
+async fn what_a_claimer_that_died_leaves_is_used(context: Context) {
+    let mut platform = Platform::start(&context, Options::default()).await;
+    platform.flow = platform.flow.clone().lifetime(Duration::ZERO);
+    let query = platform.query("u1", ScopeKind::PerUser).await;
+    let states = platform.store.repository().including(&["oauth_state"]).expect("the type is there");
+    assert_eq!(documents(&context).await, 1);
+    let found = states.find(&["oauth_state"], Find::new()).await.expect("found").objects;
+    // It was marked, and then its claimer was killed.
+    change_stored(&context, "oauth_state", &found[0].id, json!({"claimedAt": "2026-03-01T10:05:00.000Z"})).await;
+    let error = platform.finish("u1", &query).await.expect_err("claimed");
+    assert!(matches!(error, AuthorizationError::AlreadyUsed), "{error:?}");
+    let error = platform.finish("u2", &query).await.expect_err("another user");
+    assert!(matches!(error, AuthorizationError::OtherUser), "{error:?}");
+    assert!(platform.server.asked_at("/token").is_empty());
+    let clean_up = CleanUp::new(&platform.store, CleanUpPolicy::new()).expect("a policy");
+    assert_eq!(clean_up.run().await.expect("cleaned up").removed_total(), 1);
+    assert_eq!(documents(&context).await, 0);
 }
 
 async fn a_user_who_says_no_gets_nothing(context: Context) {
