@@ -235,8 +235,8 @@ impl State {
             true => Err(aliases::named_as_index(alias)),
             false => aliases::check_alias_name(self, alias),
         })?;
-        if let Some(limit) = self.shard_limit.filter(|limit| self.indices.len() >= *limit) {
-            let there = self.indices.len();
+        if let Some(limit) = self.shard_limit.filter(|limit| self.open_shards() >= *limit) {
+            let there = self.open_shards();
             return Err(refusal(
                 400,
                 "validation_exception",
