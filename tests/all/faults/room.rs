@@ -200,8 +200,9 @@ impl Room {
         let found = self.cluster.indices(&[&format!("{}-*", self.prefix), &kibana]).await.expect("answered");
         let is_meant = |name: &str| name.starts_with(KIBANA) || groups.iter().any(|alias| name.starts_with(alias));
         // Which number a copy gets depends on how many were begun before it.
+        let is_taken_over = found.keys().any(|name| name.starts_with(KIBANA));
         let plain = |name: String| match name.rsplit_once("-00000") {
-            Some((start, end)) if !end.starts_with('1') => {
+            Some((start, end)) if is_taken_over || !end.starts_with('1') => {
                 format!("{start}-00000n{}", end.get(1..).unwrap_or_default())
             }
             _ => name,
