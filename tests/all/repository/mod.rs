@@ -5,6 +5,7 @@ mod counters;
 mod exports;
 mod find;
 mod imports;
+mod limits;
 mod machine;
 mod many;
 mod namespaces;
@@ -43,6 +44,7 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         access::trials(url),
         transfer::trials(url),
         imports::trials(url),
+        limits::trials(url),
         exports::trials(url),
         versions::trials(url),
         typed::trials(url),
