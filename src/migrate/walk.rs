@@ -101,6 +101,8 @@ impl Walk<'_> {
             State::PrepareFill { source_writes } => copy.prepare_fill(source_writes).await,
             State::Fill { .. } => {
                 let pass = self.fill(report).await?;
+                // Before the fill counts as complete: what a swap makes current decides what is in quarantine.
+                self.policy.quarantine.settle(group.names.alias(), &group.index, &group.fill()).await?;
                 copy.record_left_out(&pass).await?;
                 kept.add(&pass);
                 Ok(add(pass, report, bad))
