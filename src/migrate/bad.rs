@@ -135,7 +135,10 @@ impl Disposal<'_> {
                 Err(error) => {
                     return Err(Error::new(
                         ErrorKind::Unavailable,
-                        format!("{} could not be taken out of {}: {}", disposed.bad.hit.id, self.plan.index, error.reason),
+                        format!(
+                            "{} could not be taken out of {}: {}",
+                            disposed.bad.hit.id, self.plan.index, error.reason
+                        ),
                     )
                     .with_cure("put right what the reason says, and start again: no document is lost"));
                 }

@@ -202,7 +202,9 @@ impl Entry {
             Stage::TakenOut => Standing::Held,
             Stage::TakingOut | Stage::PuttingBack => Standing::Undecided,
             // No copy takes anything out of the index that it reads: if it is not there, it was deleted by a user.
-            Stage::LeftOut if current.is_none() || current == self.read.as_ref().map(ReadAt::index) => Standing::NotHere,
+            Stage::LeftOut if current.is_none() || current == self.read.as_ref().map(ReadAt::index) => {
+                Standing::NotHere
+            }
             Stage::LeftOut => Standing::Held,
         }
     }
@@ -248,7 +250,10 @@ mod tests {
             assert_eq!(entry.document(), source.replace('\n', " "));
             assert!(entry.holds(&source.replace('\n', " ")) && !entry.holds("{}") && entry.is_as_read(&hit));
             let summary = entry.summary(Standing::Undecided);
-            assert_eq!((summary.id.as_str(), summary.attribute.as_deref(), summary.undecided), ("note:1", Some("body"), true));
+            assert_eq!(
+                (summary.id.as_str(), summary.attribute.as_deref(), summary.undecided),
+                ("note:1", Some("body"), true)
+            );
             let other = Put { source: "{}", ..put.clone() };
             assert_ne!(other.entry_id(), put.entry_id(), "another content is another entry");
         }

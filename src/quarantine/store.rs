@@ -70,7 +70,8 @@ impl Found {
 
 /// How often an entry is written again that others write at the same time.
 const ATTEMPTS: u32 = 5;
-const NAME_IT: &str = "a user may have deleted it: a process was stopped while it moved the document; to restore it, name it";
+const NAME_IT: &str =
+    "a user may have deleted it: a process was stopped while it moved the document; to restore it, name it";
 
 impl Quarantine {
     /// The quarantine of `prefix`.
@@ -139,7 +140,8 @@ impl Quarantine {
     /// Puts documents in, now, which is `since`; one that is here already with the same content is put in as it is now. Gives for
     /// each one its entry, or the reason if it is too large to be put here.
     pub(crate) async fn put(&self, documents: &[Put<'_>], since: &str) -> Result<Vec<Result<Placed, String>>> {
-        let entries = documents.iter().map(|put| Ok((put.entry_id(), put.entry(since)?))).collect::<Result<Vec<_>>>()?;
+        let entries =
+            documents.iter().map(|put| Ok((put.entry_id(), put.entry(since)?))).collect::<Result<Vec<_>>>()?;
         self.place(entries).await
     }
 
@@ -168,7 +170,8 @@ impl Quarantine {
         let mut answers: Vec<Option<Result<Placed, String>>> = entries.iter().map(|_| None).collect();
         let mut existing: BTreeMap<usize, Placed> = BTreeMap::new();
         for _ in 0..ATTEMPTS {
-            let pending: Vec<usize> = (0..entries.len()).filter(|&at| answers.get(at).is_some_and(Option::is_none)).collect();
+            let pending: Vec<usize> =
+                (0..entries.len()).filter(|&at| answers.get(at).is_some_and(Option::is_none)).collect();
             if pending.is_empty() {
                 break;
             }
@@ -185,7 +188,8 @@ impl Quarantine {
                     *operation = replace(placed, entry)?;
                 }
             }
-            for ((outcome, operation), &at) in self.write(&operations).await?.into_iter().zip(&operations).zip(&pending) {
+            for ((outcome, operation), &at) in self.write(&operations).await?.into_iter().zip(&operations).zip(&pending)
+            {
                 match outcome {
                     Ok(sequence) => set(&mut answers, at, Ok(Placed { entry_id: operation.id.clone(), sequence })),
                     Err(error) if is_changed(error.kind) => conflicts.push(at),
@@ -206,15 +210,18 @@ impl Quarantine {
                 let found = Entry::parse(hit.source.get())?;
                 let placed = Placed { entry_id: hit.id, sequence: hit.sequence };
                 // Of the same moment of the document: put in by another node, or by a process that was stopped.
-                let says_as_much = found.read == wanted.read
-                    && (found.stage == wanted.stage || found.stage == Stage::TakenOut);
+                let says_as_much =
+                    found.read == wanted.read && (found.stage == wanted.stage || found.stage == Stage::TakenOut);
                 match says_as_much {
                     true => set(&mut answers, at, Ok(placed)),
                     false => drop(existing.insert(at, placed)),
                 }
             }
         }
-        answers.into_iter().map(|answer| answer.ok_or_else(|| not_written("others go on writing the same entry"))).collect()
+        answers
+            .into_iter()
+            .map(|answer| answer.ok_or_else(|| not_written("others go on writing the same entry")))
+            .collect()
     }
 
     /// Takes entries out again whose documents could not be taken out of their index, because somebody changed them meanwhile.

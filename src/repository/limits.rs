@@ -76,9 +76,7 @@ pub(super) fn check(
 pub(super) fn check_depth(key: &ObjectKey, attributes: &Attributes) -> Result<()> {
     match depth::too_deep(attributes) {
         None => Ok(()),
-        Some(name) => {
-            Err(Error::invalid(format!("saved object {key}: {}", depth::refusal(name)), depth::FLATTEN))
-        }
+        Some(name) => Err(Error::invalid(format!("saved object {key}: {}", depth::refusal(name)), depth::FLATTEN)),
     }
 }
 

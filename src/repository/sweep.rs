@@ -133,13 +133,11 @@ impl Repository {
                     candidates.push(candidate);
                     raw_ids.push(hit.id.clone());
                 }
-                Err(error) if error.kind() == ErrorKind::Corrupt => {
-                    match self.sweep_corrupt(types, hit, task).await {
-                        Some(Ok(())) => swept.deleted += 1,
-                        Some(Err(error)) => failures.push(SweepFailure { raw_id: hit.id.clone(), error }),
-                        None => failures.push(SweepFailure { raw_id: hit.id.clone(), error }),
-                    }
-                }
+                Err(error) if error.kind() == ErrorKind::Corrupt => match self.sweep_corrupt(types, hit, task).await {
+                    Some(Ok(())) => swept.deleted += 1,
+                    Some(Err(error)) => failures.push(SweepFailure { raw_id: hit.id.clone(), error }),
+                    None => failures.push(SweepFailure { raw_id: hit.id.clone(), error }),
+                },
                 Err(error) => failures.push(SweepFailure { raw_id: hit.id.clone(), error }),
             }
         }
@@ -182,9 +180,8 @@ impl Repository {
         let corrupt = |corruption| errors::corrupt(&hit.id, corruption);
         let document = StoredDocument::from_source(hit.source.get().as_bytes()).map_err(corrupt)?;
         let definition = types.iter().copied().find(|definition| definition.name() == document.type_name);
-        let definition = definition.ok_or_else(|| {
-            Error::new(ErrorKind::Internal, "a document of a type that was not asked for was found")
-        })?;
+        let definition = definition
+            .ok_or_else(|| Error::new(ErrorKind::Internal, "a document of a type that was not asked for was found"))?;
         let id = document.object_id(&hit.id, definition.namespace_kind()).map_err(corrupt)?;
         let namespace = match (definition.namespace_kind(), &document.root.namespace) {
             (NamespaceKind::Single, Some(name)) => Namespace::new(name)?,

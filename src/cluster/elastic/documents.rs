@@ -26,9 +26,9 @@ pub(super) async fn get(connection: &Connection, index: &str, id: &str) -> Clust
             Some(error) => Err(error),
             None => Ok(None),
         },
-        Ok(answer) => reading(answer, |answer| {
-            Ok(answer.parse::<DocumentAnswer<'_>>()?.into_hit().map(|found| found.hit))
-        }),
+        Ok(answer) => {
+            reading(answer, |answer| Ok(answer.parse::<DocumentAnswer<'_>>()?.into_hit().map(|found| found.hit)))
+        }
         Err(error) => Err(error),
     }
 }
@@ -113,7 +113,8 @@ pub(super) async fn search(connection: &Connection, search: &Search) -> ClusterR
     let answer = ask(connection, search).await?;
     reading(answer, |answer| {
         let mut hits = Vec::new();
-        let end = answer.parse_with(EachHit(&mut |document| hits.extend(document.into_hit().map(|found| found.hit))))?;
+        let end =
+            answer.parse_with(EachHit(&mut |document| hits.extend(document.into_hit().map(|found| found.hit))))?;
         Ok(page(search, hits, end))
     })
 }

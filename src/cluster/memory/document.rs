@@ -82,7 +82,9 @@ pub(super) fn parse(source: &[u8], mapping: &Mapping) -> Result<(Box<RawValue>, 
     let raw: Box<RawValue> = serde_json::from_slice(source).map_err(malformed)?;
     let levels = depth::depth(raw.get());
     if levels > MAX_LEVELS {
-        return Err(format!("failed to parse: Document nesting depth ({levels}) exceeds the maximum allowed ({MAX_LEVELS})"));
+        return Err(format!(
+            "failed to parse: Document nesting depth ({levels}) exceeds the maximum allowed ({MAX_LEVELS})"
+        ));
     }
     let Value::Object(document) = serde_json::from_str(&pruned(raw.get())).map_err(malformed)? else {
         return Err("malformed content, must be an object".to_owned());
@@ -101,7 +103,8 @@ fn pruned(source: &str) -> Cow<'_, str> {
     if depth::depth(source) <= MAPPED_LEVELS {
         return Cow::Borrowed(source);
     }
-    let (mut kept, mut depth, mut is_text, mut is_escaped) = (String::with_capacity(source.len()), 0_usize, false, false);
+    let (mut kept, mut depth, mut is_text, mut is_escaped) =
+        (String::with_capacity(source.len()), 0_usize, false, false);
     for character in source.chars() {
         let was_within = depth <= MAPPED_LEVELS;
         match character {

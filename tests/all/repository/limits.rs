@@ -72,10 +72,8 @@ async fn write_each(repository: &Repository, levels: usize) -> Vec<(&'static str
         draft.attributes.insert("free".to_owned(), value(levels));
         Ok(())
     };
-    let line = format!(
-        r#"{{"type":"note","id":"import-{levels}","attributes":{{"title":"t","free":{}}}}}"#,
-        nested(levels)
-    );
+    let line =
+        format!(r#"{{"type":"note","id":"import-{levels}","attributes":{{"title":"t","free":{}}}}}"#, nested(levels));
     let many = repository.create_many([of("many"), note(&id("beside"), json!({ "title": "b" }))]).await;
     let mut many = many.into_iter();
     let first = many.next().expect("two answers").map(drop);
