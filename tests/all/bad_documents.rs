@@ -491,7 +491,9 @@ impl Disturber for Overtaken {
     async fn fate(&self, call: &Call) -> Kill {
         if call.number == self.number {
             self.met.store(true, Ordering::Relaxed);
-            quarantining(self.context.clone(), self.context.cluster(), Way::InPlace).await;
+            let types = notes(Way::InPlace).1;
+            let other = migrator(&self.context, self.context.cluster(), types).on_bad(OnBad::Quarantine).migrate().await;
+            assert!(matches!(other.outcome, Outcome::Migrated | Outcome::NothingToDo), "{other:?}");
         }
         Kill::Done
     }
