@@ -492,7 +492,8 @@ impl Disturber for Overtaken {
         if call.number == self.number {
             self.met.store(true, Ordering::Relaxed);
             let types = notes(Way::InPlace).1;
-            let other = migrator(&self.context, self.context.cluster(), types).on_bad(OnBad::Quarantine).migrate().await;
+            let other =
+                migrator(&self.context, self.context.cluster(), types).on_bad(OnBad::Quarantine).migrate().await;
             assert!(matches!(other.outcome, Outcome::Migrated | Outcome::NothingToDo), "{other:?}");
         }
         Kill::Done
