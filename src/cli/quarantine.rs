@@ -54,8 +54,9 @@ pub(super) async fn run(
     match &arguments.command {
         Command::List => {
             let quarantined = quarantine.list().await?;
-            for Quarantined { alias, id, reason, since, .. } in &quarantined {
-                output.say(format!("{id} of {alias}, since {since}: {reason}"));
+            for Quarantined { alias, id, reason, since, undecided, .. } in &quarantined {
+                let undecided = if *undecided { " (undecided: a user may have deleted it)" } else { "" };
+                output.say(format!("{id} of {alias}, since {since}: {reason}{undecided}"));
             }
             output.say(format!("{} documents are in quarantine", quarantined.len()));
             output.document(&Listed { quarantined })?;

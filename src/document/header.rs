@@ -70,6 +70,21 @@ impl<'a> DocumentHeader<'a> {
         self.root.type_migration_version.as_deref()
     }
 
+    /// `namespace`, as the document says it.
+    pub(crate) fn namespace(&self) -> Option<&str> {
+        self.root.namespace.as_deref()
+    }
+
+    /// `namespaces`, also if it is a single text, which the server takes for a list of one; none if it is missing or of another
+    /// form. Only of a header that [`from_source`](Self::from_source) gave.
+    pub(crate) fn namespaces(&self) -> Option<Vec<String>> {
+        let (_, value) = self.unread.iter().rev().find(|(name, _)| *name == "namespaces")?;
+        match serde_json::from_str(value.get()) {
+            Ok(names) => Some(names),
+            Err(_) => text(value).map(|name| vec![name.into_owned()]),
+        }
+    }
+
     pub(super) fn root_mut(&mut self) -> &mut RootFields {
         &mut self.root
     }

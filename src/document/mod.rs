@@ -1,6 +1,7 @@
 //! What a stored object is: its id and namespaces, its version token, its references, and the form in which Elasticsearch
 //! holds it. Nothing here does I/O.
 
+pub(crate) mod depth;
 mod header;
 mod id;
 mod in_order;
@@ -11,6 +12,7 @@ mod source;
 mod stored;
 mod version_token;
 
+pub use depth::MAX_DEPTH;
 pub use header::DocumentHeader;
 pub use id::{MAX_RAW_ID_BYTES, RawId, check_object_id};
 pub use namespace::{Namespace, NamespaceKind};

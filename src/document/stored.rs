@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use super::header::Text;
-use super::{DocumentHeader, NamespaceKind, RawId, Reference, source};
+use super::{DocumentHeader, NamespaceKind, RawId, Reference, depth, source};
 
 /// The attributes of an object, by name.
 pub type Attributes = Map<String, Value>;
@@ -151,7 +151,11 @@ impl<'de> DeserializeSeed<'de> for RootField<'_> {
 pub(super) fn attributes(attributes: &RawValue, is_wanted: impl Fn(&str) -> bool) -> Result<Attributes, Corruption> {
     let mut deserializer = serde_json::Deserializer::from_str(attributes.get());
     Wanted(is_wanted).deserialize(&mut deserializer).map_err(|error| {
-        Corruption::Shape(format!("the attributes are not JSON that can be read, at column {} of them", error.column()))
+        let column = error.column();
+        Corruption::Shape(match depth::is_unreadable(attributes.get()) {
+            true => format!("the attributes are nested too deep to be read, at column {column} of them"),
+            false => format!("the attributes are not JSON that can be read, at column {column} of them"),
+        })
     })
 }
 

@@ -6,7 +6,7 @@ use super::associated_data::AssociatedData;
 use super::envelope::{Envelope, Nonce};
 use super::error::{AttributeError, DecryptionCause};
 use super::{Descriptor, Fingerprinter, KeyRing, Secret, Secrets};
-use crate::document::Attributes;
+use crate::document::{Attributes, MAX_DEPTH, depth};
 use crate::environment::Environment;
 use crate::model::EncryptionSets;
 use crate::{Error, ErrorKind, Result};
@@ -73,7 +73,8 @@ impl EncryptionService {
     ///
     /// # Errors
     /// [`Invalid`](ErrorKind::Invalid) with an [`AttributeError`] if there is something to encrypt but no key;
-    /// [`Internal`](ErrorKind::Internal) if `sets` does not encrypt one of them.
+    /// also if one of them is nested deeper than [`MAX_DEPTH`]; [`Internal`](ErrorKind::Internal) if `sets` does not encrypt one
+    /// of them.
     pub fn seal(
         &self,
         descriptor: &Descriptor<'_>,
@@ -83,6 +84,7 @@ impl EncryptionService {
     ) -> Result<()> {
         let Some(first) = secrets.keys().next() else { return Ok(()) };
         secrets.keys().try_for_each(|name| check_encrypted(descriptor, sets, name))?;
+        secrets.iter().try_for_each(|(name, secret)| check_depth(descriptor, name, secret))?;
         let Some(ring) = self.key_ring() else {
             return Err(AttributeError::encrypt(descriptor, first, DecryptionCause::NoKeys));
         };
@@ -232,6 +234,14 @@ pub(super) fn try_open(
 
 pub(super) fn present<'a>(attributes: &'a Attributes, name: &str) -> Option<&'a Value> {
     attributes.get(name).filter(|value| !value.is_null())
+}
+
+/// Refuses a secret that could not be read as JSON again, where its attribute is exposed or it is exported.
+fn check_depth(descriptor: &Descriptor<'_>, name: &str, secret: &Secret) -> Result<()> {
+    match depth::depth(secret.expose_json()) > MAX_DEPTH {
+        true => Err(Error::invalid(format!("{descriptor}: {}", depth::refusal(name)), depth::FLATTEN)),
+        false => Ok(()),
+    }
 }
 
 fn check_encrypted(descriptor: &Descriptor<'_>, sets: &EncryptionSets, name: &str) -> Result<()> {

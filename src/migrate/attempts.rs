@@ -174,6 +174,10 @@ impl Migrator {
         if !plan.blockers.is_empty() && lease.is_other_at_work().await {
             return Ok(Attempt::OtherAtWork);
         }
+        // Kibana wrote it, maybe a moment ago, and what is found in it may be a blocker.
+        for group in plan.groups.iter().filter(|group| group.take_over.is_some() && plan.blockers.is_empty()) {
+            self.cluster.refresh(&group.index).await?;
+        }
         let survey = if self.rescan && plan.blockers.is_empty() {
             self.plan_rescan(&mut plan).await?
         } else {

@@ -1,5 +1,6 @@
 //! What becomes of documents that cannot be converted (design decision 12).
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -8,7 +9,7 @@ use super::{BadDocument, Fate, GroupPlan, OnUnreadable};
 use crate::cluster::{
     BulkAction, BulkOperation, BulkRequest, Cluster, Gone, Hit, ItemErrorKind, ItemOutcome, Refresh, SequenceNumber,
 };
-use crate::quarantine::{Put, Quarantine};
+use crate::quarantine::{Placed, Put, Quarantine, ReadAt, Stage};
 use crate::{Error, ErrorKind, Result};
 
 /// What a migration does with documents that it cannot convert. Those of which only a secret does not open are not among
@@ -65,6 +66,15 @@ pub(super) struct BadHit {
     pub(super) defect: Defect,
 }
 
+/// A bad document that does not stay where it is.
+#[derive(Debug)]
+struct Disposed {
+    fate: Fate,
+    bad: BadHit,
+    /// Its entry in quarantine, if it goes there.
+    placed: Option<Placed>,
+}
+
 /// The policy, and what it needs.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Policy<'a> {
@@ -111,56 +121,72 @@ impl Disposal<'_> {
         }
         if self.target == Target::Fill {
             // The source takes no writes: they are left out of the copy, and stay in the old generation.
-            disposed.into_iter().for_each(|(fate, bad)| self.name(pass, bad, fate));
+            disposed.into_iter().for_each(|Disposed { fate, bad, .. }| self.name(pass, bad, fate));
             return Ok(());
         }
-        let mut changed = Vec::new();
-        for (number, ((_, bad), outcome)) in disposed.iter().zip(self.delete(&disposed).await?).enumerate() {
+        let (mut deleted, mut changed) = (Vec::new(), Vec::new());
+        for (disposed, outcome) in disposed.iter().zip(self.delete(&disposed).await?) {
             match outcome {
-                Ok(_) => {}
+                Ok(_) => deleted.push(disposed),
                 // Whoever changed or deleted it meanwhile has the last word; the next run looks again.
                 Err(error) if matches!(error.kind, ItemErrorKind::Conflict | ItemErrorKind::NotFound) => {
-                    changed.push(number);
+                    changed.push(disposed);
                 }
                 Err(error) => {
                     return Err(Error::new(
                         ErrorKind::Unavailable,
-                        format!("{} could not be taken out of {}: {}", bad.hit.id, self.plan.index, error.reason),
+                        format!(
+                            "{} could not be taken out of {}: {}",
+                            disposed.bad.hit.id, self.plan.index, error.reason
+                        ),
                     )
                     .with_cure("put right what the reason says, and start again: no document is lost"));
                 }
             }
         }
-        let is_quarantined = |(fate, _): &&(Fate, BadHit)| *fate == Fate::Quarantined;
-        let forgotten: Vec<String> = changed
-            .iter()
-            .filter_map(|&number| disposed.get(number))
-            .filter(is_quarantined)
-            .map(|(_, bad)| self.put(bad).entry_id())
-            .collect();
-        if !forgotten.is_empty() {
-            self.policy.quarantine.forget(&forgotten).await?;
-        }
-        for (number, (fate, bad)) in disposed.into_iter().enumerate() {
-            match changed.contains(&number) {
-                true => pass.counts.conflicts += 1,
-                false => self.name(pass, bad, fate),
+        let confirmed: Vec<_> =
+            deleted.iter().filter_map(|one| Some((self.put(&one.bad), one.placed.clone()?))).collect();
+        self.policy.quarantine.confirm(&confirmed, self.policy.since).await?;
+        self.forget(&changed).await?;
+        pass.counts.conflicts += changed.len() as u64;
+        let changed: BTreeSet<String> = changed.iter().map(|one| one.bad.hit.id.clone()).collect();
+        for Disposed { fate, bad, .. } in disposed {
+            if !changed.contains(&bad.hit.id) {
+                self.name(pass, bad, fate);
             }
         }
         Ok(())
     }
 
+    /// Takes those out of quarantine again that are in their index, as somebody changed them. One that is not may have been taken
+    /// out by another node.
+    async fn forget(self, changed: &[&Disposed]) -> Result<()> {
+        let (ids, placed): (Vec<&str>, Vec<&Placed>) =
+            changed.iter().filter_map(|one| Some((one.bad.hit.id.as_str(), one.placed.as_ref()?))).unzip();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let found = self.cluster.get_many(&self.plan.index, &ids).await?;
+        let is_there = placed.into_iter().zip(found).filter(|(_, found)| found.is_some());
+        let forgotten: Vec<Placed> = is_there.map(|(placed, _)| placed.clone()).collect();
+        self.policy.quarantine.forget(&forgotten).await
+    }
+
     /// Puts those that are to go there into quarantine, and gives all but those that are too large for it, which stay where
     /// they are.
-    async fn put_aside(self, disposed: Vec<(Fate, BadHit)>, pass: &mut Pass) -> Result<Vec<(Fate, BadHit)>> {
-        let (to_be_put, mut rest): (Vec<_>, Vec<_>) =
+    async fn put_aside(self, disposed: Vec<(Fate, BadHit)>, pass: &mut Pass) -> Result<Vec<Disposed>> {
+        let (to_be_put, rest): (Vec<_>, Vec<_>) =
             disposed.into_iter().partition(|(fate, _)| *fate == Fate::Quarantined);
+        let mut rest: Vec<_> = rest.into_iter().map(|(fate, bad)| Disposed { fate, bad, placed: None }).collect();
+        if to_be_put.is_empty() {
+            return Ok(rest);
+        }
         let puts: Vec<_> = to_be_put.iter().map(|(_, bad)| self.put(bad)).collect();
-        let refusals = self.policy.quarantine.put(&puts, self.policy.since).await?;
-        for ((fate, mut bad), refusal) in to_be_put.into_iter().zip(refusals) {
-            match refusal {
-                None => rest.push((fate, bad)),
-                Some(refusal) => {
+        let answers = self.policy.quarantine.put(&puts, self.policy.since).await?;
+        for ((fate, mut bad), answer) in to_be_put.into_iter().zip(answers) {
+            match answer {
+                Ok(placed) => rest.push(Disposed { fate, bad, placed: Some(placed) }),
+                Err(refusal) => {
                     bad.defect.reason = format!("{}; and it cannot be put aside: {refusal}", bad.defect.reason);
                     self.name(pass, bad, Fate::Kept);
                 }
@@ -177,15 +203,20 @@ impl Disposal<'_> {
             reason: &bad.defect.reason,
             attribute: bad.defect.unreadable.as_deref(),
             source: bad.hit.source.get(),
+            stage: match self.target {
+                Target::SameIndex => Stage::TakingOut,
+                Target::Fill => Stage::LeftOut,
+            },
+            read: ReadAt::of(&bad.hit),
         }
     }
 
-    async fn delete(self, bad: &[(Fate, BadHit)]) -> Result<Vec<ItemOutcome>> {
+    async fn delete(self, disposed: &[Disposed]) -> Result<Vec<ItemOutcome>> {
         let delete = |id: &str, read: SequenceNumber| BulkOperation {
             id: id.to_owned(),
             action: BulkAction::Delete { read, gone: Gone::Done },
         };
-        let operations: Vec<_> = bad.iter().map(|(_, bad)| delete(&bad.hit.id, bad.hit.sequence)).collect();
+        let operations: Vec<_> = disposed.iter().map(|one| delete(&one.bad.hit.id, one.bad.hit.sequence)).collect();
         let request = BulkRequest { alias: self.write_alias, operations: &operations, refresh: Refresh::Later };
         Ok(self.cluster.bulk(&request).await?)
     }

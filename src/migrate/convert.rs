@@ -14,7 +14,7 @@ use crate::cluster::{
     BulkAction, BulkOperation, BulkRequest, Cluster, Hit, ItemErrorKind, ItemOutcome, Query, Refresh, Scan,
 };
 use crate::conversion::{Conversion, Standing};
-use crate::document::{Corruption, DocumentHeader};
+use crate::document::{Corruption, DocumentHeader, depth};
 use crate::model::VirtualVersion;
 use crate::quarantine::one_line;
 use crate::registry::TypeDefinition;
@@ -280,6 +280,10 @@ pub(super) fn convert_document(
     let id = document.object_id(&hit.id, definition.namespace_kind()).map_err(corrupt)?;
     let upgraded =
         conversion.upgrade_each(definition, id, &mut document).map_err(|error| defect(error.message().to_owned()))?;
+    // What a transform made must be readable, and writable by others, as what a caller gives.
+    if let Some(name) = depth::too_deep(&document.attributes) {
+        return Err(defect(format!("the converted document cannot be stored: {}", depth::refusal(name))));
+    }
     let stripped = match upgraded.unreadable.as_slice() {
         [] => None,
         unreadable => {

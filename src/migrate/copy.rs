@@ -86,7 +86,8 @@ impl<'a> Copy<'a> {
         self.record.as_ref().ok_or_else(not_begun)
     }
 
-    fn fill(&self) -> Result<String> {
+    /// Returns the name of the staging index.
+    pub(super) fn fill(&self) -> Result<String> {
         Ok(self.place.plan.names.fill(&self.record()?.digest()))
     }
 

@@ -107,6 +107,8 @@ impl Walk<'_> {
             State::PrepareFill => copy.prepare_fill().await,
             State::Fill => {
                 let pass = self.fill(report, &copy.fill_alias()?).await?;
+                // Before it counts as complete: what a swap makes current decides what is in quarantine.
+                self.policy.quarantine.settle(group.names.alias(), &group.index, &copy.fill()?).await?;
                 copy.record_left_out(&pass).await?;
                 kept.add(&pass);
                 Ok(add(pass, report, bad))

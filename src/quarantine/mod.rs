@@ -2,12 +2,14 @@
 //! `<prefix>-control-quarantine`, which is created by the first of them.
 //!
 //! A document is put in first and taken out of its index after that, by a conditional delete; it is restored by a create and
-//! taken out of quarantine after that. Whatever stops in between leaves it in both places, never in none. One that is in
-//! both is in its index: [`Quarantine::list`] does not show it, and putting it in again goes on where it stopped.
+//! taken out of quarantine after that. Whatever stops in between leaves it in both places, never in none. The entry says how far
+//! the move is and where the document was read ([`Stage`]), so that nothing comes back that a user deleted in the meantime
+//! (decision 12): [`Quarantine::list`] shows what is here, and what may be here or deleted.
 
 mod entry;
 mod store;
 
 pub use entry::Quarantined;
-pub(crate) use entry::{Put, one_line};
+pub(crate) use entry::{Put, ReadAt, Stage, one_line};
+pub(crate) use store::Placed;
 pub use store::{Quarantine, Refused, Restored};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::entry::{Entry, Put, Quarantined, one_line};
+use super::entry::{Entry, Put, Quarantined, Stage, Standing, one_line};
 use crate::cluster::{
     BulkAction, BulkOperation, BulkRequest, Cluster, ClusterErrorKind, CreateIndex, Gone, Hit, IndexPurpose,
     ItemErrorKind, ItemOutcome, Query, Refresh, Scan, SequenceNumber,
@@ -45,15 +45,33 @@ pub(crate) struct Rewritten {
     pub(crate) conflicts: u64,
 }
 
+/// An entry that stands for a document.
+#[derive(Debug, Clone)]
+pub(crate) struct Placed {
+    entry_id: String,
+    sequence: SequenceNumber,
+}
+
 /// An entry as it was read.
 #[derive(Debug)]
 struct Found {
-    entry_id: String,
-    sequence: SequenceNumber,
+    placed: Placed,
     entry: Entry,
-    /// Whether the document is in its index too.
-    is_in_both: bool,
+    standing: Standing,
+    /// Whether the document is in its index as it was read: somebody may be about to move it.
+    is_as_read: bool,
 }
+
+impl Found {
+    fn summary(&self) -> Quarantined {
+        self.entry.summary(self.standing)
+    }
+}
+
+/// How often an entry is written again that others write at the same time.
+const ATTEMPTS: u32 = 5;
+const NAME_IT: &str =
+    "a user may have deleted it: a process was stopped while it moved the document; to restore it, name it";
 
 impl Quarantine {
     /// The quarantine of `prefix`.
@@ -72,25 +90,35 @@ impl Quarantine {
     pub async fn list(&self) -> Result<Vec<Quarantined>> {
         let found = self.found(&[]).await?;
         let mut list: Vec<_> =
-            found.into_iter().filter(|found| !found.is_in_both).map(|found| found.entry.summary()).collect();
+            found.iter().filter(|found| found.standing != Standing::NotHere).map(Found::summary).collect();
         list.sort_unstable_by(|one, other| (&one.alias, &one.id).cmp(&(&other.alias, &other.id)));
         Ok(list)
     }
 
     /// Puts documents back into their indices as they were, those with these `_id`s or all. One whose place is taken, or
-    /// which the index refuses, stays in quarantine.
+    /// which the index refuses, stays in quarantine, and so does one that a user may have deleted, unless it is named.
     ///
     /// # Errors
     /// As [`list`](Self::list). What was restored stays restored.
     pub async fn restore(&self, ids: &[String]) -> Result<Restored> {
         let mut restored = Restored::default();
         for found in self.found(ids).await? {
-            let document = found.entry.clone().summary();
-            match self.put_back(&found).await? {
-                None => {
-                    self.take_out(&[(found.entry_id, found.sequence)]).await?;
-                    restored.restored.push(document);
+            let document = found.summary();
+            let refusal = match found.standing {
+                Standing::NotHere => {
+                    if matches!(found.entry.stage, Stage::TakenOut | Stage::PuttingBack) {
+                        self.take_out(&[found.placed]).await?;
+                    }
+                    if found.is_as_read || !matches!(found.entry.stage, Stage::LeftOut) {
+                        restored.restored.push(document);
+                    }
+                    continue;
                 }
+                Standing::Undecided if ids.is_empty() => Some(NAME_IT.to_owned()),
+                Standing::Held | Standing::Undecided => self.put_back(found).await?,
+            };
+            match refusal {
+                None => restored.restored.push(document),
                 Some(because) => restored.refused.push(Refused { document, because }),
             }
         }
@@ -102,34 +130,148 @@ impl Quarantine {
     /// # Errors
     /// As [`list`](Self::list).
     pub async fn drop(&self, ids: &[String]) -> Result<Vec<Quarantined>> {
-        let found = self.found(ids).await?;
-        let entries: Vec<_> = found.iter().map(|found| (found.entry_id.clone(), found.sequence)).collect();
+        let mut found = self.found(ids).await?;
+        found.retain(|found| found.standing != Standing::NotHere || !found.is_as_read);
+        let entries: Vec<_> = found.iter().map(|found| found.placed.clone()).collect();
         self.take_out(&entries).await?;
-        Ok(found.into_iter().filter(|found| !found.is_in_both).map(|found| found.entry.summary()).collect())
+        Ok(found.iter().filter(|found| found.standing != Standing::NotHere).map(Found::summary).collect())
     }
 
-    /// Puts documents in, now, which is `since`; one that is here already with the same content is fine. Gives for each one
-    /// the reason if it is too large to be put here.
-    pub(crate) async fn put(&self, documents: &[Put<'_>], since: &str) -> Result<Vec<Option<String>>> {
-        let operations = documents.iter().map(|put| put.operation(since)).collect::<Result<Vec<_>>>()?;
-        let refusal = |outcome: ItemOutcome| match outcome {
-            Ok(_) => Ok(None),
-            Err(error) if error.kind == ItemErrorKind::Conflict => Ok(None),
-            Err(error) if error.kind == ItemErrorKind::TooLarge => Ok(Some(error.reason)),
-            Err(error) => Err(not_written(&error.reason)),
+    /// Puts documents in, now, which is `since`; one that is here already with the same content is put in as it is now. Gives for
+    /// each one its entry, or the reason if it is too large to be put here.
+    pub(crate) async fn put(&self, documents: &[Put<'_>], since: &str) -> Result<Vec<Result<Placed, String>>> {
+        let entries =
+            documents.iter().map(|put| Ok((put.entry_id(), put.entry(since)?))).collect::<Result<Vec<_>>>()?;
+        self.place(entries).await
+    }
+
+    /// Notes of documents that they were deleted from their index.
+    pub(crate) async fn confirm(&self, documents: &[(Put<'_>, Placed)], since: &str) -> Result<()> {
+        let (mut entries, mut operations) = (Vec::new(), Vec::new());
+        for (put, placed) in documents {
+            let entry = Entry { stage: Stage::TakenOut, ..put.entry(since)? };
+            operations.push(replace(placed, &entry)?);
+            entries.push((put.entry_id(), entry));
+        }
+        let mut lost = Vec::new();
+        for (outcome, entry) in self.write(&operations).await?.into_iter().zip(entries) {
+            match outcome {
+                Ok(_) => {}
+                Err(error) if is_changed(error.kind) => lost.push(entry),
+                Err(error) => return Err(not_written(&error.reason)),
+            }
+        }
+        // Another node put the same one in, or found that it was gone. It is nowhere else.
+        self.place(lost).await.map(drop)
+    }
+
+    /// Creates entries, or replaces those that have less to say.
+    async fn place(&self, entries: Vec<(String, Entry)>) -> Result<Vec<Result<Placed, String>>> {
+        let mut answers: Vec<Option<Result<Placed, String>>> = entries.iter().map(|_| None).collect();
+        let mut existing: BTreeMap<usize, Placed> = BTreeMap::new();
+        for _ in 0..ATTEMPTS {
+            let pending: Vec<usize> =
+                (0..entries.len()).filter(|&at| answers.get(at).is_some_and(Option::is_none)).collect();
+            if pending.is_empty() {
+                break;
+            }
+            let mut operations = Vec::with_capacity(pending.len());
+            let mut conflicts = Vec::new();
+            for (entry_id, entry) in pending.iter().filter_map(|&at| entries.get(at)) {
+                operations.push(BulkOperation {
+                    id: entry_id.clone(),
+                    action: BulkAction::Create { source: entry.to_source()? },
+                });
+            }
+            for (operation, at) in operations.iter_mut().zip(&pending) {
+                if let (Some(placed), Some((_, entry))) = (existing.get(at), entries.get(*at)) {
+                    *operation = replace(placed, entry)?;
+                }
+            }
+            for ((outcome, operation), &at) in self.write(&operations).await?.into_iter().zip(&operations).zip(&pending)
+            {
+                match outcome {
+                    Ok(sequence) => set(&mut answers, at, Ok(Placed { entry_id: operation.id.clone(), sequence })),
+                    Err(error) if is_changed(error.kind) => conflicts.push(at),
+                    Err(error) if error.kind == ItemErrorKind::TooLarge => set(&mut answers, at, Err(error.reason)),
+                    Err(error) => return Err(not_written(&error.reason)),
+                }
+            }
+            let ids: Vec<&str> = conflicts.iter().filter_map(|&at| Some(entries.get(at)?.0.as_str())).collect();
+            if ids.is_empty() {
+                continue;
+            }
+            let found = self.cluster.get_many(self.names().alias(), &ids).await?;
+            for (at, hit) in conflicts.into_iter().zip(found) {
+                let (Some(hit), Some((_, wanted))) = (hit, entries.get(at)) else {
+                    existing.remove(&at);
+                    continue;
+                };
+                let found = Entry::parse(hit.source.get())?;
+                let placed = Placed { entry_id: hit.id, sequence: hit.sequence };
+                // Of the same moment of the document: put in by another node, or by a process that was stopped.
+                let says_as_much =
+                    found.read == wanted.read && (found.stage == wanted.stage || found.stage == Stage::TakenOut);
+                match says_as_much {
+                    true => set(&mut answers, at, Ok(placed)),
+                    false => drop(existing.insert(at, placed)),
+                }
+            }
+        }
+        answers
+            .into_iter()
+            .map(|answer| answer.ok_or_else(|| not_written("others go on writing the same entry")))
+            .collect()
+    }
+
+    /// Takes entries out again whose documents could not be taken out of their index, because somebody changed them meanwhile.
+    pub(crate) async fn forget(&self, entries: &[Placed]) -> Result<()> {
+        self.take_out(entries).await
+    }
+
+    /// Takes out what an undone copy of the blocked index `source`, or a process that was stopped, left here of documents that are
+    /// in `fill` now, or that users have changed or deleted since. Before a copy is swapped, so that all that it left out is as
+    /// its source had it.
+    pub(crate) async fn settle(&self, alias: &str, source: &str, fill: &str) -> Result<()> {
+        let index = self.names().alias().to_owned();
+        if !self.is_readable(&index).await? {
+            return Ok(());
+        }
+        let query = Query::equals("alias", alias);
+        let mut stale = Vec::new();
+        let scan = Scan { cluster: self.cluster.as_ref(), index: &index, query };
+        scan.run(|page| self.stale(page, source, fill), |page: Vec<Placed>| stale.extend(page)).await?;
+        self.take_out(&stale).await
+    }
+
+    async fn stale(&self, page: Vec<Hit>, source: &str, fill: &str) -> Result<Vec<Placed>> {
+        let mut entries = Vec::new();
+        for hit in page {
+            let entry = Entry::parse(hit.source.get())?;
+            let is_of_source = entry.read.as_ref().is_some_and(|read| read.index() == source);
+            if is_of_source && matches!(entry.stage, Stage::TakingOut | Stage::LeftOut) {
+                entries.push((Placed { entry_id: hit.id, sequence: hit.sequence }, entry));
+            }
+        }
+        if entries.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids: Vec<&str> = entries.iter().map(|(_, entry)| entry.id.as_str()).collect();
+        let (read, filled) = (self.cluster.get_many(source, &ids).await?, self.cluster.get_many(fill, &ids).await?);
+        let is_stale = |entry: &Entry, read: Option<&Hit>, is_filled: bool| {
+            let is_as_read = read.is_some_and(|hit| entry.is_as_read(hit));
+            match entry.stage {
+                Stage::LeftOut => is_filled || !is_as_read,
+                // If it is not as it was read, it may have been taken out.
+                _ => is_filled && is_as_read,
+            }
         };
-        self.write(&operations).await?.into_iter().map(refusal).collect()
+        let looked_up = entries.into_iter().zip(read.iter().zip(&filled));
+        let stale = looked_up.filter(|((_, entry), (read, filled))| is_stale(entry, read.as_ref(), filled.is_some()));
+        Ok(stale.map(|((placed, _), _)| placed).collect())
     }
 
-    /// Takes documents out again that could not be taken out of their index, because somebody changed them meanwhile.
-    pub(crate) async fn forget(&self, entry_ids: &[String]) -> Result<()> {
-        let ids: Vec<&str> = entry_ids.iter().map(String::as_str).collect();
-        let found = self.cluster.get_many(self.names().alias(), &ids).await?;
-        let entries: Vec<_> = found.into_iter().flatten().map(|hit| (hit.id, hit.sequence)).collect();
-        self.take_out(&entries).await
-    }
-
-    /// Looks at every document in quarantine, one that is in its index too left out, and replaces the content of those for
+    /// Looks at every document in quarantine, without those that are in their index, and replaces the content of those for
     /// which `look` gives another. `collect` gets what else `look` gives. Says how many were replaced, and how many were not
     /// because somebody else was faster.
     ///
@@ -162,23 +304,20 @@ impl Quarantine {
         look: &impl Fn(&Quarantined, &str) -> (T, Option<String>),
     ) -> Result<(Vec<T>, Rewritten)> {
         let (mut looked, mut operations, mut rewritten) = (Vec::new(), Vec::new(), Rewritten::default());
-        for Found { entry_id, sequence, entry, is_in_both } in self.look_up(page).await? {
-            if is_in_both {
+        for found in self.look_up(page).await? {
+            if found.standing == Standing::NotHere {
                 continue;
             }
-            let (seen, source) = look(&entry.clone().summary(), entry.source.get());
+            let (seen, source) = look(&found.summary(), &found.entry.document());
             looked.push(seen);
             if let Some(source) = source {
-                let source = entry.with_source(source)?;
-                operations.push(BulkOperation { id: entry_id, action: BulkAction::Replace { source, read: sequence } });
+                operations.push(replace(&found.placed, &found.entry.with_source(&source)?)?);
             }
         }
         for outcome in self.write(&operations).await? {
             match outcome {
                 Ok(_) => rewritten.replaced += 1,
-                Err(error) if matches!(error.kind, ItemErrorKind::Conflict | ItemErrorKind::NotFound) => {
-                    rewritten.conflicts += 1;
-                }
+                Err(error) if is_changed(error.kind) => rewritten.conflicts += 1,
                 Err(error) => return Err(not_written(&error.reason)),
             }
         }
@@ -214,35 +353,60 @@ impl Quarantine {
     }
 
     async fn look_up(&self, page: Vec<Hit>) -> Result<Vec<Found>> {
-        let mut found = Vec::with_capacity(page.len());
+        let mut by_alias: BTreeMap<String, Vec<(Placed, Entry)>> = BTreeMap::new();
         for hit in page {
             let entry = Entry::parse(hit.source.get())?;
-            found.push(Found { entry_id: hit.id, sequence: hit.sequence, entry, is_in_both: false });
+            let placed = Placed { entry_id: hit.id, sequence: hit.sequence };
+            by_alias.entry(entry.alias.clone()).or_default().push((placed, entry));
         }
-        let mut by_alias: BTreeMap<String, Vec<&mut Found>> = BTreeMap::new();
-        for one in &mut found {
-            by_alias.entry(one.entry.alias.clone()).or_default().push(one);
-        }
+        let mut found = Vec::new();
         for (alias, entries) in by_alias {
-            let ids: Vec<&str> = entries.iter().map(|found| found.entry.id.as_str()).collect();
+            let indices = self.cluster.indices(&[&alias]).await?;
+            let current = indices.keys().next().map(String::as_str);
+            let ids: Vec<&str> = entries.iter().map(|(_, entry)| entry.id.as_str()).collect();
             let stored = match self.cluster.get_many(&alias, &ids).await {
                 Ok(stored) => stored,
-                Err(error) if error.kind == ClusterErrorKind::IndexNotFound => continue,
+                Err(error) if error.kind == ClusterErrorKind::IndexNotFound => vec![None; ids.len()],
                 Err(error) => return Err(error.into()),
             };
-            for (one, stored) in entries.into_iter().zip(stored) {
-                one.is_in_both = stored.is_some_and(|stored| one.entry.holds(stored.source.get()));
+            for ((placed, entry), stored) in entries.into_iter().zip(stored) {
+                let standing = entry.standing(current, stored.as_ref());
+                let is_as_read = stored.is_some_and(|stored| entry.is_as_read(&stored));
+                found.push(Found { placed, entry, standing, is_as_read });
             }
         }
         Ok(found)
     }
 
-    /// Creates the document in the current index it belongs to. Gives the reason if that is not possible.
-    async fn put_back(&self, found: &Found) -> Result<Option<String>> {
-        if found.is_in_both {
-            return Ok(None);
+    /// Moves a document to the current index it belongs to. Gives the reason if that is not possible.
+    async fn put_back(&self, found: Found) -> Result<Option<String>> {
+        let Found { placed, entry, .. } = found;
+        // Once it may be there, a user may delete it.
+        let going = Entry { stage: Stage::PuttingBack, ..entry.clone() };
+        let Some(placed) = self.replace_one(placed, &going).await? else {
+            return Ok(Some("its entry was changed meanwhile; try again".to_owned()));
+        };
+        let refusal = self.create_again(&entry).await?;
+        match refusal {
+            None => self.take_out(&[placed]).await?,
+            Some(_) => drop(self.replace_one(placed, &entry).await?),
         }
-        let alias = &found.entry.alias;
+        Ok(refusal)
+    }
+
+    /// None if the entry is no longer as it was read.
+    async fn replace_one(&self, placed: Placed, entry: &Entry) -> Result<Option<Placed>> {
+        match self.write(&[replace(&placed, entry)?]).await?.into_iter().next() {
+            Some(Ok(sequence)) => Ok(Some(Placed { sequence, ..placed })),
+            Some(Err(error)) if is_changed(error.kind) => Ok(None),
+            Some(Err(error)) => Err(not_written(&error.reason)),
+            None => Err(not_written("the server gave no answer")),
+        }
+    }
+
+    /// Creates the document in the current index it belongs to. Gives the reason if that is not possible.
+    async fn create_again(&self, entry: &Entry) -> Result<Option<String>> {
+        let alias = &entry.alias;
         let indices = self.cluster.indices(&[alias]).await?;
         let group = alias.strip_prefix(&format!("{}-", self.prefix)).map(|group| self.prefix.group(group));
         let write_alias = group.as_ref().and_then(|names| {
@@ -252,8 +416,8 @@ impl Quarantine {
         let Some(write_alias) = write_alias.filter(|_| indices.len() == 1) else {
             return Ok(Some(format!("there is no index behind {alias}; see `saved-objects status`")));
         };
-        let action = BulkAction::Create { source: one_line(found.entry.source.get()) };
-        let operations = [BulkOperation { id: found.entry.id.clone(), action }];
+        let action = BulkAction::Create { source: one_line(&entry.document()) };
+        let operations = [BulkOperation { id: entry.id.clone(), action }];
         let request = BulkRequest { alias: &write_alias, operations: &operations, refresh: Refresh::WaitFor };
         let outcome = self.cluster.bulk(&request).await?.into_iter().next();
         Ok(match outcome {
@@ -266,10 +430,10 @@ impl Quarantine {
         })
     }
 
-    async fn take_out(&self, entries: &[(String, SequenceNumber)]) -> Result<()> {
-        let delete = |(id, read): &(String, SequenceNumber)| BulkOperation {
-            id: id.clone(),
-            action: BulkAction::Delete { read: *read, gone: Gone::Done },
+    async fn take_out(&self, entries: &[Placed]) -> Result<()> {
+        let delete = |placed: &Placed| BulkOperation {
+            id: placed.entry_id.clone(),
+            action: BulkAction::Delete { read: placed.sequence, gone: Gone::Done },
         };
         for some in entries.chunks(1_000) {
             let operations: Vec<_> = some.iter().map(delete).collect();
@@ -277,7 +441,7 @@ impl Quarantine {
                 match outcome {
                     Ok(_) => {}
                     // Somebody else was faster.
-                    Err(error) if matches!(error.kind, ItemErrorKind::Conflict | ItemErrorKind::NotFound) => {}
+                    Err(error) if is_changed(error.kind) => {}
                     Err(error) => return Err(not_written(&error.reason)),
                 }
             }
@@ -312,6 +476,22 @@ impl Quarantine {
         let request = CreateIndex { name: names.index(1), mapping, aliases, purpose: IndexPurpose::Serving };
         Ok(self.cluster.create_index(&request).await?)
     }
+}
+
+fn replace(placed: &Placed, entry: &Entry) -> Result<BulkOperation> {
+    let action = BulkAction::Replace { source: entry.to_source()?, read: placed.sequence };
+    Ok(BulkOperation { id: placed.entry_id.clone(), action })
+}
+
+fn set<T>(answers: &mut [Option<T>], at: usize, answer: T) {
+    if let Some(place) = answers.get_mut(at) {
+        *place = Some(answer);
+    }
+}
+
+/// Whether somebody else wrote or deleted what was to be written.
+fn is_changed(kind: ItemErrorKind) -> bool {
+    matches!(kind, ItemErrorKind::Conflict | ItemErrorKind::NotFound)
 }
 
 fn not_written(reason: &str) -> Error {

@@ -1,13 +1,14 @@
 use super::access::Admitted;
 use super::create_many::strongest;
 use super::many::{Items, Named, Pages, only};
-use super::read::{self, Fetched};
+use super::read::{self, Fetched, Owner};
 use super::rounds::Rounds;
-use super::write::Write;
+use super::write::{Write, Written};
 use super::{Action, ObjectKey, Repository, SavedObject, errors};
 use crate::cluster::{Gone, Refresh};
 use crate::document::{NamespaceKind, VersionToken};
-use crate::{Error, Result};
+use crate::registry::TypeDefinition;
+use crate::{Error, ErrorKind, Result};
 
 /// An object to be deleted.
 #[derive(Debug, Clone)]
@@ -49,7 +50,7 @@ impl Delete {
         if self.version.is_none() || self.gone_is_done { Gone::Done } else { Gone::Unknown }
     }
 
-    /// Deletes the object even if it is seen from other namespaces too.
+    /// Deletes the object even if it is seen from other namespaces too, and even if it is corrupt, so that nothing can read it.
     #[must_use]
     pub fn force(mut self) -> Self {
         self.force = true;
@@ -103,6 +104,10 @@ impl Repository {
     ///   [`Delete::force`]; if the type is not available here.
     /// - [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown) if a version was given, the answer was lost and the object is gone:
     ///   another caller may have deleted it. Without a version that is done. As for other writes, too.
+    /// - [`Corrupt`](crate::ErrorKind::Corrupt) if the document is not a well-formed object and the request does not say
+    ///   [`Delete::force`]. With it, whose the document is, is taken from its `_id` and from what of it can be read; if that does not
+    ///   say from which namespaces it is seen, the caller needs [`Action::ShareEverywhere`] too, else it is
+    ///   [`Forbidden`](crate::ErrorKind::Forbidden).
     /// - [`Forbidden`](crate::ErrorKind::Forbidden) if the index takes no writes,
     ///   [`Unavailable`](crate::ErrorKind::Unavailable).
     pub async fn delete(&self, request: impl Into<Delete>) -> Result<()> {
@@ -169,7 +174,50 @@ impl Repository {
             }
             self.write_deletions(&mut rounds, &page, writes, refresh).await;
         }
-        rounds.into_answers()
+        let mut answers = rounds.into_answers();
+        for (request, answer) in page.iter().zip(&mut answers) {
+            let is_corrupt = answer.as_ref().is_err_and(|error| error.kind() == ErrorKind::Corrupt);
+            if is_corrupt && request.force {
+                *answer = self.delete_corrupt(request, refresh).await;
+            }
+        }
+        answers
+    }
+
+    /// Deletes what is no well-formed object, if it is the one that the request means.
+    async fn delete_corrupt(&self, request: &Delete, refresh: Refresh) -> Result<()> {
+        let key = &request.key;
+        let definition = self.definition(&key.type_name)?;
+        let raw_id = key.raw_id(definition)?;
+        let Some((hit, version)) = self.hit(definition, raw_id.as_str()).await? else {
+            return Err(errors::not_found(key));
+        };
+        if request.version.is_some_and(|expected| expected != version) {
+            return Err(errors::changed(key));
+        }
+        let document = (raw_id.as_str(), hit.source.get());
+        match read::owner(definition, key, document, |name| self.shared.registry.get(name).is_some()) {
+            Owner::Another => Err(errors::not_found(key)),
+            Owner::Key => self.delete_at(definition, key, (version, request.gone()), refresh).await,
+            Owner::Unknown => {
+                let admitted = self.admit(Action::ShareEverywhere, key).await?;
+                admitted.end(self.delete_at(definition, key, (version, request.gone()), refresh).await)
+            }
+        }
+    }
+
+    pub(super) async fn delete_at(
+        &self,
+        definition: &TypeDefinition,
+        key: &ObjectKey,
+        (version, gone): (VersionToken, Gone),
+        refresh: Refresh,
+    ) -> Result<()> {
+        let write = Write::delete(definition, key, version, gone)?;
+        match only(self.write_many(vec![(key, write)], refresh).await)? {
+            Written::Done(_) => Ok(()),
+            Written::Conflict => Err(errors::changed(key)),
+        }
     }
 
     async fn write_deletions(

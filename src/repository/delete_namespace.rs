@@ -4,13 +4,14 @@ use super::sweep::{Swept, Task};
 use super::{Action, Repository, find};
 use crate::Result;
 use crate::cluster::{Gone, Query};
-use crate::document::{Namespace, NamespaceKind, RootFields};
+use crate::document::{DocumentHeader, Namespace, NamespaceKind, RawId, RootFields};
 use crate::registry::TypeDefinition;
 
 impl Repository {
     /// Removes all that a namespace has, of every registered type, hidden ones included: objects of types with one namespace are
     /// deleted, others are no longer seen from it, and are deleted if they are seen from nowhere else. What is seen from everywhere
-    /// and what has no namespace stays.
+    /// and what has no namespace stays. A corrupt document is deleted if it is seen from this namespace only, and named if others
+    /// see it too.
     ///
     /// All that was written before the call is found, and what is written during it as far as that ends; a namespace that is
     /// written to on and on does not become empty. It can be repeated at any time.
@@ -66,6 +67,14 @@ impl Task for AllOf<'_> {
                 Decision::Replace(Box::new(document))
             }
         })
+    }
+
+    fn deletes_corrupt(&self, definition: &TypeDefinition, raw_id: &str, header: &DocumentHeader<'_>) -> bool {
+        let kind = definition.namespace_kind();
+        let namespace = header.namespace().map(str::to_owned);
+        let root = RootFields { namespaces: header.namespaces(), namespace, ..RootFields::default() };
+        let is_its_id = RawId::object_id(raw_id, definition.name(), kind, root.namespace.as_deref()).is_some();
+        is_its_id && rest(&root, kind, self.0).is_some_and(|rest| rest.is_empty())
     }
 }
 

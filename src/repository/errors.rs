@@ -44,7 +44,7 @@ pub(super) fn changed(key: &ObjectKey) -> Error {
 
 pub(super) fn corrupt(what: impl Display, corruption: Corruption) -> Error {
     Error::new(ErrorKind::Corrupt, format!("saved object {what} is corrupt: {corruption}"))
-        .with_cure("`saved-objects verify` lists all such documents; correct or remove them")
+        .with_cure("correct it, or delete it with `force`; `saved-objects verify` lists all such documents")
         .with_source(corruption)
 }
 

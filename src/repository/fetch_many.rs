@@ -20,14 +20,20 @@ impl Repository {
 
     /// The document that has the `_id` of `key`, whichever it is. One request.
     pub(super) async fn fetch_any(&self, definition: &TypeDefinition, key: &ObjectKey) -> Result<Option<Fetched>> {
-        let names = self.names(definition);
         let raw_id = key.raw_id(definition)?;
-        let hit = self.shared.cluster.get(names.alias(), raw_id.as_str()).await;
+        let Some((hit, version)) = self.hit(definition, raw_id.as_str()).await? else { return Ok(None) };
+        let document = parsed(&hit).map_err(|corruption| errors::corrupt(key, corruption))?;
+        Ok(Some(Fetched { document, version }))
+    }
+
+    /// What is stored under an `_id`, whatever it is, and at which version. One request.
+    pub(super) async fn hit(&self, definition: &TypeDefinition, raw_id: &str) -> Result<Option<(Hit, VersionToken)>> {
+        let names = self.names(definition);
+        let hit = self.shared.cluster.get(names.alias(), raw_id).await;
         let Some(hit) = hit.map_err(|error| unread(&names, error))? else { return Ok(None) };
         let version = self.version_of(&names, hit.borrowed())?;
         self.remember_generation(definition.group(), version.generation);
-        let document = parsed(&hit).map_err(|corruption| errors::corrupt(key, corruption))?;
-        Ok(Some(Fetched { document, version }))
+        Ok(Some((hit, version)))
     }
 
     /// The documents that have the `_id`s of these keys, whichever they are. One request for a thousand of a group.

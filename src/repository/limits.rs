@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::ObjectKey;
 use super::key::Keyed;
 use crate::cluster::Cluster;
-use crate::document::StoredDocument;
+use crate::document::{Attributes, StoredDocument, depth};
 use crate::registry::TypeDefinition;
 use crate::{Error, Result};
 
@@ -67,6 +67,17 @@ pub(super) fn check(
         ));
     }
     Ok(())
+}
+
+/// Refuses a document that nothing could read again: see [`MAX_DEPTH`](crate::document::MAX_DEPTH).
+///
+/// # Errors
+/// [`Invalid`](crate::ErrorKind::Invalid), naming the attribute, the limit and the cure.
+pub(super) fn check_depth(key: &ObjectKey, attributes: &Attributes) -> Result<()> {
+    match depth::too_deep(attributes) {
+        None => Ok(()),
+        Some(name) => Err(Error::invalid(format!("saved object {key}: {}", depth::refusal(name)), depth::FLATTEN)),
+    }
 }
 
 /// Refuses a document that fits into no request to the server.

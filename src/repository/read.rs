@@ -7,7 +7,9 @@ use serde_json::Value;
 use super::object::Header;
 use super::{ObjectKey, Repository, SavedObject, content};
 use crate::conversion::{self, Standing};
-use crate::document::{Attributes, Namespace, NamespaceKind, RootFields, StoredDocument, VersionToken};
+use crate::document::{
+    Attributes, DocumentHeader, Namespace, NamespaceKind, RawId, RootFields, StoredDocument, VersionToken,
+};
 use crate::encryption::{AttributeError, Secrets};
 use crate::model::{EncryptionSets, VirtualVersion};
 use crate::registry::TypeDefinition;
@@ -237,6 +239,49 @@ pub(super) fn is_asked_for(definition: &TypeDefinition, key: &ObjectKey, documen
     document.type_name == definition.name() && is_seen_from(&document.root, definition.namespace_kind(), &key.namespace)
 }
 
+/// Whose a document is that cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// It is the object that the key means.
+    Key,
+    /// It is of another type, or not seen from the key's namespace.
+    Another,
+    /// What would say it is missing or has no readable form.
+    Unknown,
+}
+
+/// Whose the document with this `_id`, which is that of `key`, is, as far as it can be known of one that is not a well-formed
+/// object. `is_type` knows the types.
+pub(super) fn owner(
+    definition: &TypeDefinition,
+    key: &ObjectKey,
+    (raw_id, source): (&str, &str),
+    is_type: impl Fn(&str) -> bool,
+) -> Owner {
+    let kind = definition.namespace_kind();
+    let Ok(header) = DocumentHeader::from_source(source) else {
+        // The `_id` alone says it, unless it is that of an object of another type or namespace as well.
+        let is_clear = !kind.is_multiple()
+            && !key.id.contains(':')
+            && key.namespace.id_form().is_none_or(|name| kind != NamespaceKind::Single || !is_type(name));
+        return if is_clear { Owner::Key } else { Owner::Unknown };
+    };
+    let is_keys = header.type_name() == definition.name()
+        && match (kind, header.namespace()) {
+            (NamespaceKind::Agnostic, _) => true,
+            (NamespaceKind::Single, Some(name)) => Some(name) == key.namespace.id_form(),
+            // The `_id` has the namespace, if it is not that of an object of the default one.
+            (NamespaceKind::Single, None) => {
+                key.namespace.id_form().is_none() || RawId::object_id(raw_id, definition.name(), kind, None).is_none()
+            }
+            (NamespaceKind::Multiple | NamespaceKind::MultipleIsolated, _) => match header.namespaces() {
+                Some(names) => names.iter().any(|name| name == key.namespace.as_str() || name == "*"),
+                None => return Owner::Unknown,
+            },
+        };
+    if is_keys { Owner::Key } else { Owner::Another }
+}
+
 /// Whether a document is seen from `namespace`.
 pub(super) fn is_seen_from(root: &RootFields, kind: NamespaceKind, namespace: &Namespace) -> bool {
     match kind {
@@ -259,6 +304,48 @@ fn strip(definition: &TypeDefinition, model_version: u32, attributes: &mut Attri
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_unreadable_document_is_of_the_key_that_its_id_and_its_fields_name() {
+        use crate::registry::testing::{note, read, version};
+        let of_kind = |kind: &str| {
+            read(&note(serde_json::json!({ "namespace_kind": kind })), &[version(serde_json::json!({}))]).expect("fine")
+        };
+        let (key, another, unknown) = (Owner::Key, Owner::Another, Owner::Unknown);
+        let note = r#"{"type":"note"}"#;
+        let table = [
+            ("single", "default", "1", note, key),
+            ("single", "ops", "1", note, key),
+            ("single", "ops", "1", r#"{"type":"note","namespace":"ops"}"#, key),
+            ("single", "ops", "1", r#"{"type":"note","namespace":7}"#, key),
+            ("single", "ops", "1", r#"{"type":"note","namespace":"dev"}"#, another),
+            ("single", "default", "1", r#"{"type":"note","namespace":"dev"}"#, another),
+            ("single", "default", "1", r#"{"type":"board"}"#, another),
+            // That of the default namespace whose id is `note:1`.
+            ("single", "note", "1", note, another),
+            ("single", "default", "1", "{}", key),
+            ("single", "ops", "1", "{}", key),
+            ("single", "board", "1", "{}", unknown),
+            ("single", "default", "a:1", "{}", unknown),
+            ("agnostic", "ops", "1", note, key),
+            ("agnostic", "board", "1", "{}", key),
+            ("agnostic", "default", "a:1", "{}", unknown),
+            ("multiple", "ops", "1", note, unknown),
+            ("multiple", "ops", "1", "{}", unknown),
+            ("multiple", "ops", "1", r#"{"type":"note","namespaces":["ops",7]}"#, unknown),
+            ("multiple", "ops", "1", r#"{"type":"note","namespaces":["dev"]}"#, another),
+            ("multiple", "ops", "1", r#"{"type":"note","namespaces":"ops"}"#, key),
+            ("multiple-isolated", "ops", "1", r#"{"type":"note","namespaces":["*"]}"#, key),
+        ];
+        for (kind, namespace, id, source, expected) in table {
+            let definition = of_kind(kind);
+            let namespace = Namespace::new(namespace).expect("a name");
+            let asked = ObjectKey::new("note", id).in_namespace(namespace.clone());
+            let raw_id = asked.raw_id(&definition).expect("an id");
+            let found = owner(&definition, &asked, (raw_id.as_str(), source), |name| name == "board");
+            assert_eq!(found, expected, "{kind} {namespace} {id} {source}");
+        }
+    }
 
     #[test]
     fn an_object_is_seen_from_its_namespaces() {

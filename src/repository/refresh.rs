@@ -1,6 +1,8 @@
+use std::collections::BTreeSet;
+
 use super::{Repository, errors};
-use crate::Result;
 use crate::cluster::ClusterErrorKind;
+use crate::{ErrorKind, Result};
 
 impl Repository {
     /// Makes every write so far visible to [`find`](Self::find). For the rare caller that must not miss one: refreshing
@@ -17,5 +19,21 @@ impl Repository {
             }
             answer => Ok(answer?),
         }
+    }
+
+    /// As [`refresh`](Self::refresh), once for the index of each of these types. What is not available here, or has no index, is
+    /// left to the search to tell.
+    pub(super) async fn refresh_each(&self, types: impl Iterator<Item = &str>) -> Result<()> {
+        let mut refreshed = BTreeSet::new();
+        for type_name in types {
+            let Ok(definition) = self.definition(type_name) else { continue };
+            if refreshed.insert(definition.group()) {
+                match self.refresh(type_name).await {
+                    Err(error) if error.kind() == ErrorKind::NotFound => {}
+                    answer => answer?,
+                }
+            }
+        }
+        Ok(())
     }
 }

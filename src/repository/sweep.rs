@@ -7,10 +7,10 @@ use futures::StreamExt;
 use super::read::Fetched;
 use super::rewrite::{Candidate, Decision, Rewritten};
 use super::{ObjectKey, Repository, errors};
-use crate::cluster::{ClusterErrorKind, Hit, Query, Refresh, Search, SearchIn};
-use crate::document::{Namespace, NamespaceKind, StoredDocument};
+use crate::cluster::{ClusterErrorKind, Gone, Hit, Query, Refresh, Search, SearchIn};
+use crate::document::{DocumentHeader, Namespace, NamespaceKind, RawId, StoredDocument};
 use crate::registry::TypeDefinition;
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// Documents read at once.
 const PAGE: u32 = 500;
@@ -57,6 +57,11 @@ pub(super) trait Task: Sync {
 
     /// What is to become of one of them, which may have changed since it was found.
     fn decide(&self, definition: &TypeDefinition, fetched: Fetched) -> Result<Decision>;
+
+    /// Whether one of them that is no well-formed object, with this `_id`, is deleted all the same. Those that are not are named.
+    fn deletes_corrupt(&self, _definition: &TypeDefinition, _raw_id: &str, _header: &DocumentHeader<'_>) -> bool {
+        false
+    }
 }
 
 impl Repository {
@@ -128,6 +133,11 @@ impl Repository {
                     candidates.push(candidate);
                     raw_ids.push(hit.id.clone());
                 }
+                Err(error) if error.kind() == ErrorKind::Corrupt => match self.sweep_corrupt(types, hit, task).await {
+                    Some(Ok(())) => swept.deleted += 1,
+                    Some(Err(error)) => failures.push(SweepFailure { raw_id: hit.id.clone(), error }),
+                    None => failures.push(SweepFailure { raw_id: hit.id.clone(), error }),
+                },
                 Err(error) => failures.push(SweepFailure { raw_id: hit.id.clone(), error }),
             }
         }
@@ -145,13 +155,33 @@ impl Repository {
         }
     }
 
+    /// Deletes a document that is no well-formed object, as it was found; none if it stays.
+    async fn sweep_corrupt(&self, types: &[&TypeDefinition], hit: &Hit, task: &impl Task) -> Option<Result<()>> {
+        let header = DocumentHeader::from_source(hit.source.get()).ok()?;
+        let definition = types.iter().copied().find(|definition| definition.name() == header.type_name())?;
+        if !task.deletes_corrupt(definition, &hit.id, &header) {
+            return None;
+        }
+        let namespace = header.namespace().filter(|_| definition.namespace_kind() == NamespaceKind::Single);
+        let id = RawId::object_id(&hit.id, definition.name(), definition.namespace_kind(), namespace)?;
+        let namespace = match namespace.map(Namespace::new).transpose() {
+            Ok(namespace) => namespace.unwrap_or_default(),
+            Err(error) => return Some(Err(error)),
+        };
+        let key = ObjectKey::new(definition.name(), id).in_namespace(namespace);
+        let version = match self.version_of(&self.names(definition), hit.borrowed()) {
+            Ok(version) => version,
+            Err(error) => return Some(Err(error)),
+        };
+        Some(self.delete_at(definition, &key, (version, Gone::Done), Refresh::Later).await)
+    }
+
     fn candidate<'a>(&self, types: &[&'a TypeDefinition], hit: &Hit) -> Result<Candidate<'a>> {
         let corrupt = |corruption| errors::corrupt(&hit.id, corruption);
         let document = StoredDocument::from_source(hit.source.get().as_bytes()).map_err(corrupt)?;
         let definition = types.iter().copied().find(|definition| definition.name() == document.type_name);
-        let definition = definition.ok_or_else(|| {
-            Error::new(crate::ErrorKind::Internal, "a document of a type that was not asked for was found")
-        })?;
+        let definition = definition
+            .ok_or_else(|| Error::new(ErrorKind::Internal, "a document of a type that was not asked for was found"))?;
         let id = document.object_id(&hit.id, definition.namespace_kind()).map_err(corrupt)?;
         let namespace = match (definition.namespace_kind(), &document.root.namespace) {
             (NamespaceKind::Single, Some(name)) => Namespace::new(name)?,

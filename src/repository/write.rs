@@ -32,7 +32,7 @@ impl Write {
     /// Creates a document where none is.
     ///
     /// # Errors
-    /// [`Invalid`](ErrorKind::Invalid) if the index could not take it: see [`limits`].
+    /// [`Invalid`](ErrorKind::Invalid) if the index could not take it, or nothing could read it again: see [`limits`].
     pub(super) fn create(
         definition: &TypeDefinition,
         key: &ObjectKey,
@@ -94,6 +94,7 @@ impl Sources {
     }
 
     fn add(&mut self, definition: &TypeDefinition, key: &ObjectKey, document: &StoredDocument) -> Result<Bytes> {
+        limits::check_depth(key, &document.attributes)?;
         let bytes = document.source_bytes();
         if self.block.capacity() < bytes {
             self.block.reserve(bytes.max(self.block_bytes));

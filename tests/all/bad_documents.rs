@@ -1,13 +1,22 @@
 //! Documents that cannot be converted: named, put aside, restored, discarded.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
 use libtest_mimic::Trial;
-use saved_objects::migrate::{Fate, OnBad, Outcome, Way};
+use saved_objects::Start;
+use saved_objects::cluster::Cluster;
+use saved_objects::document::{Attributes, MAX_DEPTH};
+use saved_objects::migrate::{Fate, Migrator, OnBad, Outcome, Way};
 use saved_objects::quarantine::Quarantine;
-use saved_objects::repository::{Create, ObjectKey};
+use saved_objects::registry::{Registry, TypeDefinition};
+use saved_objects::repository::{Create, Delete, ObjectKey, Repository};
 use serde_json::{Value, json};
 
-use crate::context::{Context, KEY, MEMORY};
-use crate::migration::{current, notes_before_and_after, object, seed_version_1, source};
+use crate::context::{Context, KEY, MEMORY, nested};
+use crate::faults::disturbed::{Call, Disturbed, Disturber, Fate as Kill};
+use crate::migration::{current, note, notes_before_and_after, object, seed_version_1, source, version};
 use crate::named_trials;
 use crate::proxy::{Fault, Proxy};
 
@@ -17,8 +26,19 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         every_bad_document_is_found,
         bad_documents_go_to_quarantine_and_back,
         a_copy_leaves_bad_documents_out,
+        what_is_too_deep_to_be_read_is_bad,
+        what_a_transform_nests_too_deep_is_bad,
+        a_rollback_leaves_nothing_to_be_revived,
     );
-    if url != MEMORY {
+    if url == MEMORY {
+        trials.extend(named_trials!(
+            url,
+            what_a_user_deletes_after_a_crash_in_place_is_not_revived,
+            what_a_user_deletes_after_a_crash_of_a_copy_is_not_revived,
+            what_a_user_deletes_after_a_crash_of_a_restore_is_not_revived,
+            two_nodes_lose_no_document_between_them,
+        ));
+    } else {
         trials.extend(named_trials!(
             url,
             bad_documents_are_discarded_only_as_they_were_read,
@@ -205,6 +225,296 @@ async fn a_copy_leaves_bad_documents_out(context: Context) {
         // Back in the old generation it is in its index, and so not in quarantine.
         assert_eq!(context.migrator(after).rollback().await.outcome, Outcome::RolledBack);
         assert_eq!(quarantine(&context).list().await.expect("listed"), []);
+    }
+}
+
+const BAD: &str = "note:bad";
+
+/// Notes of two releases. The second is reached in place, or by a copy; it wraps what is free in a note.
+fn notes(way: Way) -> (Vec<TypeDefinition>, Vec<TypeDefinition>) {
+    let sets = || json!({"encrypted": [], "bound": []});
+    let (text, free) = (json!({"type": "string"}), json!({}));
+    let first = version(json!({"title": text, "free": free}), sets());
+    let mut second = version(json!({"title": text, "free": free, "stars": {"type": "integer"}}), sets());
+    second["changes"] = json!([{"type": "transform", "name": "wrap"}]);
+    if way == Way::Copy {
+        second["changes"]
+            .as_array_mut()
+            .expect("a list")
+            .push(json!({"type": "mappings_change", "attributes": ["title"]}));
+    }
+    let mapping = |kind: &str| json!({"dynamic": false, "properties": {"title": {"type": kind}}});
+    let title = if way == Way::Copy { "text" } else { "keyword" };
+    (note(first.clone(), mapping("keyword"), &[]), note(first, mapping(title), &[second]))
+}
+
+fn migrator(context: &Context, cluster: Arc<dyn Cluster>, types: Vec<TypeDefinition>) -> Migrator {
+    let wrap = |attributes: &mut Attributes| {
+        if let Some(free) = attributes.remove("free") {
+            attributes.insert("free".to_owned(), json!([[free]]));
+        }
+        Ok(())
+    };
+    let registry = Registry::builder().with(types).transform("wrap", wrap).build().expect("the types are fine");
+    let (encryption, environment) = (context.encryption(), context.environment.clone());
+    Migrator::new(cluster, Arc::new(registry), context.prefix.clone(), encryption, environment).without_lease()
+}
+
+/// One good note and a bad one.
+async fn seed_notes(context: &Context, types: Vec<TypeDefinition>) -> Repository {
+    let repository = context.store(types).await.repository().clone();
+    repository.create(Create::new("note", object(json!({"title": "a"}))).id("1")).await.expect("created");
+    context.put("notes", BAD, &json!({"type": "note", "typeMigrationVersion": "10.1.0"})).await;
+    repository
+}
+
+async fn note_is_stored(context: &Context, id: &str) -> bool {
+    context.stored("notes", id).await != Value::Null
+}
+
+async fn what_is_too_deep_to_be_read_is_bad(context: Context) {
+    for (way, on_bad) in
+        [(Way::InPlace, OnBad::Quarantine), (Way::Copy, OnBad::Quarantine), (Way::InPlace, OnBad::Discard)]
+    {
+        let prefix = format!("{}-{way:?}-{on_bad}", context.prefix).to_lowercase().parse().expect("a prefix");
+        let context = Context { prefix, ..context.clone() };
+        let (before, after) = notes(way);
+        seed_notes(&context, before).await;
+        let source = |levels| format!("{{\"type\":\"note\",\n\"note\":{{\"free\":{}}}}}", nested(levels));
+        // The last one is as deep as the server takes.
+        let levels = [MAX_DEPTH + 2, 500, 998];
+        let deep = levels.map(|levels| (format!("note:{levels}"), source(levels)));
+        for (id, source) in &deep {
+            // As no library writes it: with a line break.
+            match &context.memory {
+                Some(_) => context.put_text("notes", id, source.replace('\n', " ")).await,
+                None => {
+                    let path = format!("/{}/_doc/{id}?refresh=true", context.index("notes"));
+                    crate::server::send_text(&context.url, "PUT", &path, source).await;
+                }
+            }
+        }
+        let report = migrator(&context, context.cluster(), after.clone()).migrate().await;
+        assert_eq!((report.outcome, report.bad_total), (Outcome::Failed, 4), "{report:?}");
+        assert!(report.bad.iter().any(|bad| bad.reason.contains("nested too deep")), "{report:?}");
+        let report = migrator(&context, context.cluster(), after).on_bad(on_bad).migrate().await;
+        assert_eq!(
+            (report.outcome, report.bad_total, report.indices[0].way),
+            (Outcome::Migrated, 4, way),
+            "{report:?}"
+        );
+        let here = quarantine(&context).list().await.expect("listed").len();
+        assert_eq!(here, if on_bad == OnBad::Quarantine { 4 } else { 0 });
+        assert!(note_is_stored(&context, "note:1").await);
+        let restored = quarantine(&context).restore(&[]).await.expect("restored");
+        assert_eq!((restored.restored.len(), restored.refused.len()), (here, 0), "{restored:?}");
+        for (id, source) in deep.iter().take(here) {
+            let hit = context.cluster().get(context.prefix.group("notes").alias(), id).await.expect("answered");
+            assert_eq!(hit.expect("it is back").source.get(), source.replace('\n', " "));
+        }
+        assert_eq!(quarantine(&context).list().await.expect("listed"), []);
+    }
+}
+
+async fn what_a_transform_nests_too_deep_is_bad(context: Context) {
+    for way in [Way::InPlace, Way::Copy] {
+        let prefix = format!("{}-{way:?}", context.prefix).to_lowercase().parse().expect("a prefix");
+        let context = Context { prefix, ..context.clone() };
+        let (before, after) = notes(way);
+        let repository = context.store(before).await.repository().clone();
+        for levels in [MAX_DEPTH - 3, MAX_DEPTH - 2, MAX_DEPTH - 1, MAX_DEPTH] {
+            let free: Value = serde_json::from_str(&nested(levels)).expect("JSON");
+            let request = Create::new("note", object(json!({"title": "t", "free": free}))).id(levels.to_string());
+            repository.create(request).await.expect("created");
+        }
+        let report = migrator(&context, context.cluster(), after.clone()).migrate().await;
+        assert_eq!((report.outcome, report.bad_total), (Outcome::Failed, 2), "{report:?}");
+        assert!(report.bad.iter().all(|bad| bad.reason.contains(&MAX_DEPTH.to_string())), "{report:?}");
+        let report = migrator(&context, context.cluster(), after).on_bad(OnBad::Quarantine).migrate().await;
+        assert_eq!((report.outcome, report.bad_total), (Outcome::Migrated, 2), "{report:?}");
+        let converted = context.stored("notes", &format!("note:{}", MAX_DEPTH - 2)).await;
+        assert_eq!(converted["typeMigrationVersion"], "10.2.0");
+        assert_eq!(quarantine(&context).list().await.expect("listed").len(), 2);
+    }
+}
+
+async fn a_rollback_leaves_nothing_to_be_revived(context: Context) {
+    let (before, after) = notes(Way::Copy);
+    let old = seed_notes(&context, before).await;
+    let copy = async || {
+        let report = migrator(&context, context.cluster(), after.clone()).on_bad(OnBad::Quarantine).migrate().await;
+        assert_eq!(report.outcome, Outcome::Migrated, "{report:?}");
+        quarantine(&context).list().await.expect("listed").len()
+    };
+    assert_eq!(copy().await, 1);
+    let report = migrator(&context, context.cluster(), after.clone()).rollback().await;
+    assert_eq!(report.outcome, Outcome::RolledBack, "{report:?}");
+    assert_eq!(quarantine(&context).list().await.expect("listed"), []);
+    old.delete(Delete::new(ObjectKey::new("note", "bad")).force()).await.expect("deleted");
+    let restored = quarantine(&context).restore(&[BAD.to_owned()]).await.expect("answered");
+    assert_eq!((restored.restored, restored.refused), (vec![], vec![]));
+    assert!(!note_is_stored(&context, BAD).await);
+    // The next copy has nothing to leave out.
+    assert_eq!(copy().await, 0);
+}
+
+/// One request of a process meets a fate.
+#[derive(Debug)]
+struct Nth(usize, Kill);
+
+#[async_trait]
+impl Disturber for Nth {
+    async fn fate(&self, call: &Call) -> Kill {
+        if call.number == self.0 { self.1 } else { Kill::Done }
+    }
+}
+
+const KILLS: [Kill; 2] = [Kill::Unsent, Kill::Unheard];
+
+/// Kills a process at each of its requests: `work` is what it does, and `after` what comes then. The last time it is not killed.
+async fn killed_at_each<W, A>(
+    work: impl Fn(Context, Arc<dyn Cluster>) -> W,
+    after: impl Fn(Context) -> A,
+    way: Way,
+    quarantined: bool,
+) where
+    W: Future<Output = ()>,
+    A: Future<Output = ()>,
+{
+    for kill in KILLS {
+        for number in 0.. {
+            let context = Context::new(MEMORY, "killed");
+            let (before, newer) = notes(way);
+            seed_notes(&context, before).await;
+            if quarantined {
+                let report = migrator(&context, context.cluster(), newer).on_bad(OnBad::Quarantine).migrate().await;
+                assert_eq!(report.outcome, Outcome::Migrated, "{report:?}");
+            }
+            let cluster = Arc::new(Disturbed::new(context.cluster(), Arc::new(Nth(number, kill))));
+            let is_killed = tokio::select! {
+                biased;
+                () = cluster.killed() => true,
+                () = work(context.clone(), cluster.clone()) => false,
+            };
+            after(context).await;
+            if !is_killed {
+                assert!(number > 5, "only {number} requests");
+                break;
+            }
+        }
+    }
+}
+
+/// A user deletes the bad note, if it is there: no restore brings it back. If it is not, it is not lost.
+async fn delete_and_restore(context: Context, way: Way) {
+    let user = context.builder(notes(way).0).start(Start::Skip).await.expect("it starts").repository().clone();
+    let key = ObjectKey::new("note", "bad");
+    if note_is_stored(&context, BAD).await {
+        let alias = context.prefix.group("notes").alias().to_owned();
+        let indices = context.cluster().indices(&[&alias]).await.expect("answered");
+        if indices.values().any(|state| state.write_blocked) {
+            // The next start undoes the copy that was killed.
+            let report = migrator(&context, context.cluster(), notes(way).1).migrate().await;
+            assert_eq!(report.outcome, Outcome::Failed, "{report:?}");
+        }
+        user.delete(Delete::new(&key).force()).await.expect("deleted");
+        // Its id is used once more.
+        user.create(Create::new("note", object(json!({"title": "b"}))).id("bad")).await.expect("created");
+        user.delete(&key).await.expect("deleted");
+        let restored = quarantine(&context).restore(&[]).await.expect("answered");
+        assert_eq!(restored.restored, [], "it was deleted");
+        assert!(!note_is_stored(&context, BAD).await, "it is revived");
+        let report = migrator(&context, context.cluster(), notes(way).1).on_bad(OnBad::Quarantine).migrate().await;
+        assert!(matches!(report.outcome, Outcome::Migrated | Outcome::NothingToDo), "{report:?}");
+        quarantine(&context).restore(&[]).await.expect("answered");
+        assert!(!note_is_stored(&context, BAD).await, "it is revived by the next migration");
+    } else {
+        let listed = quarantine(&context).list().await.expect("listed");
+        assert_eq!(listed.len(), 1, "it is lost");
+        let all = quarantine(&context).restore(&[]).await.expect("answered");
+        assert_eq!(all.restored.is_empty(), listed[0].undecided, "{all:?}");
+        if listed[0].undecided {
+            let named = quarantine(&context).restore(&[BAD.to_owned()]).await.expect("answered");
+            assert_eq!(named.restored.len(), 1, "{named:?}");
+        }
+        assert!(note_is_stored(&context, BAD).await, "it is restored");
+        assert_eq!(quarantine(&context).list().await.expect("listed"), []);
+    }
+}
+
+async fn quarantining(context: Context, cluster: Arc<dyn Cluster>, way: Way) {
+    let report = migrator(&context, cluster, notes(way).1).on_bad(OnBad::Quarantine).migrate().await;
+    assert_eq!(report.outcome, Outcome::Migrated, "{report:?}");
+}
+
+async fn what_a_user_deletes_after_a_crash_in_place_is_not_revived(_: Context) {
+    let way = Way::InPlace;
+    killed_at_each(
+        |context, cluster| quarantining(context, cluster, way),
+        |context| delete_and_restore(context, way),
+        way,
+        false,
+    )
+    .await;
+}
+
+async fn what_a_user_deletes_after_a_crash_of_a_copy_is_not_revived(_: Context) {
+    let way = Way::Copy;
+    killed_at_each(
+        |context, cluster| quarantining(context, cluster, way),
+        |context| delete_and_restore(context, way),
+        way,
+        false,
+    )
+    .await;
+}
+
+async fn what_a_user_deletes_after_a_crash_of_a_restore_is_not_revived(_: Context) {
+    let way = Way::InPlace;
+    let restoring = |context: Context, cluster: Arc<dyn Cluster>| async move {
+        let restored = Quarantine::new(cluster, context.prefix.clone()).restore(&[]).await.expect("restored");
+        assert_eq!(restored.restored.len(), 1, "{restored:?}");
+    };
+    killed_at_each(restoring, |context| delete_and_restore(context, way), way, true).await;
+}
+
+/// Another process does all there is to do before one of the requests of this one.
+#[derive(Debug)]
+struct Overtaken {
+    context: Context,
+    number: usize,
+    met: AtomicBool,
+}
+
+#[async_trait]
+impl Disturber for Overtaken {
+    async fn fate(&self, call: &Call) -> Kill {
+        if call.number == self.number {
+            self.met.store(true, Ordering::Relaxed);
+            let types = notes(Way::InPlace).1;
+            let other =
+                migrator(&self.context, self.context.cluster(), types).on_bad(OnBad::Quarantine).migrate().await;
+            assert!(matches!(other.outcome, Outcome::Migrated | Outcome::NothingToDo), "{other:?}");
+        }
+        Kill::Done
+    }
+}
+
+async fn two_nodes_lose_no_document_between_them(_: Context) {
+    for number in 0.. {
+        let context = Context::new(MEMORY, "overtaken");
+        seed_notes(&context, notes(Way::InPlace).0).await;
+        let overtaken = Arc::new(Overtaken { context: context.clone(), number, met: AtomicBool::default() });
+        let cluster = Arc::new(Disturbed::new(context.cluster(), overtaken.clone()));
+        let report = migrator(&context, cluster, notes(Way::InPlace).1).on_bad(OnBad::Quarantine).migrate().await;
+        if !overtaken.met.load(Ordering::Relaxed) {
+            assert!(number > 5, "only {number} requests");
+            break;
+        }
+        assert!(matches!(report.outcome, Outcome::Migrated | Outcome::NothingToDo), "{number}: {report:?}");
+        assert!(!note_is_stored(&context, BAD).await);
+        let listed = quarantine(&context).list().await.expect("listed");
+        assert_eq!((listed.len(), listed.iter().any(|one| one.undecided)), (1, false), "{number}: {listed:?}");
     }
 }
 

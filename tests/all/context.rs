@@ -85,8 +85,13 @@ impl Context {
 
     /// Writes a document past the library, into the first generation, and lets searches see it.
     pub(crate) async fn put(&self, group: &str, raw_id: &str, source: &Value) {
+        self.put_text(group, raw_id, source.to_string()).await;
+    }
+
+    /// As [`put`](Self::put), for what no value can be made of.
+    pub(crate) async fn put_text(&self, group: &str, raw_id: &str, source: String) {
         let names = self.prefix.group(group);
-        let action = BulkAction::Put { source: source.to_string().into() };
+        let action = BulkAction::Put { source: source.into() };
         let operations = [BulkOperation { id: raw_id.to_owned(), action }];
         let alias = names.write_alias(1);
         let request = BulkRequest { alias: &alias, operations: &operations, refresh: Refresh::Later };
@@ -114,6 +119,13 @@ impl Context {
         let request = crate::server::Request { method, path, body };
         crate::server::send(&self.url, request).await
     }
+}
+
+/// The JSON of that many levels: objects within lists.
+pub(crate) fn nested(levels: usize) -> String {
+    let objects = levels / 2;
+    let lists = levels - objects;
+    format!("{}{}1{}{}", "[".repeat(lists), "{\"a\":".repeat(objects), "}".repeat(objects), "]".repeat(lists))
 }
 
 /// The secret of the key that all tests encrypt with.

@@ -109,3 +109,10 @@ pub(crate) async fn send(url: &str, request: Request<'_>) -> Value {
     let answer = builder.send().await.expect("the server answers");
     answer.json().await.unwrap_or_else(|error| panic!("{} {}: {error}", request.method, request.path))
 }
+
+/// Stores a text as it is, which need not be JSON as it is defined.
+pub(crate) async fn send_text(url: &str, method: &str, path: &str, body: &str) {
+    let request = reqwest::Client::new().request(method.parse().expect("an HTTP method"), format!("{url}{path}"));
+    let answer = request.header("content-type", "application/json").body(body.to_owned()).send().await;
+    assert!(answer.expect("the server answers").status().is_success(), "{body}");
+}

@@ -149,6 +149,13 @@ impl Answer {
         self.body.clone()
     }
 
+    /// The answer with blanks in the place of comments between its JSON values; none if it has no comments. The server takes
+    /// comments in documents, and gives them back.
+    pub(super) fn without_comments(&self) -> Option<Self> {
+        let body = Bytes::from(without_comments(&self.body)?);
+        Some(Self { body, method: self.method, path: self.path.clone(), ..*self })
+    }
+
     /// # Errors
     /// [`OutcomeUnknown`](ClusterErrorKind::OutcomeUnknown) for a write and [`Unexpected`](ClusterErrorKind::Unexpected) for a
     /// read if the body is not what Elasticsearch answers.
@@ -178,6 +185,39 @@ impl Answer {
     fn is_json(&self) -> bool {
         serde_json::from_slice::<IgnoredAny>(&self.body).is_ok()
     }
+}
+
+fn without_comments(json: &[u8]) -> Option<Vec<u8>> {
+    let mut plain = json.to_vec();
+    let (mut at, mut is_text, mut has_comments) = (0, false, false);
+    while let Some(&byte) = json.get(at) {
+        let rest = json.get(at..).unwrap_or_default();
+        let length = match byte {
+            b'\\' if is_text => 2,
+            b'"' => {
+                is_text = !is_text;
+                1
+            }
+            b'/' if !is_text => comment_length(rest),
+            _ => 1,
+        };
+        if byte == b'/' && length > 1 {
+            has_comments = true;
+            plain.iter_mut().skip(at).take(length).for_each(|byte| *byte = b' ');
+        }
+        at += length;
+    }
+    has_comments.then_some(plain)
+}
+
+/// How long the comment is that `rest` begins with; one if it begins with none.
+fn comment_length(rest: &[u8]) -> usize {
+    let end = match rest.get(1) {
+        Some(b'*') => rest.windows(2).skip(2).position(|pair| pair == b"*/").map(|at| at + 4),
+        Some(b'/') => rest.iter().position(|byte| matches!(byte, b'\n' | b'\r')),
+        _ => return 1,
+    };
+    end.unwrap_or(rest.len())
 }
 
 /// Why one attempt gave no answer to go on with.

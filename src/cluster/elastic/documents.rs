@@ -23,9 +23,20 @@ pub(super) async fn get(connection: &Connection, index: &str, id: &str) -> Clust
     let path = format!("{index}/_doc/{}", utf8_percent_encode(id, NON_ALPHANUMERIC));
     match connection.send(&Request::read(Verb::Get, path).accept(&[404])).await {
         Ok(answer) if answer.status == 404 => not_found(&answer).map_or(Ok(None), Err),
-        Ok(answer) => Ok(answer.parse::<DocumentAnswer<'_>>()?.into_hit().map(|found| found.hit)),
+        Ok(answer) => {
+            reading(answer, |answer| Ok(answer.parse::<DocumentAnswer<'_>>()?.into_hit().map(|found| found.hit)))
+        }
         Err(error) => Err(error),
     }
+}
+
+/// What `read` makes of an answer. What other writers stored may have comments: such an answer is read a second time, without.
+fn reading<T>(answer: Answer, mut read: impl FnMut(&Answer) -> ClusterResult<T>) -> ClusterResult<T> {
+    let plain = |error: &ClusterError| match error.kind {
+        ClusterErrorKind::Unexpected => answer.without_comments(),
+        _ => None,
+    };
+    read(&answer).or_else(|error| plain(&error).map_or(Err(error), |plain| read(&plain)))
 }
 
 /// A 404 means that the document is missing, which it says, or else that the index is.
@@ -78,6 +89,10 @@ async fn get_page(connection: &Connection, index: &str, ids: &[&str]) -> Cluster
     let path = format!("{index}/_mget");
     let request = Request::read(Verb::Post, path.clone()).json(&json!({ "ids": ids })).ask_for_less();
     let answer = connection.send(&request).await?;
+    reading(answer, |answer| documents_of(answer, &path, ids))
+}
+
+fn documents_of(answer: &Answer, path: &str, ids: &[&str]) -> ClusterResult<Vec<Option<VersionedHit>>> {
     let documents = answer.parse::<MultiGetAnswer<'_>>()?.docs;
     if documents.len() != ids.len() {
         let reason = format!("{} documents were asked for and {} answered", ids.len(), documents.len());
@@ -95,7 +110,7 @@ async fn get_page(connection: &Connection, index: &str, ids: &[&str]) -> Cluster
                     Some("illegal_argument_exception") => ClusterErrorKind::Rejected,
                     _ => ClusterErrorKind::Unavailable,
                 };
-                let mut failed = ClusterError::new(kind, "POST", path.clone(), error.reason.unwrap_or_default());
+                let mut failed = ClusterError::new(kind, "POST", path, error.reason.unwrap_or_default());
                 failed.server_type = error.kind;
                 Err(failed)
             }
@@ -105,9 +120,12 @@ async fn get_page(connection: &Connection, index: &str, ids: &[&str]) -> Cluster
 
 pub(super) async fn search(connection: &Connection, search: &Search) -> ClusterResult<Page> {
     let answer = ask(connection, search).await?;
-    let mut hits = Vec::new();
-    let end = answer.parse_with(EachHit(&mut |document| hits.extend(document.into_hit().map(|found| found.hit))))?;
-    Ok(page(search, hits, end))
+    reading(answer, |answer| {
+        let mut hits = Vec::new();
+        let end =
+            answer.parse_with(EachHit(&mut |document| hits.extend(document.into_hit().map(|found| found.hit))))?;
+        Ok(page(search, hits, end))
+    })
 }
 
 /// The page without its hits, which are handed over in parts as they are read.
@@ -119,19 +137,29 @@ pub(super) async fn search_in_parts(
 ) -> ClusterResult<Page> {
     let size = size.max(1);
     let answer = ask(connection, search).await?;
-    let none = || Hits::in_answer(answer.body(), size.min(search.size as usize));
-    let mut part = none();
-    let end = answer.parse_with(EachHit(&mut |document| {
-        if part.len() >= size {
-            each(mem::replace(&mut part, none()));
+    // Of an answer that is read a second time the first hits are handed over already.
+    let mut handed = 0;
+    let end = reading(answer, |answer| {
+        let none = || Hits::in_answer(answer.body(), size.min(search.size as usize));
+        let (mut part, mut at) = (none(), 0);
+        let end = answer.parse_with(EachHit(&mut |document| {
+            at += 1;
+            if at <= handed {
+                return;
+            }
+            handed = at;
+            if part.len() >= size {
+                each(mem::replace(&mut part, none()));
+            }
+            if let Some(hit) = document.borrowed_hit() {
+                part.push(hit);
+            }
+        }));
+        if !part.is_empty() {
+            each(part);
         }
-        if let Some(hit) = document.borrowed_hit() {
-            part.push(hit);
-        }
-    }))?;
-    if !part.is_empty() {
-        each(part);
-    }
+        end
+    })?;
     Ok(page(search, Vec::new(), end))
 }
 

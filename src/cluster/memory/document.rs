@@ -1,5 +1,6 @@
 //! A document as it is stored: its source, and the fields that searches see.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
@@ -8,10 +9,16 @@ use serde_json::{Map, Value};
 use super::field_value::{FieldType, FieldValue};
 use super::mapping::{Dynamic, Field, LeafField, Mapping, ObjectField};
 use crate::cluster::{Hit, SequenceNumber};
+use crate::document::depth;
 
 /// Names that the server keeps for itself.
 const METADATA_FIELDS: &[&str] =
     &["_id", "_index", "_source", "_seq_no", "_version", "_routing", "_field_names", "_ignored", "_nested_path"];
+
+/// The levels that the server takes, of any content.
+const MAX_LEVELS: usize = 1_000;
+/// The levels that are looked at for fields.
+const MAPPED_LEVELS: usize = 100;
 
 /// What searches see of a document, or of a document nested in it.
 #[derive(Debug, Clone, Default)]
@@ -75,7 +82,13 @@ impl Document {
 pub(super) fn parse(source: &[u8], mapping: &Mapping) -> Result<(Box<RawValue>, Fields), String> {
     let malformed = |error: serde_json::Error| format!("failed to parse: {error}");
     let raw: Box<RawValue> = serde_json::from_slice(source).map_err(malformed)?;
-    let Value::Object(document) = serde_json::from_slice(source).map_err(malformed)? else {
+    let levels = depth::depth(raw.get());
+    if levels > MAX_LEVELS {
+        return Err(format!(
+            "failed to parse: Document nesting depth ({levels}) exceeds the maximum allowed ({MAX_LEVELS})"
+        ));
+    }
+    let Value::Object(document) = serde_json::from_str(&pruned(raw.get())).map_err(malformed)? else {
         return Err("malformed content, must be an object".to_owned());
     };
     if let Some(name) = document.keys().find(|name| METADATA_FIELDS.contains(&name.as_str())) {
@@ -85,6 +98,33 @@ pub(super) fn parse(source: &[u8], mapping: &Mapping) -> Result<(Box<RawValue>, 
     let dynamic = mapping.root.dynamic.unwrap_or(Dynamic::True);
     parser.object(&document, &Place { object: &mapping.root, path: "", dynamic })?;
     Ok((raw, parser.fields))
+}
+
+/// The document without what lies deeper than any mapping reaches, and serde_json reads.
+fn pruned(source: &str) -> Cow<'_, str> {
+    if depth::depth(source) <= MAPPED_LEVELS {
+        return Cow::Borrowed(source);
+    }
+    let (mut kept, mut depth, mut is_text, mut is_escaped) =
+        (String::with_capacity(source.len()), 0_usize, false, false);
+    for character in source.chars() {
+        let was_within = depth <= MAPPED_LEVELS;
+        match character {
+            _ if is_escaped => is_escaped = false,
+            '\\' if is_text => is_escaped = true,
+            '"' => is_text = !is_text,
+            _ if is_text => {}
+            '{' | '[' => depth += 1,
+            '}' | ']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        match (was_within, depth <= MAPPED_LEVELS) {
+            (true, true) => kept.push(character),
+            (true, false) => kept.push_str("null"),
+            (false, _) => {}
+        }
+    }
+    Cow::Owned(kept)
 }
 
 /// An object of the mapping, and how it was reached.

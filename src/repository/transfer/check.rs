@@ -62,12 +62,15 @@ impl<'a> Checker<'a> {
             return Err(twice(*line, raw_id));
         }
         let newcomers = std::mem::take(&mut self.newcomers);
+        let outgoing = std::mem::take(&mut self.outgoing).outside(self.repository, in_file);
+        // What the searches find decides what is written: they must see all that was written before, a moment ago too.
+        let searched = newcomers.iter().map(|newcomer| newcomer.object.type_name.as_str()).chain(outgoing.types());
+        self.repository.refresh_each(searched).await?;
         let destinations = Destinations::find(self.repository, &newcomers, in_file).await?;
         for (newcomer, found) in newcomers.iter().zip(&destinations.of_each) {
             self.destined(newcomer, found, &destinations)?;
         }
-        let outgoing = std::mem::take(&mut self.outgoing);
-        let followed = outgoing.follow(self.repository, &self.checked.targets.in_file).await?;
+        let followed = outgoing.follow(self.repository).await?;
         followed.problems.into_iter().for_each(|problem| self.problem(problem));
         self.checked.targets.references = followed.moved;
         Ok(self.checked)

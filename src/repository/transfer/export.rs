@@ -13,7 +13,7 @@ use crate::registry::TypeDefinition;
 use crate::repository::access::Admitted;
 use crate::repository::find::{self, Find};
 use crate::repository::found::Asked;
-use crate::repository::{Action, ObjectKey, Repository, errors};
+use crate::repository::{Action, ObjectKey, Repository, errors, limits};
 use crate::{Error, ErrorKind, Result};
 
 /// Excluded objects and missing references that a summary names.
@@ -320,6 +320,9 @@ impl<W: AsyncWrite + Unpin> Exporter<'_, W> {
             SecretForm::Strip => BTreeMap::new(),
         };
         let StoredDocument { mut attributes, root, type_name } = loaded.document;
+        // Its line could not be imported.
+        let key = ObjectKey::new(definition.name(), &id);
+        limits::check_depth(&key, &attributes)?;
         let mut envelopes = crate::document::Attributes::new();
         for encrypted in &sets.encrypted {
             if let Some(envelope) = attributes.remove(&encrypted.name).filter(|value| !value.is_null())

@@ -144,8 +144,8 @@ impl Repository {
     ///
     /// An object whose id is taken by one that is not seen from its namespace gets another id, and remembers the old one as its
     /// origin; imported again, it is found by that. References to objects of types with several namespaces that the file does not
-    /// have follow these, if an earlier import gave them another id. Origins are searched for, and are seen after the index's next
-    /// refresh.
+    /// have follow these, if an earlier import gave them another id. Origins are searched for, in indices that are refreshed
+    /// before, so that what was imported a moment ago is found.
     ///
     /// The audit hears of each object whether it may be imported, and what became of its write; of an import that is refused
     /// as a whole it hears that each was [given up](crate::repository::AuditOutcome::GivenUp).

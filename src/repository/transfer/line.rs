@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::summary::NamedObject;
-use crate::document::{Attributes, Reference};
+use crate::document::{Attributes, MAX_DEPTH, Reference, depth};
 use crate::encryption::{Secret, Secrets};
 use crate::{Error, ErrorKind, Result};
 
@@ -68,6 +68,12 @@ impl Line {
     pub(super) fn parse(line: &[u8]) -> Result<Option<Self>> {
         // serde's messages can quote values, and a value may be a secret: only the place is passed on.
         let malformed = |error: serde_json::Error| {
+            if std::str::from_utf8(line).is_ok_and(depth::is_unreadable) {
+                return Error::invalid(
+                    format!("the line is nested too deep: the value of an attribute may have {MAX_DEPTH} levels"),
+                    depth::FLATTEN,
+                );
+            }
             Error::invalid(
                 format!("the line is not an object of an export, at column {}", error.column()),
                 "each line is a JSON object with `type`, `id` and `attributes`",

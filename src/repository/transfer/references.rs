@@ -52,13 +52,23 @@ impl Outgoing {
         }
     }
 
-    /// Looks for what is not in the file: under its id, or under the one that it got when it was imported before.
-    pub(super) async fn follow(self, repository: &Repository, in_file: &BTreeSet<String>) -> Result<Followed> {
-        let is_outside = |key: &ObjectKey| {
+    /// Without what the file has itself.
+    pub(super) fn outside(mut self, repository: &Repository, in_file: &BTreeSet<String>) -> Self {
+        self.targets.retain(|key, _| {
             let raw_id = repository.definition(&key.type_name).and_then(|definition| key.raw_id(definition));
             raw_id.map_or(true, |raw_id| !in_file.contains(raw_id.as_str()))
-        };
-        let outside: Vec<_> = self.targets.into_iter().filter(|(key, _)| is_outside(key)).collect();
+        });
+        self
+    }
+
+    /// The types of what is looked for.
+    pub(super) fn types(&self) -> impl Iterator<Item = &str> {
+        self.targets.keys().map(|key| key.type_name.as_str())
+    }
+
+    /// Looks for what objects refer to: under its id, or under the one that it got when it was imported before.
+    pub(super) async fn follow(self, repository: &Repository) -> Result<Followed> {
+        let outside: Vec<_> = self.targets.into_iter().collect();
         let mut followed = Followed::default();
         let mut missing: BTreeMap<(u64, NamedObject), Vec<NamedObject>> = BTreeMap::new();
         for batch in outside.chunks(BATCH) {

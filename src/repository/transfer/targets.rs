@@ -187,6 +187,7 @@ impl Targets {
             ..RootFields::default()
         };
         let document = repository.seal_whole(definition, &key, root, attributes, all)?;
+        limits::check_depth(&key, &document.attributes)?;
         // Its size is not known yet, and so counts as any.
         limits::check(definition, &key, &document, usize::MAX)?;
         Ok(Prepared { line: number, object, key, document, existing: None })

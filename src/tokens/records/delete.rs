@@ -3,7 +3,7 @@ use futures::stream;
 
 use super::{Records, is_conflict};
 use crate::document::VersionToken;
-use crate::repository::{Attempts, Delete, Filter, Find, SavedObject};
+use crate::repository::{Attempts, Delete, Filter, Find, ObjectKey, SavedObject, Unreadable};
 use crate::tokens::identity::Identity;
 use crate::tokens::{Revocation, TokenError, TokenId};
 use crate::{Error, ErrorKind, Result};
@@ -20,7 +20,7 @@ impl<I: Identity> Records<I> {
         id.check_kind(I::KIND)?;
         match self.objects.get(id.uuid()).await {
             Ok(object) => self.delete_all(object.attributes.identity.filter()).await,
-            Err(error) if error.kind() == ErrorKind::Corrupt => Ok(self.objects.delete(id.uuid(), None).await?),
+            Err(error) if error.kind() == ErrorKind::Corrupt => Ok(self.delete_corrupt(id.uuid()).await?),
             Err(error) => Err(error.into()),
         }
     }
@@ -34,17 +34,37 @@ impl<I: Identity> Records<I> {
             // Not through the typed client: what does not fit the struct is deleted as well.
             let request = Find::new().filter(filter.clone()).per_page(PER_PAGE);
             let found = self.repository().find(&[I::TYPE], request).await?;
-            if found.objects.is_empty() {
-                return match found.unreadable.into_iter().next() {
-                    Some(unreadable) => Err(not_deleted(&unreadable.raw_id, unreadable.error).into()),
-                    None => Ok(()),
-                };
-            }
-            let deleted = self.delete_each(&found.objects).await?;
+            let deleted = match found.objects.is_empty() {
+                true if found.unreadable.is_empty() => return Ok(()),
+                true => self.delete_unreadable(found.unreadable).await?,
+                false => self.delete_each(&found.objects).await?,
+            };
             if deleted == 0 && !attempts.wait_for_next().await {
                 return Err(no_progress::<I>().into());
             }
         }
+    }
+
+    /// Deletes what is no well-formed object, and says how much. What is one and cannot be read, because software or keys are
+    /// missing, stays.
+    async fn delete_unreadable(&self, unreadable: Vec<Unreadable>) -> Result<usize> {
+        let mut deleted = 0;
+        for Unreadable { raw_id, error } in unreadable {
+            let uuid = raw_id.strip_prefix(I::TYPE).and_then(|rest| rest.strip_prefix(':'));
+            let Some(uuid) = uuid.filter(|_| error.kind() == ErrorKind::Corrupt) else {
+                return Err(not_deleted(&raw_id, error));
+            };
+            match self.delete_corrupt(uuid).await {
+                Ok(()) => deleted += 1,
+                Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(deleted)
+    }
+
+    async fn delete_corrupt(&self, uuid: &str) -> Result<()> {
+        self.repository().delete(Delete::new(ObjectKey::new(I::TYPE, uuid)).force()).await
     }
 
     /// How many of `objects` were deleted as they were read.
@@ -116,8 +136,8 @@ impl<I: Identity> Records<I> {
 }
 
 fn not_deleted(raw_id: &str, error: Error) -> Error {
-    Error::new(error.kind(), format!("the document {raw_id} was not deleted, because it is not a readable object"))
-        .with_cure("`saved-objects verify` lists all such documents; correct or remove them")
+    Error::new(error.kind(), format!("the document {raw_id} was not deleted, because it cannot be read"))
+        .with_cure("put right what keeps it from being read; `saved-objects verify` lists all such documents")
         .with_source(error)
 }
 

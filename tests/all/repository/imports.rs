@@ -28,6 +28,7 @@ pub(super) fn trials(url: &str) -> Vec<Trial> {
     let mut trials = named_trials!(
         url,
         what_was_imported_before_is_found_again,
+        imports_back_to_back_find_what_the_one_before_wrote,
         one_origin_of_many_namespaces_is_found_in_the_own,
         several_objects_of_one_origin_are_all_new,
         an_object_of_the_file_is_no_stranger_wherever_it_stands,
@@ -107,6 +108,36 @@ async fn what_was_imported_before_is_found_again(context: Context) {
     let all = boards(&context, &repository).await;
     assert_eq!(all.iter().map(|board| &board.id).collect::<Vec<_>>(), [&id]);
     assert_eq!((all[0].attributes["title"].clone(), all[0].origin_id.as_deref()), (json!("newer"), Some("taken")));
+}
+
+/// No test waits here: what searches decide must see what was written a moment ago.
+async fn imports_back_to_back_find_what_the_one_before_wrote(context: Context) {
+    let repository = repository(&context).await;
+    for id in ["a", "b"] {
+        repository.create(board(id).namespace(namespace("ops"))).await.expect("created");
+    }
+    let lines = [line("board", "a"), line("board", "b")];
+    let first = import(&repository, overwriting(), &lines).await;
+    let again = import(&repository, overwriting(), &lines).await;
+    assert!(first.success && again.success, "{first:?} {again:?}");
+    let destinations = |summary: &ImportSummary| -> Vec<String> {
+        summary.relocated.iter().map(|relocated| relocated.destination_id.clone()).collect()
+    };
+    assert_eq!(destinations(&again), destinations(&first), "they overwrite what the first import made");
+    let refused = import(&repository, Import::new(), &lines).await;
+    assert_eq!(refused.errors.iter().map(|problem| problem.kind).collect::<Vec<_>>(), ["conflict", "conflict"]);
+
+    // References follow, and what is required is there.
+    repository.create(board("c").namespace(namespace("ops"))).await.expect("created");
+    let moved = import(&repository, Import::new(), &[line("board", "c")]).await;
+    let mut referring = line("note", "n");
+    referring["references"] = json!([{"name": "to c", "type": "board", "id": "c"}]);
+    let requiring = Import::new().require_references("board");
+    let summary = import(&repository, requiring, &[referring]).await;
+    assert!(summary.success, "{summary:?}");
+    let note = repository.get(&key("note", "n")).await.expect("there");
+    assert_eq!(note.references[0].id, destinations(&moved)[0]);
+    assert_eq!(boards(&context, &repository).await.len(), 3);
 }
 
 async fn one_origin_of_many_namespaces_is_found_in_the_own(context: Context) {

@@ -5,6 +5,7 @@ mod counters;
 mod exports;
 mod find;
 mod imports;
+mod limits;
 mod lost_answers;
 mod machine;
 mod many;
@@ -44,6 +45,7 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         access::trials(url),
         transfer::trials(url),
         imports::trials(url),
+        limits::trials(url),
         exports::trials(url),
         versions::trials(url),
         typed::trials(url),
