@@ -1,0 +1,149 @@
+//! Looks at the cluster after each request that was done, and notes what must never be.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use saved_objects::cluster::elastic::HttpAnswer;
+use saved_objects::cluster::{Cluster, InMemory, IndexState};
+use saved_objects::layout::{IndexNames, Prefix};
+use serde_json::Value;
+
+use crate::executor::lock;
+use crate::network::Network;
+use crate::node::Life;
+use crate::request::Sent;
+use crate::types::GROUPS;
+
+/// What secrets begin with: it must never be in what is sent.
+pub(crate) const SECRET: &str = "plain-secret-";
+
+/// Sees all that is done.
+#[derive(Debug)]
+pub(crate) struct Witness {
+    groups: Vec<IndexNames>,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    /// Indices that belong to somebody else, by name, with their ids.
+    foreign: BTreeMap<String, String>,
+    /// Generations that were current at any time, by id, with their names.
+    was_current: BTreeMap<String, String>,
+    /// What `_meta` said, by the id of the index.
+    metas: BTreeMap<String, Value>,
+    /// Generations that the operator asked to be deleted.
+    may_be_dropped: bool,
+    /// How often a creation of each document was delivered.
+    creations: BTreeMap<String, u64>,
+}
+
+impl Witness {
+    pub(crate) fn new(prefix: &Prefix) -> Self {
+        let groups = GROUPS.into_iter().chain(["connectors"]).map(|group| prefix.group(group)).collect();
+        Self { groups, seen: Mutex::default() }
+    }
+
+    /// Takes an index as one that nobody may touch.
+    pub(crate) fn is_foreign(&self, name: &str, state: &IndexState) {
+        lock(&self.seen).foreign.insert(name.to_owned(), state.uuid.clone());
+    }
+
+    /// Whether an index belongs to somebody else.
+    pub(crate) fn is_of_others(&self, name: &str) -> bool {
+        lock(&self.seen).foreign.contains_key(name)
+    }
+
+    /// Whether an index was current at any time.
+    pub(crate) fn was_current(&self, uuid: &str) -> bool {
+        lock(&self.seen).was_current.contains_key(uuid)
+    }
+
+    /// Lets generations that were current be deleted, or no longer.
+    pub(crate) fn let_drop(&self, may_be_dropped: bool) {
+        lock(&self.seen).may_be_dropped = may_be_dropped;
+    }
+
+    /// How often a creation of a document was delivered.
+    pub(crate) fn creations(&self, id: &str) -> u64 {
+        lock(&self.seen).creations.get(id).copied().unwrap_or_default()
+    }
+
+    /// Looks at what `sent` did.
+    pub(crate) fn done(&self, network: &Network, life: &Life, sent: &Sent, answer: &HttpAnswer) {
+        if !sent.is_write {
+            return;
+        }
+        let has_secret = |body: &Bytes| body.windows(SECRET.len()).any(|window| window == SECRET.as_bytes());
+        if sent.request.body.as_ref().is_some_and(has_secret) {
+            let how = format!("{} sent a secret in clear: {}", life.name, sent.words());
+            network.journal.broken("no secret is stored in clear", sent.request.path.clone(), how);
+        }
+        if sent.is_bulk() {
+            let mut seen = lock(&self.seen);
+            for (_, id, _) in sent.bulk().into_iter().filter(|(name, _, _)| name == "create") {
+                *seen.creations.entry(id).or_default() += 1;
+            }
+            return;
+        }
+        if (200..300).contains(&answer.status) {
+            self.look(network, &format!("{}: {}", life.name, sent.words()));
+        }
+    }
+
+    /// Looks at all indices, after `what` was done.
+    pub(crate) fn look(&self, network: &Network, what: &str) {
+        let now = indices(&network.memory);
+        let mut seen = lock(&self.seen);
+        let mut broken = |promise, subject: &str, how: String| network.journal.broken(promise, subject, how);
+        for (name, uuid) in &seen.foreign {
+            if now.get(name).is_none_or(|state| state.uuid != *uuid) {
+                broken("a foreign index is left alone", name, format!("{name} is gone after: {what}"));
+            }
+        }
+        let ids: BTreeSet<&str> = now.values().map(|state| state.uuid.as_str()).collect();
+        let gone: Vec<String> = seen.was_current.keys().filter(|id| !ids.contains(id.as_str())).cloned().collect();
+        for id in gone {
+            let name = seen.was_current.remove(&id).unwrap_or_default();
+            if !seen.may_be_dropped {
+                let how = format!("{name} was current, and is deleted after: {what}");
+                broken("no generation that was current is deleted unasked", &name, how);
+            }
+        }
+        for (name, state) in &now {
+            if self.groups.iter().any(|names| state.aliases.contains_key(names.alias())) {
+                seen.was_current.insert(state.uuid.clone(), name.clone());
+            }
+            let meta = state.mapping.get("_meta").and_then(|meta| meta.get("saved_objects"));
+            let Some(meta) = meta else { continue };
+            let before = seen.metas.insert(state.uuid.clone(), meta.clone());
+            if let Some(lost) = before.and_then(|before| shrunk(&before, meta, "")) {
+                broken("facts in _meta never shrink", name, format!("{lost} of {name} after: {what}"));
+            }
+        }
+    }
+}
+
+/// All indices.
+pub(crate) fn indices(memory: &InMemory) -> BTreeMap<String, IndexState> {
+    memory.indices(&["*"]).now_or_never().expect("a cluster in memory answers at once").expect("it answers")
+}
+
+/// What `after` lacks of the facts of `before`; none if it has all of them.
+fn shrunk(before: &Value, after: &Value, at: &str) -> Option<String> {
+    match (before, after) {
+        (Value::Object(before), Value::Object(after)) => before.iter().find_map(|(key, value)| {
+            let at = format!("{at}.{key}");
+            match after.get(key) {
+                None => Some(format!("{at} is gone")),
+                Some(now) => shrunk(value, now, &at),
+            }
+        }),
+        (Value::Number(before), Value::Number(after)) if after.as_f64() < before.as_f64() => {
+            Some(format!("{at} went from {before} to {after}"))
+        }
+        _ => None,
+    }
+}
