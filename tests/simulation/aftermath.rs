@@ -111,7 +111,7 @@ async fn look_at_versions(world: &World, release: u32) {
     let life = world.life("rescan", release);
     let environment = world.surroundings(&life);
     let cluster = Arc::new(world.elastic(&life, &environment));
-    let encryption = EncryptionService::new(Some(key_ring()), environment.clone());
+    let encryption = EncryptionService::new(Some(key_ring(world)), environment.clone());
     let registry = Arc::new(registry(release));
     let migrator =
         Migrator::new(cluster.clone(), registry.clone(), world.prefix.clone(), encryption.clone(), environment)

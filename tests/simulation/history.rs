@@ -50,6 +50,8 @@ pub(crate) struct Operation {
     pub(crate) ended: Ended,
     /// The version token of the answer.
     pub(crate) token: Option<VersionToken>,
+    /// Its number; none for one that began before what was given.
+    pub(crate) number: Option<u64>,
 }
 
 /// All operations of a world.
@@ -57,12 +59,13 @@ pub(crate) struct Operation {
 pub(crate) struct History {
     simulator: Simulator,
     objects: Mutex<BTreeMap<String, Object>>,
+    begun: Mutex<u64>,
 }
 
 /// The operations on one object.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Object {
-    /// What it can have been before the first of them; empty: it was not there.
+    /// What it was before the first of them; none: it was not there.
     pub(crate) first: Option<String>,
     pub(crate) operations: Vec<Operation>,
 }
@@ -71,12 +74,12 @@ pub(crate) struct Object {
 #[derive(Debug, Clone)]
 pub(crate) struct Begun {
     key: String,
-    at: usize,
+    number: u64,
 }
 
 impl History {
     pub(crate) fn new(simulator: Simulator) -> Self {
-        Self { simulator, objects: Mutex::default() }
+        Self { simulator, objects: Mutex::default(), begun: Mutex::default() }
     }
 
     /// Notes that an operation begins. Until its end is noted its outcome is unknown.
@@ -89,8 +92,11 @@ impl History {
         let mut objects = lock(&self.objects);
         let operations = &mut objects.entry(key.to_owned()).or_default().operations;
         let (who, answered) = (who.to_owned(), Duration::MAX);
-        operations.push(Operation { who, effect, invoked, answered, ended: Ended::Unknown, token: None });
-        Begun { key: key.to_owned(), at: operations.len() - 1 }
+        let mut begun = lock(&self.begun);
+        *begun += 1;
+        let number = Some(*begun);
+        operations.push(Operation { who, effect, invoked, answered, ended: Ended::Unknown, token: None, number });
+        Begun { key: key.to_owned(), number: *begun }
     }
 
     /// Notes how a write ended; `from` is what is known by now of what it replaced.
@@ -125,10 +131,9 @@ impl History {
     fn end(&self, begun: &Begun, error: Option<ErrorKind>, also: impl FnOnce(&mut Operation)) {
         let now = self.simulator.now();
         let mut objects = lock(&self.objects);
+        let mut operations = objects.get_mut(&begun.key).into_iter().flat_map(|object| object.operations.iter_mut());
         // What went before a restore is forgotten.
-        let Some(operation) = objects.get_mut(&begun.key).and_then(|object| object.operations.get_mut(begun.at)) else {
-            return;
-        };
+        let Some(operation) = operations.find(|operation| operation.number == Some(begun.number)) else { return };
         operation.answered = now;
         operation.ended = match error {
             None => Ended::Done,
@@ -136,6 +141,24 @@ impl History {
             Some(kind) => Ended::NotDone(kind),
         };
         also(operation);
+    }
+
+    /// Forgets the operations on objects of a type, and takes what `stored` gives as their state. What is not answered yet
+    /// may still be done.
+    pub(crate) fn forget(&self, type_name: &str, stored: impl Fn(&str) -> Option<String>) {
+        for (key, object) in lock(&self.objects).iter_mut() {
+            if key.split(':').next() != Some(type_name) {
+                continue;
+            }
+            object.first = stored(key);
+            object.operations.retain(|operation| operation.ended == Ended::Unknown);
+            for operation in &mut object.operations {
+                operation.number = None;
+                if let Effect::Write { from, .. } = &mut operation.effect {
+                    *from = From::Any;
+                }
+            }
+        }
     }
 
     /// The objects with their operations.

@@ -16,6 +16,7 @@ mod journal;
 mod model;
 mod network;
 mod node;
+mod operator;
 mod profile;
 mod request;
 mod runs;

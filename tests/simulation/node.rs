@@ -114,7 +114,7 @@ impl World {
         SavedObjects::builder(registry(life.release))
             .cluster(Arc::new(self.elastic(life, &environment)))
             .prefix(self.prefix.clone())
-            .key_ring(key_ring())
+            .key_ring(key_ring(self))
             .environment(environment)
             .deadline(DEADLINE)
     }
@@ -159,9 +159,11 @@ impl World {
     }
 }
 
-pub(crate) fn key_ring() -> KeyRing {
-    const KEY: &str = "a key for tests only: 0123456789abcdef";
-    KeyRing::new(SecretString::from(KEY), Vec::new()).expect("the key is fine")
+/// The keys of a node that starts now: all nodes have both, and encrypt with the new one once the operator said so.
+pub(crate) fn key_ring(world: &World) -> KeyRing {
+    let keys = ["a key for tests only: 0123456789abcdef", "another one for tests: 0123456789abcdef"];
+    let [first, second] = if *lock(&world.is_key_new) { [keys[1], keys[0]] } else { keys };
+    KeyRing::new(SecretString::from(first), vec![SecretString::from(second)]).expect("the keys are fine")
 }
 
 /// A node that lives, dies and lives again until the end of the world's time.

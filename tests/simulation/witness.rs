@@ -34,8 +34,8 @@ struct Seen {
     was_current: BTreeMap<String, String>,
     /// What `_meta` said, by the id of the index.
     metas: BTreeMap<String, Value>,
-    /// Generations that the operator asked to be deleted.
-    may_be_dropped: bool,
+    /// The ids of indices that the operator asked to be deleted.
+    may_be_dropped: BTreeSet<String>,
     /// How often a creation of each document was delivered.
     creations: BTreeMap<String, u64>,
 }
@@ -61,9 +61,14 @@ impl Witness {
         lock(&self.seen).was_current.contains_key(uuid)
     }
 
-    /// Lets generations that were current be deleted, or no longer.
-    pub(crate) fn let_drop(&self, may_be_dropped: bool) {
-        lock(&self.seen).may_be_dropped = may_be_dropped;
+    /// Whether an index of this name was current at any time.
+    pub(crate) fn was_current_by_name(&self, name: &str) -> bool {
+        lock(&self.seen).was_current.values().any(|known| known == name)
+    }
+
+    /// Lets these indices be deleted, though they were current.
+    pub(crate) fn let_drop(&self, uuids: &[String]) {
+        lock(&self.seen).may_be_dropped.extend(uuids.iter().cloned());
     }
 
     /// How often a creation of a document was delivered.
@@ -97,7 +102,7 @@ impl Witness {
     pub(crate) fn look(&self, network: &Network, what: &str) {
         let now = indices(&network.memory);
         let mut seen = lock(&self.seen);
-        let mut broken = |promise, subject: &str, how: String| network.journal.broken(promise, subject, how);
+        let broken = |promise, subject: &str, how: String| network.journal.broken(promise, subject, how);
         for (name, uuid) in &seen.foreign {
             if now.get(name).is_none_or(|state| state.uuid != *uuid) {
                 broken("a foreign index is left alone", name, format!("{name} is gone after: {what}"));
@@ -107,7 +112,7 @@ impl Witness {
         let gone: Vec<String> = seen.was_current.keys().filter(|id| !ids.contains(id.as_str())).cloned().collect();
         for id in gone {
             let name = seen.was_current.remove(&id).unwrap_or_default();
-            if !seen.may_be_dropped {
+            if !seen.may_be_dropped.contains(&id) {
                 let how = format!("{name} was current, and is deleted after: {what}");
                 broken("no generation that was current is deleted unasked", &name, how);
             }

@@ -3,10 +3,11 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::FutureExt;
 use saved_objects::Start;
 use saved_objects::cluster::{Cluster, CreateIndex, InMemory, IndexPurpose};
 use saved_objects::layout::Prefix;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::dice::Dice;
 use crate::executor::{Simulator, WORLD, lock};
@@ -18,7 +19,7 @@ use crate::profile::Profile;
 use crate::surroundings::environment;
 use crate::types::GROUPS;
 use crate::witness::{Witness, indices};
-use crate::{aftermath, model, users};
+use crate::{aftermath, model, operator, users};
 
 /// What everything in a world shares.
 pub(crate) struct World {
@@ -33,6 +34,8 @@ pub(crate) struct World {
     /// How many lives there were.
     pub(crate) lives: Mutex<u32>,
     pub(crate) alive: Mutex<Vec<Arc<Life>>>,
+    /// Whether nodes encrypt with the second key.
+    pub(crate) is_key_new: Mutex<bool>,
     /// When its time is over, and it becomes quiet.
     ends: Mutex<Duration>,
 }
@@ -68,6 +71,7 @@ pub(crate) fn run(profile: &str, seed: u64, told: bool, whole: bool) -> Ended {
         profile,
         lives: Mutex::new(0),
         alive: Mutex::default(),
+        is_key_new: Mutex::new(false),
         ends: Mutex::new(Duration::MAX),
     });
     if let Err(stuck) = simulator.run(script(world.clone())) {
@@ -86,10 +90,25 @@ impl World {
         fork(self.seed, 100 + purpose)
     }
 
+    /// Forgets what is known of a group's objects, and takes what is stored now as given.
+    pub(crate) fn take_as_given(&self, group: &str) {
+        let (alias, type_name) = (self.prefix.group(group), group_type(group));
+        self.history.forget(type_name, |key| {
+            let found = self.memory.get(alias.alias(), key).now_or_never()?.ok()??;
+            let source: Value = serde_json::from_str(found.source.get()).ok()?;
+            let value = ["owner", "count"].iter().find_map(|field| source[type_name].get(field))?;
+            Some(value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+        });
+    }
+
     /// Whether its time is over.
     pub(crate) fn is_over(&self) -> bool {
         self.simulator.now() >= *lock(&self.ends)
     }
+}
+
+fn group_type(group: &str) -> &'static str {
+    if group == "vaults" { "vault" } else { "tally" }
 }
 
 fn fork(seed: u64, purpose: u64) -> Dice {
@@ -107,7 +126,10 @@ async fn script(world: Arc<World>) {
         let living = live(world.clone(), number, release);
         world.simulator.spawn_joined(WORLD, living)
     });
-    let lives: Vec<_> = lives.collect();
+    let mut lives: Vec<_> = lives.collect();
+    if world.profile.has_operator {
+        lives.push(world.simulator.spawn_joined(WORLD, operator::work(world.clone())));
+    }
     futures::future::join_all(lives).await;
     aftermath::check(&world).await;
 }
