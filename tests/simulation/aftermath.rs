@@ -33,7 +33,7 @@ pub(crate) async fn check(world: &Arc<World>) {
             break;
         }
     }
-    world.network.witness.look(&world.network, "the end");
+    world.network.witness.look_at_the_end(&world.network);
     let Some((release, store)) = newest else { return };
     look_for_left_overs(world);
     let repository = store.repository().clone();

@@ -5,8 +5,8 @@ use futures::FutureExt;
 use saved_objects::cluster::elastic::{HttpAnswer, HttpRequest};
 use saved_objects::cluster::{
     AliasAction, BulkAction, BulkOperation, BulkRequest, CloneIndex, Cluster, ClusterError, ClusterErrorKind,
-    CreateIndex, Hit, InMemory, IndexPurpose, ItemErrorKind, PointInTime, Query, Refresh, Search, SearchIn,
-    SequenceNumber, Sort, Direction,
+    CreateIndex, Direction, Hit, InMemory, IndexPurpose, ItemErrorKind, PointInTime, Query, Refresh, Search, SearchIn,
+    SequenceNumber, Sort,
 };
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -35,7 +35,9 @@ fn refused(error: &ClusterError) -> (u16, Value) {
         ClusterErrorKind::AliasNotFound => (404, "aliases_not_found_exception", reason),
         ClusterErrorKind::PointInTimeMissing => (404, "search_context_missing_exception", reason),
         ClusterErrorKind::WriteBlocked => (403, "cluster_block_exception", format!("FORBIDDEN/8/ {reason}")),
-        ClusterErrorKind::NotWriteBlocked => (500, "illegal_state_exception", format!("must be read-only to resize index {reason}")),
+        ClusterErrorKind::NotWriteBlocked => {
+            (500, "illegal_state_exception", format!("must be read-only to resize index {reason}"))
+        }
         ClusterErrorKind::MappingRefused => (400, "mapper_parsing_exception", reason),
         ClusterErrorKind::Unavailable => (503, "unavailable", reason),
         _ => (400, "illegal_argument_exception", reason),
@@ -53,8 +55,13 @@ async fn answer(memory: &InMemory, request: &HttpRequest) -> Answered {
         ("GET", ["_nodes", "_local", "http"]) => {
             Ok((200, json!({"nodes": {"n": {"http": {"max_content_length_in_bytes": 104857600}}}})))
         }
-        ("GET", ["_cluster", "settings"]) => Ok((200, json!({"defaults": {"cluster": {"max_shards_per_node": "1000"}}}))),
-        ("GET", ["_cluster", "health"]) => Ok((200, json!({"status": "green", "number_of_data_nodes": 1, "active_shards": 1, "initializing_shards": 0, "unassigned_shards": 0}))),
+        ("GET", ["_cluster", "settings"]) => {
+            Ok((200, json!({"defaults": {"cluster": {"max_shards_per_node": "1000"}}})))
+        }
+        ("GET", ["_cluster", "health"]) => Ok((
+            200,
+            json!({"status": "green", "number_of_data_nodes": 1, "active_shards": 1, "initializing_shards": 0, "unassigned_shards": 0}),
+        )),
         ("GET", ["_cluster", "health", index]) => {
             let found = memory.indices(&[index]).await?;
             if found.is_empty() { Ok((408, json!({"status": "red"}))) } else { Ok((200, json!({"status": "green"}))) }
@@ -83,10 +90,14 @@ async fn answer(memory: &InMemory, request: &HttpRequest) -> Answered {
         ("POST", [index, "_mget"]) => {
             let ids: Vec<&str> = body["ids"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
             let found = memory.get_many(index, &ids).await?;
-            let docs: Vec<Value> = found.iter().zip(&ids).map(|(hit, id)| match hit {
-                Some(hit) => hit_json(hit, true),
-                None => json!({"_index": index, "_id": id, "found": false}),
-            }).collect();
+            let docs: Vec<Value> = found
+                .iter()
+                .zip(&ids)
+                .map(|(hit, id)| match hit {
+                    Some(hit) => hit_json(hit, true),
+                    None => json!({"_index": index, "_id": id, "found": false}),
+                })
+                .collect();
             Ok((200, json!({"docs": docs})))
         }
         ("POST", [index, "_refresh"]) => memory.refresh(index).await.map(|()| (200, json!({}))),
@@ -119,7 +130,10 @@ async fn answer(memory: &InMemory, request: &HttpRequest) -> Answered {
                 if action["add"].is_object() {
                     AliasAction::Add { index: text(&action["add"]["index"]), alias: text(&action["add"]["alias"]) }
                 } else if action["remove"].is_object() {
-                    AliasAction::Remove { index: text(&action["remove"]["index"]), alias: text(&action["remove"]["alias"]) }
+                    AliasAction::Remove {
+                        index: text(&action["remove"]["index"]),
+                        alias: text(&action["remove"]["alias"]),
+                    }
                 } else {
                     AliasAction::RemoveIndex { index: text(&action["remove_index"]["index"]) }
                 }
@@ -145,7 +159,9 @@ async fn answer(memory: &InMemory, request: &HttpRequest) -> Answered {
                 return Err(ClusterError::new(ClusterErrorKind::IndexExists, "PUT", *target, "exists"));
             }
             let aliases = body["aliases"].as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect();
-            memory.clone_index(&CloneIndex { source: (*source).to_owned(), target: (*target).to_owned(), aliases }).await?;
+            memory
+                .clone_index(&CloneIndex { source: (*source).to_owned(), target: (*target).to_owned(), aliases })
+                .await?;
             ok
         }
         ("PUT", [index]) => {
@@ -219,9 +235,17 @@ fn query(json: &Value) -> Query {
         "range" => {
             let (field, bounds) = body.as_object().and_then(|body| body.iter().next()).expect("a field");
             let bound = |name: &str| bounds.get(name).cloned();
-            Query::Range { field: field.clone(), from: bound("gte"), above: bound("gt"), to: bound("lte"), below: bound("lt") }
+            Query::Range {
+                field: field.clone(),
+                from: bound("gte"),
+                above: bound("gt"),
+                to: bound("lte"),
+                below: bound("lt"),
+            }
         }
-        "ids" => Query::Ids(body["values"].as_array().into_iter().flatten().filter_map(|id| id.as_str().map(str::to_owned)).collect()),
+        "ids" => Query::Ids(
+            body["values"].as_array().into_iter().flatten().filter_map(|id| id.as_str().map(str::to_owned)).collect(),
+        ),
         "bool" if body["filter"].is_array() => Query::And(list(&body["filter"])),
         "bool" if body["should"].is_array() => Query::Or(list(&body["should"])),
         "bool" => Query::Not(Box::new(query(&body["must_not"][0]))),
@@ -236,7 +260,9 @@ async fn bulk(memory: &InMemory, alias: &str, request: &HttpRequest) -> Answered
     while let Some(line) = lines.next() {
         let action: Value = serde_json::from_slice(line).expect("JSON");
         let (name, target) = action.as_object().and_then(|action| action.iter().next()).expect("an action");
-        let read = target["if_seq_no"].as_u64().map(|seq_no| SequenceNumber { seq_no, primary_term: target["if_primary_term"].as_u64().unwrap_or(1) });
+        let read = target["if_seq_no"]
+            .as_u64()
+            .map(|seq_no| SequenceNumber { seq_no, primary_term: target["if_primary_term"].as_u64().unwrap_or(1) });
         let mut source = || Bytes::copy_from_slice(lines.next().expect("a source"));
         let action = match (name.as_str(), read) {
             ("create", _) => BulkAction::Create { source: source() },
@@ -258,7 +284,9 @@ async fn bulk(memory: &InMemory, alias: &str, request: &HttpRequest) -> Answered
                     ItemErrorKind::Conflict => (409, "version_conflict_engine_exception", error.reason),
                     ItemErrorKind::NotFound => return json!({name: {"status": 404}}),
                     ItemErrorKind::AliasMissing => (404, "index_not_found_exception", error.reason),
-                    ItemErrorKind::WriteBlocked => (403, "cluster_block_exception", format!("FORBIDDEN/8/ {}", error.reason)),
+                    ItemErrorKind::WriteBlocked => {
+                        (403, "cluster_block_exception", format!("FORBIDDEN/8/ {}", error.reason))
+                    }
                     ItemErrorKind::MappingRefused => (400, "document_parsing_exception", error.reason),
                     _ => (500, "other", error.reason),
                 };

@@ -7,6 +7,7 @@
 
 mod adversary;
 mod aftermath;
+mod claims;
 #[path = "../all/dice.rs"]
 mod dice;
 mod executor;

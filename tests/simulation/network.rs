@@ -31,7 +31,7 @@ pub(crate) struct Network {
     pub(crate) witness: Witness,
     weather: Mutex<Weather>,
     ambush: Mutex<Ambush>,
-    /// The largest request that the server takes.
+    /// The largest bulk that the server takes.
     content_limit: Option<usize>,
     dice: Dice,
 }
@@ -143,7 +143,7 @@ impl Network {
 
     /// Lets the server do what was sent.
     fn land(&self, life: &Life, sent: &Sent, manner: &str) -> HttpAnswer {
-        if self.content_limit.is_some_and(|limit| sent.size() > limit) {
+        if sent.is_bulk() && self.content_limit.is_some_and(|limit| sent.size() > limit) {
             self.tell(life, sent, "refused with 413, not done");
             return too_large();
         }

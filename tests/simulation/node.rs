@@ -92,7 +92,7 @@ impl World {
 
     /// The environment of a life.
     pub(crate) fn surroundings(&self, life: &Life) -> Environment {
-        environment(&self.simulator, life.id, self.fork(u64::from(life.id.0)))
+        environment(&self.simulator, life.id, self.fork(u64::from(life.id.0)), self.profile.has_true_clocks)
     }
 
     /// The cluster as a life reaches it.
@@ -175,7 +175,6 @@ pub(crate) async fn live(world: Arc<World>, number: usize, release: u32) {
             return;
         }
         let life = world.life(&format!("n{number}.{incarnation}"), release);
-        lock(&world.alive).push(life.clone());
         let how = match dice.below(10) {
             0 => Start::Skip,
             1 => Start::WaitOnly,
@@ -184,6 +183,7 @@ pub(crate) async fn live(world: Arc<World>, number: usize, release: u32) {
         let starting = world.clone().start(life.clone(), how);
         let ended = match world.simulator.spawn_joined(life.id, starting).await {
             Some(Ok(store)) => {
+                lock(&world.stores).push((life.clone(), store.clone()));
                 let work = (0..world.profile.users).map(|user| {
                     let name = format!("n{number}.{incarnation}/{user}");
                     let working = crate::users::work(world.clone(), life.clone(), name, store.clone());
@@ -194,7 +194,7 @@ pub(crate) async fn live(world: Arc<World>, number: usize, release: u32) {
             Some(Err(_)) => false,
             None => false,
         };
-        lock(&world.alive).retain(|alive| alive.id != life.id);
+        lock(&world.stores).retain(|(alive, _)| alive.id != life.id);
         world.simulator.kill(life.id);
         if ended && world.is_over() {
             return;

@@ -38,12 +38,25 @@ pub(crate) struct Profile {
     pub(crate) content_limit: Option<usize>,
     /// Whether there is an operator.
     pub(crate) has_operator: bool,
+    /// What users do, if it is one thing only.
+    pub(crate) users_only: Option<Only>,
+    /// Whether all clocks are right.
+    pub(crate) has_true_clocks: bool,
+}
+
+/// The one thing that users do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Only {
+    /// Raise one counter.
+    Count,
+    /// Claim authorizations.
+    Claim,
 }
 
 impl Profile {
     /// The names of the kinds.
-    pub(crate) const NAMES: [&'static str; 7] =
-        [Self::MIXED, "calm", "copy-race", "answers", "neighbours", "content-limit", "operator"];
+    pub(crate) const NAMES: [&'static str; 9] =
+        [Self::MIXED, "calm", "copy-race", "answers", "neighbours", "content-limit", "operator", "counters", "claims"];
     /// The kind of the ordinary run.
     pub(crate) const MIXED: &'static str = "mixed";
 
@@ -68,6 +81,18 @@ impl Profile {
                 (profile.users, profile.pause) = (4, Duration::from_millis(200));
                 (profile.user_stalls, profile.user_kills) = (0, 0);
             }
+            "counters" | "claims" => {
+                profile.free_of_special_cases();
+                let way = Duration::from_millis(4);
+                profile.weather = Weather { unanswered: 150, way, ..Weather::quiet() };
+                profile.releases = vec![2; 4];
+                (profile.users, profile.pause) = (3, Duration::from_millis(15));
+                (profile.user_stalls, profile.user_kills) = (0, 0);
+                profile.lasts = Duration::from_secs(8);
+                profile.starts_within = Duration::from_secs(1);
+                profile.has_true_clocks = true;
+                profile.users_only = Some(if name == "claims" { Only::Claim } else { Only::Count });
+            }
             "neighbours" => {
                 profile.free_of_special_cases();
                 profile.weather = Weather::quiet();
@@ -76,7 +101,7 @@ impl Profile {
             "content-limit" => {
                 profile.free_of_special_cases();
                 profile.weather = Weather::quiet();
-                profile.content_limit = Some(2_500);
+                profile.content_limit = Some(3_000);
             }
             "operator" => {
                 profile.free_of_special_cases();
@@ -114,6 +139,8 @@ impl Profile {
             has_neighbours: dice.happens(30),
             content_limit: dice.happens(15).then(|| 2_500 + dice.below(4_000) as usize),
             has_operator: dice.happens(50),
+            users_only: None,
+            has_true_clocks: dice.happens(20),
         }
     }
 

@@ -9,10 +9,12 @@ use saved_objects::repository::{Create, Delete, Draft, Increment, ObjectKey, Rep
 use saved_objects::{ErrorKind, Result, SavedObject, SavedObjects};
 use serde_json::json;
 
+use crate::claims;
 use crate::dice::Dice;
 use crate::history::{Effect, From};
 use crate::journal::About;
 use crate::node::Life;
+use crate::profile::Only;
 use crate::witness::SECRET;
 use crate::world::World;
 
@@ -32,6 +34,8 @@ pub(crate) struct User {
     /// What it read or wrote last: the object's id, its value, its version.
     known: Option<(String, String, VersionToken)>,
     step: u64,
+    /// The node that it works through; none for the first of all.
+    node: Option<(Arc<Life>, SavedObjects)>,
 }
 
 /// Works until the world's time is over.
@@ -39,7 +43,8 @@ pub(crate) async fn work(world: Arc<World>, life: Arc<Life>, name: String, store
     let seed = name.bytes().fold(u64::from(life.id.0), |sum, byte| sum.wrapping_mul(31) + u64::from(byte));
     let dice = world.fork(seed);
     let repository = store.repository().clone();
-    let mut user = User { world: world.clone(), name, repository, dice, known: None, step: 0 };
+    let node = Some((life, store));
+    let mut user = User { world: world.clone(), name, repository, dice, known: None, step: 0, node };
     while !world.is_over() {
         user.act().await;
         let pause = user.dice.below(world.profile.pause.as_millis() as u64);
@@ -50,7 +55,7 @@ pub(crate) async fn work(world: Arc<World>, life: Arc<Life>, name: String, store
 /// Creates what is there before anything goes wrong.
 pub(crate) async fn fill(world: Arc<World>, life: Arc<Life>, store: SavedObjects) {
     let (dice, repository) = (world.fork(u64::from(life.id.0)), store.repository().clone());
-    let mut user = User { world, name: "n0".to_owned(), repository, dice, known: None, step: 0 };
+    let mut user = User { world, name: "n0".to_owned(), repository, dice, known: None, step: 0, node: None };
     for number in 0..VAULTS {
         user.create(&format!("v{number}")).await;
     }
@@ -66,7 +71,13 @@ impl User {
         if self.world.history.count(&format!("vault:{vault}")) > MAX_OPERATIONS {
             return self.count(&tally).await;
         }
+        match self.world.profile.users_only {
+            Some(Only::Count) => return self.count("t0").await,
+            Some(Only::Claim) => return self.claim().await,
+            None => {}
+        }
         match self.dice.below(100) {
+            98..100 => self.claim().await,
             0..15 => self.create(&vault).await,
             15..18 => self.create_without_id().await,
             18..24 => self.create_many().await,
@@ -212,6 +223,12 @@ impl User {
         let answer = self.repository.increment(request.or_create(object(json!({"name": id})))).await;
         self.world.history.end_count(&begun, &answer);
         self.told("count", &key, &answer);
+    }
+
+    async fn claim(&mut self) {
+        if let Some((life, store)) = self.node.clone() {
+            claims::authorize(self.world.clone(), life, store, &self.dice).await;
+        }
     }
 
     async fn read_counter(&mut self, id: &str) {

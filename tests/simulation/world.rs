@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::FutureExt;
-use saved_objects::Start;
 use saved_objects::cluster::{Cluster, CreateIndex, InMemory, IndexPurpose};
 use saved_objects::layout::Prefix;
+use saved_objects::{SavedObjects, Start};
 use serde_json::{Value, json};
 
 use crate::dice::Dice;
@@ -33,7 +33,8 @@ pub(crate) struct World {
     pub(crate) profile: Profile,
     /// How many lives there were.
     pub(crate) lives: Mutex<u32>,
-    pub(crate) alive: Mutex<Vec<Arc<Life>>>,
+    /// The nodes that have started.
+    pub(crate) stores: Mutex<Vec<(Arc<Life>, SavedObjects)>>,
     /// Whether nodes encrypt with the second key.
     pub(crate) is_key_new: Mutex<bool>,
     /// When its time is over, and it becomes quiet.
@@ -55,7 +56,7 @@ pub(crate) fn run(profile: &str, seed: u64, told: bool, whole: bool) -> Ended {
     let profile = Profile::new(profile, &dice);
     let simulator = Simulator::new(fork(seed, 1));
     let journal = Arc::new(Journal::new(simulator.clone(), told));
-    let memory = InMemory::new(environment(&simulator, WORLD, fork(seed, 2)));
+    let memory = InMemory::new(environment(&simulator, WORLD, fork(seed, 2), true));
     let prefix: Prefix = "sim".parse().expect("a prefix");
     let witness = Witness::new(&prefix);
     let network =
@@ -70,7 +71,7 @@ pub(crate) fn run(profile: &str, seed: u64, told: bool, whole: bool) -> Ended {
         prefix,
         profile,
         lives: Mutex::new(0),
-        alive: Mutex::default(),
+        stores: Mutex::default(),
         is_key_new: Mutex::new(false),
         ends: Mutex::new(Duration::MAX),
     });
