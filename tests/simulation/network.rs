@@ -147,6 +147,7 @@ impl Network {
             self.tell(life, sent, "refused with 413, not done");
             return too_large();
         }
+        self.witness.before(self, sent);
         let answer = self.memory.answer(&sent.request);
         self.simulator.record((life.id, &sent.request.path, &sent.request.body, answer.status, &answer.body));
         self.tell(life, sent, &format!("{}{manner}", sent.outcome(&answer)));

@@ -184,9 +184,11 @@ pub(crate) async fn live(world: Arc<World>, number: usize, release: u32) {
         let ended = match world.simulator.spawn_joined(life.id, starting).await {
             Some(Ok(store)) => {
                 lock(&world.stores).push((life.clone(), store.clone()));
+                let until =
+                    world.simulator.now() + world.profile.shortest_life.mul_f64(1.0 + dice.below(200) as f64 / 100.0);
                 let work = (0..world.profile.users).map(|user| {
                     let name = format!("n{number}.{incarnation}/{user}");
-                    let working = crate::users::work(world.clone(), life.clone(), name, store.clone());
+                    let working = crate::users::work(world.clone(), life.clone(), name, store.clone(), until);
                     world.simulator.spawn_joined(life.id, working)
                 });
                 futures::future::join_all(work).await.into_iter().flatten().count() > 0

@@ -38,6 +38,8 @@ pub(crate) struct Profile {
     pub(crate) content_limit: Option<usize>,
     /// Whether there is an operator.
     pub(crate) has_operator: bool,
+    /// How long a node lives at least, before it is stopped and started again.
+    pub(crate) shortest_life: Duration,
     /// What users do, if it is one thing only.
     pub(crate) users_only: Option<Only>,
     /// Whether all clocks are right.
@@ -70,9 +72,13 @@ impl Profile {
             }
             "copy-race" => {
                 profile.free_of_special_cases();
-                profile.weather = Weather { way: Duration::from_millis(60), ..Weather::quiet() };
-                profile.releases = vec![1, 3, 1, 3, 3];
-                (profile.stalls, profile.kills, profile.longest_stall) = (30, 5, Duration::from_secs(40));
+                profile.weather = Weather { way: Duration::from_millis(1_000), ..Weather::quiet() };
+                profile.releases = vec![1, 3, 1, 3, 3, 1];
+                (profile.stalls, profile.kills, profile.longest_stall) = (40, 10, Duration::from_secs(30));
+                (profile.user_stalls, profile.user_kills) = (0, 0);
+                (profile.page, profile.bulk, profile.request_timeout) = (2, 2, Duration::from_secs(30));
+                (profile.lasts, profile.starts_within) = (Duration::from_secs(100), Duration::from_secs(20));
+                (profile.users, profile.shortest_life) = (1, Duration::from_secs(8));
             }
             "answers" => {
                 profile.free_of_special_cases();
@@ -139,6 +145,7 @@ impl Profile {
             has_neighbours: dice.happens(30),
             content_limit: dice.happens(15).then(|| 2_500 + dice.below(4_000) as usize),
             has_operator: dice.happens(50),
+            shortest_life: Duration::from_secs(if dice.happens(50) { 10 } else { 1_000 }),
             users_only: None,
             has_true_clocks: dice.happens(20),
         }

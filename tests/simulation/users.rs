@@ -25,7 +25,7 @@ const MAX_OPERATIONS: usize = 60;
 const VAULTS: u64 = 10;
 const TALLIES: u64 = 3;
 
-/// One user, until the world's time is over.
+/// One user of a node.
 pub(crate) struct User {
     world: Arc<World>,
     name: String,
@@ -38,14 +38,14 @@ pub(crate) struct User {
     node: Option<(Arc<Life>, SavedObjects)>,
 }
 
-/// Works until the world's time is over.
-pub(crate) async fn work(world: Arc<World>, life: Arc<Life>, name: String, store: SavedObjects) {
+/// Works `until` the node ends, or until the world's time is over.
+pub(crate) async fn work(world: Arc<World>, life: Arc<Life>, name: String, store: SavedObjects, until: Duration) {
     let seed = name.bytes().fold(u64::from(life.id.0), |sum, byte| sum.wrapping_mul(31) + u64::from(byte));
     let dice = world.fork(seed);
     let repository = store.repository().clone();
     let node = Some((life, store));
     let mut user = User { world: world.clone(), name, repository, dice, known: None, step: 0, node };
-    while !world.is_over() {
+    while !world.is_over() && world.simulator.now() < until {
         user.act().await;
         let pause = user.dice.below(world.profile.pause.as_millis() as u64);
         world.simulator.sleep(Duration::from_millis(1 + pause)).await;
