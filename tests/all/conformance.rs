@@ -1,4 +1,4 @@
-//! The conformance suite, on the cluster in memory and on the server of this test run.
+//! The conformance suite, on the cluster in memory, on the client that reaches it over HTTP, and on the server of this test run.
 
 use std::sync::Arc;
 
@@ -10,12 +10,16 @@ use saved_objects::environment::Environment;
 type Connect = fn(&str) -> Arc<dyn Cluster>;
 
 pub(crate) fn trials(url: &str) -> Vec<Trial> {
-    let clusters: [(&str, Connect); 2] = [
+    let clusters: [(&str, Connect); 3] = [
         ("memory", |_| Arc::new(InMemory::new(Environment::system()))),
+        ("memory_http", |_| {
+            let wire = Arc::new(InMemory::new(Environment::system()).transport());
+            Arc::new(Elastic::builder("http://memory").transport(wire).build().expect("nothing is wrong with it"))
+        }),
         ("elasticsearch", |url| Arc::new(Elastic::builder(url).build().expect("the test server's URL is fine"))),
     ];
-    let on_both = |case: &'static Case| clusters.map(|(name, connect)| trial(case, name, connect, url));
-    conformance::cases().flat_map(on_both).collect()
+    let on_all = |case: &'static Case| clusters.map(|(name, connect)| trial(case, name, connect, url));
+    conformance::cases().flat_map(on_all).collect()
 }
 
 fn trial(case: &'static Case, cluster: &str, connect: Connect, url: &str) -> Trial {

@@ -20,12 +20,23 @@ use server::Server;
 /// How many cases run at the same time.
 const AT_ONCE: usize = 8;
 
-/// A cluster by its name, and the options of `saved-objects dev up` that start it; none: it is in memory.
-const CLUSTERS: &[(&str, Option<&[&str]>)] = &[
-    ("memory", None),
-    ("9.2.2", Some(&["--version", "9.2.2"])),
-    ("8.19.0", Some(&["--version", "8.19.0"])),
-    ("three-nodes", Some(&["--version", "9.2.2", "--nodes", "3"])),
+/// Where a cluster is.
+#[derive(Clone, Copy)]
+enum Place {
+    Memory,
+    /// In memory, reached by the client of servers.
+    MemoryHttp,
+    /// A server that is started with these options of `saved-objects dev up`.
+    Server(&'static [&'static str]),
+}
+
+/// A cluster by its name.
+const CLUSTERS: &[(&str, Place)] = &[
+    ("memory", Place::Memory),
+    ("memory_http", Place::MemoryHttp),
+    ("9.2.2", Place::Server(&["--version", "9.2.2"])),
+    ("8.19.0", Place::Server(&["--version", "8.19.0"])),
+    ("three-nodes", Place::Server(&["--version", "9.2.2", "--nodes", "3"])),
 ];
 
 /// What each case came to: nothing, or what was otherwise.
@@ -40,9 +51,9 @@ fn main() -> ExitCode {
     }
     let is_asked = |name: &str| asked.is_empty() || asked.iter().any(|asked| asked == name);
     let mut columns = Vec::new();
-    for (name, options) in CLUSTERS.iter().filter(|(name, _)| is_asked(name)) {
+    for (name, place) in CLUSTERS.iter().filter(|(name, _)| is_asked(name)) {
         let started = Instant::now();
-        match run_on(*options) {
+        match run_on(*place) {
             Ok(results) => {
                 eprintln!("{name}: {} cases in {:.1} s", results.len(), started.elapsed().as_secs_f64());
                 columns.push((*name, results));
@@ -56,10 +67,12 @@ fn main() -> ExitCode {
     print(&columns)
 }
 
-fn run_on(options: Option<&[&str]>) -> Result<Results, String> {
+fn run_on(place: Place) -> Result<Results, String> {
     let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
-    let Some(options) = options else {
-        return Ok(runtime.block_on(run_cases(|| Arc::new(InMemory::new(Environment::system())))));
+    let options = match place {
+        Place::Memory => return Ok(runtime.block_on(run_cases(|| Arc::new(InMemory::new(Environment::system()))))),
+        Place::MemoryHttp => return Ok(runtime.block_on(run_cases(over_http))),
+        Place::Server(options) => options,
     };
     let server = Server::start(options)?;
     let connect =
@@ -68,6 +81,11 @@ fn run_on(options: Option<&[&str]>) -> Result<Results, String> {
     let left_open = server.open_search_contexts();
     results.insert("(points in time are closed)", (left_open > 0).then(|| format!("{left_open} were left open")));
     Ok(results)
+}
+
+fn over_http() -> Arc<dyn Cluster> {
+    let wire = Arc::new(InMemory::new(Environment::system()).transport());
+    Arc::new(Elastic::builder("http://memory").transport(wire).build().expect("nothing is wrong with it"))
 }
 
 /// Each case has a client of its own.

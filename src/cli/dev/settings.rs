@@ -1,4 +1,4 @@
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::layout::NodeFolder;
 use super::state::{NodeRecord, State};
@@ -10,6 +10,8 @@ pub(super) fn render(state: &State, node: &NodeRecord, folder: &NodeFolder) -> S
         line("node.name", &node.name),
         path_line("path.data", &folder.data()),
         path_line("path.logs", folder.path()),
+        // Snapshots go to the first node's folder, which all nodes share.
+        path_line("path.repo", &shared_folder(state, folder).join("snapshots")),
         line("network.host", "127.0.0.1"),
         format!("http.port: {}", node.http_port),
         format!("transport.port: {}", node.transport_port),
@@ -25,6 +27,11 @@ pub(super) fn render(state: &State, node: &NodeRecord, folder: &NodeFolder) -> S
     }
     lines.push(String::new());
     lines.join("\n")
+}
+
+fn shared_folder(state: &State, folder: &NodeFolder) -> PathBuf {
+    let first = state.nodes.first().and_then(|first| Some(folder.path().parent()?.join(&first.name)));
+    first.unwrap_or_else(|| folder.path().to_owned())
 }
 
 fn path_line(key: &str, path: &Path) -> String {
@@ -46,8 +53,6 @@ fn quoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use semver::Version;
 
     use super::super::layout::Layout;
@@ -81,6 +86,7 @@ mod tests {
 node.name: "node-1"
 path.data: "/d/clusters/9.2.2-of-1/node-1/data"
 path.logs: "/d/clusters/9.2.2-of-1/node-1"
+path.repo: "/d/clusters/9.2.2-of-1/node-1/snapshots"
 network.host: "127.0.0.1"
 http.port: 9200
 transport.port: 9300
@@ -96,6 +102,7 @@ discovery.type: "single-node"
         for expected in [
             r#"node.name: "node-2""#,
             "http.port: 9201",
+            r#"path.repo: "/d/clusters/9.2.2-of-3/node-1/snapshots""#,
             r#"discovery.seed_hosts: ["127.0.0.1:9300", "127.0.0.1:9301", "127.0.0.1:9302"]"#,
             r#"cluster.initial_master_nodes: ["node-1", "node-2", "node-3"]"#,
         ] {

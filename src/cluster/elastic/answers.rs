@@ -45,27 +45,32 @@ impl<'de> Deserialize<'de> for ServerError {
 impl ErrorAnswer {
     /// What an answer of `status` with this error means.
     pub(super) fn kind(&self, status: u16) -> ClusterErrorKind {
-        let reason = self.error.reason.as_deref().unwrap_or_default();
-        match (status, self.error.kind.as_deref().unwrap_or_default()) {
-            (_, "index_not_found_exception") => ClusterErrorKind::IndexNotFound,
-            (_, "resource_already_exists_exception") => ClusterErrorKind::IndexExists,
-            (_, "aliases_not_found_exception") => ClusterErrorKind::AliasNotFound,
-            (_, "resource_not_found_exception") if reason.contains("required alias") => ClusterErrorKind::AliasNotFound,
-            (_, "search_context_missing_exception") => ClusterErrorKind::PointInTimeMissing,
-            (_, "search_phase_execution_exception") if status == 404 => ClusterErrorKind::PointInTimeMissing,
-            (_, "cluster_block_exception") if is_write_block(reason) => ClusterErrorKind::WriteBlocked,
-            (_, "illegal_state_exception") if reason.contains("must be read-only to resize index") => {
-                ClusterErrorKind::NotWriteBlocked
-            }
-            (_, "validation_exception") if is_shard_limit(reason) => ClusterErrorKind::ShardLimit,
-            (400, "strict_dynamic_mapping_exception" | "mapper_parsing_exception" | "document_parsing_exception") => {
-                ClusterErrorKind::MappingRefused
-            }
-            (413, _) => ClusterErrorKind::TooLarge,
-            (401 | 403, _) => ClusterErrorKind::Forbidden,
-            (400, _) => ClusterErrorKind::Rejected,
-            _ => ClusterErrorKind::Unexpected,
+        let ServerError { kind, reason } = &self.error;
+        error_kind(status, kind.as_deref().unwrap_or_default(), reason.as_deref().unwrap_or_default())
+    }
+}
+
+/// Returns what an answer of `status` with an error of this type and reason means.
+pub(in crate::cluster) fn error_kind(status: u16, server_type: &str, reason: &str) -> ClusterErrorKind {
+    match (status, server_type) {
+        (_, "index_not_found_exception") => ClusterErrorKind::IndexNotFound,
+        (_, "resource_already_exists_exception") => ClusterErrorKind::IndexExists,
+        (_, "aliases_not_found_exception") => ClusterErrorKind::AliasNotFound,
+        (_, "resource_not_found_exception") if reason.contains("required alias") => ClusterErrorKind::AliasNotFound,
+        (_, "search_context_missing_exception") => ClusterErrorKind::PointInTimeMissing,
+        (_, "search_phase_execution_exception") if status == 404 => ClusterErrorKind::PointInTimeMissing,
+        (_, "cluster_block_exception") if is_write_block(reason) => ClusterErrorKind::WriteBlocked,
+        (_, "illegal_state_exception") if reason.contains("must be read-only to resize index") => {
+            ClusterErrorKind::NotWriteBlocked
         }
+        (_, "validation_exception") if is_shard_limit(reason) => ClusterErrorKind::ShardLimit,
+        (400, "strict_dynamic_mapping_exception" | "mapper_parsing_exception" | "document_parsing_exception") => {
+            ClusterErrorKind::MappingRefused
+        }
+        (413, _) => ClusterErrorKind::TooLarge,
+        (401 | 403, _) => ClusterErrorKind::Forbidden,
+        (400, _) => ClusterErrorKind::Rejected,
+        _ => ClusterErrorKind::Unexpected,
     }
 }
 
@@ -198,19 +203,22 @@ impl BulkItemAnswer {
             let reason = "the document is not there".to_owned();
             return Err(ItemError { kind: ItemErrorKind::NotFound, reason });
         }
-        let error = self.error.unwrap_or_default();
-        let reason = error.reason.unwrap_or_default();
         match (self.status, self.seq_no, self.primary_term) {
             (200..300, Some(seq_no), Some(primary_term)) => Ok(SequenceNumber { seq_no, primary_term }),
             (status, ..) => {
-                let server_type = error.kind.unwrap_or_default();
-                let kind = item_kind(status, &server_type, &reason);
-                // A parsing error's reason can quote the field's value, which may be a secret's envelope or worse.
-                let shown = if kind == ItemErrorKind::MappingRefused { without_preview(&reason) } else { &reason };
-                Err(ItemError { kind, reason: format!("status={status} type={server_type} reason={shown:?}") })
+                let error = self.error.unwrap_or_default();
+                Err(item_error(status, &error.kind.unwrap_or_default(), &error.reason.unwrap_or_default()))
             }
         }
     }
+}
+
+/// Returns what an operation's answer of `status` with an error of this type and reason means.
+pub(in crate::cluster) fn item_error(status: u16, server_type: &str, reason: &str) -> ItemError {
+    let kind = item_kind(status, server_type, reason);
+    // A parsing error's reason can quote the field's value, which may be a secret's envelope or worse.
+    let shown = if kind == ItemErrorKind::MappingRefused { without_preview(reason) } else { reason };
+    ItemError { kind, reason: format!("status={status} type={server_type} reason={shown:?}") }
 }
 
 fn item_kind(status: u16, server_type: &str, reason: &str) -> ItemErrorKind {

@@ -133,7 +133,7 @@ pub(super) async fn create_index(connection: &Connection, create: &CreateIndex) 
 }
 
 /// All said explicitly, so that neither an index template nor the source of a clone decides.
-pub(super) fn purpose_settings(purpose: IndexPurpose) -> Value {
+pub(in crate::cluster) fn purpose_settings(purpose: IndexPurpose) -> Value {
     match purpose {
         IndexPurpose::Serving => json!({ "hidden": true, "auto_expand_replicas": "0-1", "refresh_interval": "1s" }),
         IndexPurpose::Filling => {

@@ -26,7 +26,11 @@ use super::{
 };
 use crate::environment::Environment;
 use crate::{Error, Result};
+#[cfg(any(test, feature = "testing"))]
+pub(in crate::cluster) use answers::{error_kind, item_error};
 use connection::Connection;
+#[cfg(any(test, feature = "testing"))]
+pub(in crate::cluster) use indices::purpose_settings;
 pub use retry::RetryPolicy;
 pub use transport::{HttpAnswer, HttpRequest, NoAnswer, NoAnswerKind, Transport};
 

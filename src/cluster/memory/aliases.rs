@@ -1,25 +1,39 @@
-use super::state::{State, missing, rejected};
-use crate::cluster::{AliasAction, ClusterError, ClusterErrorKind, ClusterResult};
+use super::settings::Level;
+use super::state::{State, missing, refusal, rejected};
+use crate::cluster::{AliasAction, AliasState, ClusterError, ClusterResult};
 
 /// The longest name of an index or alias.
 const MAX_NAME_BYTES: usize = 255;
 
-/// Does all the actions, or none.
-pub(super) fn update(state: &mut State, actions: &[AliasAction]) -> ClusterResult<()> {
-    if actions.is_empty() {
-        return Err(rejected("POST", "_aliases", "no action specified"));
+/// One step of an alias update, as a request gives it.
+#[derive(Debug)]
+pub(super) struct AliasStep {
+    pub(super) action: AliasAction,
+    /// Whether an alias that is added is hidden.
+    pub(super) is_hidden: bool,
+}
+
+impl AliasStep {
+    /// The step of the engine, whose aliases are all hidden.
+    pub(super) fn of(action: &AliasAction) -> Self {
+        Self { action: action.clone(), is_hidden: true }
     }
-    match actions.iter().try_for_each(|action| check(state, action)) {
-        Err(error) if AliasAction::may_be_done(actions, error.kind) && are_done(state, actions) => return Ok(()),
-        checked => checked?,
+}
+
+/// Does all the steps, or none.
+pub(super) fn update(state: &mut State, steps: &[AliasStep]) -> ClusterResult<()> {
+    if steps.is_empty() {
+        return Err(rejected("No action specified"));
     }
-    for action in actions {
+    steps.iter().try_for_each(|step| check(state, &step.action))?;
+    for AliasStep { action, is_hidden } in steps {
         match action {
             AliasAction::Add { index, alias } => {
-                state.index_mut(index, "POST")?.aliases.insert(alias.clone());
+                let alias_state = AliasState { is_hidden: *is_hidden };
+                state.index_mut(index)?.aliases.insert(alias.clone(), alias_state);
             }
             AliasAction::Remove { index, alias } => {
-                state.index_mut(index, "POST")?.aliases.remove(alias);
+                state.index_mut(index)?.aliases.remove(alias);
             }
             AliasAction::RemoveIndex { index } => drop(state.indices.remove(index)),
         }
@@ -27,9 +41,10 @@ pub(super) fn update(state: &mut State, actions: &[AliasAction]) -> ClusterResul
     Ok(())
 }
 
-/// Whether all is as the actions want it, as for whoever repeats them.
-fn are_done(state: &State, actions: &[AliasAction]) -> bool {
-    let has = |index: &str, alias: &str| state.indices.get(index).is_some_and(|index| index.aliases.contains(alias));
+/// Whether all is as the actions want it, as for a client that repeats them.
+pub(super) fn are_done(state: &State, actions: &[AliasAction]) -> bool {
+    let has =
+        |index: &str, alias: &str| state.indices.get(index).is_some_and(|index| index.aliases.contains_key(alias));
     actions.iter().all(|action| match action {
         AliasAction::Add { index, alias } => has(index, alias),
         AliasAction::Remove { index, alias } => !has(index, alias),
@@ -42,45 +57,74 @@ fn check(state: &State, action: &AliasAction) -> ClusterResult<()> {
     | AliasAction::Remove { index: name, .. }
     | AliasAction::RemoveIndex { index: name }) = action;
     let Some(index) = state.indices.get(name) else {
-        return Err(match state.behind(name).is_empty() {
-            true => missing("POST", "_aliases"),
-            false => rejected("POST", "_aliases", format!("{name} is an alias, where an index is expected")),
-        });
+        return Err(if state.behind(name).is_empty() { missing(name) } else { is_alias(name) });
     };
+    if let Some(block) = index.settings.block(Level::MetadataWrite) {
+        return Err(block.refusal(name));
+    }
     match action {
-        AliasAction::RemoveIndex { .. } => Ok(()),
+        AliasAction::RemoveIndex { .. } => state.check_not_in_snapshot("delete", &[name]),
         AliasAction::Add { alias, .. } => check_alias_name(state, alias),
-        AliasAction::Remove { alias, .. } if index.aliases.contains(alias) => Ok(()),
+        AliasAction::Remove { alias, .. } if index.aliases.contains_key(alias) => Ok(()),
         AliasAction::Remove { alias, .. } => {
-            let reason = format!("aliases [{alias}] missing");
-            Err(ClusterError::new(ClusterErrorKind::AliasNotFound, "POST", "_aliases", reason))
+            Err(refusal(404, "aliases_not_found_exception", format!("aliases [{alias}] missing")))
         }
     }
+}
+
+/// The refusal of an alias where an index is expected.
+pub(super) fn is_alias(name: &str) -> ClusterError {
+    rejected(format!(
+        "The provided expression [{name}] matches an alias, specify the corresponding concrete indices instead."
+    ))
 }
 
 pub(super) fn check_alias_name(state: &State, alias: &str) -> ClusterResult<()> {
     match state.indices.contains_key(alias) {
-        true => Err(rejected("POST", "_aliases", format!("there is an index of the alias's name {alias}"))),
-        false => check_name(alias),
+        true => Err(named_as_index(alias)),
+        false => check_name(alias, "alias").map_err(|reason| invalid_alias(alias, &reason)),
     }
+}
+
+/// The refusal of an alias that has the name of an index.
+pub(super) fn named_as_index(alias: &str) -> ClusterError {
+    invalid_alias(alias, "an index or data stream exists with the same name as the alias")
+}
+
+fn invalid_alias(alias: &str, reason: &str) -> ClusterError {
+    refusal(400, "invalid_alias_name_exception", format!("Invalid alias name [{alias}]: {reason}"))
 }
 
 pub(super) fn check_index_name(state: &State, name: &str) -> ClusterResult<()> {
-    match state.behind(name).is_empty() {
-        true if name.chars().any(char::is_uppercase) => {
-            Err(rejected("PUT", name, "an index's name must be lower-case"))
-        }
-        true => check_name(name),
-        false => Err(rejected("PUT", name, "there is an alias of the index's name")),
+    let refused =
+        |reason: String| refusal(400, "invalid_index_name_exception", format!("Invalid index name [{name}], {reason}"));
+    check_name(name, "index").map_err(refused)?;
+    if name.chars().any(char::is_uppercase) {
+        return Err(refused("must be lowercase".to_owned()));
     }
+    if let Some(index) = state.indices.get(name) {
+        let reason = format!("index [{name}/{}] already exists", index.uuid);
+        return Err(refusal(400, "resource_already_exists_exception", reason));
+    }
+    if state.behind(name).is_empty() { Ok(()) } else { Err(refused("already exists as alias".to_owned())) }
 }
 
-fn check_name(name: &str) -> ClusterResult<()> {
-    let is_odd = |c: char| matches!(c, '\\' | '/' | '*' | '?' | '"' | '<' | '>' | '|' | ' ' | ',' | '#' | ':');
-    let is_fine = !name.is_empty()
-        && name.len() <= MAX_NAME_BYTES
-        && !name.starts_with(['-', '_', '+'])
-        && !matches!(name, "." | "..")
-        && !name.contains(is_odd);
-    if is_fine { Ok(()) } else { Err(rejected("PUT", name, "the name of an index or alias is malformed")) }
+fn check_name(name: &str, what: &str) -> Result<(), String> {
+    let is_odd = |c: char| matches!(c, '\\' | '/' | '*' | '?' | '"' | '<' | '>' | '|' | ' ' | ',');
+    if name.is_empty() {
+        return Err("must not be empty".to_owned());
+    }
+    if name.contains(is_odd) {
+        return Err(r#"must not contain the following characters [' ','"','*',',','/','<','>','?','\','|']"#.to_owned());
+    }
+    if let Some(odd) = ['#', ':'].into_iter().find(|&odd| name.contains(odd)) {
+        return Err(format!("must not contain '{odd}'"));
+    }
+    if name.starts_with(['-', '_', '+']) {
+        return Err("must not start with '_', '-', or '+'".to_owned());
+    }
+    if name.len() > MAX_NAME_BYTES {
+        return Err(format!("{what} name is too long, ({} > {MAX_NAME_BYTES})", name.len()));
+    }
+    if matches!(name, "." | "..") { Err("must not be '.' or '..'".to_owned()) } else { Ok(()) }
 }

@@ -1,76 +1,203 @@
 use std::time::Duration;
 
 use super::document;
-use super::state::{Index, State, rejected};
-use crate::cluster::{
-    BulkAction, BulkOperation, ClusterResult, ItemError, ItemErrorKind, ItemOutcome, Refresh, SequenceNumber,
-};
+use super::documents::Written;
+use super::settings::Level;
+use super::state::{Index, State, closed, refusal, rejected};
+use crate::cluster::elastic::item_error;
+use crate::cluster::{BulkAction, BulkOperation, ClusterResult, ItemError, ItemErrorKind, ItemOutcome, SequenceNumber};
 
 /// The longest `_id`.
 const MAX_ID_BYTES: usize = 512;
 
+/// One operation of a bulk.
+#[derive(Debug, Clone)]
+pub(super) struct Item<'a> {
+    pub(super) id: &'a str,
+    pub(super) write: ItemWrite<'a>,
+    /// The write that the stored document must be.
+    pub(super) read: Option<SequenceNumber>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum ItemWrite<'a> {
+    Create(&'a [u8]),
+    Index(&'a [u8]),
+    Delete,
+}
+
+/// Why an operation was not done, in a server's words.
+#[derive(Debug, Clone)]
+pub(super) struct ItemRefusal {
+    pub(super) status: u16,
+    pub(super) server_type: String,
+    pub(super) reason: String,
+}
+
+pub(super) type ItemResult = Result<Written, ItemRefusal>;
+
+impl<'a> From<&'a BulkOperation> for Item<'a> {
+    fn from(operation: &'a BulkOperation) -> Self {
+        let (write, read) = match &operation.action {
+            BulkAction::Create { source } => (ItemWrite::Create(source), None),
+            BulkAction::Replace { source, read } => (ItemWrite::Index(source), Some(*read)),
+            BulkAction::Put { source } => (ItemWrite::Index(source), None),
+            BulkAction::Delete { read } => (ItemWrite::Delete, Some(*read)),
+        };
+        Self { id: &operation.id, write, read }
+    }
+}
+
+/// Does the operations as a client is told of them: each that is larger than a request may be is refused.
 pub(super) fn bulk(
     state: &mut State,
     alias: &str,
     operations: &[BulkOperation],
-    refresh: Refresh,
+    is_waited_for: bool,
     now: Duration,
 ) -> ClusterResult<Vec<ItemOutcome>> {
-    if operations.iter().any(|operation| operation.id.len() > MAX_ID_BYTES) {
-        return Err(rejected("POST", format!("{alias}/_bulk"), format!("an id is longer than {MAX_ID_BYTES} bytes")));
-    }
     if operations.iter().any(|operation| operation.action.has_line_break()) {
-        return Err(rejected("POST", format!("{alias}/_bulk"), BulkAction::LINE_BREAK_REFUSED));
+        return Err(rejected(BulkAction::LINE_BREAK_REFUSED));
     }
-    let limit = state.request_limit;
-    let names = if state.indices.contains_key(alias) { Vec::new() } else { state.behind(alias) };
-    let refused = |kind, reason: &str| operations.iter().map(|_| Err(error(kind, reason))).collect();
-    let index = match names.as_slice() {
-        [] => return Ok(refused(ItemErrorKind::AliasMissing, "no such alias")),
-        [name] => state.index_mut(name, "POST")?,
-        _ => return Ok(refused(ItemErrorKind::Other, "no write index is defined for the alias, which has several")),
+    let limit = state.request_limit.unwrap_or(usize::MAX);
+    let fits = |operation: &BulkOperation| operation.action.source().is_none_or(|source| source.len() <= limit);
+    let items: Vec<Item<'_>> = operations.iter().filter(|operation| fits(operation)).map(Item::from).collect();
+    let mut results = apply_all(state, alias, true, &items, is_waited_for, now)?.into_iter();
+    let too_large = || {
+        let reason = "it has more bytes than the server takes at once".to_owned();
+        Err(ItemError { kind: ItemErrorKind::TooLarge, reason })
     };
-    if index.write_blocked {
-        return Ok(refused(ItemErrorKind::WriteBlocked, "the index has a write block"));
-    }
-    let takes = |operation: &BulkOperation| {
-        operation.action.source().is_none_or(|source| limit.is_none_or(|limit| source.len() <= limit))
+    let outcome = |operation| match fits(operation) {
+        true => results.next().map_or_else(too_large, |result| match result {
+            Ok(written) => Ok(written.sequence),
+            Err(refusal) => Err(item_error(refusal.status, &refusal.server_type, &refusal.reason)),
+        }),
+        false => too_large(),
     };
-    let too_large = || Err(error(ItemErrorKind::TooLarge, "it has more bytes than the server takes at once"));
-    let one = |operation| if takes(operation) { apply(index, operation, now) } else { too_large() };
-    let outcomes = operations.iter().map(one).collect();
-    if refresh == Refresh::WaitFor {
-        index.documents.refresh();
-    }
-    Ok(outcomes)
+    Ok(operations.iter().map(outcome).collect())
 }
 
-fn apply(index: &mut Index, BulkOperation { id, action }: &BulkOperation, now: Duration) -> ItemOutcome {
-    if id.is_empty() {
-        return Err(error(ItemErrorKind::Other, "the _id must not be empty"));
+/// Does the operations one after the other. An error if the whole request is refused.
+pub(super) fn apply_all(
+    state: &mut State,
+    target: &str,
+    requires_alias: bool,
+    items: &[Item<'_>],
+    is_waited_for: bool,
+    now: Duration,
+) -> ClusterResult<Vec<ItemResult>> {
+    if let Some((place, item)) = items.iter().enumerate().find(|(_, item)| item.id.len() > MAX_ID_BYTES) {
+        return Err(refusal(
+            400,
+            "action_request_validation_exception",
+            format!(
+                "Validation Failed: {}: id [{}] is too long, must be no longer than {MAX_ID_BYTES} bytes but was: {};",
+                place + 1,
+                item.id,
+                item.id.len()
+            ),
+        ));
     }
-    let parsed = action.source().map(|source| document::parse(source, &index.mapping)).transpose();
-    let parsed = parsed.map_err(|reason| error(ItemErrorKind::MappingRefused, &reason))?;
-    let stored = index.documents.get(id).map(|document| document.sequence);
-    check(action, stored)?;
-    Ok(match parsed {
-        Some((source, fields)) => index.documents.put(id, source, fields, now),
-        None => index.documents.delete(id, now),
+    let index = match written_index(state, target, requires_alias) {
+        Ok(index) => index,
+        Err(refusal) => return Ok(vec![Err(refusal); items.len()]),
+    };
+    let results = items.iter().map(|item| apply(index, item, now)).collect();
+    if is_waited_for {
+        index.documents.refresh();
+    }
+    Ok(results)
+}
+
+/// The one index that writes through `target` go to.
+fn written_index<'a>(state: &'a mut State, target: &str, requires_alias: bool) -> Result<&'a mut Index, ItemRefusal> {
+    let is_index = state.indices.contains_key(target);
+    let names = if is_index && requires_alias { Vec::new() } else { state.behind(target) };
+    let missing = || {
+        item_refusal(
+            404,
+            "index_not_found_exception",
+            match requires_alias {
+                true => format!(
+                    "no such index [{target}] and [require_alias] request flag is [true] and [{target}] is not an alias"
+                ),
+                false => format!("no such index [{target}]"),
+            },
+        )
+    };
+    let [name] = names.as_slice() else {
+        return Err(match names.is_empty() {
+            true => missing(),
+            false => item_refusal(
+                400,
+                "illegal_argument_exception",
+                format!(
+                    "no write index is defined for alias [{target}]. The write index may be explicitly disabled using \
+                     is_write_index=false or the alias points to multiple indices without one being designated as a \
+                     write index"
+                ),
+            ),
+        });
+    };
+    let index = state.indices.get_mut(name).ok_or_else(missing)?;
+    let refused = match index.settings.block(Level::Write) {
+        _ if index.is_closed => closed(),
+        Some(block) => block.refusal(name),
+        None => return Ok(index),
+    };
+    Err(ItemRefusal {
+        status: refused.status.unwrap_or(400),
+        server_type: refused.server_type.unwrap_or_default(),
+        reason: refused.reason.unwrap_or_default(),
     })
 }
 
-fn check(action: &BulkAction, stored: Option<SequenceNumber>) -> Result<(), ItemError> {
-    match action {
-        BulkAction::Create { .. } if stored.is_some() => {
-            Err(error(ItemErrorKind::Conflict, "the document exists already"))
+fn apply(index: &mut Index, item: &Item<'_>, now: Duration) -> ItemResult {
+    if item.id.is_empty() {
+        let reason = "if _id is specified it must not be empty";
+        return Err(item_refusal(400, "illegal_argument_exception", reason));
+    }
+    let parsed = match item.write {
+        ItemWrite::Create(source) | ItemWrite::Index(source) => {
+            Some(document::parse(source, &index.mapping).map_err(parsing_refused)?)
         }
-        BulkAction::Replace { read, .. } | BulkAction::Delete { read } if stored != Some(*read) => {
-            Err(error(ItemErrorKind::Conflict, "the document is not the one that was read"))
-        }
+        ItemWrite::Delete => None,
+    };
+    check(index, item)?;
+    Ok(match parsed {
+        Some((source, fields)) => index.documents.put(item.id, source, fields, now),
+        None => index.documents.delete(item.id, now),
+    })
+}
+
+fn parsing_refused(reason: String) -> ItemRefusal {
+    match reason.starts_with("mapping set to strict") {
+        true => item_refusal(400, "strict_dynamic_mapping_exception", format!("[1:1] {reason} is not allowed")),
+        false => item_refusal(400, "document_parsing_exception", format!("[1:1] {reason}")),
+    }
+}
+
+fn check(index: &Index, item: &Item<'_>) -> Result<(), ItemRefusal> {
+    let stored = index.documents.get(item.id);
+    let conflict = |what: String| {
+        item_refusal(409, "version_conflict_engine_exception", format!("[{}]: version conflict, {what}", item.id))
+    };
+    if let (ItemWrite::Create(_), Some(stored)) = (item.write, stored) {
+        return Err(conflict(format!("document already exists (current version [{}])", stored.version)));
+    }
+    match (item.read, stored.map(|document| document.sequence)) {
+        (Some(read), None) => Err(conflict(format!(
+            "required seqNo [{}], primary term [{}]. but no document was found",
+            read.seq_no, read.primary_term
+        ))),
+        (Some(read), Some(stored)) if stored != read => Err(conflict(format!(
+            "required seqNo [{}], primary term [{}]. current document has seqNo [{}] and primary term [{}]",
+            read.seq_no, read.primary_term, stored.seq_no, stored.primary_term
+        ))),
         _ => Ok(()),
     }
 }
 
-fn error(kind: ItemErrorKind, reason: &str) -> ItemError {
-    ItemError { kind, reason: reason.to_owned() }
+fn item_refusal(status: u16, server_type: &str, reason: impl Into<String>) -> ItemRefusal {
+    ItemRefusal { status, server_type: server_type.to_owned(), reason: reason.into() }
 }

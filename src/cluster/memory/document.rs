@@ -44,6 +44,8 @@ impl Fields {
 pub(super) struct Document {
     pub(super) id: String,
     pub(super) sequence: SequenceNumber,
+    /// How often it has been written.
+    pub(super) version: u64,
     pub(super) source: Box<RawValue>,
     pub(super) fields: Fields,
 }

@@ -28,10 +28,14 @@ mod document;
 mod documents;
 mod field_value;
 mod held_back;
+mod http;
 mod mapping;
+mod operator;
 mod points_in_time;
 mod query;
 mod search;
+mod settings;
+mod snapshot;
 mod state;
 mod write;
 
@@ -46,13 +50,19 @@ use serde_json::Value;
 use super::{
     AliasAction, BulkRequest, CloneIndex, Cluster, ClusterError, ClusterErrorKind, ClusterResult, Conditions,
     CreateIndex, DEFAULT_MAX_CONTENT_LENGTH, Health, Hit, IndexState, ItemError, ItemErrorKind, ItemOutcome, Page,
-    PointInTime, RequestCounts, Search, SearchIn, TypeCount,
+    PointInTime, RequestCounts, Search, TypeCount,
 };
 use crate::environment::Environment;
 pub use held_back::HeldBack;
 use held_back::Hold;
-use state::{State, missing, rejected};
+pub use http::Wire;
+use settings::Level;
+pub use snapshot::{RestoreOptions, Snapshot};
+use state::{State, rejected};
 pub use write::Write;
+
+/// The version that it is modelled on.
+const VERSION: &str = "9.2.2";
 
 /// A cluster in this process. Cloning shares it: two clones are two clients of one cluster.
 #[derive(Debug, Clone)]
@@ -122,7 +132,10 @@ impl Inner {
 
     fn apply(&self, write: &Write) -> ClusterResult<Vec<ItemOutcome>> {
         let now = self.now();
-        self.state().apply(write, now)
+        self.state().apply(write, now).map_err(|error| {
+            let (method, path) = write.request();
+            at(method, path, error)
+        })
     }
 
     /// Does the write, unless it is held back.
@@ -137,9 +150,17 @@ impl Inner {
                 let error = ItemError { kind: ItemErrorKind::OutcomeUnknown, reason: reason.to_owned() };
                 Ok(vec![Err(error); operations.len()])
             }
-            _ => Err(ClusterError::new(ClusterErrorKind::Timeout, "PUT", "", reason)),
+            _ => {
+                let (method, path) = write.request();
+                Err(ClusterError::new(ClusterErrorKind::Timeout, method, path, reason))
+            }
         }
     }
+}
+
+/// The error, with what was asked for.
+fn at(method: &'static str, path: impl Into<String>, error: ClusterError) -> ClusterError {
+    ClusterError { method, path: path.into(), ..error }
 }
 
 /// No state is left half changed by a panic: nothing here panics while it changes it.
@@ -151,12 +172,12 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Cluster for InMemory {
     async fn version(&self) -> ClusterResult<String> {
         drop(self.inner.read());
-        // The version that it is modelled on.
-        Ok("9.2.2".to_owned())
+        Ok(VERSION.to_owned())
     }
 
     async fn indices(&self, names: &[&str]) -> ClusterResult<BTreeMap<String, IndexState>> {
-        Ok(self.inner.read().index_states(names))
+        let state = self.inner.read();
+        Ok(state.meant(names).map(|(name, index)| (name.clone(), index.state())).collect())
     }
 
     async fn create_index(&self, request: &CreateIndex) -> ClusterResult<()> {
@@ -190,14 +211,9 @@ impl Cluster for InMemory {
 
     async fn write_count(&self, index: &str) -> ClusterResult<u64> {
         let state = self.inner.read();
-        match state.behind(index).as_slice() {
-            [] => Err(missing("GET", index)),
-            names => Ok(names
-                .iter()
-                .filter_map(|name| state.indices.get(name))
-                .map(|index| index.documents.write_count())
-                .sum()),
-        }
+        let names =
+            state.open(index, Level::MetadataRead).map_err(|error| at("GET", format!("{index}/_stats"), error))?;
+        Ok(names.iter().filter_map(|name| state.indices.get(name)).map(|index| index.documents.write_count()).sum())
     }
 
     async fn wait_for_health(&self, index: &str, _wanted: Health, timeout: Duration) -> ClusterResult<Health> {
@@ -221,20 +237,13 @@ impl Cluster for InMemory {
     }
 
     async fn refresh(&self, index: &str) -> ClusterResult<()> {
-        let mut state = self.inner.read();
-        let names = state.behind(index);
-        if names.is_empty() {
-            return Err(missing("POST", format!("{index}/_refresh")));
-        }
-        names.iter().try_for_each(|name| {
-            state.index_mut(name, "POST")?.documents.refresh();
-            Ok(())
-        })
+        let refreshed = self.inner.read().refresh(index);
+        refreshed.map(drop).map_err(|error| at("POST", format!("{index}/_refresh"), error))
     }
 
     async fn get(&self, index: &str, id: &str) -> ClusterResult<Option<Hit>> {
         let state = self.inner.read();
-        let (name, index) = state.one_behind(index)?;
+        let (name, index) = state.readable(index).map_err(|error| at("GET", format!("{index}/_doc"), error))?;
         Ok(index.documents.get(id).map(|document| document.to_hit(name)))
     }
 
@@ -243,39 +252,34 @@ impl Cluster for InMemory {
             return Ok(Vec::new());
         }
         let state = self.inner.read();
-        let (name, index) = state.one_behind(index)?;
+        let (name, index) = state.readable(index).map_err(|error| at("POST", format!("{index}/_mget"), error))?;
         Ok(ids.iter().map(|id| index.documents.get(id).map(|document| document.to_hit(name))).collect())
     }
 
     async fn search(&self, request: &Search) -> ClusterResult<Page> {
         let now = self.inner.now();
-        let mut state = self.inner.read();
-        let searched = match &request.within {
-            SearchIn::Index(index) => state.searched(index, now)?,
-            SearchIn::PointInTime(point_in_time) => {
-                let searched = state.points_in_time.use_again(point_in_time, now)?;
-                state.check_still_there(&searched)?;
-                searched
-            }
-        };
-        drop(state);
-        search::search(&searched, request).map_err(|reason| rejected("POST", "_search", reason))
+        let searched = self.inner.read().searched_in(&request.within, now);
+        let page = searched.and_then(|searched| search::search(&searched, request).map_err(rejected));
+        page.map_err(|error| at("POST", "_search", error))
     }
 
     async fn count_by_type(&self, index: &str) -> ClusterResult<Vec<TypeCount>> {
         let now = self.inner.now();
-        self.inner.read().count_by_type(index, now)
+        let counts = self.inner.read().count_by_type(index, now);
+        counts.map_err(|error| at("POST", format!("{index}/_search"), error))
     }
 
     async fn open_point_in_time(&self, index: &str, keep_alive: Duration) -> ClusterResult<PointInTime> {
         let now = self.inner.now();
         let mut state = self.inner.read();
-        let searched = state.searched(index, now)?;
+        let searched = state.searched(index, now).map_err(|error| at("POST", format!("{index}/_pit"), error))?;
         Ok(state.points_in_time.open(searched, keep_alive, now))
     }
 
     async fn close_point_in_time(&self, point_in_time: &PointInTime) -> ClusterResult<()> {
-        self.inner.read().points_in_time.close(point_in_time)
+        let now = self.inner.now();
+        let closed = self.inner.read().points_in_time.close(point_in_time, now);
+        closed.map(drop).map_err(|error| at("DELETE", "_pit", error))
     }
 
     async fn bulk(&self, request: &BulkRequest<'_>) -> ClusterResult<Vec<ItemOutcome>> {

@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::state::Searched;
-use crate::cluster::{ClusterError, ClusterErrorKind, ClusterResult, PointInTime};
+use super::state::{Searched, refusal, rejected};
+use crate::cluster::{ClusterResult, PointInTime};
 
 /// The points in time that are open.
 #[derive(Debug, Default)]
@@ -31,16 +31,21 @@ impl PointsInTime {
     pub(super) fn use_again(&mut self, point_in_time: &PointInTime, now: Duration) -> ClusterResult<Vec<Searched>> {
         self.forget_expired(now);
         let Some(open) = self.open.get_mut(&number(point_in_time)?) else {
-            let reason = "no search context found";
-            return Err(ClusterError::new(ClusterErrorKind::PointInTimeMissing, "POST", "_search", reason));
+            return Err(refusal(404, "search_phase_execution_exception", "all shards failed"));
         };
         open.expires = now + point_in_time.keep_alive;
         Ok(open.searched.clone())
     }
 
-    pub(super) fn close(&mut self, point_in_time: &PointInTime) -> ClusterResult<()> {
-        self.open.remove(&number(point_in_time)?);
-        Ok(())
+    /// Whether it was open.
+    pub(super) fn close(&mut self, point_in_time: &PointInTime, now: Duration) -> ClusterResult<bool> {
+        self.forget_expired(now);
+        Ok(self.open.remove(&number(point_in_time)?).is_some())
+    }
+
+    /// The shards of an index are closed, and their points in time with them.
+    pub(super) fn forget_index(&mut self, uuid: &str) {
+        self.open.retain(|_, open| open.searched.iter().all(|searched| searched.uuid != uuid));
     }
 
     /// How many are open and have not expired.
@@ -56,8 +61,5 @@ impl PointsInTime {
 
 fn number(point_in_time: &PointInTime) -> ClusterResult<u64> {
     let number = point_in_time.id.strip_prefix(ID_START).and_then(|digits| digits.parse().ok());
-    number.ok_or_else(|| {
-        let reason = "the id of the point in time is malformed";
-        ClusterError::new(ClusterErrorKind::Rejected, "POST", "_search", reason)
-    })
+    number.ok_or_else(|| rejected("invalid id: [the id of a point in time]"))
 }

@@ -14,8 +14,29 @@ use crate::cluster::{Direction, Page, Search, SearchIn, Sort};
 /// How far into its result a search can go by `from` and `size`.
 const MAX_RESULT_WINDOW: u64 = 10_000;
 
+/// What a search found, in order: one page of it.
+pub(super) struct Matches<'a> {
+    pub(super) entries: Vec<Entry<'a>>,
+    pub(super) total: u64,
+}
+
 /// An error if a real server refuses the search, or if it is beyond what the memory cluster models.
 pub(super) fn search(searched: &[Searched], request: &Search) -> Result<Page, String> {
+    let found = find(searched, request)?;
+    Ok(Page {
+        last_sort: found.entries.last().map(Entry::sort_json).filter(|sort| !sort.is_empty()),
+        hits: found.entries.iter().map(|entry| entry.document.to_hit(entry.index)).collect(),
+        total: request.count_total.then_some(found.total),
+        point_in_time: match &request.within {
+            SearchIn::Index(_) => None,
+            SearchIn::PointInTime(point_in_time) => Some(point_in_time.clone()),
+        },
+        aggregations: serde_json::Map::new(),
+    })
+}
+
+/// An error if a real server refuses the search, or if it is beyond what the memory cluster models.
+pub(super) fn find<'a>(searched: &'a [Searched], request: &Search) -> Result<Matches<'a>, String> {
     check(request)?;
     let order = Order::of(request, searched)?;
     let after = request.after.as_deref().map(|after| order.after(after)).transpose()?;
@@ -36,18 +57,8 @@ pub(super) fn search(searched: &[Searched], request: &Search) -> Result<Page, St
         found.retain(|entry| order.compare(&entry.sort, after) == Ordering::Greater);
     }
     found.sort_by(|a, b| order.compare(&a.sort, &b.sort));
-    let page: Vec<Entry<'_>> = found.into_iter().skip(request.from as usize).take(request.size as usize).collect();
-    let last = page.last().filter(|entry| !entry.sort.is_empty());
-    Ok(Page {
-        last_sort: last.map(|entry| entry.sort.iter().map(to_json).collect()),
-        hits: page.iter().map(|entry| entry.document.to_hit(entry.index)).collect(),
-        total: request.count_total.then_some(total),
-        point_in_time: match &request.within {
-            SearchIn::Index(_) => None,
-            SearchIn::PointInTime(point_in_time) => Some(point_in_time.clone()),
-        },
-        aggregations: serde_json::Map::new(),
-    })
+    let entries = found.into_iter().skip(request.from as usize).take(request.size as usize).collect();
+    Ok(Matches { entries, total })
 }
 
 fn check(request: &Search) -> Result<(), String> {
@@ -73,10 +84,18 @@ fn check(request: &Search) -> Result<(), String> {
     }
 }
 
-struct Entry<'a> {
+/// A document found.
+pub(super) struct Entry<'a> {
     sort: Vec<SortValue>,
-    index: &'a str,
-    document: &'a Document,
+    pub(super) index: &'a str,
+    pub(super) document: &'a Document,
+}
+
+impl Entry<'_> {
+    /// The values that it is sorted by; none if the search has no order.
+    pub(super) fn sort_json(&self) -> Vec<Value> {
+        self.sort.iter().map(to_json).collect()
+    }
 }
 
 /// None if the document has no value, which comes last.

@@ -4,29 +4,34 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::documents::{Documents, Snapshot};
+use super::documents::{Documents, Visible};
 use super::mapping::Mapping;
 use super::points_in_time::PointsInTime;
-use crate::cluster::{AliasState, ClusterError, ClusterErrorKind, ClusterResult, IndexPurpose, IndexState, TypeCount};
+use super::settings::{Level, Settings};
+use crate::cluster::elastic::error_kind;
+use crate::cluster::{AliasState, ClusterError, ClusterResult, IndexState, SearchIn, TypeCount};
 
 /// All that a cluster has.
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) indices: BTreeMap<String, Index>,
     pub(super) points_in_time: PointsInTime,
-    /// How many indices were created so far, for their ids.
-    pub(super) created: u64,
+    /// How many uuids were made so far.
+    uuids: u64,
     pub(super) shard_limit: Option<usize>,
     pub(super) request_limit: Option<usize>,
+    /// The indices of which a snapshot is under way.
+    pub(super) in_snapshot: BTreeSet<String>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Index {
     pub(super) uuid: String,
+    pub(super) history_uuid: String,
     pub(super) mapping: Arc<Mapping>,
-    pub(super) aliases: BTreeSet<String>,
-    pub(super) write_blocked: bool,
-    pub(super) purpose: IndexPurpose,
+    pub(super) aliases: BTreeMap<String, AliasState>,
+    pub(super) settings: Settings,
+    pub(super) is_closed: bool,
     pub(super) documents: Documents,
 }
 
@@ -36,10 +41,16 @@ pub(super) struct Searched {
     pub(super) index: String,
     pub(super) uuid: String,
     pub(super) mapping: Arc<Mapping>,
-    pub(super) documents: Snapshot,
+    pub(super) documents: Visible,
 }
 
 impl State {
+    /// A uuid that nothing else has: the number of uuids made so far.
+    pub(super) fn new_uuid(&mut self) -> String {
+        self.uuids += 1;
+        format!("uuid-{}", self.uuids)
+    }
+
     /// The names of the indices behind an index or alias.
     pub(super) fn behind(&self, name: &str) -> Vec<String> {
         if let Some((first, rest)) = name.split_once(',') {
@@ -50,43 +61,93 @@ impl State {
         if self.indices.contains_key(name) {
             return vec![name.to_owned()];
         }
-        let has_alias = |index: &Index| index.aliases.contains(name);
+        let has_alias = |index: &Index| index.aliases.contains_key(name);
         self.indices.iter().filter(|(_, index)| has_alias(index)).map(|(name, _)| name.clone()).collect()
     }
 
-    /// The one index behind a name.
-    pub(super) fn one_behind(&self, name: &str) -> ClusterResult<(&str, &Index)> {
-        match self.behind(name).as_slice() {
-            [] => Err(missing("GET", name)),
-            [one] => self
-                .indices
-                .get_key_value(one)
-                .map(|(name, index)| (name.as_str(), index))
-                .ok_or_else(|| missing("GET", name)),
-            _ => Err(rejected(
-                "GET",
-                name,
-                "the alias has more than one index, which a request for one document cannot have",
-            )),
+    /// The names of the indices behind a name, closed ones included.
+    pub(super) fn existing(&self, name: &str) -> ClusterResult<Vec<String>> {
+        let names = self.behind(name);
+        if names.is_empty() { Err(missing(name)) } else { Ok(names) }
+    }
+
+    /// The names of the indices behind a name, all of which are open and allow `level`.
+    pub(super) fn open(&self, name: &str, level: Level) -> ClusterResult<Vec<String>> {
+        let names = self.existing(name)?;
+        if names.iter().filter_map(|name| self.indices.get(name)).any(|index| index.is_closed) {
+            return Err(closed());
+        }
+        self.check_blocks(&names, level)?;
+        Ok(names)
+    }
+
+    /// An error if a block of one of the indices forbids `level`.
+    pub(super) fn check_blocks(&self, names: &[String], level: Level) -> ClusterResult<()> {
+        let indices = names.iter().filter_map(|name| Some((name, self.indices.get(name)?)));
+        for (name, index) in indices {
+            if let Some(block) = index.settings.block(level) {
+                return Err(block.refusal(name));
+            }
+        }
+        Ok(())
+    }
+
+    /// The one index behind a name, whose documents can be read.
+    pub(super) fn readable(&self, name: &str) -> ClusterResult<(&str, &Index)> {
+        match self.existing(name)?.as_slice() {
+            [one] => {
+                let (name, index) = self.indices.get_key_value(one).ok_or_else(|| missing(one))?;
+                if index.is_closed {
+                    return Err(closed());
+                }
+                match index.settings.block(Level::Read) {
+                    None => Ok((name, index)),
+                    Some(block) => Err(block.refusal(name)),
+                }
+            }
+            names => Err(rejected(format!(
+                "alias [{name}] has more than one index associated with it [{}], can't execute a single index op",
+                names.join(", ")
+            ))),
         }
     }
 
     /// The index of this name; an alias will not do.
-    pub(super) fn index_mut(&mut self, name: &str, method: &'static str) -> ClusterResult<&mut Index> {
-        self.indices.get_mut(name).ok_or_else(|| missing(method, name))
+    pub(super) fn index_mut(&mut self, name: &str) -> ClusterResult<&mut Index> {
+        self.indices.get_mut(name).ok_or_else(|| missing(name))
     }
 
     pub(super) fn searched(&mut self, name: &str, now: Duration) -> ClusterResult<Vec<Searched>> {
-        let names = self.behind(name);
-        if names.is_empty() {
-            return Err(missing("POST", format!("{name}/_search")));
-        }
+        let names = self.open(name, Level::Read)?;
         let searched = |name: String| {
             let index = self.indices.get_mut(&name)?;
-            let documents = index.documents.visible(index.purpose, now);
+            let documents = index.documents.visible(index.settings.refreshes(), now);
             Some(Searched { index: name, uuid: index.uuid.clone(), mapping: index.mapping.clone(), documents })
         };
         Ok(names.into_iter().filter_map(searched).collect())
+    }
+
+    /// What a search looks at. A point in time stays open for its time again.
+    pub(super) fn searched_in(&mut self, within: &SearchIn, now: Duration) -> ClusterResult<Vec<Searched>> {
+        match within {
+            SearchIn::Index(name) => self.searched(name, now),
+            SearchIn::PointInTime(point_in_time) => {
+                let searched = self.points_in_time.use_again(point_in_time, now)?;
+                self.check_still_there(&searched)?;
+                Ok(searched)
+            }
+        }
+    }
+
+    pub(super) fn refresh(&mut self, name: &str) -> ClusterResult<usize> {
+        let names = self.existing(name)?;
+        if names.iter().filter_map(|name| self.indices.get(name)).any(|index| index.is_closed) {
+            return Err(closed());
+        }
+        for name in &names {
+            self.index_mut(name)?.documents.refresh();
+        }
+        Ok(names.len())
     }
 
     /// An error if an index of a point in time is gone: its documents went with it.
@@ -96,24 +157,22 @@ impl State {
         match searched.iter().all(is_there) {
             true => Ok(()),
             false => {
-                let reason = "the index of the point in time was deleted";
-                Err(ClusterError::new(ClusterErrorKind::Unavailable, "POST", "_search", reason))
+                Err(refusal(503, "search_phase_execution_exception", "the index of the point in time was deleted"))
             }
         }
     }
 
-    pub(super) fn index_states(&self, names: &[&str]) -> BTreeMap<String, IndexState> {
+    /// The indices that `names` mean, which may be aliases and end in `*`.
+    pub(super) fn meant(&self, names: &[&str]) -> impl Iterator<Item = (&String, &Index)> {
         let is_meant = |pattern: &str, name: &str| match pattern.strip_suffix('*') {
             Some(start) => name.starts_with(start),
             None => name == pattern,
         };
-        let is_wanted = |name: &String, index: &Index| {
+        self.indices.iter().filter(move |(name, index)| {
             names
                 .iter()
-                .any(|pattern| is_meant(pattern, name) || index.aliases.iter().any(|alias| is_meant(pattern, alias)))
-        };
-        let wanted = self.indices.iter().filter(|(name, index)| is_wanted(name, index));
-        wanted.map(|(name, index)| (name.clone(), index.state())).collect()
+                .any(|pattern| is_meant(pattern, name) || index.aliases.keys().any(|alias| is_meant(pattern, alias)))
+        })
     }
 
     pub(super) fn count_by_type(&mut self, name: &str, now: Duration) -> ClusterResult<Vec<TypeCount>> {
@@ -133,14 +192,14 @@ impl State {
 }
 
 impl Index {
-    fn state(&self) -> IndexState {
-        let hidden = |alias: &String| (alias.clone(), AliasState { is_hidden: true });
+    pub(super) fn state(&self) -> IndexState {
+        let mut blocks: BTreeSet<String> = self.settings.blocks().map(|block| block.setting.to_owned()).collect();
         IndexState {
             uuid: self.uuid.clone(),
             mapping: self.mapping.to_json(),
-            aliases: self.aliases.iter().map(hidden).collect(),
-            write_blocked: self.write_blocked,
-            other_blocks: BTreeSet::new(),
+            aliases: self.aliases.clone(),
+            write_blocked: blocks.remove("write"),
+            other_blocks: blocks,
         }
     }
 
@@ -149,10 +208,24 @@ impl Index {
     }
 }
 
-pub(super) fn missing(method: &'static str, path: impl Into<String>) -> ClusterError {
-    ClusterError::new(ClusterErrorKind::IndexNotFound, method, path, "no such index")
+/// A refusal as a server words it. The caller adds what was asked for.
+pub(super) fn refusal(status: u16, server_type: &str, reason: impl Into<String>) -> ClusterError {
+    let reason = reason.into();
+    let kind = error_kind(status, server_type, &reason);
+    let mut error = ClusterError::new(kind, "", "", reason);
+    error.status = Some(status);
+    error.server_type = Some(server_type.to_owned());
+    error
 }
 
-pub(super) fn rejected(method: &'static str, path: impl Into<String>, reason: impl Into<String>) -> ClusterError {
-    ClusterError::new(ClusterErrorKind::Rejected, method, path, reason)
+pub(super) fn missing(name: &str) -> ClusterError {
+    refusal(404, "index_not_found_exception", format!("no such index [{name}]"))
+}
+
+pub(super) fn rejected(reason: impl Into<String>) -> ClusterError {
+    refusal(400, "illegal_argument_exception", reason)
+}
+
+pub(super) fn closed() -> ClusterError {
+    refusal(400, "index_closed_exception", "closed")
 }

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::aliases::AliasStep;
 use super::documents::Documents;
 use super::mapping::Mapping;
-use super::state::{Index, State, missing, rejected};
+use super::settings::{GivenSettings, Level, Settings};
+use super::state::{Index, State, missing, refusal, rejected};
 use super::{aliases, bulk};
 use crate::cluster::{
-    AliasAction, BulkOperation, CloneIndex, ClusterError, ClusterErrorKind, ClusterResult, CreateIndex, IndexPurpose,
+    AliasAction, AliasState, BulkOperation, CloneIndex, ClusterErrorKind, ClusterResult, CreateIndex, IndexPurpose,
     ItemOutcome, Refresh,
 };
 
@@ -46,120 +48,221 @@ pub enum Write {
     CloneIndex(CloneIndex),
 }
 
+impl Write {
+    /// The method and the path of the request that it is.
+    pub(super) fn request(&self) -> (&'static str, String) {
+        match self {
+            Self::Bulk { alias, .. } => ("POST", format!("{alias}/_bulk")),
+            Self::CreateIndex(create) => ("PUT", create.name.clone()),
+            Self::PutMapping { index, .. } => ("PUT", format!("{index}/_mapping")),
+            Self::DeleteIndex(index) => ("DELETE", index.clone()),
+            Self::UpdateAliases(_) => ("POST", "_aliases".to_owned()),
+            Self::AddWriteBlock(index) => ("PUT", format!("{index}/_block/write")),
+            Self::RemoveWriteBlock(index) => ("PUT", format!("{index}/_settings")),
+            Self::CloneIndex(clone) => ("PUT", format!("{}/_clone/{}", clone.source, clone.target)),
+        }
+    }
+}
+
+/// An index to be made, as a request gives it.
+#[derive(Debug)]
+pub(super) struct NewIndex<'a> {
+    pub(super) name: &'a str,
+    pub(super) aliases: BTreeMap<String, AliasState>,
+    pub(super) settings: GivenSettings,
+}
+
 impl State {
-    /// Does the write at once. The outcomes are a bulk's; other writes have none.
+    /// Does the write at once, as a client does it that finds done what it repeats. The outcomes are a bulk's; other writes
+    /// have none.
     pub(super) fn apply(&mut self, write: &Write, now: Duration) -> ClusterResult<Vec<ItemOutcome>> {
         match write {
             Write::Bulk { alias, operations, refresh } => {
-                return bulk::bulk(self, alias, operations, *refresh, now);
+                return bulk::bulk(self, alias, operations, *refresh == Refresh::WaitFor, now);
             }
-            Write::CreateIndex(create) => self.create_index(create)?,
-            Write::PutMapping { index, mapping } => self.put_mapping(index, mapping)?,
-            // An alias is left alone, without a word.
-            Write::DeleteIndex(index) => drop(self.indices.remove(index)),
-            Write::UpdateAliases(actions) => aliases::update(self, actions)?,
-            Write::AddWriteBlock(index) => self.set_write_block(index, true)?,
-            Write::RemoveWriteBlock(index) => self.set_write_block(index, false)?,
-            Write::CloneIndex(clone) => self.clone_index(clone)?,
+            Write::CreateIndex(create) => {
+                let settings = GivenSettings::for_purpose(create.purpose)?;
+                let new = NewIndex { name: &create.name, aliases: hidden(&create.aliases), settings };
+                let created = self.create_index(new, &create.mapping);
+                self.settle_existing(
+                    created,
+                    &create.name,
+                    create.mapping.get("_meta").filter(|meta| !meta.is_null()),
+                )?;
+            }
+            Write::PutMapping { index, mapping } => self.put_mapping(index, mapping).map_err(|mut error| {
+                if error.status == Some(400) || error.server_type.as_deref() == Some("mapper_exception") {
+                    error.kind = ClusterErrorKind::MappingRefused;
+                }
+                error
+            })?,
+            Write::DeleteIndex(index) => self.delete_index(index, true)?,
+            Write::UpdateAliases(actions) => {
+                let steps: Vec<AliasStep> = actions.iter().map(AliasStep::of).collect();
+                match aliases::update(self, &steps) {
+                    Err(error) if AliasAction::may_be_done(actions, error.kind) && aliases::are_done(self, actions) => {
+                    }
+                    updated => updated?,
+                }
+            }
+            Write::AddWriteBlock(index) => drop(self.add_block(index, "write")?),
+            Write::RemoveWriteBlock(index) => self.put_settings(index, &GivenSettings::block("write", false))?,
+            Write::CloneIndex(CloneIndex { source, target, aliases }) => {
+                let mut settings = GivenSettings::for_purpose(IndexPurpose::Serving)?;
+                settings.lift("write");
+                let cloned = self.clone_index(source, NewIndex { name: target, aliases: hidden(aliases), settings });
+                let meta = self.indices.get(source).and_then(Index::meta).cloned();
+                self.settle_existing(cloned, target, meta.as_ref())?;
+            }
         }
         Ok(Vec::new())
     }
 
-    fn create_index(&mut self, create: &CreateIndex) -> ClusterResult<()> {
-        let mapping = Mapping::from_json(&create.mapping).map_err(|reason| mapping_refused(&create.name, reason))?;
-        if self.is_there(&create.name, mapping.meta.as_ref())? {
-            return Ok(());
+    /// An index that was there already with this `_meta` counts as made.
+    fn settle_existing(&self, made: ClusterResult<()>, name: &str, meta: Option<&Value>) -> ClusterResult<()> {
+        match made {
+            Err(error) if error.kind == ClusterErrorKind::IndexExists => {
+                let is_it = self.indices.get(name).is_some_and(|index| index.meta() == meta);
+                if is_it { Ok(()) } else { Err(error) }
+            }
+            made => made,
         }
-        self.add_index(&create.name, &create.aliases, Arc::new(mapping), create.purpose, Documents::default())
     }
 
-    fn put_mapping(&mut self, name: &str, mapping: &Value) -> ClusterResult<()> {
-        let refused = |reason| mapping_refused(name, reason);
-        let added = Mapping::from_json(mapping).map_err(refused)?;
-        let names = self.behind(name);
-        if names.is_empty() {
-            return Err(missing("PUT", format!("{name}/_mapping")));
-        }
+    pub(super) fn create_index(&mut self, new: NewIndex<'_>, mapping: &Value) -> ClusterResult<()> {
+        let refused = |reason| refusal(400, "mapper_parsing_exception", format!("Failed to parse mapping: {reason}"));
+        aliases::check_index_name(self, new.name)?;
+        let mapping = Mapping::from_json(mapping).map_err(refused)?;
+        let mut settings = Settings::default();
+        settings.set(&new.settings);
+        check_fields(&mapping, &settings)?;
+        self.add_index(new, Arc::new(mapping), settings, Documents::default())
+    }
+
+    pub(super) fn put_mapping(&mut self, name: &str, mapping: &Value) -> ClusterResult<()> {
+        let names = self.existing(name)?;
+        self.check_blocks(&names, Level::MetadataWrite)?;
+        let refused = |reason: String| match reason.contains("[enabled] parameter can't be updated") {
+            true => refusal(500, "mapper_exception", reason),
+            false => rejected(reason),
+        };
+        let added = Mapping::from_json(mapping)
+            .map_err(|reason| refusal(400, "mapper_parsing_exception", format!("Failed to parse mapping: {reason}")))?;
         let mut merged = BTreeMap::new();
         for name in names {
-            let index = self.index_mut(&name, "PUT")?;
-            merged.insert(name, Arc::new(index.mapping.merged(added.clone()).map_err(refused)?));
+            let index = self.index_mut(&name)?;
+            let mapping = index.mapping.merged(added.clone()).map_err(refused)?;
+            check_fields(&mapping, &index.settings)?;
+            merged.insert(name, Arc::new(mapping));
         }
         for (name, mapping) in merged {
-            self.index_mut(&name, "PUT")?.mapping = mapping;
+            self.index_mut(&name)?.mapping = mapping;
         }
         Ok(())
     }
 
-    fn set_write_block(&mut self, name: &str, write_blocked: bool) -> ClusterResult<()> {
-        let names = self.behind(name);
-        if names.is_empty() {
-            return Err(missing("PUT", name));
+    /// Deletes an index. Where missing ones are passed over, an alias is so too.
+    pub(super) fn delete_index(&mut self, name: &str, passes_over_missing: bool) -> ClusterResult<()> {
+        match self.indices.get(name) {
+            Some(index) => {
+                if let Some(block) = index.settings.block(Level::MetadataWrite) {
+                    return Err(block.refusal(name));
+                }
+                self.check_not_in_snapshot("delete", &[name])?;
+                self.indices.remove(name);
+                Ok(())
+            }
+            None if passes_over_missing => Ok(()),
+            None if self.behind(name).is_empty() => Err(missing(name)),
+            None => Err(aliases::is_alias(name)),
+        }
+    }
+
+    /// Sets a block. The names are those of the indices that did not have it.
+    pub(super) fn add_block(&mut self, name: &str, block: &str) -> ClusterResult<Vec<String>> {
+        let names = self.existing(name)?;
+        self.check_blocks(&names, Level::MetadataWrite)?;
+        let mut blocked = Vec::new();
+        for name in names {
+            let settings = &mut self.index_mut(&name)?.settings;
+            if settings.blocks().all(|has| has.setting != block) {
+                settings.set(&GivenSettings::block(block, true));
+                blocked.push(name);
+            }
+        }
+        Ok(blocked)
+    }
+
+    pub(super) fn put_settings(&mut self, name: &str, settings: &GivenSettings) -> ClusterResult<()> {
+        let names = self.existing(name)?;
+        if !settings.lifts_its_own_block() {
+            self.check_blocks(&names, Level::MetadataWrite)?;
         }
         names.iter().try_for_each(|name| {
-            self.index_mut(name, "PUT")?.write_blocked = write_blocked;
+            self.index_mut(name)?.settings.set(settings);
             Ok(())
         })
     }
 
-    fn clone_index(&mut self, clone: &CloneIndex) -> ClusterResult<()> {
-        let CloneIndex { source, target, aliases } = clone;
-        let source_index = self.index_mut(source, "POST")?;
-        let (mapping, mut documents) = (source_index.mapping.clone(), source_index.documents.clone());
-        let write_blocked = source_index.write_blocked;
-        documents.refresh();
-        if self.is_there(target, mapping.meta.as_ref())? {
-            return Ok(());
-        }
-        if !write_blocked {
-            let reason = "the index must be read-only to be cloned";
-            return Err(ClusterError::new(
-                ClusterErrorKind::NotWriteBlocked,
-                "POST",
-                format!("{source}/_clone"),
-                reason,
+    pub(super) fn clone_index(&mut self, source: &str, new: NewIndex<'_>) -> ClusterResult<()> {
+        let index = self.indices.get(source).ok_or_else(|| missing(source))?;
+        let is_write_blocked = index.is_closed || index.settings.block(Level::Write).is_some();
+        let (mapping, mut documents) = (index.mapping.clone(), index.documents.clone());
+        let mut settings = index.settings.clone();
+        aliases::check_index_name(self, new.name)?;
+        if !is_write_blocked {
+            return Err(refusal(
+                500,
+                "illegal_state_exception",
+                format!("index {source} must be read-only to resize index. use \"index.blocks.write=true\""),
             ));
         }
-        self.add_index(target, aliases, mapping, IndexPurpose::Serving, documents)
-    }
-
-    /// Whether there is an index of this name with this `_meta`.
-    fn is_there(&self, name: &str, meta: Option<&Value>) -> ClusterResult<bool> {
-        match self.indices.get(name) {
-            None => Ok(false),
-            Some(index) if index.meta() == meta => Ok(true),
-            Some(_) => {
-                Err(ClusterError::new(ClusterErrorKind::IndexExists, "PUT", name, "there is an index of this name"))
-            }
-        }
+        settings.set(&new.settings);
+        documents.recover();
+        documents.set_primary_term(documents.primary_term() + 1);
+        self.add_index(new, mapping, settings, documents)
     }
 
     fn add_index(
         &mut self,
-        name: &str,
-        aliases: &[String],
+        new: NewIndex<'_>,
         mapping: Arc<Mapping>,
-        purpose: IndexPurpose,
+        settings: Settings,
         documents: Documents,
     ) -> ClusterResult<()> {
-        aliases::check_index_name(self, name)?;
-        aliases.iter().try_for_each(|alias| match alias == name {
-            true => Err(rejected("PUT", name, "an alias cannot have the name of its index")),
+        let NewIndex { name, aliases, .. } = new;
+        aliases.keys().try_for_each(|alias| match alias == name {
+            true => Err(aliases::named_as_index(alias)),
             false => aliases::check_alias_name(self, alias),
         })?;
-        if self.shard_limit.is_some_and(|limit| self.indices.len() >= limit) {
-            let reason = "this action would add shards beyond the limit";
-            return Err(ClusterError::new(ClusterErrorKind::ShardLimit, "PUT", name, reason));
+        if let Some(limit) = self.shard_limit.filter(|limit| self.indices.len() >= *limit) {
+            let there = self.indices.len();
+            return Err(refusal(
+                400,
+                "validation_exception",
+                format!(
+                    "Validation Failed: 1: this action would add [1] shards, but this cluster currently has \
+                     [{there}]/[{limit}] maximum normal shards open; for more information, see \
+                     https://www.elastic.co/docs/deploy-manage/production-guidance/optimize-performance/size-shards\
+                     ?version=9.2#troubleshooting-max-shards-open;"
+                ),
+            ));
         }
-        self.created += 1;
-        let uuid = format!("index-{}", self.created);
-        let aliases = aliases.iter().cloned().collect();
-        let index = Index { uuid, mapping, aliases, write_blocked: false, purpose, documents };
+        let (uuid, history_uuid) = (self.new_uuid(), self.new_uuid());
+        let index = Index { uuid, history_uuid, mapping, aliases, settings, is_closed: false, documents };
         self.indices.insert(name.to_owned(), index);
         Ok(())
     }
 }
 
-fn mapping_refused(index: &str, reason: String) -> ClusterError {
-    ClusterError::new(ClusterErrorKind::MappingRefused, "PUT", index, reason)
+fn hidden(aliases: &[String]) -> BTreeMap<String, AliasState> {
+    aliases.iter().map(|alias| (alias.clone(), AliasState { is_hidden: true })).collect()
+}
+
+fn check_fields(mapping: &Mapping, settings: &Settings) -> ClusterResult<()> {
+    let limit = settings.max_fields();
+    if mapping.field_count() <= limit {
+        return Ok(());
+    }
+    Err(rejected(format!("Limit of total fields [{limit}] has been exceeded")))
 }

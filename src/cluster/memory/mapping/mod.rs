@@ -130,6 +130,14 @@ impl LeafField {
 }
 
 impl ObjectField {
+    fn field_count(&self) -> usize {
+        let count = |field: &Field| match field {
+            Field::Leaf(leaf) => 1 + leaf.fields.len(),
+            Field::Object(object) => 1 + object.field_count(),
+        };
+        self.properties.values().map(count).sum()
+    }
+
     fn to_json(&self) -> Map<String, Value> {
         let mut json = Map::new();
         if let Some(dynamic) = self.dynamic {
@@ -173,6 +181,11 @@ impl ObjectField {
 }
 
 impl Mapping {
+    /// How many fields it has, as `mapping.total_fields.limit` counts them: objects too.
+    pub(super) fn field_count(&self) -> usize {
+        self.root.field_count()
+    }
+
     /// The mapping as the server gives it back.
     pub(super) fn to_json(&self) -> Value {
         let mut json = Value::Object(self.root.to_json());

@@ -1,0 +1,132 @@
+//! The memory cluster as a server: HTTP requests, as [`Elastic`](crate::cluster::Elastic) sends them, answered as
+//! Elasticsearch 9.2.2 answers them.
+//!
+//! `filter_path` is passed over: answers have what the client reads, and little else. A health that is waited for is answered
+//! at once: time passes on the way to the server, not here.
+
+mod answers;
+mod bulk;
+mod cluster;
+mod documents;
+mod indices;
+mod query;
+mod search;
+mod wire;
+
+use std::time::Duration;
+
+use percent_encoding::percent_decode_str;
+use serde::de::DeserializeOwned;
+
+use super::InMemory;
+use super::state::{State, refusal, rejected};
+use crate::cluster::ClusterResult;
+use crate::cluster::elastic::{HttpAnswer, HttpRequest};
+pub use wire::Wire;
+
+impl InMemory {
+    /// Answers a request. The same request to the same state gets the same answer.
+    pub fn answer(&self, request: &HttpRequest) -> HttpAnswer {
+        self.answer_part(request, usize::MAX)
+    }
+
+    /// Answers a request as [`answer`](Self::answer) does, but does only the first `operations` of a bulk: as a server that
+    /// dies in the middle of it. The answer is what those came to; a client must not get it.
+    pub fn answer_part(&self, request: &HttpRequest, operations: usize) -> HttpAnswer {
+        let now = self.inner.now();
+        let mut state = self.inner.state();
+        if request.body.as_ref().map_or(0, bytes::Bytes::len) > state.request_limit.unwrap_or(usize::MAX) {
+            return HttpAnswer::too_large();
+        }
+        let segments: Vec<String> = request.path.trim_matches('/').split('/').map(decoded).collect();
+        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        let asked = Asked { request, now, operations };
+        asked.answer(&mut state, &segments).unwrap_or_else(|error| answers::error(&error))
+    }
+}
+
+fn decoded(segment: &str) -> String {
+    percent_decode_str(segment).decode_utf8_lossy().into_owned()
+}
+
+/// A request, and when it came.
+struct Asked<'a> {
+    request: &'a HttpRequest,
+    now: Duration,
+    /// How many operations of a bulk are done.
+    operations: usize,
+}
+
+impl Asked<'_> {
+    fn answer(&self, state: &mut State, segments: &[&str]) -> ClusterResult<HttpAnswer> {
+        match (self.request.method, segments) {
+            ("GET", ["_nodes", "_local"] | ["_nodes", "_local", "http"]) => Ok(cluster::node(state)),
+            ("GET", ["_cluster", "health"]) => Ok(cluster::health(state, None)),
+            ("GET", ["_cluster", "health", name]) => Ok(cluster::health(state, Some(name))),
+            ("GET", ["_cluster", "settings"]) => Ok(cluster::settings(state)),
+            ("GET", ["_index_template"]) => Ok(answers::text(r#"{"index_templates":[]}"#)),
+            ("GET", ["_template"]) => Ok(answers::text("{}")),
+            ("POST", ["_aliases"]) => self.aliases(state),
+            ("POST", ["_search"]) => self.search(state, None),
+            ("DELETE", ["_pit"]) => self.close_point_in_time(state),
+            ("GET", [names]) => self.indices(state, names),
+            ("PUT", [name]) => self.create_index(state, name),
+            ("DELETE", [name]) => self.delete_index(state, name),
+            ("PUT", [name, "_mapping"]) => self.put_mapping(state, name),
+            ("PUT", [name, "_block", block]) => self.add_block(state, name, block),
+            ("PUT", [name, "_settings"]) => self.put_settings(state, name),
+            ("PUT" | "POST", [source, "_clone", target]) => self.clone_index(state, source, target),
+            ("POST", [name, "_close"]) => self.close_index(state, name),
+            ("POST", [name, "_open"]) => self.open_index(state, name),
+            ("POST", [name, "_refresh"]) => self.refresh(state, name),
+            ("GET", [name, "_stats"]) => self.stats(state, name),
+            ("GET", [name, "_doc", id]) => self.get(state, name, id),
+            ("POST", [name, "_mget"]) => self.get_many(state, name),
+            ("POST", [name, "_search"]) => self.search(state, Some(name)),
+            ("POST", [name, "_pit"]) => self.open_point_in_time(state, name),
+            ("POST", [name, "_bulk"]) => self.bulk(state, name),
+            (method, _) => Err(rejected(format!(
+                "the memory cluster has no handler for uri [/{}] and method [{method}]",
+                self.request.path
+            ))),
+        }
+    }
+
+    fn parameter(&self, name: &str) -> Option<&str> {
+        self.request.query.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_str())
+    }
+
+    fn says(&self, name: &str) -> bool {
+        self.parameter(name).is_some_and(|value| value == "true" || value.is_empty())
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.request.body.as_deref().unwrap_or_default()
+    }
+
+    /// The body, which can be left out.
+    fn body<T: DeserializeOwned + Default>(&self) -> ClusterResult<T> {
+        if self.bytes().is_empty() {
+            return Ok(T::default());
+        }
+        serde_json::from_slice(self.bytes()).map_err(|error| parsing_refused(error.to_string()))
+    }
+}
+
+fn parsing_refused(reason: impl Into<String>) -> crate::cluster::ClusterError {
+    refusal(400, "parsing_exception", reason)
+}
+
+/// Reads a time as `60s`, `500ms` or `5m`.
+fn duration(text: &str) -> ClusterResult<Duration> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = text.get(digits.len()..).unwrap_or_default();
+    let number: u64 = digits.parse().map_err(|_| rejected(format!("failed to parse setting with value [{text}]")))?;
+    Ok(match unit {
+        "ms" => Duration::from_millis(number),
+        "s" => Duration::from_secs(number),
+        "m" => Duration::from_secs(number * 60),
+        "h" => Duration::from_secs(number * 3_600),
+        _ => return Err(rejected(format!("failed to parse setting with value [{text}] as a time value"))),
+    })
+}
