@@ -11,7 +11,6 @@ mod claims;
 #[path = "../all/dice.rs"]
 mod dice;
 mod executor;
-mod front;
 mod history;
 mod journal;
 mod model;

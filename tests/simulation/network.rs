@@ -14,12 +14,11 @@ use saved_objects::environment::Environment;
 use crate::adversary::Ambush;
 use crate::dice::Dice;
 use crate::executor::{Simulator, WORLD, lock};
-use crate::front::Front;
 use crate::journal::{About, Journal};
 use crate::node::Life;
 use crate::profile::Profile;
 use crate::request::Sent;
-use crate::weather::{Fate, Weather, refusal, refusal_though_done, too_large};
+use crate::weather::{Fate, Weather, refusal, refusal_though_done};
 use crate::witness::Witness;
 
 /// The network of one world.
@@ -134,7 +133,7 @@ impl Network {
                 hear(Ok(answer));
             }
             Fate::Cut => {
-                self.land(&life, &sent.first_half(), ", only the first half, then the connection is cut");
+                self.land_part(&life, &sent, sent.operations / 2, ", only so many, then the connection is cut");
                 self.simulator.sleep(back).await;
                 hear(unheard());
             }
@@ -143,12 +142,17 @@ impl Network {
 
     /// Lets the server do what was sent.
     fn land(&self, life: &Life, sent: &Sent, manner: &str) -> HttpAnswer {
+        self.land_part(life, sent, usize::MAX, manner)
+    }
+
+    /// Lets the server do the first `operations` of a bulk, or all of another request.
+    fn land_part(&self, life: &Life, sent: &Sent, operations: usize, manner: &str) -> HttpAnswer {
         if sent.is_bulk() && self.content_limit.is_some_and(|limit| sent.size() > limit) {
             self.tell(life, sent, "refused with 413, not done");
-            return too_large();
+            return HttpAnswer::too_large();
         }
         self.witness.before(self, sent);
-        let answer = self.memory.answer(&sent.request);
+        let answer = self.memory.answer_part(&sent.request, operations);
         self.simulator.record((life.id, &sent.request.path, &sent.request.body, answer.status, &answer.body));
         self.tell(life, sent, &format!("{}{manner}", sent.outcome(&answer)));
         self.witness.done(self, life, sent, &answer);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
+use saved_objects::cluster::memory::{RestoreOptions, Snapshot};
 use saved_objects::cluster::{AliasAction, Cluster, IndexState};
 use saved_objects::encryption::EncryptionService;
 use saved_objects::layout::IndexNames;
@@ -19,11 +20,22 @@ use crate::witness::indices;
 use crate::world::World;
 
 /// The acts that there are.
-pub(crate) const ACTS: [&str; 5] = ["roll back", "drop old", "rotate keys", "block by hand", "move an alias"];
+pub(crate) const ACTS: [&str; 9] = [
+    "roll back",
+    "drop old",
+    "rotate keys",
+    "block by hand",
+    "move an alias",
+    "take a snapshot",
+    "restore a snapshot",
+    "let a snapshot run",
+    "fail over",
+];
 
 /// Acts until the world's time is over.
 pub(crate) async fn work(world: Arc<World>) {
     let dice = world.fork(7);
+    let mut snapshots = Vec::new();
     loop {
         world.simulator.sleep(Duration::from_millis(3_000 + dice.below(15_000))).await;
         if world.is_over() {
@@ -39,7 +51,11 @@ pub(crate) async fn work(world: Arc<World>) {
             "drop old" => command(&world, &life, drop_old).await,
             "rotate keys" => command(&world, &life, rotate_keys).await,
             "block by hand" => block(&world, &dice).await,
-            _ => move_alias(&world, &dice),
+            "move an alias" => move_alias(&world, &dice),
+            "take a snapshot" => snapshots.extend(take_snapshot(&world, &dice)),
+            "restore a snapshot" => restore(&world, &dice, &snapshots),
+            "let a snapshot run" => let_snapshot_run(&world, &dice).await,
+            _ => fail_over(&world, &dice),
         }
         world.simulator.kill(life.id);
     }
@@ -117,7 +133,7 @@ fn rotate_keys(world: Arc<World>, life: Arc<Life>) -> futures::future::BoxFuture
 
 /// Blocks the writes to a current generation for a while. One that is being copied is left alone.
 async fn block(world: &World, dice: &Dice) {
-    let names = world.prefix.group(GROUPS[dice.below(GROUPS.len() as u64) as usize]);
+    let (_, names) = any_group(world, dice);
     let is_copied =
         |state: &IndexState| state.write_blocked || state.aliases.keys().any(|name| name.ends_with("-copying"));
     let Some((index, state)) = current(world, &names) else { return };
@@ -131,8 +147,7 @@ async fn block(world: &World, dice: &Dice) {
 
 /// Moves the alias of a group to an older generation, and lets that one take writes. What it has is given from now on.
 fn move_alias(world: &World, dice: &Dice) {
-    let group = GROUPS[dice.below(GROUPS.len() as u64) as usize];
-    let names = world.prefix.group(group);
+    let (group, names) = any_group(world, dice);
     let Some((from, state)) = current(world, &names) else { return };
     let older = indices(&world.memory).into_keys().find(|name| {
         *name != from && names.generation(name).is_some() && world.network.witness.was_current_by_name(name)
@@ -153,6 +168,53 @@ fn move_alias(world: &World, dice: &Dice) {
     by_hand(world, &format!("unblocks {to}"), &to, world.memory.remove_write_block(&to));
     world.journal.count("an alias was moved by hand");
     world.take_as_given(group);
+}
+
+/// Takes a snapshot of the current generation of a group.
+fn take_snapshot(world: &World, dice: &Dice) -> Option<(&'static str, String, Snapshot)> {
+    let (group, names) = any_group(world, dice);
+    let (index, _) = current(world, &names)?;
+    let snapshot = world.memory.snapshot(&[&index]).ok()?;
+    Some((group, index, snapshot))
+}
+
+/// Restores a snapshot over the index that it was taken of, which keeps its aliases. What it has is given from now on.
+fn restore(world: &World, dice: &Dice, snapshots: &[(&'static str, String, Snapshot)]) {
+    let Some((group, index, snapshot)) = snapshots.get(dice.below(snapshots.len().max(1) as u64) as usize) else {
+        return;
+    };
+    let names = world.prefix.group(group);
+    let Some(before) = current(world, &names).filter(|(current, _)| current == index) else { return };
+    let options = RestoreOptions { with_aliases: false, over_closed: true };
+    world.network.witness.is_restored(&before.1.uuid);
+    by_hand(world, &format!("restores {index}"), index, async { world.memory.restore(snapshot, index, options) });
+    let is_copied = before.1.aliases.keys().any(|alias| alias.ends_with("-copying"));
+    if !is_copied {
+        by_hand(world, &format!("unblocks {index}"), index, world.memory.remove_write_block(index));
+    }
+    world.take_as_given(group);
+}
+
+/// A snapshot of the current generations is under way for a while: they can be neither deleted nor closed.
+async fn let_snapshot_run(world: &World, dice: &Dice) {
+    let all = indices(&world.memory);
+    let names: Vec<&str> = all.keys().map(String::as_str).collect();
+    world.memory.begin_snapshot(&names);
+    world.simulator.sleep(Duration::from_millis(500 + dice.below(8_000))).await;
+    world.memory.end_snapshot();
+    world.journal.tell(|| (About::Act, "the snapshot has ended".to_owned()));
+}
+
+/// Another copy of a shard becomes the primary.
+fn fail_over(world: &World, dice: &Dice) {
+    let (_, names) = any_group(world, dice);
+    let Some((index, _)) = current(world, &names) else { return };
+    by_hand(world, &format!("fails {index} over"), &index, async { world.memory.fail_over(&index) });
+}
+
+fn any_group(world: &World, dice: &Dice) -> (&'static str, IndexNames) {
+    let group = GROUPS[dice.below(GROUPS.len() as u64) as usize];
+    (group, world.prefix.group(group))
 }
 
 /// The current generation of a group.

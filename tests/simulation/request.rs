@@ -58,15 +58,6 @@ impl Sent {
         operations
     }
 
-    /// The same bulk with the first half of its operations.
-    pub(crate) fn first_half(&self) -> Self {
-        let operations = self.bulk();
-        let half = operations.iter().take(operations.len() / 2).flat_map(|(_, _, lines)| lines.iter());
-        let body: Vec<u8> = half.flat_map(|line| [line, &b"\n"[..]].concat()).collect();
-        let request = HttpRequest { body: Some(Bytes::from(body)), ..self.request.clone() };
-        Self { request, operations: self.operations / 2, ..self.clone() }
-    }
-
     /// The names of the objects and indices that it is about.
     pub(crate) fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = self.bulk().into_iter().map(|(_, id, _)| id).collect();

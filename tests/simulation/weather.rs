@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use saved_objects::cluster::elastic::HttpAnswer;
 
 use crate::dice::Dice;
@@ -134,44 +133,26 @@ impl Weather {
     }
 }
 
-/// A refusal that is no answer to what was asked: of a server that did nothing.
+/// A refusal of a server, or of a proxy before it, that did nothing.
 pub(crate) fn refusal(dice: &Dice) -> HttpAnswer {
-    const BUSY: &str =
-        r#"{"error":{"type":"es_rejected_execution_exception","reason":"rejected execution"},"status":429}"#;
-    const NO_MASTER: &str = r#"{"error":{"type":"cluster_block_exception","reason":"blocked by: [SERVICE_UNAVAILABLE/2/no master];"},"status":503}"#;
-    const DENIED: &str = r#"{"error":{"type":"security_exception","reason":"action is unauthorized"},"status":403}"#;
-    const PAGE: &str = "<html>an error page</html>";
-    let (status, is_elasticsearch, body, retry_after) = match dice.below(8) {
-        0 | 1 => (429, true, BUSY, None),
-        2 => (429, false, PAGE, Some("1")),
-        3 => (503, true, NO_MASTER, None),
-        4 => (503, false, PAGE, Some("2")),
-        5 => (502, false, PAGE, None),
-        6 => (404, false, PAGE, None),
-        _ => (403, true, DENIED, None),
-    };
-    answer(status, is_elasticsearch, body, retry_after)
+    match dice.below(8) {
+        0 | 1 => HttpAnswer::too_many_requests(),
+        2 => HttpAnswer::of_proxy(429).retry_after(1),
+        3 => HttpAnswer::unavailable(),
+        4 => HttpAnswer::of_proxy(503).retry_after(2),
+        5 => HttpAnswer::of_proxy(502),
+        6 => HttpAnswer::of_proxy(404),
+        _ => HttpAnswer::forbidden(),
+    }
 }
 
-/// A refusal that comes although the server did, or does, what was asked.
+/// A refusal that comes although the server did what was asked.
 pub(crate) fn refusal_though_done(dice: &Dice) -> HttpAnswer {
-    const FAILED: &str = r#"{"error":{"type":"exception","reason":"something failed"},"status":500}"#;
-    let (status, is_elasticsearch, body) = match dice.below(5) {
-        0 => (500, true, FAILED),
-        1 => (500, false, ""),
-        2 => (408, false, ""),
-        3 => (502, false, ""),
-        _ => (504, false, ""),
-    };
-    answer(status, is_elasticsearch, body, None)
-}
-
-/// The answer to a request that is larger than the server takes: by the server's HTTP layer, without the product header.
-pub(crate) fn too_large() -> HttpAnswer {
-    answer(413, false, "", None)
-}
-
-fn answer(status: u16, is_elasticsearch: bool, body: &'static str, retry_after: Option<&str>) -> HttpAnswer {
-    let retry_after = retry_after.map(str::to_owned);
-    HttpAnswer { status, is_elasticsearch, retry_after, body: Bytes::from_static(body.as_bytes()) }
+    match dice.below(5) {
+        0 => HttpAnswer::internal_error(),
+        1 => HttpAnswer::of_proxy(500),
+        2 => HttpAnswer::of_proxy(408),
+        3 => HttpAnswer::of_proxy(502),
+        _ => HttpAnswer::of_proxy(504),
+    }
 }

@@ -74,6 +74,11 @@ impl Witness {
         lock(&self.seen).was_current.values().any(|known| known == name)
     }
 
+    /// An index gets what it had earlier: what its `_meta` said since is gone.
+    pub(crate) fn is_restored(&self, uuid: &str) {
+        lock(&self.seen).most.remove(uuid);
+    }
+
     /// Lets these indices be deleted, though they were current.
     pub(crate) fn let_drop(&self, uuids: &[String]) {
         lock(&self.seen).may_be_dropped.extend(uuids.iter().cloned());
