@@ -15,12 +15,13 @@ pub(crate) struct Ambush {
     user_stalls: u64,
     user_kills: u64,
     longest_stall: Duration,
+    only_in: Option<&'static str>,
 }
 
 impl Ambush {
     pub(crate) fn new(profile: &Profile) -> Self {
-        let Profile { stalls, kills, user_stalls, user_kills, longest_stall, .. } = *profile;
-        Self { stalls, kills, user_stalls, user_kills, longest_stall }
+        let Profile { stalls, kills, user_stalls, user_kills, longest_stall, stalled_in: only_in, .. } = *profile;
+        Self { stalls, kills, user_stalls, user_kills, longest_stall, only_in }
     }
 }
 
@@ -30,6 +31,9 @@ impl Network {
         let ambush = self.ambush_now();
         let (stalls, kills) =
             if sent.state == "-" { (ambush.user_stalls, ambush.user_kills) } else { (ambush.stalls, ambush.kills) };
+        if ambush.only_in.is_some_and(|state| state != sent.state) {
+            return;
+        }
         let number = self.dice().below(1_000);
         if number < stalls {
             let millis = 1_000 + self.dice().below(ambush.longest_stall.as_millis() as u64);

@@ -30,6 +30,8 @@ pub(crate) struct Profile {
     /// The same of other requests.
     pub(crate) user_stalls: u64,
     pub(crate) user_kills: u64,
+    /// The state of migrations in which nodes are stalled and killed, if it is one only.
+    pub(crate) stalled_in: Option<&'static str>,
     /// How long a stall is at most.
     pub(crate) longest_stall: Duration,
     /// Whether there are indices of others with names like ours.
@@ -72,13 +74,15 @@ impl Profile {
             }
             "copy-race" => {
                 profile.free_of_special_cases();
-                profile.weather = Weather { way: Duration::from_millis(1_000), ..Weather::quiet() };
-                profile.releases = vec![1, 3, 1, 3, 3, 1];
-                (profile.stalls, profile.kills, profile.longest_stall) = (40, 10, Duration::from_secs(30));
+                profile.weather = Weather { way: Duration::from_millis(400), ..Weather::quiet() };
+                profile.releases = vec![1, 3, 1, 1, 3];
+                (profile.stalls, profile.kills, profile.stalled_in) = (200, 0, Some("fill"));
+                profile.longest_stall = Duration::from_secs(30);
                 (profile.user_stalls, profile.user_kills) = (0, 0);
                 (profile.page, profile.bulk, profile.request_timeout) = (2, 2, Duration::from_secs(30));
-                (profile.lasts, profile.starts_within) = (Duration::from_secs(100), Duration::from_secs(20));
-                (profile.users, profile.shortest_life) = (1, Duration::from_secs(8));
+                (profile.lasts, profile.starts_within) = (Duration::from_secs(90), Duration::from_secs(40));
+                (profile.users, profile.pause) = (2, Duration::from_millis(300));
+                profile.shortest_life = Duration::from_secs(3);
             }
             "answers" => {
                 profile.free_of_special_cases();
@@ -141,6 +145,7 @@ impl Profile {
             kills: dice.below(8),
             user_stalls: dice.below(4),
             user_kills: dice.below(3),
+            stalled_in: None,
             longest_stall: Duration::from_secs(10 + dice.below(50)),
             has_neighbours: dice.happens(30),
             content_limit: dice.happens(15).then(|| 2_500 + dice.below(4_000) as usize),
