@@ -190,3 +190,50 @@ fn words(operation: &Operation) -> String {
     };
     format!("{who} {what} ({:.3} s to {until})", invoked.as_secs_f64())
 }
+
+/// What the check of orders gets wrong of histories whose verdict is known.
+pub(crate) fn tests() -> Vec<String> {
+    let done = |effect: Effect, from: u64, to: u64| Operation {
+        who: "n".to_owned(),
+        effect,
+        invoked: Duration::from_secs(from),
+        answered: Duration::from_secs(to),
+        ended: Ended::Done,
+        token: None,
+        number: None,
+    };
+    let value = |text: &str| Some(text.to_owned());
+    let create = |text: &str, from, to| done(Effect::Write { from: From::Absent, to: value(text) }, from, to);
+    let update = |over: &str, text: &str, from, to| {
+        done(Effect::Write { from: From::OneOf(vec![over.to_owned()]), to: value(text) }, from, to)
+    };
+    let delete = |from, to| done(Effect::Write { from: From::Present, to: None }, from, to);
+    let read = |found: Option<&str>, from, to| done(Effect::Read(found.map(str::to_owned)), from, to);
+    let table = [
+        ("an object is read as it was written", true, vec![create("a", 0, 1), read(Some("a"), 2, 3)]),
+        ("a read during a write finds either", true, vec![create("a", 0, 9), read(None, 1, 2), read(Some("a"), 3, 4)]),
+        ("a write is not unseen again", false, vec![create("a", 0, 9), read(Some("a"), 1, 2), read(None, 3, 4)]),
+        (
+            "an answered write is not lost",
+            false,
+            vec![create("a", 0, 1), update("a", "b", 2, 3), read(Some("a"), 4, 5)],
+        ),
+        (
+            "two do not replace one state",
+            false,
+            vec![create("a", 0, 1), update("a", "b", 2, 3), update("a", "c", 2, 3)],
+        ),
+        ("two do not delete one object", false, vec![create("a", 0, 1), delete(2, 4), delete(3, 5)]),
+        ("what is deleted does not come back", false, vec![create("a", 0, 1), delete(2, 3), read(Some("a"), 4, 5)]),
+        ("two do not create one object", false, vec![create("a", 0, 2), create("b", 1, 3)]),
+        (
+            "what may be done may be seen later",
+            true,
+            vec![create("a", 0, 1), as_unknown(&update("a", "b", 2, 3)), read(Some("a"), 4, 5), read(Some("b"), 6, 7)],
+        ),
+    ];
+    let is_wrong = |(_, expected, operations): &(&str, bool, Vec<Operation>)| {
+        one_after_the_other(&None, operations).is_ok() != *expected
+    };
+    table.into_iter().filter(is_wrong).map(|(name, ..)| format!("the checker is wrong: {name}")).collect()
+}
