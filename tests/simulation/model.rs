@@ -24,7 +24,7 @@ pub(crate) fn check(key: &str, object: &Object, journal: &Journal, witness: &Wit
     let is_creation = |operation: &&Operation| matches!(&operation.effect, Effect::Write { from: From::Absent, .. });
     let creations: Vec<&Operation> = as_told.iter().filter(is_creation).collect();
     if witness.creations(key) > creations.len() as u64 {
-        let again = creations.into_iter().map(|operation| as_unknown(operation));
+        let again = creations.into_iter().map(as_unknown);
         let with_echoes: Vec<Operation> = as_told.iter().cloned().chain(again).collect();
         if one_after_the_other(&object.first, &with_echoes).is_ok() {
             return journal.count(REVIVED);
