@@ -26,6 +26,7 @@ mod keys;
 mod kill;
 mod lease;
 mod log;
+mod memory_answers;
 mod migration;
 mod oauth_server;
 mod platform_types;
@@ -101,6 +102,7 @@ fn trials(url: &str) -> Vec<Trial> {
         lease::trials(MEMORY),
         healing::trials(url),
         healing::trials(MEMORY),
+        memory_answers::trials(url),
         migration::trials(url),
         platform_types::trials(url),
         repository::trials(url),

@@ -21,6 +21,7 @@ named_cases!(
     a_clone_is_on_its_own,
     a_clone_gives_unrefreshed_documents,
     a_clone_keeps_sequence_numbers,
+    a_clone_writes_under_a_later_term,
     a_clone_needs_a_write_block,
     cloning_again_is_fine,
     another_index_of_the_target_name_is_refused,
@@ -140,6 +141,19 @@ async fn a_clone_keeps_sequence_numbers(room: Room) -> Verdict {
     let replace = BulkAction::Replace { source: source(&json!({ "n": 3 })), read: stored.sequence };
     let outcome = some("the outcome", room.bulk(&room.name("clone-alias"), &[operation("1", replace)]).await?.pop())??;
     equal("the next sequence number", outcome.seq_no, 2)
+}
+
+async fn a_clone_writes_under_a_later_term(room: Room) -> Verdict {
+    room.create_plain().await?;
+    let read = room.put("1", json!({ "n": 1 })).await?;
+    room.cluster.add_write_block(&room.index()).await?;
+    let request = clone_request(&room);
+    room.cluster.clone_index(&request).await?;
+    let stored = some("the document", room.cluster.get(&request.target, "1").await?)?;
+    equal("the term of what was copied", stored.sequence, read)?;
+    let written = room.bulk(&room.name("clone-alias"), &[put("2", &json!({ "n": 2 }))]).await?;
+    let written = some("the outcome", written.into_iter().next())??;
+    equal("the later term", written.primary_term > read.primary_term, true)
 }
 
 async fn a_clone_needs_a_write_block(room: Room) -> Verdict {

@@ -18,8 +18,15 @@
 //! # Where it differs
 //! - A refresh that is waited for is done at once. An index for filling is refreshed too, where a real server would wait.
 //! - A point in time expires on time; a real server takes up to a minute longer.
-//! - Every index is green, the primary term is always 1, and only the limits of [`InMemory::limit_shards`], [`InMemory::limit_requests`], of ids, terms and
-//!   result windows hold. A member that a document has twice is taken once.
+//! - Every index is green, closed ones too. Only the limits of [`InMemory::limit_shards`], [`InMemory::limit_requests`], of ids,
+//!   terms, result windows and `mapping.total_fields.limit` hold. A member that a document has twice is taken once.
+//! - A primary term rises when an operator acts: [`InMemory::fail_over`], closing and opening, restoring, and in a clone.
+//! - A restore is done at once, and a snapshot that is [under way](InMemory::begin_snapshot) holds nothing but the indices.
+//!
+//! # Over HTTP
+//! [`InMemory::answer`] answers the requests of the client [`Elastic`](super::Elastic), errors word for word as Elasticsearch
+//! 9.2.2 where a client could tell the difference. [`InMemory::transport`] is a network to it. `filter_path` is passed over, and a
+//! health that is waited for is answered at once.
 
 mod aliases;
 mod bulk;
@@ -103,7 +110,8 @@ impl InMemory {
     }
 
     /// Takes no document larger than `limit` bytes from now on, as a server whose `http.max_content_length` says so. In
-    /// requests of several that are larger as a whole it takes them all the same: whoever sends to a server divides them.
+    /// requests of several that are larger as a whole it takes them all the same: whoever sends to a server divides them. Over
+    /// HTTP a request that is larger as a whole is answered 413.
     pub fn limit_requests(&self, limit: usize) {
         self.inner.state().request_limit = Some(limit);
     }
@@ -227,7 +235,7 @@ impl Cluster for InMemory {
 
     async fn conditions(&self) -> ClusterResult<Conditions> {
         let state = self.inner.read();
-        let shards_left = state.shard_limit.map(|limit| limit.saturating_sub(state.indices.len()) as u64);
+        let shards_left = state.shard_limit.map(|limit| limit.saturating_sub(state.open_shards()) as u64);
         Ok(Conditions { allocation: "all".to_owned(), data_nodes: 1, shards_left })
     }
 

@@ -51,6 +51,11 @@ impl State {
         format!("uuid-{}", self.uuids)
     }
 
+    /// How many shards count for the limit: those of indices that are open.
+    pub(super) fn open_shards(&self) -> usize {
+        self.indices.values().filter(|index| !index.is_closed).count()
+    }
+
     /// The names of the indices behind an index or alias.
     pub(super) fn behind(&self, name: &str) -> Vec<String> {
         if let Some((first, rest)) = name.split_once(',') {
@@ -156,9 +161,7 @@ impl State {
             |searched: &Searched| self.indices.get(&searched.index).is_some_and(|index| index.uuid == searched.uuid);
         match searched.iter().all(is_there) {
             true => Ok(()),
-            false => {
-                Err(refusal(503, "search_phase_execution_exception", "the index of the point in time was deleted"))
-            }
+            false => Err(refusal(503, "search_phase_execution_exception", "all shards failed")),
         }
     }
 

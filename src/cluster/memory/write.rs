@@ -232,11 +232,11 @@ impl State {
     ) -> ClusterResult<()> {
         let NewIndex { name, aliases, .. } = new;
         aliases.keys().try_for_each(|alias| match alias == name {
-            true => Err(aliases::named_as_index(alias)),
+            true => Err(rejected(format!("alias name [{alias}] self-conflicts with index name"))),
             false => aliases::check_alias_name(self, alias),
         })?;
-        if let Some(limit) = self.shard_limit.filter(|limit| self.indices.len() >= *limit) {
-            let there = self.indices.len();
+        if let Some(limit) = self.shard_limit.filter(|limit| self.open_shards() >= *limit) {
+            let there = self.open_shards();
             return Err(refusal(
                 400,
                 "validation_exception",

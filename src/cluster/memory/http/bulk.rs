@@ -78,14 +78,14 @@ struct ItemError<'a> {
 impl Asked<'_> {
     pub(super) fn bulk(&self, state: &mut State, target: &str) -> ClusterResult<HttpAnswer> {
         let operations = parse(self.bytes())?;
-        let item = |operation: &'_ Operation<'_>| -> Option<SequenceNumber> {
+        let read = |operation: &'_ Operation<'_>| -> Option<SequenceNumber> {
             let Target { if_seq_no, if_primary_term, .. } = &operation.target;
             Some(SequenceNumber { seq_no: (*if_seq_no)?, primary_term: (*if_primary_term)? })
         };
         let items: Vec<Item<'_>> = operations
             .iter()
             .take(self.operations)
-            .map(|operation| Item { id: &operation.target.id, write: operation.write, read: item(operation) })
+            .map(|operation| Item { id: &operation.target.id, write: operation.write, read: read(operation) })
             .collect();
         let is_waited_for = self.parameter("refresh").is_some_and(|refresh| refresh != "false");
         let results = bulk::apply_all(state, target, self.says("require_alias"), &items, is_waited_for, self.now)?;
@@ -96,7 +96,8 @@ impl Asked<'_> {
             .iter()
             .zip(&results)
             .map(|(operation, result)| {
-                let answer = answer(if result.is_ok() { index } else { target }, operation, result);
+                let is_refused_before = result.as_ref().is_err_and(|refusal| is_before_index(&refusal.server_type));
+                let answer = answer(if is_refused_before { target } else { index }, operation, result);
                 match operation.name {
                     "create" => Named::Create(answer),
                     "index" => Named::Index(answer),
@@ -106,6 +107,17 @@ impl Asked<'_> {
             .collect();
         Ok(answers::ok(&BulkAnswer { errors: results.iter().any(Result::is_err), took: 0, items }))
     }
+}
+
+/// Whether an operation was refused before it came to the index: its answer then names what was asked for, be it an alias.
+fn is_before_index(server_type: &str) -> bool {
+    let before = [
+        "index_not_found_exception",
+        "index_closed_exception",
+        "cluster_block_exception",
+        "illegal_argument_exception",
+    ];
+    before.contains(&server_type)
 }
 
 fn answer<'a>(index: &'a str, operation: &'a Operation<'_>, result: &'a ItemResult) -> ItemAnswer<'a> {

@@ -69,7 +69,7 @@ struct AddBody {
 struct RemoveBody {
     index: String,
     alias: String,
-    /// A missing alias is refused anyway, unless other actions of the request were done.
+    /// A missing alias is refused anyway. A server passes over it if it does something else of the same request.
     #[serde(default, rename = "must_exist")]
     _must_exist: bool,
 }

@@ -189,7 +189,7 @@ impl Asked<'_> {
         let ClosePointInTimeBody { id } = self.body()?;
         let point_in_time = PointInTime { id, keep_alive: std::time::Duration::ZERO };
         let was_open = state.points_in_time.close(&point_in_time, self.now)?;
-        let freed = json!({ "succeeded": true, "num_freed": u8::from(was_open) });
+        let freed = json!({ "succeeded": was_open, "num_freed": u8::from(was_open) });
         Ok(answers::with_status(if was_open { 200 } else { 404 }, &freed))
     }
 }

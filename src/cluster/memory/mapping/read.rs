@@ -68,7 +68,8 @@ impl LeafField {
         let type_name = json.get("type").and_then(Value::as_str).unwrap_or_default();
         let Some(field_type) = FieldType::from_name(type_name) else {
             return Err(format!(
-                "the mapper type [{type_name}] of field [{name}] does not exist in the memory cluster"
+                "The mapper type [{type_name}] declared on field [{name}] does not exist. It might have been created \
+                 within a future version or requires a plugin to be installed. Check the documentation."
             ));
         };
         let mut leaf = Self { field_type, parameters: Map::new(), fields: BTreeMap::new() };
