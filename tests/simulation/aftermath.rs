@@ -35,6 +35,8 @@ pub(crate) async fn check(world: &Arc<World>) {
     }
     world.network.witness.look_at_the_end(&world.network);
     let Some((release, store)) = newest else { return };
+    // What the first start could not tell from the work of a live node is for the next one.
+    start(world, release, true).await;
     look_for_left_overs(world);
     let repository = store.repository().clone();
     for key in world.history.keys() {

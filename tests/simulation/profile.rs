@@ -111,7 +111,7 @@ impl Profile {
             "content-limit" => {
                 profile.free_of_special_cases();
                 profile.weather = Weather::quiet();
-                profile.content_limit = Some(3_000);
+                profile.content_limit = Some(1_600);
             }
             "operator" => {
                 profile.free_of_special_cases();
@@ -148,7 +148,7 @@ impl Profile {
             stalled_in: None,
             longest_stall: Duration::from_secs(10 + dice.below(50)),
             has_neighbours: dice.happens(30),
-            content_limit: dice.happens(15).then(|| 2_500 + dice.below(4_000) as usize),
+            content_limit: dice.happens(15).then(|| 1_600 + dice.below(4_000) as usize),
             has_operator: dice.happens(50),
             shortest_life: Duration::from_secs(if dice.happens(50) { 10 } else { 1_000 }),
             users_only: None,
