@@ -16,6 +16,10 @@ test-tokens-819:
 test-three-nodes:
     SAVED_OBJECTS_TEST_NODES=3 cargo test
 
+# Thousands of simulated worlds with faults; `just simulate --hours 1` tries new ones for an hour.
+simulate *arguments:
+    cargo test --profile simulation --test simulation -- {{arguments}}
+
 # The conformance suite's cases with their result on each kind of cluster.
 conformance:
     cargo test --test conformance

@@ -170,9 +170,11 @@ impl<T> Future for Task<T> {
 pub struct Tokio;
 
 impl Executor for Tokio {
-    #[expect(clippy::disallowed_methods, reason = "this is where tasks come from")]
+    /// Drops the task where there is no runtime.
     fn spawn(&self, task: BoxFuture<'static, ()>) {
-        drop(tokio::spawn(task));
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            drop(runtime.spawn(task));
+        }
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is where tasks come from")]

@@ -108,7 +108,7 @@ impl Repository {
         Ok(PointInTimeReader {
             repository: self.clone(),
             types: types.iter().map(|&name| name.to_owned()).collect(),
-            open: Open::new(Arc::clone(&self.shared.cluster), opened),
+            open: Open::new(Arc::clone(&self.shared.cluster), self.shared.environment.clone(), opened),
         })
     }
 }

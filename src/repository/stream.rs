@@ -16,6 +16,7 @@ use super::{Action, Repository, SavedObject};
 use crate::Result;
 use crate::cluster::{Cluster, Hit, PageSize, PointInTime, Search, SearchIn};
 use crate::document::{Attributes, Namespace};
+use crate::environment::Environment;
 
 /// Objects read at once, unless said otherwise, or unless they are large.
 const PAGE: u32 = 1_000;
@@ -110,6 +111,7 @@ impl Repository {
         let page_limit = self.shared.cluster.page_limit();
         let pages = Pages {
             cluster: Arc::clone(&self.shared.cluster),
+            environment: self.shared.environment.clone(),
             size: PageSize::new((search.size as usize).min(page_limit)),
             search,
             open: None,
@@ -143,6 +145,7 @@ fn heard<T: Send + 'static>(items: BoxStream<'static, Result<T>>, admitted: Admi
 /// What is still to be read.
 struct Pages {
     cluster: Arc<dyn Cluster>,
+    environment: Environment,
     size: PageSize,
     search: Search,
     open: Option<Open>,
@@ -175,7 +178,7 @@ impl Pages {
             let opened = opened.map_err(|error| find::refused(aliases, error))?;
             self.search.within = SearchIn::PointInTime(opened.clone());
             self.search.aggregations.clear();
-            self.open = Some(Open::new(Arc::clone(&self.cluster), opened));
+            self.open = Some(Open::new(Arc::clone(&self.cluster), self.environment.clone(), opened));
         }
         let (asked, page) = loop {
             let asked = self.size.get();
@@ -202,12 +205,13 @@ impl Pages {
 #[derive(Debug)]
 pub(super) struct Open {
     cluster: Arc<dyn Cluster>,
+    environment: Environment,
     point_in_time: Option<PointInTime>,
 }
 
 impl Open {
-    pub(super) fn new(cluster: Arc<dyn Cluster>, point_in_time: PointInTime) -> Self {
-        Self { cluster, point_in_time: Some(point_in_time) }
+    pub(super) fn new(cluster: Arc<dyn Cluster>, environment: Environment, point_in_time: PointInTime) -> Self {
+        Self { cluster, environment, point_in_time: Some(point_in_time) }
     }
 
     /// The newest id of it.
@@ -228,9 +232,10 @@ impl Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        if let (Some(point_in_time), Ok(runtime)) = (self.point_in_time.take(), tokio::runtime::Handle::try_current()) {
+        if let Some(point_in_time) = self.point_in_time.take() {
             let cluster = Arc::clone(&self.cluster);
-            runtime.spawn(async move { close(cluster.as_ref(), &point_in_time).await });
+            // The task goes on without its owner.
+            drop(self.environment.spawn(async move { close(cluster.as_ref(), &point_in_time).await }));
         }
     }
 }

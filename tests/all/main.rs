@@ -15,6 +15,7 @@ mod cli_transfer;
 mod clock;
 mod conformance;
 mod context;
+mod dice;
 mod elastic;
 mod faults;
 mod generations;

@@ -77,14 +77,9 @@ pub(super) fn is_alias(name: &str) -> ClusterError {
 
 pub(super) fn check_alias_name(state: &State, alias: &str) -> ClusterResult<()> {
     match state.indices.contains_key(alias) {
-        true => Err(named_as_index(alias)),
+        true => Err(invalid_alias(alias, "an index or data stream exists with the same name as the alias")),
         false => check_name(alias, "alias").map_err(|reason| invalid_alias(alias, &reason)),
     }
-}
-
-/// The refusal of an alias that has the name of an index.
-pub(super) fn named_as_index(alias: &str) -> ClusterError {
-    invalid_alias(alias, "an index or data stream exists with the same name as the alias")
 }
 
 fn invalid_alias(alias: &str, reason: &str) -> ClusterError {

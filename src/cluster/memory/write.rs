@@ -233,7 +233,7 @@ impl State {
     ) -> ClusterResult<()> {
         let NewIndex { name, aliases, .. } = new;
         aliases.keys().try_for_each(|alias| match alias == name {
-            true => Err(aliases::named_as_index(alias)),
+            true => Err(rejected(format!("alias name [{alias}] self-conflicts with index name"))),
             false => aliases::check_alias_name(self, alias),
         })?;
         if let Some(limit) = self.shard_limit.filter(|limit| self.open_shards() >= *limit) {

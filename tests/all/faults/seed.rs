@@ -1,7 +1,8 @@
-//! Randomness that can be replayed.
+//! Seeds that can be replayed.
 
 use std::ops::Range;
-use std::sync::Mutex;
+
+pub(crate) use crate::dice::Dice;
 
 /// The variable that replays a seed (`7`) or tries others (`100..300`).
 const VARIABLE: &str = "SAVED_OBJECTS_TEST_SEED";
@@ -24,30 +25,5 @@ impl Drop for Named {
         if std::thread::panicking() {
             eprintln!("failed with seed {0}; {VARIABLE}={0} replays it", self.0);
         }
-    }
-}
-
-/// SplitMix64: small, and the same everywhere.
-#[derive(Debug)]
-pub(crate) struct Dice(Mutex<u64>);
-
-impl Dice {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(Mutex::new(seed.wrapping_mul(0x2545_f491_4f6c_dd1d)))
-    }
-
-    /// A number below `end`.
-    pub(crate) fn below(&self, end: u64) -> u64 {
-        let mut state = self.0.lock().expect("not poisoned");
-        *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = *state;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % end
-    }
-
-    /// Whether something happens that does in `percent` of all cases.
-    pub(crate) fn happens(&self, percent: u64) -> bool {
-        self.below(100) < percent
     }
 }

@@ -96,8 +96,8 @@ impl Asked<'_> {
             .iter()
             .zip(&results)
             .map(|(operation, result)| {
-                let is_refused_by_index = result.as_ref().is_err_and(|refusal| is_about_index(&refusal.server_type));
-                let answer = answer(if is_refused_by_index { target } else { index }, operation, result);
+                let is_refused_before = result.as_ref().is_err_and(|refusal| is_before_index(&refusal.server_type));
+                let answer = answer(if is_refused_before { target } else { index }, operation, result);
                 match operation.name {
                     "create" => Named::Create(answer),
                     "index" => Named::Index(answer),
@@ -109,9 +109,15 @@ impl Asked<'_> {
     }
 }
 
-/// Whether a refusal is the index's, and not the document's: it names what was asked for, be it an alias.
-fn is_about_index(server_type: &str) -> bool {
-    ["index_not_found_exception", "index_closed_exception", "cluster_block_exception"].contains(&server_type)
+/// Whether an operation was refused before it came to the index: its answer then names what was asked for, be it an alias.
+fn is_before_index(server_type: &str) -> bool {
+    let before = [
+        "index_not_found_exception",
+        "index_closed_exception",
+        "cluster_block_exception",
+        "illegal_argument_exception",
+    ];
+    before.contains(&server_type)
 }
 
 fn answer<'a>(index: &'a str, operation: &'a Operation<'_>, result: &'a ItemResult) -> ItemAnswer<'a> {

@@ -1,0 +1,138 @@
+//! What must be true after a quiet while, when all faults are over and each release was started again.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use saved_objects::encryption::EncryptionService;
+use saved_objects::migrate::{Migrator, Outcome};
+use saved_objects::verify::Verifier;
+use saved_objects::{ErrorKind, SavedObjects, Start};
+
+use crate::node::key_ring;
+use crate::types::{GROUPS, model_version, registry};
+use crate::users::{read_counter, read_vault};
+use crate::weather::Weather;
+use crate::witness::indices;
+use crate::world::World;
+
+const LEFT_OVER: &str = "after a quiet while nothing is blocked or left over";
+
+/// Waits until all is quiet, starts each release, and looks at what there is.
+pub(crate) async fn check(world: &Arc<World>) {
+    world.network.set_weather(Weather::quiet());
+    world.network.set_no_ambush();
+    world.journal.act("quiet", || "all faults are over".to_owned());
+    world.simulator.sleep(Duration::from_secs(60)).await;
+    let newest_first: BTreeSet<u32> = world.profile.releases.iter().copied().collect();
+    let mut newest = None;
+    for release in newest_first.into_iter().rev() {
+        let store = start(world, release, newest.is_none()).await;
+        newest = newest.or_else(|| store.map(|store| (release, store)));
+        if newest.is_none() {
+            break;
+        }
+    }
+    world.network.witness.look_at_the_end(&world.network);
+    let Some((release, store)) = newest else { return };
+    // What the first start could not tell from the work of a live node is for the next one.
+    start(world, release, true).await;
+    look_for_left_overs(world);
+    let repository = store.repository().clone();
+    for key in world.history.keys() {
+        match key.split_once(':') {
+            Some(("vault", id)) => read_vault(world, "the last reader", &repository, id).await,
+            Some(("tally", id)) => read_counter(world, "the last reader", &repository, id).await,
+            _ => {}
+        }
+    }
+    look_at_versions(world, release).await;
+}
+
+/// Starts a node of `release` in the quiet; the newest must start, unless it names what is in the way.
+async fn start(world: &Arc<World>, release: u32, must_start: bool) -> Option<SavedObjects> {
+    for attempt in 1.. {
+        let life = world.life(&format!("last{release}.{attempt}"), release);
+        let starting = world.clone().start(life.clone(), Start::Migrate);
+        match world.simulator.spawn_joined(life.id, starting).await? {
+            Ok(store) => return Some(store),
+            Err(error) if error.kind() == ErrorKind::Incompatible => {
+                world.journal.count("blocked at the end");
+                return None;
+            }
+            Err(error) if attempt == 3 => {
+                if must_start {
+                    let how = format!("{} does not start: {error}", life.name);
+                    world.journal.broken("after a quiet while a node starts", "", how);
+                }
+                return None;
+            }
+            Err(_) => world.simulator.sleep(Duration::from_secs(10)).await,
+        }
+    }
+    None
+}
+
+fn look_for_left_overs(world: &World) {
+    let all = indices(&world.memory);
+    for names in GROUPS.into_iter().chain(["connectors"]).map(|group| world.prefix.group(group)) {
+        let broken = |name: &str, how: String| world.journal.broken(LEFT_OVER, name, how);
+        let current: Vec<&String> =
+            all.iter().filter(|(_, state)| state.aliases.contains_key(names.alias())).map(|(name, _)| name).collect();
+        if current.len() != 1 {
+            broken(names.alias(), format!("the alias {} leads to {current:?}", names.alias()));
+        }
+        for (name, state) in &all {
+            if names.is_fill(name) && !world.network.witness.is_of_others(name) {
+                broken(name, format!("{name} is left over"));
+            }
+            if names.generation(name).is_none() {
+                continue;
+            }
+            let marks: Vec<&String> = state
+                .aliases
+                .keys()
+                .filter(|alias| alias.ends_with("-copying") || alias.ends_with("-checked"))
+                .collect();
+            if !marks.is_empty() {
+                broken(name, format!("{name} still has {marks:?}"));
+            }
+            let is_current = current.contains(&name);
+            if is_current && state.write_blocked {
+                broken(name, format!("{name} takes no writes"));
+            }
+            if !is_current && !world.network.witness.was_current(&state.uuid) {
+                broken(name, format!("{name} was never current, and is left over"));
+            }
+        }
+    }
+}
+
+/// After a rescan every document is at the version of the newest release, and opens.
+async fn look_at_versions(world: &World, release: u32) {
+    let life = world.life("rescan", release);
+    let environment = world.surroundings(&life);
+    let cluster = Arc::new(world.elastic(&life, &environment));
+    let encryption = EncryptionService::new(Some(key_ring(world)), environment.clone());
+    let registry = Arc::new(registry(release));
+    let migrator =
+        Migrator::new(cluster.clone(), registry.clone(), world.prefix.clone(), encryption.clone(), environment)
+            .rescan();
+    let report = migrator.migrate().await;
+    if !matches!(report.outcome, Outcome::Migrated | Outcome::NothingToDo) {
+        let how = format!("the rescan ended with {:?}: {:?} {:?}", report.outcome, report.error, report.bad);
+        return world.journal.broken("after a quiet while a node starts", "", how);
+    }
+    let verifier = Verifier::new(cluster, registry, world.prefix.clone(), encryption).expect("it has keys");
+    let found = verifier.verify().await.expect("everything can be reached");
+    if !found.unreadable.is_empty() {
+        world.journal.broken("what is written can be read", "", format!("{:?}", found.unreadable));
+    }
+    for (index, found) in found.indices.iter().flat_map(|index| index.types.iter().map(move |found| (index, found))) {
+        let version = model_version(&found.type_name, release).to_string();
+        if found.by_version.keys().any(|stored| *stored != version) {
+            let how = format!("{:?} of {} after a rescan to version {version}", found.by_version, found.type_name);
+            world.journal.broken("what a start reports is true", index.alias.clone(), how);
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! What users asked for and were answered, by object.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use saved_objects::document::VersionToken;
+use saved_objects::{ErrorKind, Result, SavedObject};
+
+use crate::executor::{Simulator, lock};
+
+/// What an operation needs of an object's state: the value that was written last, or none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum From {
+    Any,
+    Absent,
+    Present,
+    /// One of these values.
+    OneOf(Vec<String>),
+}
+
+/// What an operation does to one object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// It tells the value that was found, or that there is none.
+    Read(Option<String>),
+    /// It writes a value that no other operation writes, or deletes the object.
+    Write { from: From, to: Option<String> },
+    /// It raises a counter by one, and tells the sum.
+    Count(Option<i64>),
+}
+
+/// How an operation ended for its caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    Done,
+    /// The caller was told that it was not done.
+    NotDone(ErrorKind),
+    /// The caller was told that it may have been done, or died before it heard.
+    Unknown,
+}
+
+/// One operation on one object.
+#[derive(Debug, Clone)]
+pub(crate) struct Operation {
+    pub(crate) who: String,
+    pub(crate) effect: Effect,
+    pub(crate) invoked: Duration,
+    pub(crate) answered: Duration,
+    pub(crate) ended: Ended,
+    /// The version token of the answer.
+    pub(crate) token: Option<VersionToken>,
+    /// Its number; none for one that began before what was given.
+    pub(crate) number: Option<u64>,
+}
+
+/// All operations of a world.
+#[derive(Debug)]
+pub(crate) struct History {
+    simulator: Simulator,
+    objects: Mutex<BTreeMap<String, Object>>,
+    begun: Mutex<u64>,
+}
+
+/// The operations on one object.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Object {
+    /// What it was before the first of them; none: it was not there.
+    pub(crate) first: Option<String>,
+    pub(crate) operations: Vec<Operation>,
+}
+
+/// An operation that has begun.
+#[derive(Debug, Clone)]
+pub(crate) struct Begun {
+    key: String,
+    number: u64,
+}
+
+impl History {
+    pub(crate) fn new(simulator: Simulator) -> Self {
+        Self { simulator, objects: Mutex::default(), begun: Mutex::default() }
+    }
+
+    /// Notes that an operation begins. Until its end is noted its outcome is unknown.
+    pub(crate) fn begin(&self, key: &str, who: &str, effect: Effect) -> Begun {
+        self.begin_at(key, who, effect, self.simulator.now())
+    }
+
+    /// The same of an operation that has begun before.
+    pub(crate) fn begin_at(&self, key: &str, who: &str, effect: Effect, invoked: Duration) -> Begun {
+        let mut objects = lock(&self.objects);
+        let operations = &mut objects.entry(key.to_owned()).or_default().operations;
+        let (who, answered) = (who.to_owned(), Duration::MAX);
+        let mut begun = lock(&self.begun);
+        *begun += 1;
+        let number = Some(*begun);
+        operations.push(Operation { who, effect, invoked, answered, ended: Ended::Unknown, token: None, number });
+        Begun { key: key.to_owned(), number: *begun }
+    }
+
+    /// Notes how a write ended; `from` is what is known by now of what it replaced.
+    pub(crate) fn end_write(&self, begun: &Begun, answer: &Result<Option<VersionToken>>, from: Option<From>) {
+        self.end(begun, answer.as_ref().err().map(saved_objects::Error::kind), |operation| {
+            operation.token = answer.as_ref().ok().copied().flatten();
+            if let (Effect::Write { from: known, .. }, Some(from)) = (&mut operation.effect, from) {
+                *known = from;
+            }
+        });
+    }
+
+    /// Notes how an increment ended.
+    pub(crate) fn end_count(&self, begun: &Begun, answer: &Result<SavedObject>) {
+        self.end(begun, answer.as_ref().err().map(saved_objects::Error::kind), |operation| {
+            let object = answer.as_ref().ok();
+            operation.token = object.map(|object| object.version);
+            operation.effect = Effect::Count(object.and_then(|object| object.attributes["count"].as_i64()));
+        });
+    }
+
+    /// Notes what a read told. One that failed tells nothing.
+    pub(crate) fn end_read(&self, begun: &Begun, answer: &Result<Option<(String, VersionToken)>>) {
+        self.end(begun, answer.as_ref().err().map(saved_objects::Error::kind), |operation| {
+            if let Ok(found) = answer {
+                operation.effect = Effect::Read(found.as_ref().map(|(value, _)| value.clone()));
+                operation.token = found.as_ref().map(|(_, token)| *token);
+            }
+        });
+    }
+
+    fn end(&self, begun: &Begun, error: Option<ErrorKind>, also: impl FnOnce(&mut Operation)) {
+        let now = self.simulator.now();
+        let mut objects = lock(&self.objects);
+        let mut operations = objects.get_mut(&begun.key).into_iter().flat_map(|object| object.operations.iter_mut());
+        // What went before a restore is forgotten.
+        let Some(operation) = operations.find(|operation| operation.number == Some(begun.number)) else { return };
+        operation.answered = now;
+        operation.ended = match error {
+            None => Ended::Done,
+            Some(ErrorKind::OutcomeUnknown) => Ended::Unknown,
+            Some(kind) => Ended::NotDone(kind),
+        };
+        also(operation);
+    }
+
+    /// Forgets the operations on objects of a type, and takes what `stored` gives as their state. What is not answered yet
+    /// may still be done.
+    pub(crate) fn forget(&self, type_name: &str, stored: impl Fn(&str) -> Option<String>) {
+        for (key, object) in lock(&self.objects).iter_mut() {
+            if key.split(':').next() != Some(type_name) {
+                continue;
+            }
+            object.first = stored(key);
+            object.operations.retain(|operation| operation.ended == Ended::Unknown);
+            for operation in &mut object.operations {
+                operation.number = None;
+                if let Effect::Write { from, .. } = &mut operation.effect {
+                    *from = From::Any;
+                }
+            }
+        }
+    }
+
+    /// The objects with their operations.
+    pub(crate) fn objects(&self) -> BTreeMap<String, Object> {
+        lock(&self.objects).clone()
+    }
+
+    /// The names of the objects that there are, of a type.
+    pub(crate) fn keys(&self) -> Vec<String> {
+        lock(&self.objects).keys().cloned().collect()
+    }
+
+    /// How many operations there were on an object.
+    pub(crate) fn count(&self, key: &str) -> usize {
+        lock(&self.objects).get(key).map_or(0, |object| object.operations.len())
+    }
+}

@@ -1,0 +1,241 @@
+//! An operator: rolls back, drops old generations, encrypts with a new key, blocks an index, moves an alias by hand.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use saved_objects::cluster::memory::{RestoreOptions, Snapshot};
+use saved_objects::cluster::{AliasAction, Cluster, IndexState};
+use saved_objects::encryption::EncryptionService;
+use saved_objects::layout::IndexNames;
+use saved_objects::migrate::{Migrator, Outcome};
+use saved_objects::rotation::KeyRotation;
+
+use crate::dice::Dice;
+use crate::executor::lock;
+use crate::journal::About;
+use crate::node::{Life, key_ring};
+use crate::types::{GROUPS, registry};
+use crate::witness::indices;
+use crate::world::World;
+
+/// The acts that there are.
+pub(crate) const ACTS: [&str; 9] = [
+    "roll back",
+    "drop old",
+    "rotate keys",
+    "block by hand",
+    "move an alias",
+    "take a snapshot",
+    "restore a snapshot",
+    "let a snapshot run",
+    "fail over",
+];
+
+/// Acts until the world's time is over.
+pub(crate) async fn work(world: Arc<World>) {
+    let dice = world.fork(7);
+    let mut snapshots = Vec::new();
+    loop {
+        world.simulator.sleep(Duration::from_millis(3_000 + dice.below(15_000))).await;
+        if world.is_over() {
+            return;
+        }
+        let act = ACTS[dice.below(ACTS.len() as u64) as usize];
+        let releases = &world.profile.releases;
+        let release = releases[dice.below(releases.len() as u64) as usize];
+        let life = world.life("operator", release);
+        world.journal.act(act, || format!("the operator, with release {release}: {act}"));
+        match act {
+            "roll back" => command(&world, &life, roll_back).await,
+            "drop old" => command(&world, &life, drop_old).await,
+            "rotate keys" => command(&world, &life, rotate_keys).await,
+            "block by hand" => block(&world, &dice).await,
+            "move an alias" => move_alias(&world, &dice),
+            "take a snapshot" => snapshots.extend(take_snapshot(&world, &dice)),
+            "restore a snapshot" => restore(&world, &dice, &snapshots),
+            "let a snapshot run" => let_snapshot_run(&world, &dice).await,
+            _ => fail_over(&world, &dice),
+        }
+        world.simulator.kill(life.id);
+    }
+}
+
+type Command = fn(Arc<World>, Arc<Life>) -> futures::future::BoxFuture<'static, String>;
+
+/// Runs a command of the operator to its end, unless it is killed.
+async fn command(world: &Arc<World>, life: &Arc<Life>, command: Command) {
+    let ended = world.simulator.spawn_joined(life.id, command(world.clone(), life.clone())).await;
+    world.journal.tell(|| {
+        let words = ended.unwrap_or_else(|| "killed".to_owned());
+        (About::Act, format!("{} is done: {words}", life.name))
+    });
+}
+
+fn migrator(world: &World, life: &Arc<Life>) -> Migrator {
+    let environment = world.surroundings(life);
+    let cluster = Arc::new(world.elastic(life, &environment));
+    let encryption = EncryptionService::new(Some(key_ring(world)), environment.clone());
+    Migrator::new(cluster, Arc::new(registry(life.release)), world.prefix.clone(), encryption, environment)
+}
+
+fn roll_back(world: Arc<World>, life: Arc<Life>) -> futures::future::BoxFuture<'static, String> {
+    async move {
+        let report = migrator(&world, &life).rollback().await;
+        world.journal.count(&format!("roll back: {:?}", report.outcome));
+        format!("{:?} {:?} {:?}", report.outcome, report.blockers, report.error)
+    }
+    .boxed()
+}
+
+fn drop_old(world: Arc<World>, life: Arc<Life>) -> futures::future::BoxFuture<'static, String> {
+    async move {
+        // What is not current now may go.
+        let all = indices(&world.memory);
+        let names: Vec<IndexNames> = GROUPS.into_iter().map(|group| world.prefix.group(group)).collect();
+        let is_current = |state: &IndexState| names.iter().any(|names| state.aliases.contains_key(names.alias()));
+        let old: Vec<String> = all.into_values().filter(|state| !is_current(state)).map(|state| state.uuid).collect();
+        world.network.witness.let_drop(&old);
+        let report = migrator(&world, &life).drop_old().await;
+        world.journal.count(&format!("drop old: {:?}", report.outcome));
+        let says_so = report.outcome == Outcome::Dropped;
+        if says_so == report.dropped.is_empty() {
+            let how = format!("{:?} with {:?} dropped", report.outcome, report.dropped);
+            world.journal.broken("what a start reports is true", "", how);
+        }
+        format!("{:?} {:?} {:?} {:?}", report.outcome, report.dropped, report.blockers, report.error)
+    }
+    .boxed()
+}
+
+fn rotate_keys(world: Arc<World>, life: Arc<Life>) -> futures::future::BoxFuture<'static, String> {
+    async move {
+        // Nodes that start from now on encrypt with the new key; all have both.
+        *lock(&world.is_key_new) = true;
+        let environment = world.surroundings(&life);
+        let cluster = Arc::new(world.elastic(&life, &environment));
+        let encryption = EncryptionService::new(Some(key_ring(&world)), environment.clone());
+        let registry = Arc::new(registry(life.release));
+        let rotation = KeyRotation::new(cluster, registry, world.prefix.clone(), encryption, environment);
+        match rotation.rotate().await {
+            Ok(_) => {
+                world.journal.count("rotate keys: done");
+                "done".to_owned()
+            }
+            Err(error) => {
+                world.journal.count(&format!("rotate keys: {:?}", error.kind()));
+                format!("{error}")
+            }
+        }
+    }
+    .boxed()
+}
+
+/// Blocks the writes to a current generation for a while. One that is being copied is left alone.
+async fn block(world: &World, dice: &Dice) {
+    let (_, names) = any_group(world, dice);
+    let is_copied =
+        |state: &IndexState| state.write_blocked || state.aliases.keys().any(|name| name.ends_with("-copying"));
+    let Some((index, state)) = current(world, &names) else { return };
+    if is_copied(&state) {
+        return;
+    }
+    by_hand(world, &format!("blocks {index}"), &index, world.memory.add_write_block(&index));
+    world.simulator.sleep(Duration::from_millis(500 + dice.below(10_000))).await;
+    by_hand(world, &format!("unblocks {index}"), &index, world.memory.remove_write_block(&index));
+}
+
+/// Moves the alias of a group to an older generation, and lets that one take writes. What it has is given from now on.
+fn move_alias(world: &World, dice: &Dice) {
+    let (group, names) = any_group(world, dice);
+    let Some((from, state)) = current(world, &names) else { return };
+    let older = indices(&world.memory).into_keys().find(|name| {
+        *name != from && names.generation(name).is_some() && world.network.witness.was_current_by_name(name)
+    });
+    let Some(to) = older else { return };
+    let (Some(old), Some(new)) = (names.generation(&to), names.generation(&from)) else { return };
+    let mut actions = vec![
+        AliasAction::Remove { index: from.clone(), alias: names.alias().to_owned() },
+        AliasAction::Add { index: to.clone(), alias: names.alias().to_owned() },
+        AliasAction::Add { index: to.clone(), alias: names.write_alias(old) },
+    ];
+    // Who moves an alias by hand may forget the other one.
+    if dice.happens(70) && state.aliases.contains_key(&names.write_alias(new)) {
+        actions.push(AliasAction::Remove { index: from.clone(), alias: names.write_alias(new) });
+    }
+    let text = format!("moves the alias {} from {from} to {to}", names.alias());
+    by_hand(world, &text, &to, world.memory.update_aliases(&actions));
+    by_hand(world, &format!("unblocks {to}"), &to, world.memory.remove_write_block(&to));
+    world.journal.count("an alias was moved by hand");
+    world.take_as_given(group);
+}
+
+/// Takes a snapshot of the current generation of a group.
+fn take_snapshot(world: &World, dice: &Dice) -> Option<(&'static str, String, Snapshot)> {
+    let (group, names) = any_group(world, dice);
+    let (index, _) = current(world, &names)?;
+    let snapshot = world.memory.snapshot(&[&index]).ok()?;
+    Some((group, index, snapshot))
+}
+
+/// Restores a snapshot over the index that it was taken of, which keeps its aliases. What it has is given from now on.
+fn restore(world: &World, dice: &Dice, snapshots: &[(&'static str, String, Snapshot)]) {
+    let Some((group, index, snapshot)) = snapshots.get(dice.below(snapshots.len().max(1) as u64) as usize) else {
+        return;
+    };
+    let names = world.prefix.group(group);
+    let Some(before) = current(world, &names).filter(|(current, _)| current == index) else { return };
+    let options = RestoreOptions { with_aliases: false, over_closed: true };
+    world.network.witness.is_restored(&before.1.uuid);
+    by_hand(world, &format!("restores {index}"), index, async { world.memory.restore(snapshot, index, options) });
+    let is_copied = before.1.aliases.keys().any(|alias| alias.ends_with("-copying"));
+    if !is_copied {
+        by_hand(world, &format!("unblocks {index}"), index, world.memory.remove_write_block(index));
+    }
+    world.take_as_given(group);
+}
+
+/// A snapshot of the current generations is under way for a while: they can be neither deleted nor closed.
+async fn let_snapshot_run(world: &World, dice: &Dice) {
+    let all = indices(&world.memory);
+    let names: Vec<&str> = all.keys().map(String::as_str).collect();
+    world.memory.begin_snapshot(&names);
+    world.simulator.sleep(Duration::from_millis(500 + dice.below(8_000))).await;
+    world.memory.end_snapshot();
+    world.journal.tell(|| (About::Act, "the snapshot has ended".to_owned()));
+}
+
+/// Another copy of a shard becomes the primary.
+fn fail_over(world: &World, dice: &Dice) {
+    let (_, names) = any_group(world, dice);
+    let Some((index, _)) = current(world, &names) else { return };
+    by_hand(world, &format!("fails {index} over"), &index, async { world.memory.fail_over(&index) });
+}
+
+fn any_group(world: &World, dice: &Dice) -> (&'static str, IndexNames) {
+    let group = GROUPS[dice.below(GROUPS.len() as u64) as usize];
+    (group, world.prefix.group(group))
+}
+
+/// The current generation of a group.
+pub(crate) fn current(world: &World, names: &IndexNames) -> Option<(String, IndexState)> {
+    indices(&world.memory).into_iter().find(|(_, state)| state.aliases.contains_key(names.alias()))
+}
+
+/// Something that the operator asks the server past the library. Nothing disturbs it.
+fn by_hand<T>(
+    world: &World,
+    text: &str,
+    index: &str,
+    asked: impl Future<Output = saved_objects::cluster::ClusterResult<T>>,
+) {
+    let answer = asked.now_or_never().expect("a cluster in memory answers at once");
+    world.journal.tell(|| {
+        let words = match &answer {
+            Ok(_) => String::new(),
+            Err(error) => format!(": {error}"),
+        };
+        (About::Act, format!("by hand, the operator {text}{words}"))
+    });
+    world.network.witness.look(&world.network, &format!("the operator {text} ({index})"));
+}

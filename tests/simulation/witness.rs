@@ -1,0 +1,221 @@
+//! Looks at the cluster after each request that was done, and notes what must never be.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use saved_objects::cluster::elastic::HttpAnswer;
+use saved_objects::cluster::{Cluster, InMemory, IndexState};
+use saved_objects::layout::{IndexNames, Prefix};
+use serde_json::Value;
+
+use crate::executor::{NodeId, lock};
+use crate::network::Network;
+use crate::node::Life;
+use crate::request::Sent;
+use crate::types::GROUPS;
+
+/// A record in `_meta` that was read before another one was made, and written after it. Elasticsearch has no condition for
+/// it, so what was recorded is gone until the next node records it. Counted apart; in the end nothing may be missing.
+const OVERWRITTEN: &str = "known limit: a record in _meta was overwritten by an older one";
+
+/// What secrets begin with: it must never be in what is sent.
+pub(crate) const SECRET: &str = "plain-secret-";
+
+/// Sees all that is done.
+#[derive(Debug)]
+pub(crate) struct Witness {
+    groups: Vec<IndexNames>,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    /// Indices that belong to somebody else, by name, with their ids.
+    foreign: BTreeMap<String, String>,
+    /// Generations that were current at any time, by id, with their names.
+    was_current: BTreeMap<String, String>,
+    /// The ids of indices that the operator asked to be deleted.
+    may_be_dropped: BTreeSet<String>,
+    /// How often a creation of each document was delivered.
+    creations: BTreeMap<String, u64>,
+    /// How many writes the generations that were current had taken before the last deletion, by id.
+    writes: BTreeMap<String, u64>,
+    /// The last begun authorization of each node.
+    authorizations: BTreeMap<NodeId, String>,
+    /// The most that `_meta` said, by the id of the index.
+    most: BTreeMap<String, Value>,
+}
+
+impl Witness {
+    pub(crate) fn new(prefix: &Prefix) -> Self {
+        let groups = GROUPS.into_iter().chain(["connectors"]).map(|group| prefix.group(group)).collect();
+        Self { groups, seen: Mutex::default() }
+    }
+
+    /// Takes an index as one that nobody may touch.
+    pub(crate) fn is_foreign(&self, name: &str, state: &IndexState) {
+        lock(&self.seen).foreign.insert(name.to_owned(), state.uuid.clone());
+    }
+
+    /// Whether an index belongs to somebody else.
+    pub(crate) fn is_of_others(&self, name: &str) -> bool {
+        lock(&self.seen).foreign.contains_key(name)
+    }
+
+    /// Whether an index was current at any time.
+    pub(crate) fn was_current(&self, uuid: &str) -> bool {
+        lock(&self.seen).was_current.contains_key(uuid)
+    }
+
+    /// Whether an index of this name was current at any time.
+    pub(crate) fn was_current_by_name(&self, name: &str) -> bool {
+        lock(&self.seen).was_current.values().any(|known| known == name)
+    }
+
+    /// An index gets what it had earlier: what its `_meta` said since is gone.
+    pub(crate) fn is_restored(&self, uuid: &str) {
+        lock(&self.seen).most.remove(uuid);
+    }
+
+    /// Lets these indices be deleted, though they were current.
+    pub(crate) fn let_drop(&self, uuids: &[String]) {
+        lock(&self.seen).may_be_dropped.extend(uuids.iter().cloned());
+    }
+
+    /// How often a creation of a document was delivered.
+    pub(crate) fn creations(&self, id: &str) -> u64 {
+        lock(&self.seen).creations.get(id).copied().unwrap_or_default()
+    }
+
+    /// The authorization that a node began last.
+    pub(crate) fn last_authorization(&self, node: NodeId) -> Option<String> {
+        lock(&self.seen).authorizations.get(&node).cloned()
+    }
+
+    /// Looks at what is about to be done: what is deleted cannot be looked at later.
+    pub(crate) fn before(&self, network: &Network, sent: &Sent) {
+        let body = sent.request.body.as_deref().unwrap_or_default();
+        if sent.request.method != "DELETE" && !body.windows(12).any(|window| window == b"remove_index") {
+            return;
+        }
+        let mut seen = lock(&self.seen);
+        let writes = seen.was_current.iter().filter_map(|(uuid, name)| {
+            let count = network.memory.write_count(name).now_or_never()?.ok()?;
+            Some((uuid.clone(), count))
+        });
+        seen.writes = writes.collect();
+    }
+
+    /// Looks at what `sent` did.
+    pub(crate) fn done(&self, network: &Network, life: &Life, sent: &Sent, answer: &HttpAnswer) {
+        if !sent.is_write {
+            return;
+        }
+        let has_secret = |body: &Bytes| body.windows(SECRET.len()).any(|window| window == SECRET.as_bytes());
+        if sent.request.body.as_ref().is_some_and(has_secret) {
+            let how = format!("{} sent a secret in clear: {}", life.name, sent.words());
+            network.journal.broken("no secret is stored in clear", sent.request.path.clone(), how);
+        }
+        if sent.is_bulk() {
+            let mut seen = lock(&self.seen);
+            for (_, id, _) in sent.bulk().into_iter().filter(|(name, _, _)| name == "create") {
+                if id.starts_with("oauth_state:") {
+                    seen.authorizations.insert(life.id, id.clone());
+                }
+                *seen.creations.entry(id).or_default() += 1;
+            }
+            return;
+        }
+        if (200..300).contains(&answer.status) {
+            self.look(network, &format!("{}: {}", life.name, sent.words()));
+        }
+    }
+
+    /// Looks at all indices when all is quiet.
+    pub(crate) fn look_at_the_end(&self, network: &Network) {
+        self.look_for(network, "the end", true);
+    }
+
+    /// Looks at all indices, after `what` was done.
+    pub(crate) fn look(&self, network: &Network, what: &str) {
+        self.look_for(network, what, false);
+    }
+
+    fn look_for(&self, network: &Network, what: &str, is_end: bool) {
+        let now = indices(&network.memory);
+        let mut seen = lock(&self.seen);
+        let broken = |promise, subject: &str, how: String| network.journal.broken(promise, subject, how);
+        for (name, uuid) in &seen.foreign {
+            if now.get(name).is_none_or(|state| state.uuid != *uuid) {
+                broken("a foreign index is left alone", name, format!("{name} is gone after: {what}"));
+            }
+        }
+        let ids: BTreeSet<&str> = now.values().map(|state| state.uuid.as_str()).collect();
+        let gone: Vec<String> = seen.was_current.keys().filter(|id| !ids.contains(id.as_str())).cloned().collect();
+        for id in gone {
+            let name = seen.was_current.remove(&id).unwrap_or_default();
+            // What a rollback left can be made again: nobody has written to it.
+            let recorded = seen.most.get(&id).and_then(|meta| meta["copy"]["writes"].as_u64());
+            let is_a_copy_only = recorded.is_some() && recorded == seen.writes.get(&id).copied();
+            if !is_a_copy_only && !seen.may_be_dropped.contains(&id) {
+                let how = format!("{name} was current and was written to, and is deleted after: {what}");
+                broken("no generation that was current is deleted unasked", &name, how);
+            }
+        }
+        for (name, state) in &now {
+            if self.groups.iter().any(|names| state.aliases.contains_key(names.alias())) {
+                seen.was_current.insert(state.uuid.clone(), name.clone());
+            }
+            let meta = state.mapping.get("_meta").and_then(|meta| meta.get("saved_objects"));
+            let Some(meta) = meta else { continue };
+            let most = seen.most.entry(state.uuid.clone()).or_insert_with(|| meta.clone());
+            if let Some(lost) = shrunk(most, meta, "") {
+                if is_end {
+                    broken("facts in _meta never shrink", name, format!("{lost} of {name} in the end"));
+                }
+                network.journal.count(OVERWRITTEN);
+            }
+            merge(most, meta);
+        }
+    }
+}
+
+/// All indices.
+pub(crate) fn indices(memory: &InMemory) -> BTreeMap<String, IndexState> {
+    memory.indices(&["*"]).now_or_never().expect("a cluster in memory answers at once").expect("it answers")
+}
+
+/// Adds what `now` says to `most`, by maximum.
+fn merge(most: &mut Value, now: &Value) {
+    match (most, now) {
+        (Value::Object(most), Value::Object(now)) => {
+            for (key, value) in now {
+                match most.get_mut(key) {
+                    Some(known) => merge(known, value),
+                    None => drop(most.insert(key.clone(), value.clone())),
+                }
+            }
+        }
+        (most @ Value::Number(_), Value::Number(now)) if now.as_f64() <= most.as_f64() => {}
+        (most, now) => *most = now.clone(),
+    }
+}
+
+/// What `after` lacks of the facts of `before`; none if it has all of them.
+fn shrunk(before: &Value, after: &Value, at: &str) -> Option<String> {
+    match (before, after) {
+        (Value::Object(before), Value::Object(after)) => before.iter().find_map(|(key, value)| {
+            let at = format!("{at}.{key}");
+            match after.get(key) {
+                None => Some(format!("{at} is gone")),
+                Some(now) => shrunk(value, now, &at),
+            }
+        }),
+        (Value::Number(before), Value::Number(after)) if after.as_f64() < before.as_f64() => {
+            Some(format!("{at} went from {before} to {after}"))
+        }
+        _ => None,
+    }
+}

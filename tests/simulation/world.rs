@@ -1,0 +1,162 @@
+//! One world: a cluster, nodes of several releases, users, an operator and an adversary, from one seed.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::FutureExt;
+use saved_objects::cluster::{Cluster, CreateIndex, InMemory, IndexPurpose};
+use saved_objects::layout::Prefix;
+use saved_objects::{SavedObjects, Start};
+use serde_json::{Value, json};
+
+use crate::dice::Dice;
+use crate::executor::{Simulator, WORLD, lock};
+use crate::history::History;
+use crate::journal::{Broken, Coverage, Journal};
+use crate::network::Network;
+use crate::node::{Life, live};
+use crate::profile::Profile;
+use crate::surroundings::environment;
+use crate::types::GROUPS;
+use crate::witness::{Witness, indices};
+use crate::{aftermath, model, operator, users};
+
+/// What everything in a world shares.
+pub(crate) struct World {
+    seed: u64,
+    pub(crate) simulator: Simulator,
+    pub(crate) memory: InMemory,
+    pub(crate) network: Arc<Network>,
+    pub(crate) journal: Arc<Journal>,
+    pub(crate) history: History,
+    pub(crate) prefix: Prefix,
+    pub(crate) profile: Profile,
+    /// How many lives there were.
+    pub(crate) lives: Mutex<u32>,
+    /// The nodes that have started.
+    pub(crate) stores: Mutex<Vec<(Arc<Life>, SavedObjects)>>,
+    /// Whether nodes encrypt with the second key.
+    pub(crate) is_key_new: Mutex<bool>,
+    /// When its time is over, and it becomes quiet.
+    ends: Mutex<Duration>,
+}
+
+/// What became of a world.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) broken: Vec<Broken>,
+    pub(crate) coverage: Coverage,
+    pub(crate) trace_hash: u64,
+    pub(crate) story: String,
+}
+
+/// Lets a world run to its end. With `told` it keeps a story, `whole` or of what matters.
+pub(crate) fn run(profile: &str, seed: u64, told: bool, whole: bool) -> Ended {
+    let dice = Dice::new(seed);
+    let profile = Profile::new(profile, &dice);
+    let simulator = Simulator::new(fork(seed, 1));
+    let journal = Arc::new(Journal::new(simulator.clone(), told));
+    let memory = InMemory::new(environment(&simulator, WORLD, fork(seed, 2), true));
+    let prefix: Prefix = "sim".parse().expect("a prefix");
+    let witness = Witness::new(&prefix);
+    let network =
+        Network::new(simulator.clone(), memory.clone(), journal.clone(), witness, profile.content_limit, fork(seed, 3));
+    let world = Arc::new(World {
+        seed,
+        simulator: simulator.clone(),
+        memory,
+        network: Arc::new(network),
+        journal: journal.clone(),
+        history: History::new(simulator.clone()),
+        prefix,
+        profile,
+        lives: Mutex::new(0),
+        stores: Mutex::default(),
+        is_key_new: Mutex::new(false),
+        ends: Mutex::new(Duration::MAX),
+    });
+    if let Err(stuck) = simulator.run(script(world.clone())) {
+        journal.broken("a world comes to its end", "", stuck);
+    }
+    for (key, object) in world.history.objects() {
+        model::check(&key, &object, &journal, &world.network.witness);
+    }
+    let story = if told { format!("{:#?}\n{}", world.profile, journal.story(whole)) } else { String::new() };
+    Ended { broken: journal.all_broken(), coverage: journal.coverage(), trace_hash: simulator.trace_hash(), story }
+}
+
+impl World {
+    /// Randomness for one purpose.
+    pub(crate) fn fork(&self, purpose: u64) -> Dice {
+        fork(self.seed, 100 + purpose)
+    }
+
+    /// Forgets what is known of a group's objects, and takes what is stored now as given.
+    pub(crate) fn take_as_given(&self, group: &str) {
+        let (alias, type_name) = (self.prefix.group(group), group_type(group));
+        self.history.forget(type_name, |key| {
+            let found = self.memory.get(alias.alias(), key).now_or_never()?.ok()??;
+            let source: Value = serde_json::from_str(found.source.get()).ok()?;
+            let value = ["owner", "count"].iter().find_map(|field| source[type_name].get(field))?;
+            Some(value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+        });
+    }
+
+    /// Whether its time is over.
+    pub(crate) fn is_over(&self) -> bool {
+        self.simulator.now() >= *lock(&self.ends)
+    }
+}
+
+fn group_type(group: &str) -> &'static str {
+    if group == "vaults" { "vault" } else { "tally" }
+}
+
+fn fork(seed: u64, purpose: u64) -> Dice {
+    Dice::new(seed.rotate_left(32) ^ purpose.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+}
+
+async fn script(world: Arc<World>) {
+    neighbours(&world).await;
+    begin(&world).await;
+    let releases = world.profile.releases.clone();
+    world.network.set_weather(world.profile.weather.clone());
+    world.network.set_ambush(&world.profile);
+    *lock(&world.ends) = world.simulator.now() + world.profile.lasts;
+    let lives = (1..).zip(releases).map(|(number, release)| {
+        let living = live(world.clone(), number, release);
+        world.simulator.spawn_joined(WORLD, living)
+    });
+    let mut lives: Vec<_> = lives.collect();
+    if world.profile.has_operator {
+        lives.push(world.simulator.spawn_joined(WORLD, operator::work(world.clone())));
+    }
+    futures::future::join_all(lives).await;
+    aftermath::check(&world).await;
+}
+
+/// Indices of somebody else, whose names begin as ours do.
+async fn neighbours(world: &World) {
+    if !world.profile.has_neighbours {
+        return;
+    }
+    for group in GROUPS {
+        let name = format!("{}-fill-report", world.prefix.group(group).alias());
+        let mapping = json!({"dynamic": false, "properties": {"text": {"type": "keyword"}}});
+        let create = CreateIndex { name: name.clone(), mapping, aliases: Vec::new(), purpose: IndexPurpose::Serving };
+        world.memory.create_index(&create).await.expect("created");
+        world.network.witness.is_foreign(&name, &indices(&world.memory)[&name]);
+    }
+    world.journal.act("foreign indices", || "there are indices of somebody else, with names like ours".to_owned());
+}
+
+/// A node of the oldest release has created the indices, and users some objects, before anything goes wrong.
+async fn begin(world: &Arc<World>) {
+    let oldest = world.profile.releases.iter().copied().min().unwrap_or(1);
+    let life = world.life("n0", oldest);
+    let starting = world.clone().start(life.clone(), Start::Migrate);
+    let store = world.simulator.spawn_joined(life.id, starting).await.expect("not killed").expect("it starts");
+    let filling = users::fill(world.clone(), life.clone(), store);
+    world.simulator.spawn_joined(life.id, filling).await;
+    world.simulator.kill(life.id);
+}
