@@ -192,6 +192,11 @@ impl Both {
     }
 
     async fn end(self) {
+        let repository = format!("_snapshot/{}", self.name("a"));
+        for path in [format!("{repository}/s"), repository] {
+            // Most tests have none.
+            self.ask_server("DELETE", &path, &[], "").await;
+        }
         for name in ["a", "b", "c"] {
             self.context.raw("DELETE", &format!("/{}?ignore_unavailable=true", self.name(name)), None).await;
         }

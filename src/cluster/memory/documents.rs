@@ -121,3 +121,25 @@ impl Documents {
         self.visible.clone()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_go_on_after_a_delete_for_a_minute() {
+        let mut documents = Documents::default();
+        let put = |documents: &mut Documents, at| {
+            let source = RawValue::from_string("{}".to_owned()).expect("JSON");
+            documents.put("1", source, Fields::default(), Duration::from_secs(at)).version
+        };
+        assert_eq!([put(&mut documents, 0), put(&mut documents, 0)], [1, 2]);
+        assert_eq!(documents.delete("1", Duration::from_secs(10)).version, 3);
+        assert_eq!(put(&mut documents, 69), 4);
+        documents.delete("1", Duration::from_secs(100));
+        assert_eq!(put(&mut documents, 160), 1);
+        documents.delete("1", Duration::from_secs(161));
+        documents.recover();
+        assert_eq!(put(&mut documents, 161), 1, "nothing is known any more of what was deleted");
+    }
+}

@@ -67,7 +67,13 @@ impl Asked<'_> {
                 let docs = ids.iter().map(|id| GetAnswer::of(index_name, id, index.documents.get(id))).collect();
                 answers::ok(&MultiGetAnswer { docs })
             }
-            Err(error) => each_refused(name, &ids, &error),
+            Err(error) => {
+                // A block is the index's own; all else is refused under the name that was asked for.
+                let behind = state.behind(name);
+                let is_block = error.server_type.as_deref() == Some("cluster_block_exception");
+                let name = behind.first().filter(|_| is_block).map_or(name, String::as_str);
+                each_refused(name, &ids, &error)
+            }
         })
     }
 }
