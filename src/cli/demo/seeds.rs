@@ -17,6 +17,8 @@ use crate::registry::TypeDefinition;
 use crate::tokens::derived_id;
 use crate::{Error, ErrorKind, Result};
 
+/// The types of the tokens.
+pub(super) const TYPES: [&str; 2] = ["connector_token", "user_connector_token"];
 /// How many tokens of each type.
 const EACH: usize = 10_000;
 /// How many connectors each user has a token for.

@@ -43,7 +43,9 @@ impl LeafField {
         }
         for parameter in ["index", "doc_values"] {
             if self.parameters.get(parameter) != added.parameters.get(parameter) {
-                return Err(format!("mapper for [{path}] conflicts: cannot update parameter [{parameter}]"));
+                return Err(format!(
+                    "Mapper for [{path}] conflicts with existing mapper: Cannot update parameter [{parameter}]"
+                ));
             }
         }
         self.parameters = added.parameters;
