@@ -251,6 +251,7 @@ impl Migrator {
                 return Ok(Attempt::MappingRefused(group.group.clone()));
             }
             walked?;
+            work.has_healed |= group.needs_healing();
             self.copying().remove(&group.group);
         }
         Ok(Attempt::Done)

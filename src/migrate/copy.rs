@@ -108,7 +108,7 @@ impl<'a> Copy<'a> {
         for (name, _, other) in generations::fills(&plan.names, &indices) {
             if other.is_outdated_by(&record) {
                 tracing::info!(name, "deleting a staging index of a state that the source has left");
-                generations::remove_fill(cluster, name).await?;
+                generations::remove_fill(cluster, name).await;
             }
         }
         let Some(found) = indices.get(&fill) else {
@@ -298,7 +298,7 @@ impl<'a> Copy<'a> {
         let (record, plan) = (self.record()?, self.place.plan);
         for (name, _, other) in generations::fills(&plan.names, &self.place.indices().await?) {
             if other.source_uuid == record.source_uuid {
-                generations::remove_fill(self.place.cluster, name).await?;
+                generations::remove_fill(self.place.cluster, name).await;
             }
         }
         Ok(())
@@ -372,7 +372,7 @@ impl Place<'_> {
             }
         }
         for (name, ..) in fills {
-            generations::remove_fill(cluster, name).await?;
+            generations::remove_fill(cluster, name).await;
         }
         if plan.take_over.is_none() {
             self.remove_abandoned(&indices).await?;
@@ -407,7 +407,7 @@ impl Place<'_> {
         }
         for fill in &plan.leftover_fills {
             tracing::info!(fill, "deleting what a copy left behind");
-            generations::remove_fill(cluster, fill).await?;
+            generations::remove_fill(cluster, fill).await;
         }
         if !plan.abandoned.is_empty() {
             self.remove_abandoned(&self.indices().await?).await?;
@@ -418,11 +418,8 @@ impl Place<'_> {
     /// Deletes the generations that copies made and that never became current.
     async fn remove_abandoned(&self, indices: &BTreeMap<String, IndexState>) -> Result<()> {
         let Self { cluster, plan, .. } = *self;
-        let highest = plan.current.as_ref().map_or(0, |current| current.meta.highest_generation);
-        let is_one = |(name, state): &(&String, &IndexState)| {
-            **name != plan.index && generations::is_abandoned(&plan.names, name, state, highest)
-        };
-        for (name, _) in indices.iter().filter(is_one) {
+        let is_one = |name: &&String| **name != plan.index && generations::is_abandoned(&plan.names, name, indices);
+        for name in indices.keys().filter(is_one) {
             match generations::remove_generation(cluster, &plan.names, &plan.index, name, indices).await? {
                 Removal::Removed => tracing::info!(name, "deleted a generation that never became current"),
                 why => tracing::warn!(name, ?why, "left a generation that never became current"),

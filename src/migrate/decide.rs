@@ -113,12 +113,10 @@ fn look_at(group: &mut GroupPlan, found: &GroupMetadata, blockers: &mut Vec<Bloc
     }
     group.index.clone_from(index);
     group.generation = generation;
-    let others = found.indices.iter().filter(|(name, _)| *name != index && group.names.generation(name).is_some());
-    group.kept = others.clone().map(|(name, _)| name.clone()).collect();
-    let is_abandoned = |(name, state): &(&String, &IndexState)| {
-        generations::is_abandoned(&group.names, name, state, meta.highest_generation)
-    };
-    group.abandoned = others.filter(is_abandoned).map(|(name, _)| name.clone()).collect();
+    let is_other = |name: &&String| *name != index && group.names.generation(name).is_some();
+    group.kept = found.indices.keys().filter(is_other).cloned().collect();
+    let is_abandoned = |name: &&String| generations::is_abandoned(&group.names, name, &found.indices);
+    group.abandoned = group.kept.iter().filter(is_abandoned).cloned().collect();
     blockers.extend(
         found
             .indices

@@ -16,6 +16,8 @@ pub(super) struct Work {
     pub(super) blockers: Vec<Blocker>,
     /// Indices deleted.
     pub(super) dropped: Vec<String>,
+    /// Whether something was healed that a copy left behind, or that was missing.
+    pub(super) has_healed: bool,
 }
 
 impl Work {
@@ -36,7 +38,7 @@ impl Work {
 
     pub(super) fn outcome(&self, has_waited: bool) -> Outcome {
         let is_untouched = |report: &IndexReport| report.way == Way::None && report.documents.deleted == 0;
-        match self.indices.values().all(is_untouched) {
+        match !self.has_healed && self.indices.values().all(is_untouched) {
             true if has_waited => Outcome::Waited,
             true => Outcome::NothingToDo,
             false => Outcome::Migrated,
