@@ -60,14 +60,18 @@ async fn start(world: &Arc<World>, release: u32, must_start: bool) -> Option<Sav
                 world.journal.count("blocked at the end");
                 return None;
             }
-            Err(error) if attempt == 3 => {
+            Err(error) if attempt == 4 => {
                 if must_start {
                     let how = format!("{} does not start: {error}", life.name);
                     world.journal.broken("after a quiet while a node starts", "", how);
                 }
                 return None;
             }
-            Err(_) => world.simulator.sleep(Duration::from_secs(10)).await,
+            // A start names the bad document; the operator deletes it.
+            Err(_) => {
+                world.delete_bad_document().await;
+                world.simulator.sleep(Duration::from_secs(10)).await;
+            }
         }
     }
     None

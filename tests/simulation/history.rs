@@ -30,6 +30,16 @@ pub(crate) enum Effect {
     Count(Option<i64>),
 }
 
+impl Effect {
+    /// The same, whatever the state is.
+    fn of_any_state(self) -> Self {
+        match self {
+            Self::Write { to, .. } => Self::Write { from: From::Any, to },
+            other => other,
+        }
+    }
+}
+
 /// How an operation ended for its caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ended {
@@ -60,6 +70,8 @@ pub(crate) struct History {
     simulator: Simulator,
     objects: Mutex<BTreeMap<String, Object>>,
     begun: Mutex<u64>,
+    /// Since when what is stored of a type is given.
+    given: Mutex<BTreeMap<String, Duration>>,
 }
 
 /// The operations on one object.
@@ -79,7 +91,7 @@ pub(crate) struct Begun {
 
 impl History {
     pub(crate) fn new(simulator: Simulator) -> Self {
-        Self { simulator, objects: Mutex::default(), begun: Mutex::default() }
+        Self { simulator, objects: Mutex::default(), begun: Mutex::default(), given: Mutex::default() }
     }
 
     /// Notes that an operation begins. Until its end is noted its outcome is unknown.
@@ -94,7 +106,10 @@ impl History {
         let (who, answered) = (who.to_owned(), Duration::MAX);
         let mut begun = lock(&self.begun);
         *begun += 1;
-        let number = Some(*begun);
+        let type_name = key.split(':').next().unwrap_or_default();
+        let is_older = lock(&self.given).get(type_name).is_some_and(|given| invoked < *given);
+        let number = (!is_older).then_some(*begun);
+        let effect = if is_older { effect.of_any_state() } else { effect };
         operations.push(Operation { who, effect, invoked, answered, ended: Ended::Unknown, token: None, number });
         Begun { key: key.to_owned(), number: *begun }
     }
@@ -146,6 +161,7 @@ impl History {
     /// Forgets the operations on objects of a type, and takes what `stored` gives as their state. What is not answered yet
     /// may still be done.
     pub(crate) fn forget(&self, type_name: &str, stored: impl Fn(&str) -> Option<String>) {
+        lock(&self.given).insert(type_name.to_owned(), self.simulator.now());
         for (key, object) in lock(&self.objects).iter_mut() {
             if key.split(':').next() != Some(type_name) {
                 continue;
@@ -154,9 +170,7 @@ impl History {
             object.operations.retain(|operation| operation.ended == Ended::Unknown);
             for operation in &mut object.operations {
                 operation.number = None;
-                if let Effect::Write { from, .. } = &mut operation.effect {
-                    *from = From::Any;
-                }
+                operation.effect = operation.effect.clone().of_any_state();
             }
         }
     }

@@ -20,11 +20,13 @@ pub(crate) fn check(key: &str, object: &Object, journal: &Journal, witness: &Wit
     let told = |operation: &&Operation| !matches!(operation.ended, Ended::NotDone(_));
     let as_told: Vec<Operation> = object.operations.iter().filter(told).cloned().collect();
     let Err(stuck) = one_after_the_other(&object.first, &as_told) else { return };
-    // The network may have done a creation again.
-    let is_creation = |operation: &&Operation| matches!(&operation.effect, Effect::Write { from: From::Absent, .. });
-    let creations: Vec<&Operation> = as_told.iter().filter(is_creation).collect();
-    if witness.creations(key) > creations.len() as u64 {
-        let again = creations.into_iter().map(as_unknown);
+    // The network, or a repeat that was late, may have done a creation again.
+    let is_again = |operation: &&Operation| match &operation.effect {
+        Effect::Write { to: Some(value), .. } => witness.creations(key, value) > 1,
+        _ => false,
+    };
+    let again: Vec<Operation> = object.operations.iter().filter(is_again).map(as_unknown).collect();
+    if !again.is_empty() {
         let with_echoes: Vec<Operation> = as_told.iter().cloned().chain(again).collect();
         if one_after_the_other(&object.first, &with_echoes).is_ok() {
             return journal.count(REVIVED);
@@ -139,7 +141,9 @@ fn one_after_the_other(first: &Option<String>, operations: &[Operation]) -> Resu
             best = of_done;
             let found = state.as_ref().map_or("it is not there".to_owned(), |value| format!("it is {value}"));
             let waiting: Vec<String> = next.clone().filter(answered).map(|at| words(operations[at])).collect();
-            stuck = format!("{found}, and then there is no order for: {}", waiting.join("; "));
+            let maybe = next.clone().filter(|at| !answered(at)).map(|at| words(operations[at]));
+            let maybe = maybe.collect::<Vec<_>>().join("; ");
+            stuck = format!("{found}, and then there is no order for: {} (may be done: {maybe})", waiting.join("; "));
         }
         for at in next {
             if let Some(then) = operations[at].effect.after(&state) {

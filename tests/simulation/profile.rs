@@ -40,6 +40,10 @@ pub(crate) struct Profile {
     pub(crate) content_limit: Option<usize>,
     /// Whether there is an operator.
     pub(crate) has_operator: bool,
+    /// Whether nothing is there in the beginning, so that the indices are created amid faults.
+    pub(crate) begins_empty: bool,
+    /// Whether there is a document that no copy can convert, until the operator deletes it in the quiet.
+    pub(crate) has_bad_document: bool,
     /// How long a node lives at least, before it is stopped and started again.
     pub(crate) shortest_life: Duration,
     /// What users do, if it is one thing only.
@@ -151,6 +155,8 @@ impl Profile {
             content_limit: dice.happens(15).then(|| 1_600 + dice.below(4_000) as usize),
             has_operator: dice.happens(50),
             shortest_life: Duration::from_secs(if dice.happens(50) { 10 } else { 1_000 }),
+            begins_empty: dice.happens(20),
+            has_bad_document: dice.happens(10),
             users_only: None,
             has_true_clocks: dice.happens(20),
         }
@@ -158,5 +164,6 @@ impl Profile {
 
     fn free_of_special_cases(&mut self) {
         (self.has_neighbours, self.content_limit, self.has_operator) = (false, None, false);
+        (self.begins_empty, self.has_bad_document) = (false, false);
     }
 }

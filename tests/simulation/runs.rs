@@ -24,7 +24,8 @@ const USUAL: Range<u64> = 1..3_001;
 const TWICE: u64 = 100;
 const THREADS: usize = 2;
 /// Acts of users and of the adversary that the ordinary run must have.
-const ACTS: [&str; 24] = [
+const ACTS: [&str; 25] = [
+    "a bad document",
     "stall",
     "kill",
     "foreign indices",

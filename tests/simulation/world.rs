@@ -4,7 +4,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::FutureExt;
-use saved_objects::cluster::{Cluster, CreateIndex, InMemory, IndexPurpose};
+use saved_objects::cluster::{
+    BulkAction, BulkOperation, BulkRequest, Cluster, CreateIndex, InMemory, IndexPurpose, Refresh,
+};
 use saved_objects::layout::Prefix;
 use saved_objects::{SavedObjects, Start};
 use serde_json::{Value, json};
@@ -12,7 +14,7 @@ use serde_json::{Value, json};
 use crate::dice::Dice;
 use crate::executor::{Simulator, WORLD, lock};
 use crate::history::History;
-use crate::journal::{Broken, Coverage, Journal};
+use crate::journal::{About, Broken, Coverage, Journal};
 use crate::network::Network;
 use crate::node::{Life, live};
 use crate::profile::Profile;
@@ -20,6 +22,9 @@ use crate::surroundings::environment;
 use crate::types::GROUPS;
 use crate::witness::{Witness, indices};
 use crate::{aftermath, model, operator, users};
+
+/// The id of the document that no version can be converted from.
+const BAD: &str = "vault:bad";
 
 /// What everything in a world shares.
 pub(crate) struct World {
@@ -102,6 +107,38 @@ impl World {
         });
     }
 
+    /// Stores a vault past the library that no version can be converted from.
+    async fn put_bad_document(&self) {
+        let source = json!({"type": "vault", "typeMigrationVersion": "10.1.0", "vault": {"title": 7}});
+        let action = BulkAction::Create { source: source.to_string().into() };
+        self.write_past(action).await;
+        self.journal.act("a bad document", || format!("there is a document that cannot be converted: {BAD}"));
+    }
+
+    /// Deletes the vault that cannot be converted, wherever it is current.
+    pub(crate) async fn delete_bad_document(&self) {
+        let alias = self.prefix.group("vaults");
+        if let Ok(Some(found)) = self.memory.get(alias.alias(), BAD).await {
+            self.write_past(BulkAction::Delete { read: found.sequence }).await;
+            self.journal.act("a bad document is deleted", || format!("the operator deletes {BAD}"));
+        }
+    }
+
+    /// Writes the bad document past the library.
+    async fn write_past(&self, action: BulkAction) {
+        let names = self.prefix.group("vaults");
+        let Some((index, state)) = operator::current(self, &names) else { return };
+        if state.write_blocked {
+            // A copy that died blocks it; the start that follows heals that first.
+            return self.journal.tell(|| (About::Act, format!("{index} takes no writes")));
+        }
+        let alias = names.write_alias(names.generation(&index).expect("a generation"));
+        let operations = [BulkOperation { id: BAD.to_owned(), action }];
+        let request = BulkRequest { alias: &alias, operations: &operations, refresh: Refresh::WaitFor };
+        let done = self.memory.bulk(&request).await.expect("answered");
+        assert!(done.iter().all(Result::is_ok), "{done:?}");
+    }
+
     /// Whether its time is over.
     pub(crate) fn is_over(&self) -> bool {
         self.simulator.now() >= *lock(&self.ends)
@@ -118,7 +155,9 @@ fn fork(seed: u64, purpose: u64) -> Dice {
 
 async fn script(world: Arc<World>) {
     neighbours(&world).await;
-    begin(&world).await;
+    if !world.profile.begins_empty {
+        begin(&world).await;
+    }
     let releases = world.profile.releases.clone();
     world.network.set_weather(world.profile.weather.clone());
     world.network.set_ambush(&world.profile);
@@ -158,5 +197,8 @@ async fn begin(world: &Arc<World>) {
     let store = world.simulator.spawn_joined(life.id, starting).await.expect("not killed").expect("it starts");
     let filling = users::fill(world.clone(), life.clone(), store);
     world.simulator.spawn_joined(life.id, filling).await;
+    if world.profile.has_bad_document {
+        world.put_bad_document().await;
+    }
     world.simulator.kill(life.id);
 }
