@@ -33,8 +33,9 @@ pub(crate) async fn check(world: &Arc<World>) {
             break;
         }
     }
-    world.network.witness.look_at_the_end(&world.network);
+    // A start that is blocked records nothing anew.
     let Some((release, store)) = newest else { return };
+    world.network.witness.look_at_the_end(&world.network);
     // What the first start could not tell from the work of a live node is for the next one.
     start(world, release, true).await;
     look_for_left_overs(world);
@@ -96,7 +97,7 @@ fn look_for_left_overs(world: &World) {
             let marks: Vec<&String> = state
                 .aliases
                 .keys()
-                .filter(|alias| alias.ends_with("-copying") || alias.ends_with("-checked"))
+                .filter(|alias| alias.contains("-copying-") || alias.contains("-undoing-"))
                 .collect();
             if !marks.is_empty() {
                 broken(name, format!("{name} still has {marks:?}"));

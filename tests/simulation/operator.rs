@@ -188,7 +188,7 @@ fn restore(world: &World, dice: &Dice, snapshots: &[(&'static str, String, Snaps
     let options = RestoreOptions { with_aliases: false, over_closed: true };
     world.network.witness.is_restored(&before.1.uuid);
     by_hand(world, &format!("restores {index}"), index, async { world.memory.restore(snapshot, index, options) });
-    let is_copied = before.1.aliases.keys().any(|alias| alias.ends_with("-copying"));
+    let is_copied = before.1.aliases.keys().any(|alias| alias.contains("-copying-"));
     if !is_copied {
         by_hand(world, &format!("unblocks {index}"), index, world.memory.remove_write_block(index));
     }

@@ -160,7 +160,7 @@ impl Witness {
         for id in gone {
             let name = seen.was_current.remove(&id).unwrap_or_default();
             // What a rollback left can be made again: nobody has written to it.
-            let recorded = seen.most.get(&id).and_then(|meta| meta["copy"]["writes"].as_u64());
+            let recorded = seen.most.get(&id).and_then(|meta| meta["copy"]["complete"]["writes"].as_u64());
             let is_a_copy_only = recorded.is_some() && recorded == seen.writes.get(&id).copied();
             if !is_a_copy_only && !seen.may_be_dropped.contains(&id) {
                 let how = format!("{name} was current and was written to, and is deleted after: {what}");
