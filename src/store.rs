@@ -261,8 +261,7 @@ async fn migrate(migrator: &Migrator, start: Start, environment: &Environment, d
     };
     let report = match select(pin!(working), environment.clock().sleep(deadline)).await {
         Either::Left((report, _)) => report,
-        Either::Right(((), working)) => {
-            drop(working);
+        Either::Right(((), _)) => {
             migrator.undo_copies().await;
             return Err(too_late(migrator, deadline).await);
         }

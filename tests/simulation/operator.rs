@@ -135,7 +135,7 @@ fn rotate_keys(world: Arc<World>, life: Arc<Life>) -> futures::future::BoxFuture
 async fn block(world: &World, dice: &Dice) {
     let (_, names) = any_group(world, dice);
     let is_copied =
-        |state: &IndexState| state.write_blocked || state.aliases.keys().any(|name| name.ends_with("-copying"));
+        |state: &IndexState| state.write_blocked || state.aliases.keys().any(|name| name.contains("-copying-"));
     let Some((index, state)) = current(world, &names) else { return };
     if is_copied(&state) {
         return;

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::FutureExt;
-use saved_objects::cluster::{
+use saved_objects::cluster::{Gone, 
     BulkAction, BulkOperation, BulkRequest, Cluster, CreateIndex, InMemory, IndexPurpose, Refresh,
 };
 use saved_objects::layout::Prefix;
@@ -119,7 +119,7 @@ impl World {
     pub(crate) async fn delete_bad_document(&self) {
         let alias = self.prefix.group("vaults");
         if let Ok(Some(found)) = self.memory.get(alias.alias(), BAD).await {
-            self.write_past(BulkAction::Delete { read: found.sequence }).await;
+            self.write_past(BulkAction::Delete { read: found.sequence, gone: Gone::Done }).await;
             self.journal.act("a bad document is deleted", || format!("the operator deletes {BAD}"));
         }
     }
