@@ -63,6 +63,7 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         late::an_undoing_that_was_killed_looks_like_no_block_of_somebody_else,
         late::an_error_anywhere_leaves_no_point_in_time_open,
         late::a_start_that_is_moved_again_and_again_ends,
+        late::a_copy_goes_on_after_a_bulk_that_may_have_been_done,
         late::a_deadline_ends_a_start_that_is_moved_again_and_again,
         told::another_machine_sees_how_far_the_holder_is,
         told::spans_say_what_is_migrated_and_how,

@@ -3,6 +3,7 @@
 //! must be there in the end.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::process::Output;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -173,7 +174,7 @@ impl Round<'_> {
             let first = async {
                 round.wait(drawn.resume).await;
                 signal("-CONT", child.id().expect("it was not waited for"));
-                outcome(&child.wait_with_output().await.expect("it ends"))
+                child.wait_with_output().await.expect("it ends")
             };
             let landing = async {
                 round.wait(drawn.land).await;
@@ -184,9 +185,11 @@ impl Round<'_> {
             (first, again)
         };
         let (ended, ()) = join(processes, ledger.write(&node, &is_over, &round.counts)).await;
-        for outcome in [&ended.0, &ended.1] {
-            assert!(["migrated", "waited", "nothing_to_do"].contains(&outcome.as_str()), "{ended:?}, {drawn:?}");
+        for output in [&ended.0, &ended.1] {
+            let is_well = ["migrated", "waited", "nothing_to_do"].contains(&outcome(output).as_str());
+            assert!(is_well && output.status.success(), "{output:?}, {drawn:?}");
         }
+        let ended = (outcome(&ended.0), outcome(&ended.1));
         let by_release_1 = ledger.updated;
         assert!(by_release_1 > 0, "the copy was undone, and users write: {ledger}");
         round.check_gates("both have ended").await;
@@ -232,7 +235,7 @@ impl Round<'_> {
     }
 
     /// Copies again, by another process.
-    async fn again(&self, start: Moment) -> String {
+    async fn again(&self, start: Moment) -> Output {
         self.wait(start).await;
         let counts = self.counts.clone();
         let proxy = Proxy::start(&self.context.url, move |seen, _| {
@@ -245,7 +248,7 @@ impl Round<'_> {
         .await;
         let output = migrate(proxy.url(), &self.room, &self.types).wait_with_output().await.expect("it ends");
         self.counts.send_modify(|counts| counts.has_ended = true);
-        outcome(&output)
+        output
     }
 
     async fn wait(&self, moment: Moment) {
