@@ -186,8 +186,10 @@ impl Converter<'_> {
                 let kind = match kind {
                     // Another node is further on.
                     ItemErrorKind::AliasMissing | ItemErrorKind::WriteBlocked => ErrorKind::Conflict,
+                    // The staging index may be gone, because another node undid the copy. If it is there, filling it again does
+                    // what was not done.
+                    ItemErrorKind::OutcomeUnknown => ErrorKind::Conflict,
                     ItemErrorKind::Unavailable => ErrorKind::Unavailable,
-                    ItemErrorKind::OutcomeUnknown => ErrorKind::OutcomeUnknown,
                     _ => ErrorKind::Internal,
                 };
                 let index = &self.plan.index;

@@ -4,6 +4,8 @@
 //! `SAVED_OBJECTS_TEST_URL` puts them on a server that runs already, `SAVED_OBJECTS_TEST_VERSION` on another version,
 //! `SAVED_OBJECTS_TEST_NODES` on several nodes;
 //! `SAVED_OBJECTS_TEST_ROTATION_DOCUMENTS` says how many documents the killed rotation has;
+//! `SAVED_OBJECTS_TEST_STALLED_COPIES` and `SAVED_OBJECTS_TEST_STALLED_DOCUMENTS` say how many copies are stopped while they
+//! fill, and how many objects each has;
 //! `SAVED_OBJECTS_TEST_SEED` (`7` or `100..300`) replays or tries seeds of the tests in `faults`.
 #![allow(missing_docs, clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -45,6 +45,20 @@ async fn is_cloned(connection: &Connection, clone: &CloneIndex) -> ClusterResult
 }
 
 pub(super) async fn history(connection: &Connection, index: &str) -> ClusterResult<History> {
+    let mut attempts = connection.attempts();
+    loop {
+        if let Some(history) = history_now(connection, index).await? {
+            return Ok(history);
+        }
+        // The shards of an index that another node has just made are about to start.
+        if !attempts.wait_for_next(None).await {
+            return Err(no_primary(format!("{index}/_stats")));
+        }
+    }
+}
+
+/// Returns none while a primary shard is not started.
+async fn history_now(connection: &Connection, index: &str) -> ClusterResult<Option<History>> {
     #[derive(Deserialize)]
     struct StatsAnswer {
         #[serde(default)]
@@ -89,24 +103,24 @@ pub(super) async fn history(connection: &Connection, index: &str) -> ClusterResu
     }
     const FIELDS: &str = "indices.*.shards.*.routing.primary,indices.*.shards.*.seq_no.max_seq_no,\
         indices.*.shards.*.commit.user_data.history_uuid,indices.*.shards.*.retention_leases.primary_term";
-    let path = format!("{index}/_stats");
-    let request = Request::read(Verb::Get, path.clone()).query("level", "shards").query("filter_path", FIELDS);
+    let request =
+        Request::read(Verb::Get, format!("{index}/_stats")).query("level", "shards").query("filter_path", FIELDS);
     let answer: StatsAnswer = connection.send(&request).await?.parse()?;
     let mut history = History::default();
     let mut ids = Vec::new();
     for copies in answer.indices.into_values().flat_map(|index| index.shards.into_values()) {
         let primary = copies.into_iter().find(|copy| copy.routing.primary);
         let writes = primary.as_ref().and_then(|primary| primary.seq_no.as_ref()).map(|stats| stats.max_seq_no);
-        let (Some(primary), Some(highest)) = (primary, writes) else { return Err(no_primary(path)) };
+        let (Some(primary), Some(highest)) = (primary, writes) else { return Ok(None) };
         history.writes = history.writes.saturating_add(u64::try_from(highest.saturating_add(1)).unwrap_or_default());
         history.primary_term = history.primary_term.max(primary.retention_leases.primary_term);
         ids.push(primary.commit.user_data.history_uuid);
     }
     if ids.is_empty() {
-        return Err(no_primary(path));
+        return Ok(None);
     }
     history.id = ids.join(",");
-    Ok(history)
+    Ok(Some(history))
 }
 
 fn no_primary(path: String) -> ClusterError {

@@ -77,6 +77,20 @@ fn recorded(name: &str) -> HttpAnswer {
 }
 
 #[tokio::test]
+async fn a_shard_that_starts_is_waited_for() {
+    let shard = |stats: serde_json::Value| answer(200, json!({"indices": {"made": {"shards": {"0": [stats]}}}}));
+    let starting = shard(json!({"routing": {"primary": true}}));
+    let started = shard(json!({"routing": {"primary": true}, "seq_no": {"max_seq_no": 6}}));
+    let nothing = answer(200, json!({}));
+    let (script, elastic) = client([("_stats", nothing), ("_stats", starting.clone()), ("_stats", started)]);
+    assert_eq!(elastic.write_count("made").await.expect("counted"), 7);
+    assert_eq!(script.sent(), 3);
+    let (_, elastic) = client([("_stats", starting)]);
+    let error = elastic.write_count("made").await.expect_err("it never starts");
+    assert_eq!(error.kind, ClusterErrorKind::Unavailable, "{error}");
+}
+
+#[tokio::test]
 async fn what_was_recorded_from_the_server_is_understood() {
     let table = [
         ("400", true, ClusterErrorKind::Rejected, 1),

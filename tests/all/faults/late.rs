@@ -395,6 +395,30 @@ pub(crate) fn a_start_that_is_moved_again_and_again_ends() {
     });
 }
 
+/// Leaves the first bulk of a copy done, and its sender without knowing.
+#[derive(Debug, Default)]
+struct FirstFillUnknown(AtomicUsize);
+
+#[async_trait]
+impl Disturber for FirstFillUnknown {
+    async fn fate(&self, call: &Call) -> Fate {
+        let is_fill = (call.method, call.state) == ("bulk", "fill");
+        if is_fill && self.0.fetch_add(1, Ordering::Relaxed) == 0 { Fate::Lost } else { Fate::Done }
+    }
+}
+
+pub(crate) fn a_copy_goes_on_after_a_bulk_that_may_have_been_done() {
+    in_its_own_time(async {
+        let room = Room::with_release_1().await;
+        let unknown = Arc::<FirstFillUnknown>::default();
+        let report = process(&room, COPY, unknown.clone()).await.expect("nobody kills it");
+        assert_eq!(report.outcome, Outcome::Migrated, "{report:#?}");
+        assert!(unknown.0.load(Ordering::Relaxed) > 1, "it is filled again");
+        let again = process(&room, COPY, quiet()).await.expect("nobody kills it");
+        assert_eq!(again.outcome, Outcome::NothingToDo, "{again:#?}");
+    });
+}
+
 pub(crate) fn a_deadline_ends_a_start_that_is_moved_again_and_again() {
     in_its_own_time(async {
         let room = Room::with_release_1().await;

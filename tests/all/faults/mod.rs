@@ -13,6 +13,7 @@ mod race;
 pub(crate) mod room;
 pub(crate) mod seed;
 mod server_race;
+mod stalled_copy;
 mod tally;
 mod told;
 pub(crate) mod types;
@@ -39,6 +40,7 @@ use processes::{
     killed_processes_leave_what_the_next_one_finishes,
 };
 use server_race::five_migrators_and_a_writer_lose_nothing_on_the_server;
+use stalled_copy::a_stalled_copy_loses_nothing_that_was_answered;
 
 /// The functions of these modules as trials of their names.
 macro_rules! in_memory {
@@ -61,6 +63,7 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         late::an_undoing_that_was_killed_looks_like_no_block_of_somebody_else,
         late::an_error_anywhere_leaves_no_point_in_time_open,
         late::a_start_that_is_moved_again_and_again_ends,
+        late::a_copy_goes_on_after_a_bulk_that_may_have_been_done,
         late::a_deadline_ends_a_start_that_is_moved_again_and_again,
         told::another_machine_sees_how_far_the_holder_is,
         told::spans_say_what_is_migrated_and_how,
@@ -79,6 +82,7 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         an_error_anywhere_leaves_no_point_in_time_open_on_the_server,
         killed_processes_leave_what_the_next_one_finishes,
         five_migrators_and_a_writer_lose_nothing_on_the_server,
+        a_stalled_copy_loses_nothing_that_was_answered,
         too_few_shards_and_no_allocation_are_blockers,
         large_documents_go_through_small_requests,
         an_index_outlives_the_snapshot_that_is_made_of_it,
