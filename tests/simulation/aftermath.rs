@@ -120,6 +120,7 @@ async fn look_at_versions(world: &World, release: u32) {
     let cluster = Arc::new(world.elastic(&life, &environment));
     let encryption = EncryptionService::new(Some(key_ring(world)), environment.clone());
     let registry = Arc::new(registry(release));
+    world.delete_bad_document().await;
     let migrator =
         Migrator::new(cluster.clone(), registry.clone(), world.prefix.clone(), encryption.clone(), environment)
             .rescan();

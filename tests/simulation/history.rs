@@ -80,6 +80,8 @@ pub(crate) struct Object {
     /// What it was before the first of them; none: it was not there.
     pub(crate) first: Option<String>,
     pub(crate) operations: Vec<Operation>,
+    /// Creations of before what was given: the network may do them again.
+    pub(crate) forgotten: Vec<Operation>,
 }
 
 /// An operation that has begun.
@@ -167,6 +169,10 @@ impl History {
                 continue;
             }
             object.first = stored(key);
+            let is_creation =
+                |operation: &&Operation| matches!(operation.effect, Effect::Write { from: From::Absent, to: Some(_) });
+            let creations: Vec<Operation> = object.operations.iter().filter(is_creation).cloned().collect();
+            object.forgotten.extend(creations);
             object.operations.retain(|operation| operation.ended == Ended::Unknown);
             for operation in &mut object.operations {
                 operation.number = None;

@@ -25,7 +25,8 @@ pub(crate) fn check(key: &str, object: &Object, journal: &Journal, witness: &Wit
         Effect::Write { to: Some(value), .. } => witness.creations(key, value) > 1,
         _ => false,
     };
-    let again: Vec<Operation> = object.operations.iter().filter(is_again).map(as_unknown).collect();
+    let again: Vec<Operation> =
+        object.operations.iter().chain(&object.forgotten).filter(is_again).map(as_unknown).collect();
     if !again.is_empty() {
         let with_echoes: Vec<Operation> = as_told.iter().cloned().chain(again).collect();
         if one_after_the_other(&object.first, &with_echoes).is_ok() {
