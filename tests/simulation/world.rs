@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::FutureExt;
-use saved_objects::cluster::{Gone, 
-    BulkAction, BulkOperation, BulkRequest, Cluster, CreateIndex, InMemory, IndexPurpose, Refresh,
+use saved_objects::cluster::{
+    BulkAction, BulkOperation, BulkRequest, Cluster, CreateIndex, Gone, InMemory, IndexPurpose, Refresh,
 };
 use saved_objects::layout::Prefix;
 use saved_objects::{SavedObjects, Start};
