@@ -29,6 +29,7 @@ mod log;
 mod memory_answers;
 mod migration;
 mod oauth_server;
+mod ownership;
 mod platform_types;
 mod proxy;
 mod real_input;
@@ -104,6 +105,8 @@ fn trials(url: &str) -> Vec<Trial> {
         healing::trials(MEMORY),
         memory_answers::trials(url),
         migration::trials(url),
+        ownership::trials(url),
+        ownership::trials(MEMORY),
         platform_types::trials(url),
         repository::trials(url),
         repository::trials(MEMORY),
