@@ -316,7 +316,7 @@ pub(crate) async fn a_restored_generation_loses_nothing(context: Context) {
         let backup = Backup::of(&context, &first).await;
         create(&context, after(), "2").await;
         let dropped = context.migrator(after()).drop_old().await;
-        assert_eq!(dropped.dropped, [first.clone()], "{dropped:?}");
+        assert_eq!(dropped.dropped, std::slice::from_ref(&first), "{dropped:?}");
         backup.restore(&context, &first).await;
         let found = blocker(&context, after).await;
         assert!(found.what.contains("several indices"), "{found:?}");
@@ -348,14 +348,14 @@ pub(crate) async fn a_number_is_not_given_again_after_a_restore(context: Context
     let key = ObjectKey::new("note", "1");
     let stale = store.repository().get(&key).await.expect("copied").version;
     let dropped = context.migrator(after()).drop_old().await;
-    assert_eq!(dropped.dropped, [first.clone()], "{dropped:?}");
+    assert_eq!(dropped.dropped, std::slice::from_ref(&first), "{dropped:?}");
     context.cluster().delete_index(&second).await.expect("deleted");
     backup.restore(&context, &first).await;
     let report = context.migrator(after()).migrate().await;
     assert_eq!((report.outcome, report.indices[0].way), (Outcome::Migrated, Way::Copy), "{report:?}");
     assert_eq!(report.indices[0].index, names.index(3), "the control index knows that 2 was given");
     for store in [store, context.store(after()).await] {
-        let delete = Delete::new(&key).version(stale.clone());
+        let delete = Delete::new(&key).version(stale);
         let error = store.repository().delete(delete).await.expect_err("it is of another generation");
         assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
     }
