@@ -31,6 +31,7 @@ mod log;
 mod memory_answers;
 mod migration;
 mod oauth_server;
+mod ownership;
 mod platform_types;
 mod proxy;
 mod real_input;
@@ -106,6 +107,8 @@ fn trials(url: &str) -> Vec<Trial> {
         healing::trials(MEMORY),
         memory_answers::trials(url),
         migration::trials(url),
+        ownership::trials(url),
+        ownership::trials(MEMORY),
         platform_types::trials(url),
         repository::trials(url),
         repository::trials(MEMORY),

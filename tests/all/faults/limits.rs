@@ -22,7 +22,7 @@ const DOCUMENTS: u64 = 50;
 const BYTES: usize = 300_000;
 
 /// Notes with a long text, which no mapping has. The second release changes documents, the third the mapping too.
-fn notes(release: usize) -> Vec<TypeDefinition> {
+pub(super) fn notes(release: usize) -> Vec<TypeDefinition> {
     let sets = json!({"encrypted": [], "bound": []});
     let properties = json!({"title": {"type": "string"}, "text": {"type": "string"}, "stars": {"type": "integer"}});
     let first = version(properties.clone(), sets.clone());

@@ -7,12 +7,14 @@ pub(crate) mod disturbed;
 mod histories;
 mod late;
 mod limits;
+mod moments;
 mod network;
 mod processes;
 mod race;
 pub(crate) mod room;
 pub(crate) mod seed;
 mod server_race;
+mod snapshots;
 mod stalled_copy;
 mod tally;
 mod told;
@@ -40,6 +42,10 @@ use processes::{
     killed_processes_leave_what_the_next_one_finishes,
 };
 use server_race::five_migrators_and_a_writer_lose_nothing_on_the_server;
+use snapshots::{
+    a_copy_goes_on_while_a_snapshot_is_made, a_number_is_not_given_again_on_the_server, a_refused_clone_is_undone,
+    a_restored_generation_loses_nothing_on_the_server,
+};
 use stalled_copy::a_stalled_copy_loses_nothing_that_was_answered;
 
 /// The functions of these modules as trials of their names.
@@ -65,6 +71,7 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         late::a_start_that_is_moved_again_and_again_ends,
         late::a_copy_goes_on_after_a_bulk_that_may_have_been_done,
         late::a_deadline_ends_a_start_that_is_moved_again_and_again,
+        moments::a_restored_moment_of_a_copy_loses_nothing,
         told::another_machine_sees_how_far_the_holder_is,
         told::spans_say_what_is_migrated_and_how,
     );
@@ -86,6 +93,10 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         too_few_shards_and_no_allocation_are_blockers,
         large_documents_go_through_small_requests,
         an_index_outlives_the_snapshot_that_is_made_of_it,
+        a_copy_goes_on_while_a_snapshot_is_made,
+        a_refused_clone_is_undone,
+        a_restored_generation_loses_nothing_on_the_server,
+        a_number_is_not_given_again_on_the_server,
         a_killed_server_loses_nothing_of_a_migration,
         a_killed_node_of_three_loses_nothing_of_a_migration,
     );

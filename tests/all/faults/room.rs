@@ -18,7 +18,7 @@ use saved_objects::{SavedObjects, Start};
 use serde_json::json;
 
 use super::disturbed::{Disturbed, Disturber};
-use super::types::{registry, types};
+use super::types::registry;
 use crate::context::key_ring;
 use crate::migration::object;
 use crate::take_over::in_memory::{kibana_key, vectors};
@@ -118,8 +118,7 @@ impl Room {
 
     /// The repository of a node of `release` that left the migration to others.
     pub(crate) async fn repository(&self, cluster: Arc<dyn Cluster>, release: u32, start: Start) -> Repository {
-        let registry = Registry::builder().with(types(release)).build().expect("the types go together");
-        let builder = SavedObjects::builder(registry).cluster(cluster).prefix(self.prefix.clone());
+        let builder = SavedObjects::builder((*registry(release)).clone()).cluster(cluster).prefix(self.prefix.clone());
         let store = builder.key_ring(key_ring()).environment(self.environment.clone()).start(start).await;
         store.expect("it starts").repository().including(&["connector_token"]).expect("registered")
     }
