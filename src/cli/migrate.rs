@@ -69,6 +69,8 @@ pub(super) async fn run(
     report::describe(&report, output);
     output.document(&report)?;
     Ok(match report.outcome {
+        // Some generations were dropped, and others were not.
+        Outcome::Dropped if !report.blockers.is_empty() => Exit::Blocked,
         Outcome::Migrated
         | Outcome::NothingToDo
         | Outcome::Waited

@@ -231,6 +231,8 @@ impl Migrator {
         for group in &plan.groups {
             self.progress.begin(group.names.alias(), survey.to_be_converted(group));
             let Some(report) = work.indices.get_mut(group.names.alias()) else { continue };
+            // Some of it may be done even if another node is faster with the rest.
+            work.has_healed |= group.needs_healing();
             if group.way == Way::Copy {
                 self.copying().insert(group.group.clone(), group.clone());
             }
@@ -251,7 +253,6 @@ impl Migrator {
                 return Ok(Attempt::MappingRefused(group.group.clone()));
             }
             walked?;
-            work.has_healed |= group.needs_healing();
             self.copying().remove(&group.group);
         }
         Ok(Attempt::Done)

@@ -39,10 +39,11 @@ impl Migrator {
                 }
             }
         }
-        Ok(match (work.blockers.is_empty(), work.dropped.is_empty()) {
-            (false, _) => Outcome::Blocked,
+        // Beside what was dropped the blockers name what was not.
+        Ok(match (work.dropped.is_empty(), work.blockers.is_empty()) {
+            (false, _) => Outcome::Dropped,
+            (true, false) => Outcome::Blocked,
             (true, true) => Outcome::NothingToDo,
-            (true, false) => Outcome::Dropped,
         })
     }
 }

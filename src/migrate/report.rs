@@ -23,7 +23,7 @@ pub enum Outcome {
     Planned,
     /// The generations before the last copy are current again.
     RolledBack,
-    /// Generations that were kept are deleted.
+    /// Generations that were kept are deleted. Blockers name those that are not.
     Dropped,
     /// Nothing was written: see the blockers.
     Blocked,

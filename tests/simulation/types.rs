@@ -24,7 +24,7 @@ pub(crate) fn registry(release: u32) -> Registry {
 pub(crate) fn model_version(type_name: &str, release: u32) -> u32 {
     match type_name {
         "vault" | "tally" => release,
-        "oauth_state" => 1,
+        "oauth_state" => 2,
         _ => release.min(2),
     }
 }

@@ -200,7 +200,8 @@ impl User {
 
     async fn delete(&mut self, id: &str) {
         let key = format!("vault:{id}");
-        let begun = self.world.history.begin(&key, &self.name, Effect::Write { from: From::Present, to: None });
+        // Without a version it is done if the object is gone, also if another user deleted it while the answer was lost.
+        let begun = self.world.history.begin(&key, &self.name, Effect::Write { from: From::Any, to: None });
         let answer = self.repository.delete(&ObjectKey::new("vault", id)).await;
         self.world.history.end_write(&begun, &answer.clone().map(|()| None), None);
         self.told("delete", &key, &answer);

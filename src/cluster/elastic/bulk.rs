@@ -217,19 +217,13 @@ impl<'a> Chunk<'a> {
         let found = match get_many(self.connection, self.request.alias, &ids).await {
             Ok(found) => found,
             Err(error) => {
-                let reason = format!("the answer was lost and reading back failed: {error}");
-                // A shard that is not there now may be in a moment. Every operation can be sent again: it is conditional, or it
-                // writes the same.
-                let is_passing = matches!(error.kind, ClusterErrorKind::Unavailable | ClusterErrorKind::Timeout);
                 for &position in positions {
                     if let Some(state) = self.states.get_mut(position) {
-                        *state = match is_passing {
-                            true => State::Open { maybe_done: true },
-                            false => State::Ended(Err(unknown(&reason))),
-                        };
+                        *state = State::Ended(Err(unknown(&format!(
+                            "the answer was lost and reading back failed: {error}"
+                        ))));
                     }
                 }
-                self.refusal = Some(reason);
                 return;
             }
         };

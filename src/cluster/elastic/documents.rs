@@ -85,7 +85,21 @@ pub(super) async fn get_many(
     Ok(found)
 }
 
+/// Documents by id in one request, which is repeated while a shard of the index is not there yet: the answer says so for each
+/// document, with status 200.
 async fn get_page(connection: &Connection, index: &str, ids: &[&str]) -> ClusterResult<Vec<Option<VersionedHit>>> {
+    let mut attempts = connection.attempts();
+    loop {
+        match ask_for_page(connection, index, ids).await {
+            Err(error)
+                if error.server_type.as_deref() == Some("no_shard_available_action_exception")
+                    && attempts.wait_for_next(None).await => {}
+            answer => return answer,
+        }
+    }
+}
+
+async fn ask_for_page(connection: &Connection, index: &str, ids: &[&str]) -> ClusterResult<Vec<Option<VersionedHit>>> {
     let path = format!("{index}/_mget");
     let request = Request::read(Verb::Post, path.clone()).json(&json!({ "ids": ids })).ask_for_less();
     let answer = connection.send(&request).await?;
