@@ -231,8 +231,6 @@ impl Migrator {
         for group in &plan.groups {
             self.progress.begin(group.names.alias(), survey.to_be_converted(group));
             let Some(report) = work.indices.get_mut(group.names.alias()) else { continue };
-            // Some of it may be done even if another node is faster with the rest.
-            work.has_healed |= group.needs_healing();
             if group.way == Way::Copy {
                 self.copying().insert(group.group.clone(), group.clone());
             }
@@ -248,7 +246,7 @@ impl Migrator {
                 codec: self.kibana.as_ref().filter(|_| group.take_over.is_some()),
             };
             let span = tracing::info_span!("migrate", alias = group.names.alias(), way = ?group.way);
-            let walked = walk.run(report, &mut work.bad).instrument(span).await;
+            let walked = walk.run(report, &mut work.bad, &mut work.has_healed).instrument(span).await;
             if walked.as_ref().is_err_and(is_refused_mapping) {
                 return Ok(Attempt::MappingRefused(group.group.clone()));
             }

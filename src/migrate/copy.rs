@@ -360,8 +360,14 @@ impl Place<'_> {
                     self.close_take_over(close, generations::unused_clones(&plan.names, &indices, uuid)).await?;
                 }
             }
-            if !indices.values().any(|state| state.aliases.contains_key(plan.names.alias())) {
-                cluster.remove_write_block(&plan.index).await?;
+            match indices.iter().find(|(_, state)| state.aliases.contains_key(plan.names.alias())) {
+                None => cluster.remove_write_block(&plan.index).await?,
+                // Another node took it over, and this one's clone is of no use.
+                Some((current, _)) => {
+                    for name in generations::unused_clones(&plan.names, &indices, uuid) {
+                        generations::remove_generation(cluster, &plan.names, current, &name, &indices).await?;
+                    }
+                }
             }
         } else {
             let source = indices.get(&plan.index).filter(|state| state.aliases.contains_key(plan.names.alias()));
@@ -395,36 +401,43 @@ impl Place<'_> {
     }
 
     /// Opens the gate of the current index, whatever closed it, lets it take nonces, and deletes what copies left behind.
-    pub(super) async fn heal(&self) -> Result<()> {
+    /// `has_healed` tells whether anything was done, also if it ends with an error.
+    pub(super) async fn heal(&self, has_healed: &mut bool) -> Result<()> {
         let Self { cluster, plan, .. } = *self;
         if plan.is_closed() {
+            *has_healed = true;
             tracing::info!(index = plan.index, gate = ?plan.gate, "letting the index take writes again");
             self.gatekeeper().open(&plan.gate).await?;
         }
         if plan.lacks_nonce_field {
+            *has_healed = true;
             tracing::info!(index = plan.index, "giving an index the field that writes are known by");
             cluster.put_mapping(&plan.index, &registry::nonce_mapping()).await?;
         }
         for fill in &plan.leftover_fills {
             tracing::info!(fill, "deleting what a copy left behind");
-            generations::remove_fill(cluster, fill).await;
+            *has_healed |= generations::remove_fill(cluster, fill).await;
         }
         if !plan.abandoned.is_empty() {
-            self.remove_abandoned(&self.indices().await?).await?;
+            *has_healed |= self.remove_abandoned(&self.indices().await?).await?;
         }
         Ok(())
     }
 
-    /// Deletes the generations that copies made and that never became current.
-    async fn remove_abandoned(&self, indices: &BTreeMap<String, IndexState>) -> Result<()> {
+    /// Deletes the generations that copies made and that never became current. Returns whether one is gone.
+    async fn remove_abandoned(&self, indices: &BTreeMap<String, IndexState>) -> Result<bool> {
+        let mut has_removed = false;
         let Self { cluster, plan, .. } = *self;
         let is_one = |name: &&String| **name != plan.index && generations::is_abandoned(&plan.names, name, indices);
         for name in indices.keys().filter(is_one) {
             match generations::remove_generation(cluster, &plan.names, &plan.index, name, indices).await? {
-                Removal::Removed => tracing::info!(name, "deleted a generation that never became current"),
+                Removal::Removed => {
+                    tracing::info!(name, "deleted a generation that never became current");
+                    has_removed = true;
+                }
                 why => tracing::warn!(name, ?why, "left a generation that never became current"),
             }
         }
-        Ok(())
+        Ok(has_removed)
     }
 }

@@ -130,15 +130,16 @@ pub(super) async fn remove_generation(
 }
 
 /// Deletes a staging index: the caller knows its record. One that cannot be deleted now, as while a snapshot is being made of
-/// it, disturbs nobody, and is left to the next start.
-pub(super) async fn remove_fill(cluster: &dyn Cluster, name: &str) {
+/// it, disturbs nobody, and is left to the next start. Returns whether it is gone.
+pub(super) async fn remove_fill(cluster: &dyn Cluster, name: &str) -> bool {
     match cluster.delete_index(name).await {
-        Ok(()) => {}
+        Ok(()) => return true,
         Err(error) if is_in_snapshot(&error) => {
             tracing::info!(name, "a snapshot is being made of what a copy left behind: the next start deletes it");
         }
         Err(error) => tracing::warn!(name, %error, "what a copy left behind was not deleted: the next start does it"),
     }
+    false
 }
 
 pub(super) fn is_in_snapshot(error: &ClusterError) -> bool {

@@ -41,9 +41,14 @@ impl Walk<'_> {
     /// # Errors
     /// [`Conflict`](ErrorKind::Conflict) or [`NotFound`](ErrorKind::NotFound) if other nodes changed what was planned with,
     /// [`Corrupt`](ErrorKind::Corrupt) if documents cannot be converted, and whatever the cluster answers.
-    pub(super) async fn run(&self, report: &mut IndexReport, bad: &mut BadDocuments) -> Result<()> {
+    pub(super) async fn run(
+        &self,
+        report: &mut IndexReport,
+        bad: &mut BadDocuments,
+        has_healed: &mut bool,
+    ) -> Result<()> {
         if self.group.way != Way::Copy {
-            self.place().heal().await?;
+            self.place().heal(has_healed).await?;
         }
         let mut converting = Duration::ZERO;
         let mut kept = Kept::default();

@@ -3,7 +3,7 @@
 //!
 //! A document is put in first and taken out of its index after that, by a conditional delete; it is restored by a create and
 //! taken out of quarantine after that. Whatever stops in between leaves it in both places, never in none. The entry says how far
-//! the move is and where the document was read ([`Stage`]), so that nothing comes back that a user deleted in the meantime
+//! the move is and where the document was read (its stage), so that nothing comes back that a user deleted in the meantime
 //! (decision 12): [`Quarantine::list`] shows what is here, and what may be here or deleted.
 
 mod entry;

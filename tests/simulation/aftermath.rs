@@ -109,7 +109,8 @@ async fn look_for_left_overs(world: &World, release: u32) {
                 .keys()
                 .filter(|alias| alias.contains("-copying-") || alias.contains("-undoing-"))
                 .collect();
-            if !marks.is_empty() {
+            // One that an operator made old while it was copied keeps its mark, which does nothing.
+            if !marks.is_empty() && (current.contains(&name) || !named.contains(name)) {
                 broken(name, format!("{name} still has {marks:?}"));
             }
             let is_current = current.contains(&name);
