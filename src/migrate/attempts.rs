@@ -251,7 +251,10 @@ impl Migrator {
                 return Ok(Attempt::MappingRefused(group.group.clone()));
             }
             walked?;
-            self.copying().remove(&group.group);
+            // One that another node was faster with is undone at the end.
+            if group.way == Way::Copy {
+                self.copying().remove(&group.group);
+            }
         }
         Ok(Attempt::Done)
     }
