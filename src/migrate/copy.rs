@@ -357,14 +357,15 @@ impl Place<'_> {
                 let alias = plan.names.fill_alias(&record.digest());
                 if state.aliases.contains_key(&alias) {
                     let close = AliasAction::Remove { index: (*name).clone(), alias };
-                    self.close_take_over(close, generations::unused_clones(&plan.names, &indices, uuid)).await?;
+                    let clones = generations::unused_clones(cluster, &plan.names, &indices, uuid).await?;
+                    self.close_take_over(close, clones).await?;
                 }
             }
             match indices.iter().find(|(_, state)| state.aliases.contains_key(plan.names.alias())) {
                 None => cluster.remove_write_block(&plan.index).await?,
                 // Another node took it over, and this one's clone is of no use.
                 Some((current, _)) => {
-                    for name in generations::unused_clones(&plan.names, &indices, uuid) {
+                    for name in generations::unused_clones(cluster, &plan.names, &indices, uuid).await? {
                         generations::remove_generation(cluster, &plan.names, current, &name, &indices).await?;
                     }
                 }

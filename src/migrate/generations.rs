@@ -39,17 +39,28 @@ pub(super) fn is_abandoned(names: &IndexNames, name: &str, indices: &BTreeMap<St
     known.is_some_and(|known| known < generation) && !is_source && !state.aliases.contains_key(names.alias())
 }
 
-/// Returns the clones of a source that have no alias: no user has ever reached them.
-pub(super) fn unused_clones(
+/// Returns the clones of a source that have no alias and took no write since they were made. One that lost its aliases, as in
+/// a restore, may hold what users wrote.
+///
+/// # Errors
+/// Whatever the cluster answers.
+pub(super) async fn unused_clones(
+    cluster: &dyn Cluster,
     names: &IndexNames,
     indices: &BTreeMap<String, IndexState>,
     source_uuid: &str,
-) -> Vec<String> {
+) -> Result<Vec<String>> {
     let is_one = |(name, state): &(&String, &IndexState)| {
         let is_of_source = |copy: CopyRecord| copy.source_uuid == source_uuid && copy.complete.is_some();
         names.generation(name).is_some() && state.aliases.is_empty() && copy_of(state).is_some_and(is_of_source)
     };
-    indices.iter().filter(is_one).map(|(name, _)| name.clone()).collect()
+    let mut unused = Vec::new();
+    for (name, state) in indices.iter().filter(is_one) {
+        if recorded_writes(name, state, indices) == Some(cluster.write_count(name).await?) {
+            unused.push(name.clone());
+        }
+    }
+    Ok(unused)
 }
 
 /// Returns the highest number that a generation of the group has, or that an index knows of.
