@@ -4,33 +4,28 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
+use saved_objects::ErrorKind;
+
 use crate::history::{Effect, Ended, From, Object, Operation};
 use crate::journal::Journal;
-use crate::witness::Witness;
-
-/// A revival by the network: a creation that was delivered again after the object was deleted. A known limit, counted apart.
-pub(crate) const REVIVED: &str = "known limit: a creation delivered again after a deletion";
+use crate::witness::{Echo, OF_BEFORE, REPEATED, REVIVED, Witness};
 
 /// Checks all operations on one object.
 pub(crate) fn check(key: &str, object: &Object, journal: &Journal, witness: &Witness) {
     check_tokens(key, object, journal);
     if key.starts_with("tally:") {
-        return check_counter(key, object, journal);
+        return check_counter(key, object, journal, witness);
     }
     let told = |operation: &&Operation| !matches!(operation.ended, Ended::NotDone(_));
     let as_told: Vec<Operation> = object.operations.iter().filter(told).cloned().collect();
     let Err(stuck) = one_after_the_other(&object.first, &as_told) else { return };
-    // The network, or a repeat that was late, may have done a creation again.
-    let is_again = |operation: &&Operation| match &operation.effect {
-        Effect::Write { to: Some(value), .. } => witness.creations(key, value) > 1,
-        _ => false,
-    };
-    let again: Vec<Operation> =
-        object.operations.iter().chain(&object.forgotten).filter(is_again).map(as_unknown).collect();
-    if !again.is_empty() {
+    for (limit, again) in by_the_network(key, object, witness) {
+        if again.is_empty() {
+            continue;
+        }
         let with_echoes: Vec<Operation> = as_told.iter().cloned().chain(again).collect();
         if one_after_the_other(&object.first, &with_echoes).is_ok() {
-            return journal.count(REVIVED);
+            return journal.count(limit);
         }
     }
     let is_refused_write = |operation: &Operation| {
@@ -44,6 +39,41 @@ pub(crate) fn check(key: &str, object: &Object, journal: &Journal, witness: &Wit
         }
     }
     journal.broken("reads and writes of an object are as if one after the other", key, stuck);
+}
+
+/// What the network may have done by itself to an object, by the limit, and all of it at last.
+fn by_the_network(key: &str, object: &Object, witness: &Witness) -> Vec<(&'static str, Vec<Operation>)> {
+    // The network, or a repeat that was late, may have done a creation again.
+    let is_again = |operation: &&Operation| match &operation.effect {
+        Effect::Write { to: Some(value), .. } => witness.creations(key, Some(value)) > 1,
+        _ => false,
+    };
+    let creations: Vec<Operation> =
+        object.operations.iter().chain(&object.forgotten).filter(is_again).map(as_unknown).collect();
+    let as_operation = |echo: Echo| Operation {
+        who: "the network".to_owned(),
+        effect: Effect::Write { from: From::Any, to: echo.value },
+        invoked: echo.at,
+        answered: Duration::MAX,
+        ended: Ended::Unknown,
+        token: None,
+        number: None,
+    };
+    let echoes = |limit| witness.echoes(key).into_iter().filter(move |echo| echo.limit == limit).map(as_operation);
+    // Only who was told that another object is in the way may find its own there later.
+    let is_denied = |echo: &Operation| {
+        object.operations.iter().any(|operation| {
+            let is_it = matches!((&operation.effect, &echo.effect),
+                (Effect::Write { to, .. }, Effect::Write { to: landed, .. }) if to == landed);
+            is_it && matches!(operation.ended, Ended::NotDone(kind) if kind != ErrorKind::Conflict)
+        })
+    };
+    let late = echoes(REVIVED).filter(|echo| !is_denied(echo));
+    let revived: Vec<Operation> = creations.into_iter().chain(late).collect();
+    let repeated: Vec<Operation> = echoes(REPEATED).collect();
+    let of_before: Vec<Operation> = echoes(OF_BEFORE).collect();
+    let all = [&revived, &repeated, &of_before].into_iter().flatten().cloned().collect();
+    vec![(REVIVED, revived), (REPEATED, repeated), (OF_BEFORE, of_before), (REPEATED, all)]
 }
 
 fn as_unknown(operation: &Operation) -> Operation {
@@ -73,7 +103,7 @@ fn check_tokens(key: &str, object: &Object, journal: &Journal) {
 }
 
 /// Every increment that was answered is in the counter once, others at most once.
-fn check_counter(key: &str, object: &Object, journal: &Journal) {
+fn check_counter(key: &str, object: &Object, journal: &Journal, witness: &Witness) {
     const EXACT: &str = "every answered increment is in the counter once";
     let first: i64 = object.first.as_ref().map_or(0, |first| first.parse().expect("a counter is a number"));
     let counts = || object.operations.iter().filter(|operation| matches!(operation.effect, Effect::Count(_)));
@@ -95,8 +125,14 @@ fn check_counter(key: &str, object: &Object, journal: &Journal) {
         let found: i64 = found.as_ref().map_or(0, |found| found.parse().expect("a counter is a number"));
         let number = |is_meant: &dyn Fn(&Operation) -> bool| counts().filter(|count| is_meant(count)).count() as i64;
         let least = first + number(&|count| count.ended == Ended::Done && count.answered < read.invoked);
-        let most = first + number(&|count| !matches!(count.ended, Ended::NotDone(_)) && count.invoked < read.answered);
+        let answered =
+            first + number(&|count| !matches!(count.ended, Ended::NotDone(_)) && count.invoked < read.answered);
+        let echoes = witness.echoes(key).iter().filter(|echo| echo.at < read.answered).count() as i64;
+        let most = answered + echoes;
         let refused = number(&|count| matches!(count.ended, Ended::NotDone(_)) && count.invoked < read.answered);
+        if found > answered && found <= most {
+            journal.count(REPEATED);
+        }
         if found < least {
             let how = format!("{}, and {least} increments were answered before", words(read));
             journal.broken(EXACT, key, how);

@@ -37,6 +37,30 @@ pub(crate) struct Network {
 
 type Heard = Result<HttpAnswer, NoAnswerKind>;
 
+/// Whether the sender of a request that lands still waits for the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sender {
+    Waits,
+    /// It was told that the connection is lost, gave up, or died.
+    GaveUp,
+    /// It was answered before: the network delivers the request again.
+    WasAnswered,
+}
+
+/// Where the sender of a request waits for the answer.
+struct Waiting(oneshot::Sender<Heard>);
+
+impl Waiting {
+    fn sender(&self) -> Sender {
+        if self.0.is_canceled() { Sender::GaveUp } else { Sender::Waits }
+    }
+
+    fn hear(self, heard: Heard) {
+        // Its sender may be gone.
+        let _ = self.0.send(heard);
+    }
+}
+
 impl Network {
     pub(crate) fn new(
         simulator: Simulator,
@@ -71,13 +95,9 @@ impl Network {
     }
 
     /// Carries a request, beside its sender: it goes on if the sender is stalled or dead.
-    async fn carry(self: Arc<Self>, life: Arc<Life>, sent: Sent, fate: Fate, sender: oneshot::Sender<Heard>) {
+    async fn carry(self: Arc<Self>, life: Arc<Life>, sent: Sent, fate: Fate, waiting: Waiting) {
         let weather = lock(&self.weather).clone();
         let (way, back) = (weather.under_way(&self.dice), weather.under_way(&self.dice));
-        let hear = |heard: Heard| {
-            // Its sender may be gone.
-            let _ = sender.send(heard);
-        };
         // Silence, or a connection that ends.
         let is_silent = self.dice.happens(30);
         let unheard = || if is_silent { Err(NoAnswerKind::TimedOut) } else { Err(NoAnswerKind::Lost) };
@@ -85,68 +105,74 @@ impl Network {
         match fate {
             Fate::Unconnected => {
                 self.tell(&life, &sent, "no connection");
-                hear(Err(NoAnswerKind::NotConnected));
+                waiting.hear(Err(NoAnswerKind::NotConnected));
             }
             Fate::Lost => {
                 self.tell(&life, &sent, "lost before the server");
-                hear(unheard());
+                waiting.hear(unheard());
             }
             Fate::Delivered | Fate::Twice => {
-                let answer = self.land(&life, &sent, "");
+                let answer = self.land(&life, &sent, waiting.sender(), "");
                 self.simulator.sleep(back).await;
-                hear(Ok(answer));
+                waiting.hear(Ok(answer));
                 if fate == Fate::Twice {
                     self.simulator.sleep(weather.slow_way(&self.dice)).await;
-                    self.land(&life, &sent, ", delivered again");
+                    self.land(&life, &sent, Sender::WasAnswered, ", delivered again");
                 }
             }
             Fate::Unanswered => {
-                self.land(&life, &sent, ", the answer is lost");
+                self.land(&life, &sent, waiting.sender(), ", the answer is lost");
                 self.simulator.sleep(back).await;
-                hear(unheard());
+                waiting.hear(unheard());
             }
             Fate::Late => {
-                hear(unheard());
+                waiting.hear(unheard());
                 self.simulator.sleep(weather.slow_way(&self.dice)).await;
-                self.land(&life, &sent, ", late: its sender was told that the connection is lost");
+                self.land(&life, &sent, Sender::GaveUp, ", late: its sender was told that the connection is lost");
             }
             Fate::Slow if self.dice.happens(50) => {
                 self.simulator.sleep(weather.slow_way(&self.dice)).await;
-                let answer = self.land(&life, &sent, ", slowly");
+                let answer = self.land(&life, &sent, waiting.sender(), ", slowly");
                 self.simulator.sleep(back).await;
-                hear(Ok(answer));
+                waiting.hear(Ok(answer));
             }
             Fate::Slow => {
-                let answer = self.land(&life, &sent, ", the answer is slow");
+                let answer = self.land(&life, &sent, waiting.sender(), ", the answer is slow");
                 self.simulator.sleep(weather.slow_way(&self.dice)).await;
-                hear(Ok(answer));
+                waiting.hear(Ok(answer));
             }
             Fate::Refused => {
                 let answer = refusal(&self.dice);
                 self.tell(&life, &sent, &format!("refused with {}, not done", words(&answer)));
-                hear(Ok(answer));
+                waiting.hear(Ok(answer));
             }
             Fate::RefusedThoughDone => {
                 let answer = refusal_though_done(&self.dice);
-                self.land(&life, &sent, &format!(", answered {} all the same", words(&answer)));
+                self.land(&life, &sent, waiting.sender(), &format!(", answered {} all the same", words(&answer)));
                 self.simulator.sleep(back).await;
-                hear(Ok(answer));
+                waiting.hear(Ok(answer));
             }
             Fate::Cut => {
-                self.land_part(&life, &sent, sent.operations / 2, ", only so many, then the connection is cut");
+                self.land_part(
+                    &life,
+                    &sent,
+                    sent.operations / 2,
+                    waiting.sender(),
+                    ", only so many, then the connection is cut",
+                );
                 self.simulator.sleep(back).await;
-                hear(unheard());
+                waiting.hear(unheard());
             }
         }
     }
 
     /// Lets the server do what was sent.
-    fn land(&self, life: &Life, sent: &Sent, manner: &str) -> HttpAnswer {
-        self.land_part(life, sent, usize::MAX, manner)
+    fn land(&self, life: &Life, sent: &Sent, sender: Sender, manner: &str) -> HttpAnswer {
+        self.land_part(life, sent, usize::MAX, sender, manner)
     }
 
     /// Lets the server do the first `operations` of a bulk, or all of another request.
-    fn land_part(&self, life: &Life, sent: &Sent, operations: usize, manner: &str) -> HttpAnswer {
+    fn land_part(&self, life: &Life, sent: &Sent, operations: usize, sender: Sender, manner: &str) -> HttpAnswer {
         if sent.is_bulk() && self.content_limit.is_some_and(|limit| sent.size() > limit) {
             self.tell(life, sent, "refused with 413, not done");
             return HttpAnswer::too_large();
@@ -155,7 +181,10 @@ impl Network {
         let answer = self.memory.answer_part(&sent.request, operations);
         self.simulator.record((life.id, &sent.request.path, &sent.request.body, answer.status, &answer.body));
         self.tell(life, sent, &format!("{}{manner}", sent.outcome(&answer)));
-        self.witness.done(self, life, sent, &answer);
+        if (200..300).contains(&answer.status) {
+            life.count(sent);
+        }
+        self.witness.done(self, life, sent, &answer, sender);
         answer
     }
 
@@ -196,13 +225,12 @@ impl Transport for Link {
         let (network, life) = (&self.network, &self.life);
         let timeout = self.environment.clock().sleep(request.timeout);
         let sent = Sent::new(request, network.simulator.now(), life.state());
-        life.count(&sent);
         let fate = lock(&network.weather).fate(&network.dice, sent.operations > 1);
         network.simulator.record((life.id, fate.name()));
         network.journal.fate(sent.state, fate.name());
         network.ambush(life, &sent);
         let (sender, heard) = oneshot::channel();
-        network.simulator.spawn(WORLD, network.clone().carry(life.clone(), sent, fate, sender).boxed());
+        network.simulator.spawn(WORLD, network.clone().carry(life.clone(), sent, fate, Waiting(sender)).boxed());
         let kind = match select(heard, timeout).await {
             Either::Left((Ok(Ok(answer)), _)) => return Ok(answer),
             Either::Left((Ok(Err(NoAnswerKind::TimedOut)) | Err(_), timeout)) => {

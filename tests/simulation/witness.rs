@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
@@ -11,7 +12,7 @@ use saved_objects::layout::{IndexNames, Prefix};
 use serde_json::Value;
 
 use crate::executor::{NodeId, lock};
-use crate::network::Network;
+use crate::network::{Network, Sender};
 use crate::node::Life;
 use crate::request::Sent;
 use crate::types::GROUPS;
@@ -19,6 +20,18 @@ use crate::types::GROUPS;
 /// A record in `_meta` that was read before another one was made, and written after it. Elasticsearch has no condition for
 /// it, so what was recorded is gone until the next node records it. Counted apart; in the end nothing may be missing.
 const OVERWRITTEN: &str = "known limit: a record in _meta was overwritten by an older one";
+
+/// A creation that was delivered again, or that landed when its sender had given up on it, after the object was deleted: no
+/// condition tells it from a new one. Counted apart.
+pub(crate) const REVIVED: &str = "known limit: a creation delivered again after a deletion";
+
+/// The network delivered an answered request again, and its condition held by then: a write that was refused because the gate of
+/// a copy was closed is done after it opens. Counted apart.
+pub(crate) const REPEATED: &str = "known limit: the network repeated an answered request, and it was done then";
+
+/// A request of before a restore, or of before an alias was moved, landed after it, where its sequence number exists again.
+/// Counted apart.
+pub(crate) const OF_BEFORE: &str = "known limit: a request of before a restore landed after it";
 
 /// What secrets begin with: it must never be in what is sent.
 pub(crate) const SECRET: &str = "plain-secret-";
@@ -39,13 +52,27 @@ struct Seen {
     /// The ids of indices that the operator asked to be deleted.
     may_be_dropped: BTreeSet<String>,
     /// How often the creation of a document with a value was delivered.
-    creations: BTreeMap<(String, String), u64>,
+    creations: BTreeMap<(String, Option<String>), u64>,
+    /// What the network did by itself to documents, by id.
+    echoes: BTreeMap<String, Vec<Echo>>,
+    /// Since when what is stored of a type is given.
+    given: BTreeMap<&'static str, Duration>,
     /// How many writes the generations that were current had taken before the last deletion, by id.
     writes: BTreeMap<String, u64>,
     /// The last begun authorization of each node.
     authorizations: BTreeMap<NodeId, String>,
     /// The most that `_meta` said, by the id of the index.
     most: BTreeMap<String, Value>,
+}
+
+/// A write that the network did by itself: nobody waited for it any more, and its condition held.
+#[derive(Debug, Clone)]
+pub(crate) struct Echo {
+    /// The name of the limit.
+    pub(crate) limit: &'static str,
+    /// What was written; none: the document was deleted.
+    pub(crate) value: Option<String>,
+    pub(crate) at: Duration,
 }
 
 impl Witness {
@@ -85,8 +112,19 @@ impl Witness {
     }
 
     /// How often the creation of a document with a value was delivered.
-    pub(crate) fn creations(&self, id: &str, value: &str) -> u64 {
-        lock(&self.seen).creations.get(&(id.to_owned(), value.to_owned())).copied().unwrap_or_default()
+    pub(crate) fn creations(&self, id: &str, value: Option<&str>) -> u64 {
+        let creation = (id.to_owned(), value.map(str::to_owned));
+        lock(&self.seen).creations.get(&creation).copied().unwrap_or_default()
+    }
+
+    /// What the network did by itself to a document.
+    pub(crate) fn echoes(&self, id: &str) -> Vec<Echo> {
+        lock(&self.seen).echoes.get(id).cloned().unwrap_or_default()
+    }
+
+    /// What is stored of a type is given from now on.
+    pub(crate) fn is_given(&self, type_name: &'static str, now: Duration) {
+        lock(&self.seen).given.insert(type_name, now);
     }
 
     /// The authorization that a node began last.
@@ -109,7 +147,7 @@ impl Witness {
     }
 
     /// Looks at what `sent` did.
-    pub(crate) fn done(&self, network: &Network, life: &Life, sent: &Sent, answer: &HttpAnswer) {
+    pub(crate) fn done(&self, network: &Network, life: &Life, sent: &Sent, answer: &HttpAnswer, sender: Sender) {
         if !sent.is_write {
             return;
         }
@@ -119,17 +157,8 @@ impl Witness {
             network.journal.broken("no secret is stored in clear", sent.request.path.clone(), how);
         }
         if sent.is_bulk() {
-            let mut seen = lock(&self.seen);
-            for (_, id, lines) in sent.bulk().into_iter().filter(|(name, _, _)| name == "create") {
-                if id.starts_with("oauth_state:") {
-                    seen.authorizations.insert(life.id, id.clone());
-                }
-                let source: Value = lines.get(1).and_then(|line| serde_json::from_slice(line).ok()).unwrap_or_default();
-                if let Some(value) = source["vault"]["owner"].as_str() {
-                    *seen.creations.entry((id, value.to_owned())).or_default() += 1;
-                }
-            }
-            return;
+            let now = network.simulator.now();
+            return lock(&self.seen).written(life.id, sent, answer, sender, now);
         }
         if (200..300).contains(&answer.status) {
             self.look(network, &format!("{}: {}", life.name, sent.words()));
@@ -182,6 +211,41 @@ impl Witness {
                 network.journal.count(OVERWRITTEN);
             }
             merge(most, meta);
+        }
+    }
+}
+
+impl Seen {
+    /// Notes the documents of a bulk.
+    fn written(&mut self, node: NodeId, sent: &Sent, answer: &HttpAnswer, sender: Sender, now: Duration) {
+        // Copies, rotations and such write what users wrote before.
+        let is_of_user = sent.state == "-";
+        let is_old = self.given.values().any(|given| sent.at < *given);
+        let answer: Value = match sender != Sender::Waits || is_old {
+            true => serde_json::from_slice(&answer.body).unwrap_or_default(),
+            false => Value::Null,
+        };
+        for (place, (name, id, lines)) in sent.bulk().into_iter().enumerate() {
+            let source: Value = lines.get(1).and_then(|line| serde_json::from_slice(line).ok()).unwrap_or_default();
+            let type_name = id.split(':').next().unwrap_or_default();
+            let value = ["owner", "count"].iter().find_map(|field| source[type_name].get(field));
+            let value = value.map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+            if name == "create" {
+                if type_name == "oauth_state" {
+                    self.authorizations.insert(node, id.clone());
+                }
+                *self.creations.entry((id.clone(), value.clone())).or_default() += 1;
+            }
+            let is_done = answer["items"][place][&name]["status"].as_u64().is_some_and(|status| status < 300);
+            let limit = match sender {
+                _ if self.given.get(type_name).is_some_and(|given| sent.at < *given) => Some(OF_BEFORE),
+                Sender::WasAnswered => Some(REPEATED),
+                Sender::GaveUp if name == "create" => Some(REVIVED),
+                Sender::GaveUp | Sender::Waits => None,
+            };
+            if let (Some(limit), true, true) = (limit, is_of_user, is_done) {
+                self.echoes.entry(id).or_default().push(Echo { limit, value, at: now });
+            }
         }
     }
 }

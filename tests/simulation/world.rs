@@ -99,6 +99,7 @@ impl World {
     /// Forgets what is known of a group's objects, and takes what is stored now as given.
     pub(crate) fn take_as_given(&self, group: &str) {
         let (alias, type_name) = (self.prefix.group(group), group_type(group));
+        self.network.witness.is_given(type_name, self.simulator.now());
         self.history.forget(type_name, |key| {
             let found = self.memory.get(alias.alias(), key).now_or_never()?.ok()??;
             let source: Value = serde_json::from_str(found.source.get()).ok()?;
