@@ -40,10 +40,12 @@ impl Network {
             let duration = Duration::from_millis(millis);
             self.journal.count(&format!("stalled in {}", sent.state));
             self.journal.act("stall", || format!("{} is stalled for {duration:.1?} [{}]", life.name, sent.state));
+            life.disturb();
             self.simulator.stall(life.id, duration);
         } else if number < stalls + kills {
             self.journal.count(&format!("killed in {}", sent.state));
             self.journal.act("kill", || format!("{} is killed [{}]", life.name, sent.state));
+            life.disturb();
             self.simulator.kill(life.id);
         }
     }

@@ -2,19 +2,27 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use saved_objects::encryption::EncryptionService;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use saved_objects::cluster::Cluster;
+use saved_objects::encryption::{EncryptionService, KeyId};
 use saved_objects::migrate::{Migrator, Outcome};
+use saved_objects::quarantine::Quarantine;
 use saved_objects::verify::Verifier;
 use saved_objects::{ErrorKind, SavedObjects, Start};
+use serde_json::Value;
 
+use crate::executor::lock;
 use crate::node::key_ring;
 use crate::types::{GROUPS, model_version, registry};
 use crate::users::{read_counter, read_vault};
 use crate::weather::Weather;
 use crate::witness::indices;
-use crate::world::World;
+use crate::world::{BAD, World};
+use crate::{operator, refreshes};
 
 const LEFT_OVER: &str = "after a quiet while nothing is blocked or left over";
 
@@ -47,7 +55,69 @@ pub(crate) async fn check(world: &Arc<World>) {
             _ => {}
         }
     }
+    refreshes::check(world, &store).await;
+    look_for_bad_document(world, release).await;
     look_at_versions(world, release).await;
+    look_at_keys(world, release).await;
+}
+
+/// The document that cannot be converted is in its index or in quarantine, unless the operator deleted it.
+async fn look_for_bad_document(world: &World, release: u32) {
+    if !world.has_bad_document.load(Ordering::Relaxed) || world.is_bad_deleted.load(Ordering::Relaxed) {
+        return;
+    }
+    let life = world.life("quarantine", release);
+    let cluster = Arc::new(world.elastic(&life, &world.surroundings(&life)));
+    let held = Quarantine::new(cluster, world.prefix.clone()).list().await.expect("everything can be reached");
+    let held = held.iter().filter(|held| held.id == BAD).count();
+    let is_stored = world.memory.get(world.prefix.group("vaults").alias(), BAD).await.expect("answered").is_some();
+    if held + usize::from(is_stored) != 1 {
+        let how = format!("it is {held} times in quarantine, and in its index: {is_stored}");
+        world.journal.broken("a document is in exactly one of index and quarantine", BAD, how);
+    }
+    world.journal.count(if is_stored { "a bad document stayed" } else { "a bad document is in quarantine" });
+}
+
+/// A key of which a rotation says that nothing needs it is in no document of any index.
+async fn look_at_keys(world: &World, release: u32) {
+    if !*lock(&world.is_key_new) {
+        return;
+    }
+    let life = world.life("keys", release);
+    let report = match operator::key_rotation(world, &life).rotate().await {
+        Ok(report) => report,
+        Err(error) => return world.journal.broken("after a quiet while keys can be rotated", "", error.to_string()),
+    };
+    let old = key_ring(world).key_ids().into_iter().find(|id| *id != report.primary).expect("it has both");
+    if report.still_needed.iter().any(|key| key.id == old) {
+        return world.journal.count("a key is still needed");
+    }
+    world.journal.count("a key can be removed");
+    for (index, _) in indices(&world.memory) {
+        for (id, source) in world.documents(&index) {
+            if key_ids(&source).contains(&old) {
+                let how = format!("{id} in {index} has a secret under {old}: {source}");
+                world.journal.broken("a key that can be removed is needed nowhere", index.clone(), how);
+            }
+        }
+    }
+}
+
+/// The keys that envelopes in a document name: eight bytes behind a magic number and a version. Read past the library.
+fn key_ids(source: &Value) -> Vec<KeyId> {
+    match source {
+        Value::Object(fields) => fields.values().flat_map(key_ids).collect(),
+        Value::Array(items) => items.iter().flat_map(key_ids).collect(),
+        Value::String(text) if text.starts_with("U09F") => {
+            let header = STANDARD.decode(&text[..16]).expect("sixteen characters of Base64");
+            vec![header[4..12].iter().map(|byte| format!("{byte:02x}")).collect::<String>().parse().expect("a key id")]
+        }
+        // Quarantine keeps a document as a text.
+        Value::String(text) if text.starts_with('{') => {
+            serde_json::from_str(text).map_or(Vec::new(), |json| key_ids(&json))
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// Starts a node of `release` in the quiet; the newest must start, unless it names what is in the way.
@@ -68,9 +138,12 @@ async fn start(world: &Arc<World>, release: u32, must_start: bool) -> Option<Sav
                 }
                 return None;
             }
-            // A start names the bad document; the operator deletes it.
+            // A start names the bad document; the operator deletes it, or puts it aside.
             Err(_) => {
-                world.delete_bad_document().await;
+                match world.profile.has_quarantine {
+                    true => operator::command(world, &life, operator::put_aside).await,
+                    false => world.delete_bad_document().await,
+                }
                 world.simulator.sleep(Duration::from_secs(10)).await;
             }
         }

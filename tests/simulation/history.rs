@@ -87,7 +87,7 @@ pub(crate) struct Object {
 /// An operation that has begun.
 #[derive(Debug, Clone)]
 pub(crate) struct Begun {
-    key: String,
+    pub(crate) key: String,
     number: u64,
 }
 
@@ -145,18 +145,28 @@ impl History {
         });
     }
 
+    /// Notes how a write ended that tells no version.
+    pub(crate) fn end_as(&self, begun: &Begun, ended: Ended) {
+        self.end_with(begun, ended, |_| {});
+    }
+
     fn end(&self, begun: &Begun, error: Option<ErrorKind>, also: impl FnOnce(&mut Operation)) {
+        let ended = match error {
+            None => Ended::Done,
+            Some(ErrorKind::OutcomeUnknown) => Ended::Unknown,
+            Some(kind) => Ended::NotDone(kind),
+        };
+        self.end_with(begun, ended, also);
+    }
+
+    fn end_with(&self, begun: &Begun, ended: Ended, also: impl FnOnce(&mut Operation)) {
         let now = self.simulator.now();
         let mut objects = lock(&self.objects);
         let mut operations = objects.get_mut(&begun.key).into_iter().flat_map(|object| object.operations.iter_mut());
         // What went before a restore is forgotten.
         let Some(operation) = operations.find(|operation| operation.number == Some(begun.number)) else { return };
         operation.answered = now;
-        operation.ended = match error {
-            None => Ended::Done,
-            Some(ErrorKind::OutcomeUnknown) => Ended::Unknown,
-            Some(kind) => Ended::NotDone(kind),
-        };
+        operation.ended = ended;
         also(operation);
     }
 

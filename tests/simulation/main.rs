@@ -18,6 +18,7 @@ mod network;
 mod node;
 mod operator;
 mod profile;
+mod refreshes;
 mod request;
 mod runs;
 mod surroundings;

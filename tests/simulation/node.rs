@@ -1,8 +1,8 @@
 //! A node of the platform: it starts, users work through it, it is killed and starts again.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use saved_objects::cluster::elastic::{Batches, RetryPolicy};
 use saved_objects::encryption::KeyRing;
 use saved_objects::environment::Environment;
 use saved_objects::migrate::{Outcome, Progress};
+use saved_objects::tokens::AccessTokens;
 use saved_objects::{Result, SavedObjects, SavedObjectsBuilder, Start};
 use secrecy::SecretString;
 
@@ -37,6 +38,10 @@ pub(crate) struct Life {
     state: Mutex<&'static str>,
     /// Writes to indices of objects.
     writes: AtomicU64,
+    /// Whether it was stalled or has ended.
+    is_disturbed: AtomicBool,
+    /// The access tokens of the process.
+    tokens: OnceLock<AccessTokens>,
 }
 
 impl std::fmt::Debug for Life {
@@ -47,7 +52,16 @@ impl std::fmt::Debug for Life {
 
 impl Life {
     pub(crate) fn new(id: NodeId, name: String, release: u32) -> Self {
-        Self { id, name, release, progress: Mutex::default(), state: Mutex::new("-"), writes: AtomicU64::new(0) }
+        Self {
+            id,
+            name,
+            release,
+            progress: Mutex::default(),
+            state: Mutex::new("-"),
+            writes: AtomicU64::new(0),
+            is_disturbed: AtomicBool::new(false),
+            tokens: OnceLock::new(),
+        }
     }
 
     /// The state of the migration that it is in; `-` outside of one.
@@ -70,6 +84,20 @@ impl Life {
     fn has_started(&self) {
         *lock(&self.progress) = None;
         *lock(&self.state) = "-";
+    }
+
+    /// Whether it was stalled or has ended.
+    pub(crate) fn is_disturbed(&self) -> bool {
+        self.is_disturbed.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn disturb(&self) {
+        self.is_disturbed.store(true, Ordering::Relaxed);
+    }
+
+    /// The access tokens of the process, made the first time.
+    pub(crate) fn tokens(&self, make: impl FnOnce() -> AccessTokens) -> &AccessTokens {
+        self.tokens.get_or_init(make)
     }
 
     pub(crate) fn count(&self, sent: &Sent) {
@@ -197,6 +225,7 @@ pub(crate) async fn live(world: Arc<World>, number: usize, release: u32) {
             None => false,
         };
         lock(&world.stores).retain(|(alive, _)| alive.id != life.id);
+        life.disturb();
         world.simulator.kill(life.id);
         if ended && world.is_over() {
             return;

@@ -8,7 +8,8 @@ use saved_objects::cluster::memory::{RestoreOptions, Snapshot};
 use saved_objects::cluster::{AliasAction, Cluster, IndexState};
 use saved_objects::encryption::EncryptionService;
 use saved_objects::layout::IndexNames;
-use saved_objects::migrate::{Migrator, Outcome};
+use saved_objects::migrate::{Migrator, OnBad, Outcome};
+use saved_objects::quarantine::Quarantine;
 use saved_objects::rotation::KeyRotation;
 
 use crate::dice::Dice;
@@ -17,10 +18,10 @@ use crate::journal::About;
 use crate::node::{Life, key_ring};
 use crate::types::{GROUPS, registry};
 use crate::witness::indices;
-use crate::world::World;
+use crate::world::{BAD, World};
 
 /// The acts that there are.
-pub(crate) const ACTS: [&str; 9] = [
+pub(crate) const ACTS: [&str; 12] = [
     "roll back",
     "drop old",
     "rotate keys",
@@ -30,6 +31,9 @@ pub(crate) const ACTS: [&str; 9] = [
     "restore a snapshot",
     "let a snapshot run",
     "fail over",
+    "close an index",
+    "put aside",
+    "bring back",
 ];
 
 /// Acts until the world's time is over.
@@ -55,16 +59,19 @@ pub(crate) async fn work(world: Arc<World>) {
             "take a snapshot" => snapshots.extend(take_snapshot(&world, &dice)),
             "restore a snapshot" => restore(&world, &dice, &snapshots),
             "let a snapshot run" => let_snapshot_run(&world, &dice).await,
+            "close an index" => close(&world, &dice).await,
+            "put aside" => command(&world, &life, put_aside).await,
+            "bring back" => command(&world, &life, bring_back).await,
             _ => fail_over(&world, &dice),
         }
         world.simulator.kill(life.id);
     }
 }
 
-type Command = fn(Arc<World>, Arc<Life>) -> futures::future::BoxFuture<'static, String>;
+pub(crate) type Command = fn(Arc<World>, Arc<Life>) -> futures::future::BoxFuture<'static, String>;
 
 /// Runs a command of the operator to its end, unless it is killed.
-async fn command(world: &Arc<World>, life: &Arc<Life>, command: Command) {
+pub(crate) async fn command(world: &Arc<World>, life: &Arc<Life>, command: Command) {
     let ended = world.simulator.spawn_joined(life.id, command(world.clone(), life.clone())).await;
     world.journal.tell(|| {
         let words = ended.unwrap_or_else(|| "killed".to_owned());
@@ -72,7 +79,7 @@ async fn command(world: &Arc<World>, life: &Arc<Life>, command: Command) {
     });
 }
 
-fn migrator(world: &World, life: &Arc<Life>) -> Migrator {
+pub(crate) fn migrator(world: &World, life: &Arc<Life>) -> Migrator {
     let environment = world.surroundings(life);
     let cluster = Arc::new(world.elastic(life, &environment));
     let encryption = EncryptionService::new(Some(key_ring(world)), environment.clone());
@@ -98,8 +105,9 @@ fn drop_old(world: Arc<World>, life: Arc<Life>) -> futures::future::BoxFuture<'s
         world.network.witness.let_drop(&old);
         let report = migrator(&world, &life).drop_old().await;
         world.journal.count(&format!("drop old: {:?}", report.outcome));
+        // One that failed may have dropped some before.
         let says_so = report.outcome == Outcome::Dropped;
-        if says_so == report.dropped.is_empty() {
+        if report.outcome != Outcome::Failed && says_so == report.dropped.is_empty() {
             let how = format!("{:?} with {:?} dropped", report.outcome, report.dropped);
             world.journal.broken("what a start reports is true", "", how);
         }
@@ -112,12 +120,7 @@ fn rotate_keys(world: Arc<World>, life: Arc<Life>) -> futures::future::BoxFuture
     async move {
         // Nodes that start from now on encrypt with the new key; all have both.
         *lock(&world.is_key_new) = true;
-        let environment = world.surroundings(&life);
-        let cluster = Arc::new(world.elastic(&life, &environment));
-        let encryption = EncryptionService::new(Some(key_ring(&world)), environment.clone());
-        let registry = Arc::new(registry(life.release));
-        let rotation = KeyRotation::new(cluster, registry, world.prefix.clone(), encryption, environment);
-        match rotation.rotate().await {
+        match key_rotation(&world, &life).rotate().await {
             Ok(_) => {
                 world.journal.count("rotate keys: done");
                 "done".to_owned()
@@ -129,6 +132,50 @@ fn rotate_keys(world: Arc<World>, life: Arc<Life>) -> futures::future::BoxFuture
         }
     }
     .boxed()
+}
+
+pub(crate) fn key_rotation(world: &World, life: &Arc<Life>) -> KeyRotation {
+    let environment = world.surroundings(life);
+    let cluster = Arc::new(world.elastic(life, &environment));
+    let encryption = EncryptionService::new(Some(key_ring(world)), environment.clone());
+    KeyRotation::new(cluster, Arc::new(registry(life.release)), world.prefix.clone(), encryption, environment)
+}
+
+/// Migrates, and puts what cannot be converted into quarantine.
+pub(crate) fn put_aside(world: Arc<World>, life: Arc<Life>) -> futures::future::BoxFuture<'static, String> {
+    async move {
+        let report = migrator(&world, &life).on_bad(OnBad::Quarantine).migrate().await;
+        world.journal.count(&format!("put aside: {:?}", report.outcome));
+        format!("{:?} {:?} {:?}", report.outcome, report.bad, report.error)
+    }
+    .boxed()
+}
+
+/// Puts what is in quarantine back into its index.
+fn bring_back(world: Arc<World>, life: Arc<Life>) -> futures::future::BoxFuture<'static, String> {
+    async move {
+        let environment = world.surroundings(&life);
+        let cluster = Arc::new(world.elastic(&life, &environment));
+        let quarantine = Quarantine::new(cluster, world.prefix.clone());
+        let restored = quarantine.restore(&[BAD.to_owned()]).await;
+        if restored.as_ref().is_ok_and(|restored| !restored.restored.is_empty()) {
+            world.journal.count("a document was brought back");
+        }
+        format!("{restored:?}")
+    }
+    .boxed()
+}
+
+/// Closes a current generation for a while. One that is being copied is left alone.
+async fn close(world: &World, dice: &Dice) {
+    let (_, names) = any_group(world, dice);
+    let Some((index, state)) = current(world, &names) else { return };
+    if state.aliases.keys().any(|name| name.contains("-copying-")) {
+        return;
+    }
+    by_hand(world, &format!("closes {index}"), &index, async { world.memory.close_index(&index) });
+    world.simulator.sleep(Duration::from_millis(500 + dice.below(10_000))).await;
+    by_hand(world, &format!("opens {index}"), &index, async { world.memory.open_index(&index) });
 }
 
 /// Blocks the writes to a current generation for a while. One that is being copied is left alone.

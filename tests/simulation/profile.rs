@@ -44,6 +44,8 @@ pub(crate) struct Profile {
     pub(crate) begins_empty: bool,
     /// Whether there is a document that no copy can convert, until the operator deletes it in the quiet.
     pub(crate) has_bad_document: bool,
+    /// Whether such a document is put aside in the quiet, and not deleted.
+    pub(crate) has_quarantine: bool,
     /// How long a node lives at least, before it is stopped and started again.
     pub(crate) shortest_life: Duration,
     /// What users do, if it is one thing only.
@@ -159,6 +161,7 @@ impl Profile {
             has_bad_document: dice.happens(10),
             users_only: None,
             has_true_clocks: dice.happens(20),
+            has_quarantine: dice.happens(50),
         }
     }
 

@@ -24,7 +24,7 @@ const USUAL: Range<u64> = 1..3_001;
 const TWICE: u64 = 100;
 const THREADS: usize = 2;
 /// Acts of users and of the adversary that the ordinary run must have.
-const ACTS: [&str; 25] = [
+const ACTS: [&str; 33] = [
     "a bad document",
     "stall",
     "kill",
@@ -50,6 +50,14 @@ const ACTS: [&str; 25] = [
     "delete",
     "delete a version",
     "claim",
+    "import",
+    "ask for a token",
+    "refresh",
+    "authorize a connector",
+    "put aside: Migrated",
+    "a document was brought back",
+    "a bad document is in quarantine",
+    "a key can be removed",
 ];
 /// Of how many promises the first story is printed.
 const MAX_STORIES: usize = 8;
@@ -235,6 +243,12 @@ fn missed(coverage: &Coverage) -> Vec<String> {
             let has_bulks = matches!(state, "convert" | "fill");
             if (fate != "cut" || has_bulks) && !coverage.fates.contains_key(&(state, fate)) {
                 missed.push(format!("{fate} in {state}"));
+            }
+        }
+        // What ends has sent everything.
+        for act in ["stalled", "killed"].map(|act| format!("{act} in {state}")) {
+            if !coverage.acts.contains_key(&act) {
+                missed.push(act);
             }
         }
     }

@@ -5,18 +5,20 @@ use std::time::Duration;
 
 use saved_objects::document::{Attributes, VersionToken};
 use saved_objects::encryption::Secret;
-use saved_objects::repository::{Create, Delete, Draft, Increment, ObjectKey, Repository, Update};
+use saved_objects::repository::{
+    Create, Delete, Draft, Import, ImportSummary, Increment, ObjectKey, OnConflict, Repository, Update,
+};
 use saved_objects::{ErrorKind, Result, SavedObject, SavedObjects};
 use serde_json::json;
 
-use crate::claims;
 use crate::dice::Dice;
-use crate::history::{Effect, From};
+use crate::history::{Effect, Ended, From};
 use crate::journal::About;
 use crate::node::Life;
 use crate::profile::Only;
 use crate::witness::SECRET;
 use crate::world::World;
+use crate::{claims, refreshes};
 
 /// How many operations there are on one object at most: the check looks for an order of them.
 const MAX_OPERATIONS: usize = 60;
@@ -78,6 +80,8 @@ impl User {
         }
         match self.dice.below(100) {
             98..100 => self.claim().await,
+            95..98 => self.ask_for_token().await,
+            92..95 => self.import().await,
             0..15 => self.create(&vault).await,
             15..18 => self.create_without_id().await,
             18..24 => self.create_many().await,
@@ -232,6 +236,46 @@ impl User {
         }
     }
 
+    async fn ask_for_token(&mut self) {
+        if let Some((life, store)) = self.node.clone() {
+            refreshes::ask(self.world.clone(), life, store, &self.dice).await;
+        }
+    }
+
+    /// Imports a file with a few vaults.
+    async fn import(&mut self) {
+        let (first, count) = (self.dice.below(VAULTS), 1 + self.dice.below(3));
+        let is_overwriting = self.dice.happens(60);
+        let (from, on_conflict) =
+            if is_overwriting { (From::Any, OnConflict::Overwrite) } else { (From::Absent, OnConflict::Fail) };
+        let (mut begun, mut file) = (Vec::new(), String::new());
+        for id in (first..first + count).map(|number| format!("v{}", number % VAULTS)) {
+            let (value, key) = (self.value(), format!("vault:{id}"));
+            let effect = Effect::Write { from: from.clone(), to: Some(value.clone()) };
+            begun.push(self.world.history.begin(&key, &self.name, effect));
+            let line = json!({"type": "vault", "id": id, "attributes": {"title": "t", "owner": value},
+                "references": [], "typeMigrationVersion": "10.1.0"});
+            file.push_str(&format!("{line}\n"));
+        }
+        let request = Import::new().on_conflict(on_conflict);
+        let answer = self.repository.import(request, std::io::Cursor::new(file.into_bytes())).await;
+        for (line, begun) in (1..).zip(&begun) {
+            let ended = match &answer {
+                Ok(summary) => ended(summary, line),
+                Err(error) if error.kind() == ErrorKind::OutcomeUnknown => Ended::Unknown,
+                Err(error) => Ended::NotDone(error.kind()),
+            };
+            self.world.history.end_as(begun, ended);
+        }
+        let keys = begun.iter().map(|begun| begun.key.as_str()).collect::<Vec<_>>().join(" ");
+        let is_whole = answer.as_ref().is_ok_and(|summary| summary.success);
+        self.world.journal.count(if is_whole { "import" } else { "import: not all" });
+        self.world.journal.tell(|| {
+            let names = begun.iter().map(|begun| begun.key.clone()).collect();
+            (About::Names(names), format!("{} asked to import {keys}: {answer:?}", self.name))
+        });
+    }
+
     async fn read_counter(&mut self, id: &str) {
         read_counter(&self.world, &self.name, &self.repository, id).await;
         self.world.journal.count("read a counter");
@@ -286,6 +330,19 @@ fn told<T: std::fmt::Debug>(world: &World, name: &str, what: &str, key: &str, an
         && matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Decrypt | ErrorKind::Invalid)
     {
         world.journal.broken("what is written can be read", key, format!("{name} asked to {what}: {error}"));
+    }
+}
+
+/// What an import says of a line.
+fn ended(summary: &ImportSummary, line: u64) -> Ended {
+    let problem = summary.errors.iter().find(|problem| problem.line == line);
+    let is_behind_stop = summary.stopped_at_line.is_some_and(|stopped| line >= stopped);
+    match problem.map(|problem| problem.kind) {
+        Some("outcome_unknown") => Ended::Unknown,
+        Some("conflict") => Ended::NotDone(ErrorKind::Conflict),
+        Some(_) => Ended::NotDone(ErrorKind::Unavailable),
+        None if is_behind_stop || summary.success_count == 0 => Ended::NotDone(ErrorKind::Unavailable),
+        None => Ended::Done,
     }
 }
 

@@ -1,9 +1,11 @@
 //! One world: a cluster, nodes of several releases, users, an operator and an adversary, from one seed.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::FutureExt;
+use saved_objects::cluster::elastic::HttpRequest;
 use saved_objects::cluster::{
     BulkAction, BulkOperation, BulkRequest, Cluster, CreateIndex, Gone, InMemory, IndexPurpose, Refresh,
 };
@@ -18,13 +20,14 @@ use crate::journal::{About, Broken, Coverage, Journal};
 use crate::network::Network;
 use crate::node::{Life, live};
 use crate::profile::Profile;
+use crate::refreshes::Provider;
 use crate::surroundings::environment;
 use crate::types::GROUPS;
 use crate::witness::{Witness, indices};
 use crate::{aftermath, model, operator, users};
 
 /// The id of the document that no version can be converted from.
-const BAD: &str = "vault:bad";
+pub(crate) const BAD: &str = "vault:bad";
 
 /// What everything in a world shares.
 pub(crate) struct World {
@@ -42,6 +45,12 @@ pub(crate) struct World {
     pub(crate) stores: Mutex<Vec<(Arc<Life>, SavedObjects)>>,
     /// Whether nodes encrypt with the second key.
     pub(crate) is_key_new: Mutex<bool>,
+    /// The provider of a connector's tokens.
+    pub(crate) provider: Provider,
+    /// Whether there was a document that cannot be converted.
+    pub(crate) has_bad_document: AtomicBool,
+    /// Whether the operator deleted the document that cannot be converted.
+    pub(crate) is_bad_deleted: AtomicBool,
     /// When its time is over, and it becomes quiet.
     ends: Mutex<Duration>,
 }
@@ -78,6 +87,9 @@ pub(crate) fn run(profile: &str, seed: u64, told: bool, whole: bool) -> Ended {
         lives: Mutex::new(0),
         stores: Mutex::default(),
         is_key_new: Mutex::new(false),
+        provider: Provider::default(),
+        has_bad_document: AtomicBool::new(false),
+        is_bad_deleted: AtomicBool::new(false),
         ends: Mutex::new(Duration::MAX),
     });
     if let Err(stuck) = simulator.run(script(world.clone())) {
@@ -113,7 +125,24 @@ impl World {
         let source = json!({"type": "vault", "typeMigrationVersion": "10.1.0", "vault": {"title": 7}});
         let action = BulkAction::Create { source: source.to_string().into() };
         self.write_past(action).await;
+        self.has_bad_document.store(true, Ordering::Relaxed);
         self.journal.act("a bad document", || format!("there is a document that cannot be converted: {BAD}"));
+    }
+
+    /// The documents of an index, as they are stored.
+    pub(crate) fn documents(&self, index: &str) -> Vec<(String, Value)> {
+        let body = json!({"size": 10_000, "query": {"match_all": {}}}).to_string();
+        let request = HttpRequest {
+            method: "POST",
+            path: format!("{index}/_search"),
+            query: Vec::new(),
+            content_type: "application/json",
+            body: Some(body.into()),
+            timeout: Duration::MAX,
+        };
+        let answer: Value = serde_json::from_slice(&self.memory.answer(&request).body).expect("JSON");
+        let hits = answer["hits"]["hits"].as_array().cloned().unwrap_or_default();
+        hits.iter().map(|hit| (hit["_id"].as_str().unwrap_or_default().to_owned(), hit["_source"].clone())).collect()
     }
 
     /// Deletes the vault that cannot be converted, wherever it is current.
@@ -121,6 +150,7 @@ impl World {
         let alias = self.prefix.group("vaults");
         if let Ok(Some(found)) = self.memory.get(alias.alias(), BAD).await {
             self.write_past(BulkAction::Delete { read: found.sequence, gone: Gone::Done }).await;
+            self.is_bad_deleted.store(true, Ordering::Relaxed);
             self.journal.act("a bad document is deleted", || format!("the operator deletes {BAD}"));
         }
     }
