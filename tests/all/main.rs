@@ -36,6 +36,7 @@ mod platform_types;
 mod proxy;
 mod real_input;
 mod repository;
+mod review;
 mod server;
 mod take_over;
 mod tokens;
@@ -109,6 +110,7 @@ fn trials(url: &str) -> Vec<Trial> {
         migration::trials(url),
         ownership::trials(url),
         ownership::trials(MEMORY),
+        review::trials(MEMORY),
         platform_types::trials(url),
         repository::trials(url),
         repository::trials(MEMORY),

@@ -295,7 +295,7 @@ pub(crate) fn notes_before_and_after() -> (Vec<TypeDefinition>, Vec<TypeDefiniti
 }
 
 /// Notes as each of three releases has them. The second and the third change the mapping of titles.
-fn notes_of_release(release: usize) -> Vec<TypeDefinition> {
+pub(crate) fn notes_of_release(release: usize) -> Vec<TypeDefinition> {
     let sets = json!({"encrypted": [], "bound": []});
     let first = version(json!({"title": {"type": "string"}}), sets.clone());
     let mut second = version(json!({"title": {"type": "string"}, "stars": {"type": "integer"}}), sets);
