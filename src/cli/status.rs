@@ -34,10 +34,8 @@ fn describe(status: &Status, output: Output) {
     }
     output.say(table.to_string());
     for kept in status.indices.iter().flat_map(|index| &index.kept) {
-        output.say(format!(
-            "kept: {} with {} documents, for `migrate --rollback`, until `migrate --drop-old`",
-            kept.index, kept.documents
-        ));
+        let documents = kept.documents.map_or_else(|| "closed".to_owned(), |count| format!("with {count} documents"));
+        output.say(format!("kept: {} {documents}, for `migrate --rollback`, until `migrate --drop-old`", kept.index));
     }
     for index in status.indices.iter().filter(|index| index.quarantined > 0) {
         output.say(format!(

@@ -63,6 +63,10 @@ pub struct CopyRecord {
     /// Says that the staging index had every document. Absent until they were counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub complete: Option<Complete>,
+    /// The unique id of the generation that it became. Absent until that is about to become current. An index that says of
+    /// itself another id is a copy that somebody else made of that generation, by a clone or a restore under another name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation_uuid: Option<String>,
     /// How many documents of the source the copy lacks because they are bad.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub left_out: u64,
@@ -84,12 +88,22 @@ impl CopyRecord {
     /// Returns what the copy is made from and to, without what became of it.
     #[must_use]
     pub fn begun(&self) -> Self {
-        Self { complete: None, left_out: 0, left_out_unreadable: 0, ..self.clone() }
+        Self { complete: None, generation_uuid: None, left_out: 0, left_out_unreadable: 0, ..self.clone() }
     }
 
     /// Returns whether an index with this record is a copy as `wanted` says, whatever became of it later.
     pub fn is_made_as(&self, wanted: &Self) -> bool {
         self.begun() == wanted.begun()
+    }
+
+    /// Returns whether the index of this id, which has the record, is the copy itself, and not a clone of it that was made by hand.
+    pub fn is_of(&self, uuid: &str) -> bool {
+        self.generation_uuid.as_deref().is_none_or(|own| own == uuid)
+    }
+
+    /// Returns whether a source with this history id and so many writes still holds all that the copy was made from.
+    pub fn is_held_by(&self, history: &str, writes: u64) -> bool {
+        self.source_history == history && self.source_writes <= writes
     }
 
     /// Returns whether the record is of the same source, in a state that it has left.
@@ -172,6 +186,7 @@ impl IndexMeta {
         self.copy = match (self.copy.take(), &other.copy) {
             (Some(mut ours), Some(theirs)) => {
                 ours.complete = ours.complete.or_else(|| theirs.complete.clone());
+                ours.generation_uuid = ours.generation_uuid.or_else(|| theirs.generation_uuid.clone());
                 ours.left_out = ours.left_out.max(theirs.left_out);
                 ours.left_out_unreadable = ours.left_out_unreadable.max(theirs.left_out_unreadable);
                 Some(ours)

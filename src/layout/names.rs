@@ -104,6 +104,11 @@ impl IndexNames {
         format!("{}-{generation:06}-write", self.alias)
     }
 
+    /// Returns whether an alias is the one for writes of any generation.
+    pub fn is_write_alias(&self, alias: &str) -> bool {
+        alias.strip_suffix("-write").is_some_and(|index| self.generation(index).is_some())
+    }
+
     /// Returns the name of the staging index of the copy whose record has this digest ([`CopyRecord::digest`]).
     ///
     /// [`CopyRecord::digest`]: super::CopyRecord::digest

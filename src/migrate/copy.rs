@@ -60,11 +60,24 @@ impl<'a> Copy<'a> {
             self.mark = Some(self.place.gatekeeper().close(&seen).await?);
         }
         cluster.add_write_block(&plan.index).await?;
+        self.keep_block().await?;
         // The history first: a point in time shows only what was refreshed, which then is all of it.
         self.record = Some(self.source_now().await?);
         self.target = None;
         cluster.refresh(&plan.index).await?;
         Ok(Brought::default())
+    }
+
+    /// Lifts the write block again if the copy was undone before it was set: nothing would say then whose it is.
+    async fn keep_block(&self) -> Result<()> {
+        let Place { cluster, plan, .. } = self.place;
+        let Some(mark) = &self.mark else { return Ok(()) };
+        let source = cluster.indices(&[&plan.index]).await?.remove(&plan.index);
+        if source.is_some_and(|source| source.aliases.contains_key(mark)) {
+            return Ok(());
+        }
+        cluster.remove_write_block(&plan.index).await?;
+        Err(moved("another node undid the copy"))
     }
 
     /// Returns the record of a copy of the source as it is now.
@@ -260,7 +273,7 @@ impl<'a> Copy<'a> {
     fn is_clone(&self, state: &IndexState, complete: &Complete) -> bool {
         let found = IndexMeta::from_mapping(&state.mapping).ok().and_then(|meta| meta.copy);
         let (Some(found), Some(record)) = (found, &self.record) else { return false };
-        found.is_made_as(record) && found.complete.as_ref() == Some(complete)
+        found.is_made_as(record) && found.complete.as_ref() == Some(complete) && found.is_of(&state.uuid)
     }
 
     /// Returns the generation that the copy becomes.
@@ -275,7 +288,12 @@ impl<'a> Copy<'a> {
         let (Some(generation), Some(target)) = (self.target, self.target()) else {
             return Err(Error::new(ErrorKind::Internal, "a copy was to be swapped that was not cloned"));
         };
-        let facts = IndexMeta { highest_generation: generation, ..IndexMeta::default() };
+        // From here on it is known which index users may write to: a clone of it that somebody makes is not it.
+        let found = cluster.indices(&[&target]).await?.remove(&target);
+        let found = found.ok_or_else(|| moved("another node undid the copy"))?;
+        let copy = IndexMeta::from_mapping(&found.mapping)?.copy;
+        let copy = copy.map(|copy| CopyRecord { generation_uuid: Some(found.uuid), ..copy });
+        let facts = IndexMeta { highest_generation: generation, copy, ..IndexMeta::default() };
         super::record::record_facts(cluster, &target, &facts).await?;
         numbers.give(&plan.group, &self.record()?.digest()).await?;
         let remove =
@@ -365,8 +383,9 @@ impl Place<'_> {
                 None => cluster.remove_write_block(&plan.index).await?,
                 // Another node took it over, and this one's clone is of no use.
                 Some((current, _)) => {
+                    let place = Gatekeeper { index: current, ..self.gatekeeper() };
                     for name in generations::unused_clones(cluster, &plan.names, &indices, uuid).await? {
-                        generations::remove_generation(cluster, &plan.names, current, &name, &indices).await?;
+                        generations::remove_generation(&place, &name, &indices).await?;
                     }
                 }
             }
@@ -428,10 +447,10 @@ impl Place<'_> {
     /// Deletes the generations that copies made and that never became current. Returns whether one is gone.
     async fn remove_abandoned(&self, indices: &BTreeMap<String, IndexState>) -> Result<bool> {
         let mut has_removed = false;
-        let Self { cluster, plan, .. } = *self;
+        let plan = self.plan;
         let is_one = |name: &&String| **name != plan.index && generations::is_abandoned(&plan.names, name, indices);
         for name in indices.keys().filter(is_one) {
-            match generations::remove_generation(cluster, &plan.names, &plan.index, name, indices).await? {
+            match generations::remove_generation(&self.gatekeeper(), name, indices).await? {
                 Removal::Removed => {
                     tracing::info!(name, "deleted a generation that never became current");
                     has_removed = true;

@@ -124,6 +124,7 @@ fn look_at(group: &mut GroupPlan, found: &GroupMetadata, blockers: &mut Vec<Bloc
             .filter(|(name, _)| *name != index)
             .filter_map(|(name, state)| still_written_to(&group.names, index, name, state)),
     );
+    blockers.extend(other_write_alias(&group.names, index, generation, state));
     group.current = Some(CurrentIndex { uuid: state.uuid.clone(), mapping: state.mapping.clone(), meta });
     group.way = way(group, state, found.mapping_refused);
     group.gate = Gate::of(&group.names, generation, state.aliases.keys());
@@ -140,21 +141,43 @@ pub(super) fn is_behind(alias: &str, name: &str, state: &IndexState) -> bool {
     name == alias || state.aliases.contains_key(alias)
 }
 
-/// A generation that is not current and takes writes all the same, as after an alias was moved by hand or a snapshot restored.
+/// An index that is not current and has an alias for writes all the same, as after an alias was moved by hand or a snapshot
+/// restored: nodes write to it, or, if the alias leads to two indices, to neither.
 fn still_written_to(names: &IndexNames, current: &str, name: &str, state: &IndexState) -> Option<Blocker> {
-    let write_alias = names.write_alias(names.generation(name)?);
     let alias = names.alias();
-    let is_written_to = state.aliases.contains_key(&write_alias) && !state.aliases.contains_key(alias);
-    is_written_to.then(|| Blocker {
-        what: format!(
-            "{name} still has its alias for writes, {write_alias}, though {current} is the current index of {alias}: some nodes may \
-             write to the one and some to the other"
-        ),
-        cure: format!(
+    let write_alias = state.aliases.keys().find(|alias| names.is_write_alias(alias))?;
+    if state.aliases.contains_key(alias) {
+        return None;
+    }
+    let close =
+        format!("POST /_aliases {{\"actions\":[{{\"remove\":{{\"index\":\"{name}\",\"alias\":\"{write_alias}\"}}}}]}}");
+    let what = format!(
+        "{name} still has its alias for writes, {write_alias}, though {current} is the current index of {alias}: some nodes may \
+         write to the one and some to the other, or to neither"
+    );
+    let cure = match names.generation(name) {
+        Some(_) => format!(
             "compare the two. If {name} holds the newest objects, make it current again: POST /_aliases \
              {{\"actions\":[{{\"remove\":{{\"index\":\"{current}\",\"alias\":\"{alias}\"}}}},{{\"add\":{{\"index\":\"{name}\",\
-             \"alias\":\"{alias}\",\"is_hidden\":true}}}}]}}. If {current} does, close {name}, which keeps what was written to it: POST \
-             /_aliases {{\"actions\":[{{\"remove\":{{\"index\":\"{name}\",\"alias\":\"{write_alias}\"}}}}]}}"
+             \"alias\":\"{alias}\",\"is_hidden\":true}}}}]}}. If {current} does, close {name}, which keeps what was written to it: \
+             {close}"
+        ),
+        None => {
+            format!("compare the two; then take the alias from {name}, which keeps what was written to it: {close}")
+        }
+    };
+    Some(Blocker { what, cure })
+}
+
+/// The alias for writes of another generation on the current index: nodes that remember that generation would write here under
+/// its version tokens.
+fn other_write_alias(names: &IndexNames, index: &str, generation: u32, state: &IndexState) -> Option<Blocker> {
+    let own = names.write_alias(generation);
+    let other = state.aliases.keys().find(|alias| names.is_write_alias(alias) && **alias != own)?;
+    Some(Blocker {
+        what: format!("{index} has {other}, which is the alias for writes of another generation"),
+        cure: format!(
+            "take it away: POST /_aliases {{\"actions\":[{{\"remove\":{{\"index\":\"{index}\",\"alias\":\"{other}\"}}}}]}}"
         ),
     })
 }

@@ -4,6 +4,7 @@ use super::migrator::lacking_keys;
 use super::status::{self, KeptIndex, Status};
 use super::work::{Run, Work};
 use super::{GroupPlan, LeaseStatus, Migrator, Outcome, Report, lease, preflight, survey, take_over};
+use crate::cluster::ClusterErrorKind;
 use crate::{Error, Result};
 
 impl Migrator {
@@ -62,8 +63,11 @@ impl Migrator {
         for (group, index) in plan.groups.iter().zip(&mut status.indices) {
             index.quarantined = quarantined.iter().filter(|document| document.alias == index.alias).count() as u64;
             for kept in &group.kept {
-                let counts = self.cluster.count_by_type(kept).await?;
-                let documents = counts.iter().map(|count| count.documents).sum();
+                let documents = match self.cluster.count_by_type(kept).await {
+                    Ok(counts) => Some(counts.iter().map(|count| count.documents).sum()),
+                    Err(error) if error.kind == ClusterErrorKind::IndexClosed => None,
+                    Err(error) => return Err(error.into()),
+                };
                 index.kept.push(KeptIndex { index: kept.clone(), documents });
             }
         }

@@ -1,5 +1,6 @@
 //! The end of a generation that was kept for a rollback.
 
+use super::gate::Gatekeeper;
 use super::generations::{self, Removal};
 use super::work::{Run, Work};
 use super::{Blocker, Migrator, Outcome, Report};
@@ -25,11 +26,12 @@ impl Migrator {
             return Ok(Outcome::Blocked);
         }
         for group in plan.groups {
-            // What is known of one generation is written in the others: read once, before any is deleted.
+            // What is known of one generation is written in those copied from it: the oldest goes first.
             let indices = self.indices_of(&group.names).await?;
+            let (cluster, environment, names) = (self.cluster.as_ref(), &self.environment, &group.names);
+            let place = Gatekeeper { cluster, environment, names, generation: group.generation, index: &group.index };
             for index in group.kept {
-                let cluster = self.cluster.as_ref();
-                match generations::remove_generation(cluster, &group.names, &group.index, &index, &indices).await? {
+                match generations::remove_generation(&place, &index, &indices).await? {
                     Removal::Removed => {
                         tracing::info!(index, "dropped a generation that was kept");
                         work.dropped.push(index);

@@ -45,7 +45,10 @@ impl Gatekeeper<'_> {
     /// [`Conflict`](ErrorKind::Conflict) if another node was faster.
     pub(super) async fn open(&self, seen: &Gate) -> Result<()> {
         if seen.is_open {
-            // Users write: marks beside that are of no use.
+            // Users write: a block beside a mark is a copy's, and the mark is what says so.
+            if seen.is_marked() {
+                self.cluster.remove_write_block(self.index).await?;
+            }
             return self.update(seen.marks().map(|mark| self.remove(mark)).collect()).await;
         }
         let undoing = match seen.undoing.first().filter(|_| seen.copying.is_empty() && seen.undoing.len() == 1) {
@@ -68,8 +71,32 @@ impl Gatekeeper<'_> {
         self.update(actions).await
     }
 
+    /// Marks a generation that is about to be removed, if `current` is the current one: a write block beside a mark is lifted by
+    /// any start, should this node end here.
+    ///
+    /// # Errors
+    /// [`Conflict`](ErrorKind::Conflict) if it is not.
+    pub(super) async fn mark_for_removal(&self, current: &str) -> Result<String> {
+        let mark = self.new_mark(Mark::Undoing)?;
+        let mut actions = Gatekeeper { index: current, ..*self }.while_current();
+        actions.push(self.add(&mark));
+        self.update(actions).await?;
+        Ok(mark)
+    }
+
+    /// Takes the mark of a removal that does not happen away, and the write block unless it was there before.
+    ///
+    /// # Errors
+    /// [`Conflict`](ErrorKind::Conflict) if another node was faster.
+    pub(super) async fn unmark(&self, mark: &str, was_blocked: bool) -> Result<()> {
+        if !was_blocked {
+            self.cluster.remove_write_block(self.index).await?;
+        }
+        self.update(vec![self.remove(mark)]).await
+    }
+
     /// Returns the condition that the index still is the current generation.
-    fn while_current(&self) -> Vec<AliasAction> {
+    pub(super) fn while_current(&self) -> Vec<AliasAction> {
         vec![self.remove(self.names.alias()), self.add(self.names.alias())]
     }
 

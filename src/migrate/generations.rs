@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use super::gate::update_aliases;
+use super::gate::{Gatekeeper, update_aliases};
 use crate::Result;
-use crate::cluster::{AliasAction, Cluster, ClusterError, ClusterErrorKind, IndexState};
-use crate::layout::{CopyRecord, IndexMeta, IndexNames};
+use crate::cluster::{AliasAction, Cluster, ClusterError, ClusterErrorKind, History, IndexState};
+use crate::layout::{CopyRecord, Gate, IndexMeta, IndexNames};
 
 /// What an index's `_meta` says that it was copied from; none if it was not, or if what it says cannot be read.
 fn copy_of(state: &IndexState) -> Option<CopyRecord> {
@@ -28,18 +28,18 @@ pub(super) fn fills<'a>(
 }
 
 /// Returns whether an index is a generation that a copy made and that never became current: the source knows of no such number,
-/// as it does after a rollback, and nothing was copied from it.
+/// as it does after a rollback, and nothing was copied from it. What it holds is for [`remove_generation`] to find out.
 pub(super) fn is_abandoned(names: &IndexNames, name: &str, indices: &BTreeMap<String, IndexState>) -> bool {
     let (Some(generation), Some(state)) = (names.generation(name), indices.get(name)) else { return false };
-    let Some(record) = copy_of(state).filter(|record| record.complete.is_some()) else { return false };
-    let source = indices.get(&record.source).filter(|source| source.uuid == record.source_uuid);
-    let known =
-        source.and_then(|source| IndexMeta::from_mapping(&source.mapping).ok()).map(|meta| meta.highest_generation);
+    let Some(record) = clone_record(state) else { return false };
+    let known = source_of(&record, indices)
+        .and_then(|(_, source)| IndexMeta::from_mapping(&source.mapping).ok())
+        .map(|meta| meta.highest_generation);
     let is_source = indices.values().filter_map(copy_of).any(|other| other.source_uuid == state.uuid);
     known.is_some_and(|known| known < generation) && !is_source && !state.aliases.contains_key(names.alias())
 }
 
-/// Returns the clones of a source that have no alias and took no write since they were made. One that lost its aliases, as in
+/// Returns the clones of a source that have no alias but the mark of a removal, and that lack nothing if they are deleted. One that lost its aliases, as in
 /// a restore, may hold what users wrote.
 ///
 /// # Errors
@@ -50,17 +50,29 @@ pub(super) async fn unused_clones(
     indices: &BTreeMap<String, IndexState>,
     source_uuid: &str,
 ) -> Result<Vec<String>> {
-    let is_one = |(name, state): &(&String, &IndexState)| {
-        let is_of_source = |copy: CopyRecord| copy.source_uuid == source_uuid && copy.complete.is_some();
-        names.generation(name).is_some() && state.aliases.is_empty() && copy_of(state).is_some_and(is_of_source)
-    };
     let mut unused = Vec::new();
-    for (name, state) in indices.iter().filter(is_one) {
-        if recorded_writes(name, state, indices) == Some(cluster.write_count(name).await?) {
+    for (name, state) in indices {
+        let Some(generation) = names.generation(name) else { continue };
+        let is_of_source = clone_record(state).is_some_and(|record| record.source_uuid == source_uuid);
+        let is_let_go = Gate::of(names, generation, state.aliases.keys()).marks().count() == state.aliases.len();
+        if is_let_go && is_of_source && is_unused_clone(cluster, name, state, indices).await? {
             unused.push(name.clone());
         }
     }
     Ok(unused)
+}
+
+/// Returns the record of a clone that the engine made of a complete staging index.
+fn clone_record(state: &IndexState) -> Option<CopyRecord> {
+    copy_of(state).filter(|record| record.complete.is_some() && record.is_of(&state.uuid))
+}
+
+/// Returns the index that a copy was made from.
+fn source_of<'a>(
+    record: &CopyRecord,
+    indices: &'a BTreeMap<String, IndexState>,
+) -> Option<(&'a String, &'a IndexState)> {
+    indices.get_key_value(&record.source).filter(|(_, source)| source.uuid == record.source_uuid)
 }
 
 /// Returns the highest number that a generation of the group has, or that an index knows of.
@@ -74,70 +86,122 @@ pub(super) fn highest(names: &IndexNames, indices: &BTreeMap<String, IndexState>
     known.flatten().max().unwrap_or_default()
 }
 
-/// Returns how many writes a generation has taken if no user wrote to it since a record was made of it: when it was copied
-/// from, else when it was made. None if there is no record.
-fn recorded_writes(name: &str, state: &IndexState, indices: &BTreeMap<String, IndexState>) -> Option<u64> {
-    let as_source = indices
-        .values()
-        .filter_map(copy_of)
-        .filter(|record| record.source == name && record.source_uuid == state.uuid)
-        .map(|record| record.source_writes);
-    let own = || Some(copy_of(state)?.complete?.writes);
-    as_source.max().or_else(own)
+/// Returns whether nothing is lost with a generation that is not current.
+///
+/// # Errors
+/// Whatever the cluster answers.
+async fn is_held_elsewhere(
+    cluster: &dyn Cluster,
+    name: &str,
+    current: &str,
+    indices: &BTreeMap<String, IndexState>,
+) -> Result<bool> {
+    let Some(state) = indices.get(name) else { return Ok(true) };
+    Ok(is_copied_on(cluster, name, state, current, indices).await?
+        || is_unused_clone(cluster, name, state, indices).await?)
+}
+
+/// Returns whether the current generation was copied from this one, directly or through others that are there, and this one has
+/// taken no write since. The record of a copy that was undone proves nothing.
+async fn is_copied_on(
+    cluster: &dyn Cluster,
+    name: &str,
+    state: &IndexState,
+    current: &str,
+    indices: &BTreeMap<String, IndexState>,
+) -> Result<bool> {
+    let mut copy = indices.get(current).and_then(copy_of);
+    // No chain is longer than there are indices.
+    for _ in indices {
+        let Some(record) = copy else { return Ok(false) };
+        if record.source == name && record.source_uuid == state.uuid {
+            let now = history(cluster, name).await?;
+            return Ok(now.is_some_and(|now| now.id == record.source_history && now.writes == record.source_writes));
+        }
+        copy = source_of(&record, indices).and_then(|(_, source)| copy_of(source));
+    }
+    Ok(false)
+}
+
+/// Returns whether a generation is as it was cloned, and all that it was made from is still in its source.
+async fn is_unused_clone(
+    cluster: &dyn Cluster,
+    name: &str,
+    state: &IndexState,
+    indices: &BTreeMap<String, IndexState>,
+) -> Result<bool> {
+    let Some(record) = clone_record(state) else { return Ok(false) };
+    let Some((source, _)) = source_of(&record, indices) else { return Ok(false) };
+    let writes = record.complete.as_ref().map(|complete| complete.writes);
+    Ok(history(cluster, name).await?.map(|now| now.writes) == writes
+        && history(cluster, source).await?.is_some_and(|now| record.is_held_by(&now.id, now.writes)))
+}
+
+/// Returns the state of an index's documents; none if it is closed or gone, so that nothing is known of it.
+async fn history(cluster: &dyn Cluster, name: &str) -> Result<Option<History>> {
+    match cluster.history(name).await {
+        Ok(history) => Ok(Some(history)),
+        Err(error) if matches!(error.kind, ClusterErrorKind::IndexClosed | ClusterErrorKind::IndexNotFound) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// What became of a generation that was to be deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Removal {
     Removed,
-    /// It is not what a record says of it: users may have written to it.
+    /// It may hold what no other index does: users may have written to it, or what it was copied from was restored to an older
+    /// state.
     Unproven,
     /// A snapshot that is being made keeps it for now.
     Kept,
 }
 
-/// Deletes a generation that is not current, if it is known to hold nothing else than what it was copied to or from. It is
-/// blocked first and counted after that, and deleted in one request that fails if `current` is not the current generation.
+/// Deletes a generation that is not current, if nothing is lost with it. It is marked and blocked first, and looked at again
+/// after that; it is deleted in one request that fails if `current` is not the current generation. One that stays is as it was.
 ///
 /// # Errors
 /// [`Conflict`](crate::ErrorKind::Conflict) if another node was faster, and whatever the cluster answers.
 pub(super) async fn remove_generation(
-    cluster: &dyn Cluster,
-    names: &IndexNames,
-    current: &str,
+    place: &Gatekeeper<'_>,
     name: &str,
     indices: &BTreeMap<String, IndexState>,
 ) -> Result<Removal> {
-    let Some(state) = indices.get(name) else { return Ok(Removal::Removed) };
+    let Gatekeeper { cluster, names, index: current, .. } = *place;
+    let (Some(state), Some(generation)) = (indices.get(name), names.generation(name)) else {
+        return Ok(Removal::Removed);
+    };
     let has_users = |state: &IndexState| {
-        let generation = names.generation(name).unwrap_or_default();
-        [names.alias(), &names.write_alias(generation)].iter().any(|alias| state.aliases.contains_key(*alias))
+        state.aliases.contains_key(names.alias()) || state.aliases.keys().any(|alias| names.is_write_alias(alias))
     };
-    let Some(expected) = recorded_writes(name, state, indices).filter(|_| !has_users(state)) else {
-        return Ok(Removal::Unproven);
-    };
-    if cluster.write_count(name).await? != expected {
+    // A closed one keeps what is in it.
+    if has_users(state) || !is_held_elsewhere(cluster, name, current, indices).await? {
         return Ok(Removal::Unproven);
     }
-    cluster.add_write_block(name).await?;
-    let now = cluster.indices(&[name]).await?;
-    if now.get(name).is_none_or(|now| now.uuid != state.uuid || has_users(now)) {
-        return Ok(Removal::Unproven);
+    let victim = Gatekeeper { index: name, generation, ..*place };
+    let mark = victim.mark_for_removal(current).await?;
+    let removed = async {
+        cluster.add_write_block(name).await?;
+        let now = cluster.indices(&[names.alias(), &names.any()]).await?;
+        let is_same = now.get(name).is_some_and(|now| now.uuid == state.uuid && !has_users(now));
+        if !is_same || !is_held_elsewhere(cluster, name, current, &now).await? {
+            return Ok(Removal::Unproven);
+        }
+        let mut actions = place.while_current();
+        actions.push(AliasAction::RemoveIndex { index: name.to_owned() });
+        match update_aliases(cluster, &actions).await {
+            Ok(()) => Ok(Removal::Removed),
+            Err(error) if error.find_source::<ClusterError>().is_some_and(is_in_snapshot) => Ok(Removal::Kept),
+            Err(error) => Err(error),
+        }
     }
-    if cluster.write_count(name).await? != expected {
-        return Ok(Removal::Unproven);
+    .await;
+    if !matches!(removed, Ok(Removal::Removed))
+        && let Err(error) = victim.unmark(&mark, state.write_blocked).await
+    {
+        tracing::warn!(name, %error, "what is not removed keeps a mark");
     }
-    let (index, alias) = (current.to_owned(), names.alias().to_owned());
-    let actions = [
-        AliasAction::Remove { index: index.clone(), alias: alias.clone() },
-        AliasAction::Add { index, alias },
-        AliasAction::RemoveIndex { index: name.to_owned() },
-    ];
-    match update_aliases(cluster, &actions).await {
-        Ok(()) => Ok(Removal::Removed),
-        Err(error) if error.find_source::<ClusterError>().is_some_and(is_in_snapshot) => Ok(Removal::Kept),
-        Err(error) => Err(error),
-    }
+    removed
 }
 
 /// Deletes a staging index: the caller knows its record. One that cannot be deleted now, as while a snapshot is being made of
@@ -195,20 +259,6 @@ mod tests {
         .into();
         assert_eq!(fills(&names, &indices).map(|(name, ..)| name).collect::<Vec<_>>(), [&own]);
         assert_eq!(highest(&names, &indices), 1);
-    }
-
-    #[test]
-    fn what_a_generation_had_taken_is_read_off_the_newest_record() {
-        let complete = Some(Complete { uuid: "f".to_owned(), writes: 4 });
-        let made = CopyRecord { complete, ..record("one", "1", 7) };
-        let indices: BTreeMap<String, IndexState> = [
-            ("one".to_owned(), state("1", &[], IndexMeta::default())),
-            ("two".to_owned(), state("2", &[], with_copy(made))),
-            ("three".to_owned(), state("3", &[], with_copy(record("one", "another", 99)))),
-        ]
-        .into();
-        let of = |name: &str| recorded_writes(name, &indices[name], &indices);
-        assert_eq!([of("one"), of("two"), of("three")], [Some(7), Some(4), None]);
     }
 
     #[test]

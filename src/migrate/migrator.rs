@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::decide::{GroupMetadata, block_of, new_plans, plan};
+use super::decide::{GroupMetadata, block_of, is_behind, new_plans, plan};
 use super::preflight;
 use super::progress::ProgressSender;
 use super::status::Survey;
@@ -178,7 +178,12 @@ impl Migrator {
         let mut plan = plan(&self.registry, &self.prefix, &metadata)?;
         plan.blockers.extend(blockers);
         let own: BTreeMap<String, IndexState> = own.unwrap_or_default();
-        plan.blockers.extend(own.iter().filter_map(|(name, state)| block_of(name, state, false)));
+        let is_ours = |(name, state): &(&String, &IndexState)| {
+            [&control, &self.quarantine.names()]
+                .iter()
+                .any(|names| names.generation(name).is_some() || is_behind(names.alias(), name, state))
+        };
+        plan.blockers.extend(own.iter().filter(is_ours).filter_map(|(name, state)| block_of(name, state, false)));
         Ok(plan)
     }
 

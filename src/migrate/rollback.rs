@@ -7,8 +7,8 @@ use super::gate::{Gatekeeper, update_aliases};
 use super::record::record_facts;
 use super::work::{Run, Work};
 use super::{Blocker, DocumentCounts, IndexReport, Migrator, Outcome, Report, Way};
-use crate::cluster::{AliasAction, IndexState};
-use crate::layout::{Gate, IndexMeta, IndexNames};
+use crate::cluster::{AliasAction, History, IndexState};
+use crate::layout::{CopyRecord, Gate, IndexMeta, IndexNames};
 use crate::{ErrorKind, Result};
 
 /// What a rollback does for one group.
@@ -33,6 +33,8 @@ struct Back {
     to_generation: u32,
     /// The highest generation that the group ever had.
     highest_generation: u32,
+    /// What the current generation was copied from.
+    copy: CopyRecord,
     /// How many writes the current generation had taken when it became current.
     writes: u64,
     /// The gate of the current generation.
@@ -81,7 +83,8 @@ fn decide(names: &IndexNames, indices: &BTreeMap<String, IndexState>) -> Result<
         (Some(old), Some(to_generation), Some(writes)) if old.uuid == copy.source_uuid => Ok(Decision::Back(Back {
             from: index.clone(),
             from_generation: generation,
-            to: copy.source,
+            to: copy.source.clone(),
+            copy,
             to_generation,
             highest_generation: meta.highest_generation.max(generation),
             writes,
@@ -117,6 +120,18 @@ impl Back {
                 "go on with {}; what was written since can be compared with {}, which is kept",
                 self.from, self.to
             ),
+        })
+    }
+
+    /// What stands against it if the old generation is in the state `old` by now.
+    fn lacks(&self, old: &History) -> Option<Blocker> {
+        let Self { from, to, copy, .. } = self;
+        (!copy.is_held_by(&old.id, old.writes)).then(|| Blocker {
+            what: format!(
+                "{to} is not as it was when {from} was copied from it: a snapshot was restored over it, and a rollback would lose \
+                 what that has not got"
+            ),
+            cure: RESTORE.to_owned(),
         })
     }
 
@@ -182,6 +197,7 @@ impl Migrator {
             match decide(&names, &self.indices_of(&names).await?)? {
                 Decision::Back(back) => {
                     work.blockers.extend(back.refusal(self.cluster.write_count(&back.from).await?));
+                    work.blockers.extend(back.lacks(&self.cluster.history(&back.to).await?));
                     ways.push((names, back));
                 }
                 Decision::IsBack(index) => {
@@ -236,7 +252,7 @@ mod tests {
 
     use super::*;
     use crate::cluster::AliasState;
-    use crate::layout::{Complete, CopyRecord, Prefix};
+    use crate::layout::{Complete, Prefix};
 
     fn index(uuid: &str, aliases: &[&str], meta: IndexMeta) -> IndexState {
         let aliases = aliases.iter().map(|&alias| (alias.to_owned(), AliasState { is_hidden: true })).collect();
@@ -297,10 +313,15 @@ mod tests {
             to: "old".to_owned(),
             to_generation: 1,
             highest_generation: 2,
+            copy: CopyRecord { source_history: "h".to_owned(), source_writes: 3, ..CopyRecord::default() },
             writes: 5,
             gate: Gate::default(),
         };
         assert_eq!(back.refusal(5), None);
+        let old = |id: &str, writes| History { id: id.to_owned(), writes, primary_term: 1 };
+        assert_eq!(back.lacks(&old("h", 3)), None);
+        assert_eq!(back.lacks(&old("h", 4)), None, "what came late is in it");
+        assert!(back.lacks(&old("h", 2)).is_some() && back.lacks(&old("restored", 3)).is_some());
         assert!(back.refusal(6).is_some_and(|blocker| blocker.what.contains("(1 writes)")));
     }
 }

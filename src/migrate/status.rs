@@ -51,8 +51,8 @@ pub struct IndexStatus {
 pub struct KeptIndex {
     /// Its name.
     pub index: String,
-    /// How many documents it has.
-    pub documents: u64,
+    /// How many documents it has; none if it is closed, so that nothing can tell.
+    pub documents: Option<u64>,
 }
 
 pub(super) fn status(plan: &Plan, survey: &Survey, lease: Option<LeaseStatus>) -> Status {

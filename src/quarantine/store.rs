@@ -79,7 +79,8 @@ impl Quarantine {
         Self { cluster, prefix }
     }
 
-    fn names(&self) -> IndexNames {
+    /// The names of its index.
+    pub(crate) fn names(&self) -> IndexNames {
         self.prefix.group("control-quarantine")
     }
 

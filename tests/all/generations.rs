@@ -88,7 +88,7 @@ async fn rolled_back_and_again(place: Place) {
     place.copied().await;
     let status = place.migrator(after.clone()).status().await.expect("answered");
     let kept: Vec<_> = status.indices[0].kept.iter().map(|kept| (kept.index.clone(), kept.documents)).collect();
-    assert_eq!(kept, [(names.index(1), 10)]);
+    assert_eq!(kept, [(names.index(1), Some(10))]);
 
     let back = place.migrator(after.clone()).rollback().await;
     assert_eq!((back.outcome, &back.indices[0].index), (Outcome::RolledBack, &names.index(1)), "{back:?}");

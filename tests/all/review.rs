@@ -11,7 +11,8 @@ use libtest_mimic::Trial;
 use saved_objects::cluster::elastic::HttpRequest;
 use saved_objects::cluster::memory::RestoreOptions;
 use saved_objects::cluster::{
-    AliasAction, BulkAction, BulkOperation, BulkRequest, CloneIndex, Cluster, CreateIndex, Elastic, IndexPurpose, Refresh,
+    AliasAction, BulkAction, BulkOperation, BulkRequest, CloneIndex, Cluster, CreateIndex, Elastic, IndexPurpose,
+    Refresh,
 };
 use saved_objects::migrate::{Blocker, OnBad, Outcome};
 use saved_objects::registry::TypeDefinition;
@@ -188,7 +189,11 @@ async fn t5_drop_old_beside_a_swap(context: Context) {
     println!("{report:?}");
     let found = context.cluster().indices(&[names.alias()]).await.expect("answered");
     let start = context.migrator(after()).migrate().await;
-    assert!(found.values().all(|state| !state.write_blocked), "{:?}\n{start:?}", found.iter().map(|(n, s)| (n, &s.aliases, s.write_blocked)).collect::<Vec<_>>());
+    assert!(
+        found.values().all(|state| !state.write_blocked),
+        "{:?}\n{start:?}",
+        found.iter().map(|(n, s)| (n, &s.aliases, s.write_blocked)).collect::<Vec<_>>()
+    );
 }
 
 async fn t8_an_operators_clone(context: Context) {
@@ -213,9 +218,13 @@ async fn t8b_meta_copied_onto_another_index(context: Context) {
     assert_eq!(report.outcome, Outcome::Migrated, "{report:?}");
     let cluster = context.cluster();
     let mapping = cluster.indices(&[&names.index(2)]).await.expect("answered")[&names.index(2)].mapping.clone();
-    let request = CreateIndex { name: names.index(9), mapping, aliases: vec!["mine".to_owned()], purpose: IndexPurpose::Serving };
+    let request =
+        CreateIndex { name: names.index(9), mapping, aliases: vec!["mine".to_owned()], purpose: IndexPurpose::Serving };
     cluster.create_index(&request).await.expect("created");
-    let operations = [BulkOperation { id: "note:other".to_owned(), action: BulkAction::Put { source: r#"{"type":"note"}"#.into() } }];
+    let operations = [BulkOperation {
+        id: "note:other".to_owned(),
+        action: BulkAction::Put { source: r#"{"type":"note"}"#.into() },
+    }];
     let request = BulkRequest { alias: "mine", operations: &operations, refresh: Refresh::Later };
     cluster.bulk(&request).await.expect("written")[0].clone().expect("written");
     let report = context.migrator(after()).migrate().await;
@@ -261,7 +270,9 @@ async fn t13_a_redirect_is_no_answer(_: Context) {
                     "HTTP/1.1 200 OK\r\nX-Elastic-Product: Elasticsearch\r\ncontent-type: application/json\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}".to_owned()
                 } else {
                     let path = line.split(' ').nth(1).unwrap_or("/").to_owned();
-                    format!("HTTP/1.1 301 Moved Permanently\r\nlocation: {path}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+                    format!(
+                        "HTTP/1.1 301 Moved Permanently\r\nlocation: {path}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+                    )
                 };
                 let _ = stream.write_all(answer.as_bytes()).await;
             });
@@ -287,7 +298,8 @@ async fn t14_a_closed_clone(context: Context) {
 async fn t15_a_neighbour_of_the_control_index_with_a_block(context: Context) {
     create(&context, before(), "1").await;
     let name = format!("{}-control-report", context.prefix);
-    let request = CreateIndex { name: name.clone(), mapping: json!({}), aliases: vec![], purpose: IndexPurpose::Serving };
+    let request =
+        CreateIndex { name: name.clone(), mapping: json!({}), aliases: vec![], purpose: IndexPurpose::Serving };
     context.cluster().create_index(&request).await.expect("created");
     context.cluster().add_write_block(&name).await.expect("blocked");
     let report = context.migrator(before()).migrate().await;
@@ -297,7 +309,8 @@ async fn t15_a_neighbour_of_the_control_index_with_a_block(context: Context) {
 async fn t15b_a_neighbour_with_a_metadata_block(context: Context) {
     create(&context, before(), "1").await;
     let name = format!("{}-notes-report", context.prefix);
-    let request = CreateIndex { name: name.clone(), mapping: json!({}), aliases: vec![], purpose: IndexPurpose::Serving };
+    let request =
+        CreateIndex { name: name.clone(), mapping: json!({}), aliases: vec![], purpose: IndexPurpose::Serving };
     context.cluster().create_index(&request).await.expect("created");
     let put = HttpRequest {
         method: "PUT",
@@ -349,14 +362,25 @@ impl saved_objects::cluster::elastic::Transport for Answers {
             if self.cut {
                 answer.body = answer.body.slice(..answer.body.len() / 2);
             } else {
-                answer = saved_objects::cluster::elastic::HttpAnswer { status: self.status, is_elasticsearch: false, retry_after: None, body: "<html>no</html>".into() };
+                answer = saved_objects::cluster::elastic::HttpAnswer {
+                    status: self.status,
+                    is_elasticsearch: false,
+                    retry_after: None,
+                    body: "<html>no</html>".into(),
+                };
             }
         }
         Ok(answer)
     }
 }
 
-async fn through(context: &Context, ends: &'static str, status: u16, cut: bool, times: usize) -> saved_objects::SavedObjects {
+async fn through(
+    context: &Context,
+    ends: &'static str,
+    status: u16,
+    cut: bool,
+    times: usize,
+) -> saved_objects::SavedObjects {
     let inner = Arc::new(context.memory.as_ref().expect("memory").transport());
     let transport = Arc::new(Answers { inner, ends, status, cut, times: times.into() });
     let cluster = Elastic::builder("http://memory").transport(transport).build().expect("fine");
@@ -381,11 +405,17 @@ async fn t20_refused_without_header_though_done(context: Context) {
     plain.repository().create(Create::new("note", object(json!({"count": 0}))).id("c")).await.expect("created");
     let mut told = Vec::new();
     for status in [429, 413, 401, 407, 400, 403, 404, 421, 499, 500, 501, 520, 302] {
-        let before = plain.repository().get(&ObjectKey::new("note", "c")).await.expect("there").attributes["count"].as_i64();
+        let before =
+            plain.repository().get(&ObjectKey::new("note", "c")).await.expect("there").attributes["count"].as_i64();
         let store = through(&context, "notes-000001-write/_bulk", status, false, 1).await;
         let answer = store.repository().increment(Increment::new(ObjectKey::new("note", "c")).field("count")).await;
-        let after = plain.repository().get(&ObjectKey::new("note", "c")).await.expect("there").attributes["count"].as_i64();
-        told.push((status, answer.map(|o| o.attributes["count"].clone()).map_err(|e| e.to_string()), after.unwrap() - before.unwrap()));
+        let after =
+            plain.repository().get(&ObjectKey::new("note", "c")).await.expect("there").attributes["count"].as_i64();
+        told.push((
+            status,
+            answer.map(|o| o.attributes["count"].clone()).map_err(|e| e.to_string()),
+            after.unwrap() - before.unwrap(),
+        ));
     }
     told.iter().for_each(|line| println!("{line:?}"));
     assert!(told.iter().all(|(_, _, n)| *n == 1), "{told:?}");
@@ -397,7 +427,12 @@ async fn t21_half_an_answer_with_200(context: Context) {
     let plain = through(&context, "nothing", 0, false, 0).await;
     plain.repository().create(Create::new("note", object(json!({"count": 0}))).id("c")).await.expect("created");
     let store = through(&context, "/_doc/", 0, true, 1).await;
-    let got = store.repository().get(&ObjectKey::new("note", "c")).await.map(|o| o.attributes).map_err(|e| (e.kind(), e.to_string()));
+    let got = store
+        .repository()
+        .get(&ObjectKey::new("note", "c"))
+        .await
+        .map(|o| o.attributes)
+        .map_err(|e| (e.kind(), e.to_string()));
     println!("{got:?}");
     assert!(got.is_ok(), "{got:?}");
 }
@@ -432,7 +467,11 @@ async fn t23_a_stalled_removal_blocks_the_next_generation(context: Context) {
     let cluster = Arc::new(Disturbed::new(context.cluster(), Arc::new(disturber)));
     let report = context.migrator_on(cluster, before()).without_lease().migrate().await;
     let found = context.cluster().indices(&[names.alias()]).await.expect("answered");
-    assert!(found.values().all(|state| !state.write_blocked), "{report:?} {:?}", found.iter().map(|(n, s)| (n, s.write_blocked)).collect::<Vec<_>>());
+    assert!(
+        found.values().all(|state| !state.write_blocked),
+        "{report:?} {:?}",
+        found.iter().map(|(n, s)| (n, s.write_blocked)).collect::<Vec<_>>()
+    );
 }
 
 /// Aliases of both kinds moved by hand from the first to the second generation: the alias for writes keeps its old name.
