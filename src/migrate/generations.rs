@@ -58,6 +58,8 @@ pub(super) async fn unused_clones(
     for (name, state) in indices.iter().filter(is_one) {
         if recorded_writes(name, state, indices) == Some(cluster.write_count(name).await?) {
             unused.push(name.clone());
+        } else {
+            tracing::warn!(name, "left a clone that a take-over made: it was written to since");
         }
     }
     Ok(unused)
