@@ -31,7 +31,8 @@ pub struct LeaseNote {
     pub digest: String,
     /// How far it is with the index group at work; none before the first one.
     pub progress: Option<LeaseProgress>,
-    /// Why the migration failed the last time; none if it did not.
+    /// Why the last attempt failed; none if it did not. While a node holds the lease it is what that node waits for, or what an
+    /// earlier one failed at.
     pub last_failure: Option<LastFailure>,
 }
 
@@ -48,7 +49,7 @@ pub struct LeaseProgress {
     pub written: u64,
 }
 
-/// Why a migration failed, on whatever node.
+/// Why an attempt at a migration failed, on whatever node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastFailure {
     /// When, by that node's clock.
