@@ -25,6 +25,11 @@ pub trait Clock: Send + Sync + fmt::Debug {
     fn monotonic(&self) -> Duration;
     /// Waits for `duration`.
     async fn sleep(&self, duration: Duration);
+    /// Returns whether [`monotonic`](Self::monotonic) goes on by itself, and not only when somebody sleeps. By such a clock the
+    /// library notices that the process was suspended. Default: false.
+    fn passes_by_itself(&self) -> bool {
+        false
+    }
 }
 
 /// A source of random bytes, fit for nonces and ids.
@@ -216,6 +221,10 @@ impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "this is where the clock comes from")]
     async fn sleep(&self, duration: Duration) {
         tokio::time::sleep(duration).await;
+    }
+
+    fn passes_by_itself(&self) -> bool {
+        true
     }
 }
 

@@ -276,6 +276,7 @@ async fn migrate(migrator: &Migrator, start: Start, environment: &Environment, d
 /// The deadline passed. What the lease says is the best that is known of the reason.
 async fn too_late(migrator: &Migrator, deadline: Duration) -> Error {
     let mut message = format!("the migration was not done after {} s", deadline.as_secs());
+    let mut first_of_all = None;
     if let Ok(Some(lease)) = migrator.lease_status().await {
         if let Some(progress) = &lease.note.progress {
             let (written, outdated, alias) = (progress.written, progress.outdated, &progress.alias);
@@ -283,9 +284,13 @@ async fn too_late(migrator: &Migrator, deadline: Duration) -> Error {
         }
         if let Some(failure) = &lease.note.last_failure {
             message.push_str(&format!("; it failed before, at {}: {}", failure.at, failure.message));
+            first_of_all = Some(&failure.cure).filter(|cure| !cure.is_empty()).map(|cure| format!("{cure}; then "));
         }
     }
-    let mut cure = "start again: it goes on where it stopped; or give the start a longer deadline".to_owned();
+    let mut cure = format!(
+        "{}start again: it goes on where it stopped; or give the start a longer deadline",
+        first_of_all.unwrap_or_default()
+    );
     let blockers = migrator.plan().await.map(|plan| plan.blockers).unwrap_or_default();
     if !blockers.is_empty() {
         message.push_str(&format!("; it is blocked: {}", listed(&blockers, |blocker| &blocker.what)));

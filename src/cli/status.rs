@@ -64,6 +64,6 @@ fn describe_lease(lease: &LeaseStatus, output: Output) {
         (_, false) => {}
     }
     if let Some(failure) = &note.last_failure {
-        output.say(format!("the last migration failed at {}: {}; {}", failure.at, failure.message, failure.cure));
+        output.say(format!("the last attempt failed at {}: {}; {}", failure.at, failure.message, failure.cure));
     }
 }

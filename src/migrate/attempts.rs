@@ -76,6 +76,7 @@ impl Migrator {
                     // It may take hours, and ends by itself. Whoever starts decides how long to wait.
                     tracing::info!(%error, "a snapshot is being made: waiting for it");
                     self.undo_copies().await;
+                    lease.tell(&error).await;
                     self.environment.clock().sleep(SNAPSHOT_PAUSE).await;
                     continue;
                 }

@@ -57,6 +57,8 @@ pub(super) async fn unused_clones(
         let is_let_go = Gate::of(names, generation, state.aliases.keys()).marks().count() == state.aliases.len();
         if is_let_go && is_of_source && is_unused_clone(cluster, name, state, indices).await? {
             unused.push(name.clone());
+        } else {
+            tracing::warn!(name, "left a clone that a take-over made: it was written to since");
         }
     }
     Ok(unused)

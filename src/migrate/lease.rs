@@ -31,7 +31,8 @@ pub struct LeaseNote {
     pub digest: String,
     /// How far it is with the index group at work; none before the first one.
     pub progress: Option<LeaseProgress>,
-    /// Why the migration failed the last time; none if it did not.
+    /// Why the last attempt failed; none if it did not. While a node holds the lease it is what that node waits for, or what an
+    /// earlier one failed at.
     pub last_failure: Option<LastFailure>,
 }
 
@@ -48,7 +49,7 @@ pub struct LeaseProgress {
     pub written: u64,
 }
 
-/// Why a migration failed, on whatever node.
+/// Why an attempt at a migration failed, on whatever node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastFailure {
     /// When, by that node's clock.
@@ -181,17 +182,33 @@ impl<'a> Lease<'a> {
         futures::future::join(working, renewing).await.0
     }
 
+    /// Tells those who watch, and who ask after the deadline, what this node waits for. It holds the lease on.
+    pub(super) async fn tell(&mut self, waiting_for: &Error) {
+        self.note.last_failure = Some(self.failure(waiting_for));
+        let Some(held) = &mut self.held else { return };
+        let note = LeaseNote { progress: progress_note(self.progress), ..self.note.clone() };
+        match held.renew(note).await {
+            Ok(true) => {}
+            Ok(false) => tracing::debug!("another node has taken the lease over"),
+            Err(error) => tracing::debug!(%error, "the lease could not be renewed"),
+        }
+    }
+
+    fn failure(&self, error: &Error) -> LastFailure {
+        LastFailure {
+            at: self.environment.now_iso(),
+            message: error.message().to_owned(),
+            cure: error.cure().unwrap_or_default().to_owned(),
+        }
+    }
+
     /// Gives the lease back, and leaves word of a failure.
     pub(super) async fn release(&mut self, failure: Option<&Error>) {
         let Some(held) = self.held.take() else { return };
         let released = match failure {
             None => held.release().await,
             Some(error) => {
-                let failure = LastFailure {
-                    at: self.environment.now_iso(),
-                    message: error.message().to_owned(),
-                    cure: error.cure().unwrap_or_default().to_owned(),
-                };
+                let failure = self.failure(error);
                 let progress = progress_note(self.progress);
                 held.release_with(LeaseNote { progress, last_failure: Some(failure), ..self.note.clone() }).await
             }

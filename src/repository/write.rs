@@ -194,7 +194,7 @@ impl Repository {
         }
         for ((_, generation), batch) in batches {
             if let Some((moved_to, missed)) = self.write_batch(generation, batch, refresh, &mut items).await {
-                // A group that moves on a second time meanwhile is not followed again.
+                // A group that moves on a second time meanwhile, or closes its gate again, is not followed again.
                 if let Some((_, missed)) = self.write_batch(moved_to, missed, refresh, &mut items).await {
                     let given_up = missed.places.into_iter().zip(missed.objects);
                     given_up.for_each(|(at, object)| items.answer(at, Err(errors::changed(&object.key()))));
@@ -226,7 +226,7 @@ impl Repository {
             (None, None) => match looked_up.get(group) {
                 Some(found) => found.clone()?,
                 None => {
-                    let found = self.look_up_generation(definition).await;
+                    let found = self.look_up_generation(definition).await.map(|(generation, _)| generation);
                     looked_up.insert(group, found.clone());
                     found?
                 }
@@ -235,8 +235,9 @@ impl Repository {
         Ok(Some((definition, generation)))
     }
 
-    /// One bulk, to a generation of its group. Gives what its move to another generation kept from being created, and which
-    /// that is; what was read from this one is a conflict then.
+    /// One bulk, to a generation of its group. Gives what is to be sent once more, and to which generation: to another one that
+    /// is current now what was to be created there, while what was read from this one is a conflict; to the same one all that
+    /// was refused by a gate that is open again.
     async fn write_batch<'a, K: Keyed>(
         &self,
         generation: u32,
@@ -268,26 +269,16 @@ impl Repository {
             return None;
         }
         self.shared.generations.forget(definition.group());
-        let moved_to = match self.look_up_generation(definition).await {
-            Ok(current) if current != generation => current,
-            answer => {
-                let error = match answer {
-                    Ok(_) => self.closed_gate(definition, generation).await,
-                    Err(error) => error,
-                };
-                missed.places.into_iter().for_each(|at| items.answer(at, Err(error.clone())));
-                return None;
-            }
+        let names = self.names(definition);
+        let error = match self.look_up_generation(definition).await {
+            Ok((current, _)) if current != generation => return Some((current, creations(missed, items))),
+            Ok((_, gate)) if gate.is_open => return Some((generation, missed)),
+            Ok((_, gate)) if gate.is_marked() => errors::takes_no_writes(&names),
+            Ok(_) => errors::no_write_alias(&names, generation),
+            Err(error) => error,
         };
-        let mut again = Batch::new(definition, missed.places.len());
-        let missed = missed.places.into_iter().zip(missed.objects).zip(missed.operations);
-        for ((at, object), operation) in missed {
-            match operation.action {
-                BulkAction::Create { .. } => again.add(at, object, operation),
-                _ => items.answer(at, Ok(Written::Conflict)),
-            }
-        }
-        Some((moved_to, again))
+        missed.places.into_iter().for_each(|at| items.answer(at, Err(error.clone())));
+        None
     }
 
     /// Sends a bulk. What an index refuses because it lacks the field of the nonce is sent once more, after it got it.
@@ -389,39 +380,36 @@ impl Repository {
         }
     }
 
-    /// Returns why the current generation lacks the alias that writes go through.
-    async fn closed_gate(&self, definition: &TypeDefinition, generation: u32) -> Error {
-        let names = self.names(definition);
-        let index = names.index(generation);
-        match self.shared.cluster.indices(&[&index]).await {
-            Ok(found) => {
-                let gate = found.get(&index).map(|state| Gate::of(&names, generation, state.aliases.keys()));
-                match gate.is_some_and(|gate| gate.is_marked()) {
-                    true => errors::takes_no_writes(&names),
-                    false => errors::no_write_alias(&names, generation),
-                }
-            }
-            Err(error) => error.into(),
-        }
-    }
-
-    /// Asks the cluster for the current generation of a type's group, and remembers it. Its index then takes what is written.
-    pub(super) async fn look_up_generation(&self, definition: &TypeDefinition) -> Result<u32> {
+    /// Asks the cluster for the current generation of a type's group and for its gate, and remembers the generation. Its index
+    /// then has the field that writes are known by.
+    async fn look_up_generation(&self, definition: &TypeDefinition) -> Result<(u32, Gate)> {
         let names = self.names(definition);
         let found = self.shared.cluster.indices(&[names.alias()]).await?;
-        let indices: Vec<&str> = found.keys().map(String::as_str).collect();
-        let generation = match indices.as_slice() {
+        let current = match found.iter().collect::<Vec<_>>().as_slice() {
             [] => return Err(errors::no_index(&names)),
-            [index] => names.generation(index),
+            [(index, state)] => names.generation(index).map(|generation| (generation, *index, *state)),
             _ => None,
         };
-        let generation = generation.ok_or_else(|| errors::not_one_generation(&names, &indices))?;
-        for (index, state) in &found {
-            self.add_nonce_field(index, state).await?;
-        }
+        let Some((generation, index, state)) = current else {
+            let indices: Vec<&str> = found.keys().map(String::as_str).collect();
+            return Err(errors::not_one_generation(&names, &indices));
+        };
+        self.add_nonce_field(index, state).await?;
         self.remember_generation(definition.group(), generation);
-        Ok(generation)
+        Ok((generation, Gate::of(&names, generation, state.aliases.keys())))
     }
+}
+
+/// Returns what of the writes creates something. The others are conflicts.
+fn creations<'a, K: Keyed>(missed: Batch<'a, K>, items: &mut Items<Written>) -> Batch<'a, K> {
+    let mut creations = Batch::new(missed.definition, missed.places.len());
+    for ((at, object), operation) in missed.places.into_iter().zip(missed.objects).zip(missed.operations) {
+        match operation.action {
+            BulkAction::Create { .. } => creations.add(at, object, operation),
+            _ => items.answer(at, Ok(Written::Conflict)),
+        }
+    }
+    creations
 }
 
 /// The sequence number of a version.

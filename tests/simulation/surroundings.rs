@@ -49,6 +49,10 @@ impl Clock for NodeClock {
     async fn sleep(&self, duration: Duration) {
         self.simulator.sleep(duration.div_f64(self.rate)).await;
     }
+
+    fn passes_by_itself(&self) -> bool {
+        true
+    }
 }
 
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! Bulk writes: in chunks of bytes, each operation answered, lost answers settled by reading back.
 
 use std::io::Write;
+use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde_json::Value;
@@ -21,7 +22,7 @@ pub(super) async fn bulk(connection: &Connection, request: &BulkRequest<'_>) -> 
     let mut attempts = connection.attempts();
     while !rest.is_empty() {
         let (chunk, others) = rest.split_at(chunk_length(rest, size.get(), connection.batches().bulk));
-        let error = match Chunk::new(connection, request, chunk).run().await {
+        let error = match attempts.during(Chunk::new(connection, request, chunk).run()).await {
             Ok(answered) => {
                 if answered.iter().any(is_busy) {
                     size.halve(bytes(chunk));
@@ -117,24 +118,29 @@ impl<'a> Chunk<'a> {
     async fn run(mut self) -> ClusterResult<Vec<ItemOutcome>> {
         let mut attempts = self.connection.attempts();
         loop {
-            let open = self.open();
-            let mut server_asks = None;
-            match self.send(&open).await {
-                Ok(outcomes) => self.take_answers(&open, outcomes).await,
-                Err(error) if error.kind == ClusterErrorKind::OutcomeUnknown => {
-                    tracing::debug!(%error, "settling a bulk whose outcome is unknown");
-                    self.refusal = Some(error.to_string());
-                    self.settle(&open).await;
-                }
-                Err(error) if open.len() == self.states.len() && !self.may_have_done_any() => return Err(error),
-                Err(error) if error.status == Some(429) => server_asks = error.retry_after,
-                Err(error) => self.give_up(&open, &error),
-            }
+            let server_asks = attempts.during(self.attempt()).await?;
             if self.open().is_empty() || !attempts.wait_for_next(server_asks).await {
                 let refusal = self.refusal.as_deref().unwrap_or("the server was too busy");
                 return Ok(self.states.into_iter().map(|state| outcome_at_the_end(state, refusal)).collect());
             }
         }
+    }
+
+    /// Sends what is open once, and settles what has no answer. Returns how long the server asks to wait.
+    async fn attempt(&mut self) -> ClusterResult<Option<Duration>> {
+        let open = self.open();
+        match self.send(&open).await {
+            Ok(outcomes) => self.take_answers(&open, outcomes).await,
+            Err(error) if error.kind == ClusterErrorKind::OutcomeUnknown => {
+                tracing::debug!(%error, "settling a bulk whose outcome is unknown");
+                self.refusal = Some(error.to_string());
+                self.settle(&open).await;
+            }
+            Err(error) if open.len() == self.states.len() && !self.may_have_done_any() => return Err(error),
+            Err(error) if error.status == Some(429) => return Ok(error.retry_after),
+            Err(error) => self.give_up(&open, &error),
+        }
+        Ok(None)
     }
 
     fn may_have_done_any(&self) -> bool {

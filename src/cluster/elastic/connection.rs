@@ -292,7 +292,8 @@ impl Connection {
         let mut attempts = self.attempts();
         let mut maybe_done = false;
         loop {
-            let failure = match self.attempt(request, attempts.made()).await {
+            let attempt = self.attempt(request, attempts.made());
+            let failure = match attempts.during(attempt).await {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };

@@ -47,7 +47,7 @@ async fn is_cloned(connection: &Connection, clone: &CloneIndex) -> ClusterResult
 pub(super) async fn history(connection: &Connection, index: &str) -> ClusterResult<History> {
     let mut attempts = connection.attempts();
     loop {
-        if let Some(history) = history_now(connection, index).await? {
+        if let Some(history) = attempts.during(history_now(connection, index)).await? {
             return Ok(history);
         }
         // The shards of an index that another node has just made are about to start.

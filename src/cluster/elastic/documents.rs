@@ -90,7 +90,7 @@ pub(super) async fn get_many(
 async fn get_page(connection: &Connection, index: &str, ids: &[&str]) -> ClusterResult<Vec<Option<VersionedHit>>> {
     let mut attempts = connection.attempts();
     loop {
-        match ask_for_page(connection, index, ids).await {
+        match attempts.during(ask_for_page(connection, index, ids)).await {
             Err(error)
                 if error.server_type.as_deref() == Some("no_shard_available_action_exception")
                     && attempts.wait_for_next(None).await => {}

@@ -1,6 +1,11 @@
+//! How often and how long a request is repeated.
+
+use std::future::pending;
+use std::pin::pin;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
+use futures::future::{Either, select};
 
 use crate::environment::Environment;
 
@@ -9,7 +14,7 @@ use crate::environment::Environment;
 pub struct RetryPolicy {
     /// Attempts in all, the first included.
     pub max_attempts: u32,
-    /// Time from the first attempt after which none is begun.
+    /// Time from the first attempt after which none is begun. The time for which the process was suspended does not count.
     pub max_elapsed: Duration,
     /// The longest wait before the second attempt; it doubles from there.
     pub first_wait: Duration,
@@ -29,13 +34,23 @@ impl Default for RetryPolicy {
     }
 }
 
+/// How often an attempt that is under way looks at the clock.
+const PULSE: Duration = Duration::from_secs(1);
+/// The longest time between two looks that counts. In the rest of it the process was suspended.
+const LONGEST_BEAT: Duration = Duration::from_secs(2);
+
 /// The attempts at one request: counts them, and says how long to wait before the next.
+///
+/// A process can be suspended in the middle of a request: by a signal, by a container that is frozen, by a virtual machine that
+/// is moved. What it then finds failed says nothing of the server as it is now, so only the time counts in which it ran.
 #[derive(Debug)]
 pub(super) struct Attempts<'a> {
     environment: &'a Environment,
     policy: RetryPolicy,
     waits: backon::ExponentialBackoff,
     started: Duration,
+    /// Time in which the process ran.
+    spent: Duration,
     made: u32,
 }
 
@@ -47,7 +62,7 @@ impl<'a> Attempts<'a> {
             .with_factor(2.0)
             .without_max_times()
             .build();
-        Self { environment, policy, waits, started: environment.clock().monotonic(), made: 1 }
+        Self { environment, policy, waits, started: environment.clock().monotonic(), spent: Duration::ZERO, made: 1 }
     }
 
     pub(super) fn made(&self) -> u32 {
@@ -58,14 +73,39 @@ impl<'a> Attempts<'a> {
         self.environment.clock().monotonic().saturating_sub(self.started)
     }
 
+    /// Makes an attempt, and counts the time that it takes.
+    pub(super) async fn during<T>(&mut self, attempt: impl Future<Output = T>) -> T {
+        let clock = self.environment.clock();
+        let is_watched = clock.passes_by_itself();
+        let mut attempt = pin!(attempt);
+        let mut seen = clock.monotonic();
+        loop {
+            let pulse = pin!(async {
+                match is_watched {
+                    true => clock.sleep(PULSE).await,
+                    false => pending().await,
+                }
+            });
+            let ended = select(attempt.as_mut(), pulse).await;
+            let now = clock.monotonic();
+            let beat = now.saturating_sub(seen);
+            self.spent += if is_watched { beat.min(LONGEST_BEAT) } else { beat };
+            seen = now;
+            if let Either::Left((answer, _)) = ended {
+                return answer;
+            }
+        }
+    }
+
     /// Waits before the next attempt, at least as long as the server asked for. False if there is none to be made.
     pub(super) async fn wait_for_next(&mut self, server_asks: Option<Duration>) -> bool {
         let planned = self.waits.next().unwrap_or(self.policy.longest_wait);
         let wait = self.with_jitter(planned).max(server_asks.unwrap_or_default());
-        if self.made >= self.policy.max_attempts || self.elapsed() + wait > self.policy.max_elapsed {
+        if self.made >= self.policy.max_attempts || self.spent.saturating_add(wait) > self.policy.max_elapsed {
             return false;
         }
         self.environment.clock().sleep(wait).await;
+        self.spent += wait;
         self.made += 1;
         true
     }

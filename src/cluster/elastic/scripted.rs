@@ -3,9 +3,11 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use jiff::Timestamp;
 use serde_json::json;
 
 use super::{Elastic, HttpAnswer, HttpRequest, NoAnswer, NoAnswerKind, Transport};
@@ -15,7 +17,7 @@ use crate::cluster::{
     IndexPurpose, ItemErrorKind, ItemOutcome, Refresh, SequenceNumber,
 };
 use crate::environment::set_clock::SetClock;
-use crate::environment::{Environment, SystemRng};
+use crate::environment::{Clock, Environment, SystemRng};
 
 /// What the server answers to one request whose path contains a text.
 type Step = (&'static str, HttpAnswer);
@@ -88,6 +90,109 @@ async fn a_shard_that_starts_is_waited_for() {
     let (_, elastic) = client([("_stats", starting)]);
     let error = elastic.write_count("made").await.expect_err("it never starts");
     assert_eq!(error.kind, ClusterErrorKind::Unavailable, "{error}");
+}
+
+/// tokio's time, which a test sets forward, and which passes by itself while everybody waits.
+#[derive(Debug)]
+struct Passing(tokio::time::Instant);
+
+#[async_trait]
+impl Clock for Passing {
+    fn now(&self) -> Timestamp {
+        Timestamp::UNIX_EPOCH
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.0.elapsed()
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is a clock")]
+    async fn sleep(&self, duration: Duration) {
+        tokio::time::sleep(duration).await;
+    }
+
+    fn passes_by_itself(&self) -> bool {
+        true
+    }
+}
+
+/// Why the first request takes longer than requests are repeated.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Pace {
+    /// The process is suspended.
+    Suspended,
+    /// The process runs and waits.
+    Waiting,
+}
+
+/// A network on which the first request takes longer than requests are repeated.
+#[derive(Debug)]
+struct Slow {
+    script: Scripted,
+    clock: Arc<Passing>,
+    pace: Pace,
+}
+
+#[async_trait]
+impl Transport for Slow {
+    async fn send(&self, request: HttpRequest) -> Result<HttpAnswer, NoAnswer> {
+        const LONG: Duration = Duration::from_secs(45);
+        if self.script.sent() == 0 {
+            match self.pace {
+                Pace::Suspended => tokio::time::advance(LONG).await,
+                Pace::Waiting => self.clock.sleep(LONG).await,
+            }
+        }
+        self.script.send(request).await
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is where the clock begins")]
+fn slow(pace: Pace, steps: &[Step]) -> Elastic {
+    let script = Scripted { steps: Mutex::new(steps.iter().cloned().collect()), sent: Mutex::default() };
+    let clock = Arc::new(Passing(tokio::time::Instant::now()));
+    let environment = Environment::new(clock.clone(), Arc::new(SystemRng));
+    let slow = Slow { script, clock, pace };
+    Elastic::builder("").transport(Arc::new(slow)).environment(environment).build().expect("a client")
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_for_which_a_process_was_suspended_does_not_count() {
+    let found = || answer(200, r#"{"_index":"i","_id":"1","_seq_no":7,"_primary_term":2,"found":true,"_source":{}}"#);
+    let acknowledged = || answer(200, r#"{"acknowledged":true}"#);
+    let busy = || item(429, "es_rejected_execution_exception", "full");
+    let no_shard = {
+        let error = json!({"type": "no_shard_available_action_exception", "reason": "no shard"});
+        answer(200, json!({"docs": [{"_index": "i", "_id": "1", "error": error}]}))
+    };
+    let shard = json!({"routing": {"primary": true}, "seq_no": {"max_seq_no": 6}});
+    let started = || answer(200, json!({"indices": {"made": {"shards": {"0": [shard]}}}}));
+    for pace in [Pace::Suspended, Pace::Waiting] {
+        let is_repeated = pace == Pace::Suspended;
+        let client = |steps: &[Step]| slow(pace, steps);
+
+        let elastic = client(&[("_doc/1", lost()), ("_doc/1", found())]);
+        assert_eq!(elastic.get("i", "1").await.is_ok(), is_repeated, "{pace:?}");
+        let elastic = client(&[("_mapping", lost()), ("_mapping", acknowledged())]);
+        assert_eq!(elastic.put_mapping("i", &json!({})).await.is_ok(), is_repeated, "{pace:?}");
+        let elastic = client(&[("_mget", no_shard.clone()), ("_mget", stored())]);
+        assert_eq!(elastic.get_many("i", &["1"]).await.is_ok(), is_repeated, "{pace:?}");
+        let elastic = client(&[("_stats", answer(200, json!({}))), ("_stats", started())]);
+        assert_eq!(elastic.write_count("made").await.is_ok(), is_repeated, "{pace:?}");
+        for steps in [
+            vec![("_bulk", busy()), ("_bulk", created())],
+            vec![("_bulk", lost()), ("_mget", missing()), ("_bulk", created())],
+            vec![("_bulk", answer(429, "{}")), ("_bulk", created())],
+        ] {
+            let elastic = client(&steps);
+            let outcome = create(&elastic).await;
+            assert_eq!(outcome.is_ok_and(|item| item.is_ok()), is_repeated, "{pace:?} {steps:?}");
+        }
+    }
+    let elastic = slow(Pace::Suspended, &[("_doc/1", lost())]);
+    let error = elastic.get("i", "1").await.expect_err("it is never answered");
+    assert!(error.attempts > 3 && error.elapsed > Duration::from_secs(45), "all of the time is told: {error}");
+    assert!(error.elapsed < Duration::from_secs(65), "it ends: {error}");
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ mod conditions;
 mod crash;
 pub(crate) mod disturbed;
 mod histories;
+mod in_snapshot;
 mod late;
 mod limits;
 mod moments;
@@ -71,6 +72,8 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         late::a_start_that_is_moved_again_and_again_ends,
         late::a_copy_goes_on_after_a_bulk_that_may_have_been_done,
         late::a_deadline_ends_a_start_that_is_moved_again_and_again,
+        in_snapshot::a_start_goes_on_when_the_snapshot_has_ended,
+        in_snapshot::a_snapshot_that_outlasts_the_deadline_is_named,
         moments::a_restored_moment_of_a_copy_loses_nothing,
         told::another_machine_sees_how_far_the_holder_is,
         told::spans_say_what_is_migrated_and_how,

@@ -35,9 +35,10 @@ pub(crate) fn weather(seed: u64, percent: u64) -> impl Fn(&Seen, usize) -> Fault
     }
 }
 
-/// Every way in which the answer to a write that was done gets lost, each as often as the others, in `percent` of all bulks.
+/// The ways in which the answer to a bulk that was done gets lost, is cut, or is replaced by a 500, each as often as the others,
+/// in `percent` of all bulks.
 pub(crate) fn lost_answers(seed: u64, percent: u64) -> impl Fn(&Seen, usize) -> Fault + Send + Sync + 'static {
-    const WAYS: [Fault; 2] = [Fault::LoseAnswer, Fault::CutBody];
+    const WAYS: [Fault; 4] = [Fault::LoseAnswer, Fault::CutBody, Fault::DoneButStatus(500), Fault::DoneButForeign(500)];
     let dice = Mutex::new(Dice::new(seed));
     move |seen, _| {
         let dice = dice.lock().expect("no test panics with the lock");

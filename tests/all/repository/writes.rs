@@ -1,12 +1,16 @@
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
 use libtest_mimic::Trial;
-use saved_objects::cluster::{AliasAction, CloneIndex};
+use saved_objects::cluster::{AliasAction, CloneIndex, Cluster};
 use saved_objects::document::Reference;
 use saved_objects::repository::{Create, Delete, Replace, Update};
 use saved_objects::{ErrorKind, Start};
 use serde_json::json;
 
-use super::{key, kind, note, object, put, repository, store_of, stored, types};
+use super::{key, kind, note, object, put, repository, store_of, store_on, stored, types};
 use crate::context::Context;
+use crate::faults::disturbed::{Call, Disturbed, Disturber, Fate};
 use crate::named_trials;
 
 pub(super) fn trials(url: &str) -> Vec<Trial> {
@@ -23,6 +27,8 @@ pub(super) fn trials(url: &str) -> Vec<Trial> {
         hidden_types_are_reached_by_name_only,
         a_write_block_is_told_as_such,
         writes_follow_the_group_to_its_next_generation,
+        a_closed_gate_is_told_by_one_look,
+        a_write_goes_through_a_gate_that_is_open_again,
         without_an_index_the_error_names_the_migration,
         corrupt_objects_are_told_apart,
     )
@@ -300,4 +306,77 @@ async fn corrupt_objects_are_told_apart(context: Context) {
     assert!(error.message().contains("note/a"), "{error}");
     put(&context, "things", "note:b", json!({"type": "note", "note": {}, "typeMigrationVersion": "latest"})).await;
     assert_eq!(kind(repository.get(&key("note", "b")).await), ErrorKind::Corrupt);
+}
+
+/// Closes the gate of the first generation before the first bulk, and opens it again before the next look at the index.
+#[derive(Debug)]
+struct ClosesForAMoment {
+    cluster: Arc<dyn Cluster>,
+    close: [AliasAction; 1],
+    open: Option<[AliasAction; 1]>,
+    /// What was asked from the first bulk on.
+    asked: Mutex<Vec<&'static str>>,
+}
+
+impl ClosesForAMoment {
+    fn of(context: &Context, opens_again: bool) -> Arc<Self> {
+        let names = context.prefix.group("things");
+        let (index, alias) = (names.index(1), names.write_alias(1));
+        let open = [AliasAction::Add { index: index.clone(), alias: alias.clone() }];
+        let close = [AliasAction::Remove { index, alias }];
+        Arc::new(Self { cluster: context.cluster(), close, open: opens_again.then_some(open), asked: Mutex::default() })
+    }
+
+    fn asked(&self) -> Vec<&'static str> {
+        self.asked.lock().expect("no test panics with the lock").clone()
+    }
+}
+
+#[async_trait]
+impl Disturber for ClosesForAMoment {
+    async fn fate(&self, call: &Call) -> Fate {
+        let before = self.asked();
+        if before.is_empty() && call.method == "bulk" {
+            self.cluster.update_aliases(&self.close).await.expect("closed");
+        } else if let ([_], "indices", Some(open)) = (before.as_slice(), call.method, &self.open) {
+            self.cluster.update_aliases(open).await.expect("opened");
+        }
+        if call.method == "bulk" || !before.is_empty() {
+            self.asked.lock().expect("no test panics with the lock").push(call.method);
+        }
+        Fate::Done
+    }
+}
+
+async fn a_closed_gate_is_told_by_one_look(context: Context) {
+    repository(&context).await;
+    let closes = ClosesForAMoment::of(&context, false);
+    let cluster = Arc::new(Disturbed::new(context.cluster(), closes.clone()));
+    let repository = store_on(&context, cluster, types::all(), Start::Skip).await.repository().clone();
+    let error = repository.create(note("a", json!({"title": "t"}))).await.expect_err("it is closed");
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert!(error.to_string().contains("which writes go through, is missing"), "{error}");
+    assert_eq!(closes.asked(), ["bulk", "indices"]);
+
+    let (index, alias) = (context.index("things"), format!("{}-copying-0123", context.index("things")));
+    context.cluster().update_aliases(&[AliasAction::Add { index, alias }]).await.expect("marked");
+    let error = repository.create(note("a", json!({"title": "t"}))).await.expect_err("it is closed");
+    assert_eq!(error.kind(), ErrorKind::Forbidden, "{error}");
+}
+
+async fn a_write_goes_through_a_gate_that_is_open_again(context: Context) {
+    let before = repository(&context).await;
+    before.create(note("b", json!({"title": "t"}))).await.expect("created");
+    for is_creation in [true, false] {
+        let closes = ClosesForAMoment::of(&context, true);
+        let cluster = Arc::new(Disturbed::new(context.cluster(), closes.clone()));
+        let repository = store_on(&context, cluster, types::all(), Start::Skip).await.repository().clone();
+        let written = match is_creation {
+            true => repository.create(note("a", json!({"title": "t"}))).await,
+            false => repository.replace(Replace::new(key("note", "b"), object(json!({"title": "new"})))).await,
+        };
+        let written = written.expect("nothing is in its way any more");
+        assert_eq!(before.get(&key("note", &written.id)).await.expect("there"), written);
+        assert_eq!(closes.asked(), ["bulk", "indices", "bulk"]);
+    }
 }

@@ -1,19 +1,25 @@
 //! Take-overs of a few documents, on any cluster.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use async_trait::async_trait;
+use saved_objects::cluster::{AliasAction, BulkAction, BulkOperation, BulkRequest, Cluster, Refresh};
 use saved_objects::document::Namespace;
 use saved_objects::encryption::{EncryptionService, KeyRing, KibanaKeys, Secrets};
-use saved_objects::migrate::{Fate, Migrator, OnUnreadable, Outcome, Way};
+use saved_objects::migrate::{Fate as BadFate, Migrator, OnUnreadable, Outcome, Report, Way};
 use saved_objects::registry::{Registry, TypeDefinition};
 use saved_objects::repository::ObjectKey;
 use saved_objects::rotation::KeyRotation;
 use saved_objects::verify::Verifier;
 use saved_objects::{SavedObjects, Start};
 use serde_json::{Value, json};
+use tracing::instrument::WithSubscriber;
 
 use super::kibana::Kibana;
 use crate::context::{Context, KEY, key_ring};
+use crate::faults::disturbed::{Call, Disturbed, Disturber, Fate};
+use crate::log::Log;
 use crate::migration::{current, version};
 
 const VECTORS: &str = include_str!("../../fixtures/kibana_crypto_vectors.json");
@@ -99,9 +105,12 @@ fn registry(more_versions: bool) -> Registry {
 }
 
 fn migrator(context: &Context, kibana: &Kibana, keys: Option<KibanaKeys>) -> Migrator {
+    migrator_on(context, context.cluster(), kibana, keys)
+}
+
+fn migrator_on(context: &Context, cluster: Arc<dyn Cluster>, kibana: &Kibana, keys: Option<KibanaKeys>) -> Migrator {
     let (registry, prefix) = (Arc::new(registry(false)), context.prefix.clone());
-    let migrator =
-        Migrator::new(context.cluster(), registry, prefix, context.encryption(), context.environment.clone());
+    let migrator = Migrator::new(cluster, registry, prefix, context.encryption(), context.environment.clone());
     keys.into_iter().fold(migrator.take_over(kibana.take_over()), Migrator::kibana_keys)
 }
 
@@ -177,7 +186,11 @@ pub(super) async fn what_does_not_open_is_stripped(context: Context) {
     let id = both.raw_id.clone();
     let kibana = seeded(&context, &vectors).await;
     let failed = migrator(&context, &kibana, Some(kibana_keys())).migrate().await;
-    assert_eq!((failed.outcome, failed.bad_total, failed.bad[0].fate), (Outcome::Failed, 1, Fate::Kept), "{failed:?}");
+    assert_eq!(
+        (failed.outcome, failed.bad_total, failed.bad[0].fate),
+        (Outcome::Failed, 1, BadFate::Kept),
+        "{failed:?}"
+    );
     assert!(failed.bad[0].reason.contains("any of Kibana's keys"), "{failed:?}");
     assert!(!kibana.state(context.cluster().as_ref()).await.0, "the source takes writes as before");
 
@@ -185,7 +198,7 @@ pub(super) async fn what_does_not_open_is_stripped(context: Context) {
     let report = stripping.migrate().await;
     assert_eq!(report.outcome, Outcome::Migrated, "{report:?}");
     let named: Vec<_> = report.bad.iter().map(|bad| (bad.id.as_str(), bad.fate)).collect();
-    assert_eq!(named, [(id.as_str(), Fate::Stripped)]);
+    assert_eq!(named, [(id.as_str(), BadFate::Stripped)]);
     for vector in &vectors {
         assert_eq!(read(&context, vector).await, vector.clear, "{}", vector.name);
     }
@@ -256,4 +269,92 @@ pub(super) async fn migrating_on_begins_where_it_ended(context: Context) {
     context.put("connectors", &planted.raw_id, &planted.source).await;
     let verified = context.verifier(current()).verify().await.expect("verified");
     assert!(verified.unreadable.iter().any(|one| one.id == planted.raw_id), "{verified:?}");
+}
+
+/// What has happened to a clone that a take-over made and could not make current.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Since {
+    Nothing,
+    /// It took a write while it had aliases, which a restore has lost.
+    Written,
+    /// It has the alias that writes go through.
+    Open,
+}
+
+/// The swap meets a fate, and what undoes the copy after it does not.
+#[derive(Debug)]
+struct AtSwap(Fate, AtomicBool);
+
+#[async_trait]
+impl Disturber for AtSwap {
+    async fn fate(&self, call: &Call) -> Fate {
+        let is_swap = (call.method, call.state) == ("update_aliases", "swap");
+        if is_swap && !self.1.swap(true, Ordering::Relaxed) { self.0 } else { Fate::Done }
+    }
+}
+
+/// A take-over that meets this fate where it would swap.
+async fn take_over_until_swap(context: &Context, kibana: &Kibana, fate: Fate) -> Option<Report> {
+    let cluster = Arc::new(Disturbed::new(context.cluster(), Arc::new(AtSwap(fate, AtomicBool::new(false)))));
+    let migrator = migrator_on(context, cluster.clone(), kibana, Some(kibana_keys())).without_lease();
+    cluster.watch(migrator.progress());
+    tokio::select! {
+        biased;
+        () = cluster.killed() => None,
+        report = migrator.migrate() => Some(report),
+    }
+}
+
+pub(super) async fn an_undone_take_over_deletes_only_clones_that_nobody_wrote_to(context: Context) {
+    for since in [Since::Nothing, Since::Written, Since::Open] {
+        let prefix = format!("{}-{since:?}", context.prefix).to_lowercase().parse().expect("a prefix");
+        let context = Context { prefix, ..context.clone() };
+        let (cluster, names) = (context.cluster(), context.prefix.group("connectors"));
+        let kibana = seeded(&context, &vectors()).await;
+        assert!(take_over_until_swap(&context, &kibana, Fate::Unsent).await.is_none(), "it dies");
+        let (index, alias) = (names.index(1), names.write_alias(1));
+        let add = AliasAction::Add { index: index.clone(), alias: alias.clone() };
+        let remove = AliasAction::Remove { index: index.clone(), alias: alias.clone() };
+        if since != Since::Nothing {
+            cluster.update_aliases(&[add]).await.expect("added");
+        }
+        if since == Since::Written {
+            let action = BulkAction::Create { source: r#"{"type":"note"}"#.into() };
+            let operations = [BulkOperation { id: "note:of-a-user".to_owned(), action }];
+            let request = BulkRequest { alias: &alias, operations: &operations, refresh: Refresh::Later };
+            cluster.bulk(&request).await.expect("answered").remove(0).expect("written");
+            cluster.update_aliases(&[remove]).await.expect("removed");
+        }
+
+        let log = Log::new();
+        let undone = take_over_until_swap(&context, &kibana, Fate::Refused).with_subscriber(log.subscriber()).await;
+        let undone = undone.expect("nobody kills it");
+        assert_eq!(undone.outcome, Outcome::Failed, "{since:?}: {undone:?}");
+        assert!(!kibana.state(cluster.as_ref()).await.0, "{since:?}: Kibana can go on");
+        let left = cluster.indices(&[&names.any()]).await.expect("answered");
+        let left: Vec<_> = left.keys().collect();
+        match since {
+            Since::Nothing => assert!(left.is_empty(), "{left:?}"),
+            Since::Written => {
+                assert_eq!(left, [&index]);
+                assert!(cluster.get(&index, "note:of-a-user").await.expect("answered").is_some());
+                let expected = format!("left a clone that a take-over made: it was written to since name={index:?}");
+                assert!(log.text().contains(&expected), "{}", log.text());
+            }
+            Since::Open => assert_eq!(left, [&index]),
+        }
+        // Whoever starts without the take-over is told, and one that ends well takes another number.
+        let plain = || {
+            let (types, prefix) = (Arc::new(registry(false)), context.prefix.clone());
+            Migrator::new(cluster.clone(), types, prefix, context.encryption(), context.environment.clone())
+        };
+        let named = plain().status().await.expect("answered").blockers;
+        let is_named = named.iter().any(|blocker| blocker.what.ends_with(&index));
+        assert_eq!(is_named, since != Since::Nothing, "{since:?}: {named:?}");
+        let report = migrator(&context, &kibana, Some(kibana_keys())).migrate().await;
+        assert_eq!(report.outcome, Outcome::Migrated, "{since:?}: {report:?}");
+        plain().migrate().await;
+        let found = cluster.indices(&[&names.any()]).await.expect("answered");
+        assert_eq!(found.contains_key(&index), report.indices[0].index == index || since != Since::Nothing);
+    }
 }

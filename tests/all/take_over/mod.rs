@@ -13,7 +13,8 @@ use crate::cli::{Ran, run_with};
 use crate::context::{Context, KEY, MEMORY};
 use crate::named_trials;
 use in_memory::{
-    a_group_that_exists_is_not_taken_over, a_namespace_that_a_type_has_not_is_not_bound, every_vector_is_taken_over,
+    a_group_that_exists_is_not_taken_over, a_namespace_that_a_type_has_not_is_not_bound,
+    an_undone_take_over_deletes_only_clones_that_nobody_wrote_to, every_vector_is_taken_over,
     migrating_on_begins_where_it_ended, what_does_not_open_is_stripped, what_kibana_bound_one_release_early_is_tried,
 };
 use kibana::{CORRUPT, Kibana, broken, keys};
@@ -36,6 +37,7 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         what_does_not_open_is_stripped,
         a_group_that_exists_is_not_taken_over,
         migrating_on_begins_where_it_ended,
+        an_undone_take_over_deletes_only_clones_that_nobody_wrote_to,
     );
     on_the_server.into_iter().chain(in_memory).collect()
 }
