@@ -19,6 +19,11 @@ pub(super) fn fill_record(names: &IndexNames, name: &str, state: &IndexState) ->
     (names.fill(&record.digest()) == name).then_some(record)
 }
 
+/// Returns whether an index is a staging index of the group.
+pub(crate) fn is_staging_index(names: &IndexNames, name: &str, state: &IndexState) -> bool {
+    fill_record(names, name, state).is_some()
+}
+
 /// Returns the group's staging indices, with their records.
 pub(super) fn fills<'a>(
     names: &'a IndexNames,

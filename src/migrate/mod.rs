@@ -39,6 +39,7 @@ mod work;
 
 pub use bad::OnBad;
 pub use decide::{GroupMetadata, plan};
+pub(crate) use generations::is_staging_index;
 pub use lease::{LastFailure, LeaseNote, LeaseProgress, LeaseStatus};
 pub use migrator::Migrator;
 pub use plan::{Blocker, CurrentIndex, GroupPlan, Plan, TypePlan, Way};

@@ -15,6 +15,7 @@ use crate::control::KeysInUse;
 use crate::encryption::{EncryptionService, KeyId, KeyRing};
 use crate::environment::Environment;
 use crate::layout::{IndexMeta, IndexNames, Prefix};
+use crate::migrate::is_staging_index;
 use crate::quarantine::{Quarantine, Quarantined};
 use crate::registry::Registry;
 use crate::{Error, ErrorKind, Result};
@@ -45,6 +46,8 @@ struct Everything {
     current: Tally,
     quarantine: Tally,
     kept: Vec<KeptIndex>,
+    /// Whether a copy is being made, or was stopped.
+    is_copied: bool,
     /// The indices that there were.
     places: BTreeSet<Place>,
 }
@@ -160,7 +163,12 @@ impl KeyRotation {
             add(&mut documents, &found.current);
             add(&mut quarantine, &found.quarantine);
             let places: BTreeSet<Place> = self.indices().await?.iter().map(Index::place).collect();
-            if !found.is_settled() || places != found.places {
+            if found.is_copied && pass < MAX_PASSES {
+                tracing::info!(pass, "waiting for a copy");
+                self.environment.clock().sleep(PAUSE).await;
+                continue;
+            }
+            if found.is_copied || !found.is_settled() || places != found.places {
                 tracing::info!(pass, rotated = found.current.counts.rotated, "looking whether that was all");
                 continue;
             }
@@ -169,7 +177,10 @@ impl KeyRotation {
             return Ok(report(&ring, (documents, quarantine), (pass, elapsed), found, keys));
         }
         Err(Error::new(ErrorKind::Conflict, "others keep writing under another key, or move the indices")
-            .with_cure("make the new key the primary one on every node, wait for migrations, and start again"))
+            .with_cure(
+                "make the new key the primary one on every node, wait for migrations, and start again; a start of the software \
+                 takes away what a migration that was stopped left behind",
+            ))
     }
 
     /// Gives a key up that is lost: nodes start without it. Secrets that are under it stay where they are, and do not open.
@@ -226,8 +237,9 @@ impl KeyRotation {
         let indices = self.indices().await?;
         for index in &indices {
             let Index { names, name, state, .. } = index;
-            // What a copy is being filled into is looked at once it is current. It is one if its `_meta` says so.
-            if names.is_fill(name) {
+            // A node may encrypt with any of its keys into it, until it is current.
+            if is_staging_index(names, name, state) {
+                found.is_copied = true;
                 continue;
             }
             let meta = Arc::new(IndexMeta::from_mapping(&state.mapping).map_err(|error| error.context(name))?);
@@ -290,7 +302,7 @@ impl KeyRotation {
         Ok(tally)
     }
 
-    /// The generations and fills of all groups under the prefix, be their types registered here or not.
+    /// The generations and staging indices of all groups under the prefix, be their types registered here or not.
     async fn indices(&self) -> Result<Vec<Index>> {
         let prefix = format!("{}-", self.prefix);
         let found = self.cluster.indices(&[&format!("{prefix}*")]).await?;
@@ -298,7 +310,7 @@ impl KeyRotation {
             // Groups have no hyphen in their names, so what has one more belongs to a longer prefix.
             let (group, _) = name.strip_prefix(&prefix)?.split_once('-')?;
             let names = self.prefix.group(group);
-            let is_ours = names.generation(&name).is_some() || names.is_fill(&name);
+            let is_ours = names.generation(&name).is_some() || is_staging_index(&names, &name, &state);
             (is_ours && names != self.prefix.control()).then_some(Index { names, name, state })
         };
         let indices: Vec<Index> = found.into_iter().filter_map(index).collect();

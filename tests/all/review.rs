@@ -264,14 +264,12 @@ async fn t13_a_redirect_is_no_answer(_: Context) {
                 let text = String::from_utf8_lossy(&buffer[..read]).into_owned();
                 let line = text.lines().next().unwrap_or_default().to_owned();
                 println!("{line}");
-                let answer = if line.starts_with("GET /_aliases") {
-                    "HTTP/1.1 200 OK\r\nX-Elastic-Product: Elasticsearch\r\ncontent-type: application/json\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}".to_owned()
-                } else if line.starts_with("GET") {
+                let answer = if line.starts_with("GET") {
                     "HTTP/1.1 200 OK\r\nX-Elastic-Product: Elasticsearch\r\ncontent-type: application/json\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}".to_owned()
                 } else {
                     let path = line.split(' ').nth(1).unwrap_or("/").to_owned();
                     format!(
-                        "HTTP/1.1 301 Moved Permanently\r\nlocation: {path}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+                        "HTTP/1.1 301 Moved Permanently\r\nlocation: /elsewhere{path}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
                     )
                 };
                 let _ = stream.write_all(answer.as_bytes()).await;

@@ -147,10 +147,11 @@ impl Network {
                 waiting.hear(Ok(answer));
             }
             Fate::RefusedThoughDone => {
-                let answer = refusal_though_done(&self.dice);
-                self.land(&life, &sent, waiting.sender(), &format!(", answered {} all the same", words(&answer)));
+                let answer = self.land(&life, &sent, waiting.sender(), ", and another answer comes");
+                let instead = refusal_though_done(&self.dice, sent.is_bulk(), &answer);
+                self.tell(&life, &sent, &format!("answered {} all the same", words(&instead)));
                 self.simulator.sleep(back).await;
-                waiting.hear(Ok(answer));
+                waiting.hear(Ok(instead));
             }
             Fate::Cut => {
                 self.land_part(

@@ -225,21 +225,26 @@ fn take_snapshot(world: &World, dice: &Dice) -> Option<(&'static str, String, Sn
     Some((group, index, snapshot))
 }
 
-/// Restores a snapshot over the index that it was taken of, which keeps its aliases. What it has is given from now on.
+/// Restores a snapshot over the index that it was taken of, which keeps its aliases. If that is current, what it has is given
+/// from now on.
 fn restore(world: &World, dice: &Dice, snapshots: &[(&'static str, String, Snapshot)]) {
     let Some((group, index, snapshot)) = snapshots.get(dice.below(snapshots.len().max(1) as u64) as usize) else {
         return;
     };
     let names = world.prefix.group(group);
-    let Some(before) = current(world, &names).filter(|(current, _)| current == index) else { return };
+    let Some(before) = indices(&world.memory).remove(index) else { return };
+    let is_current = before.aliases.contains_key(names.alias());
     let options = RestoreOptions { with_aliases: false, over_closed: true };
-    world.network.witness.is_restored(&before.1.uuid);
+    world.network.witness.is_restored(&before.uuid);
     by_hand(world, &format!("restores {index}"), index, async { world.memory.restore(snapshot, index, options) });
-    let is_copied = before.1.aliases.keys().any(|alias| alias.contains("-copying-"));
-    if !is_copied {
+    let is_copied = before.aliases.keys().any(|alias| alias.contains("-copying-"));
+    if is_current && !is_copied {
         by_hand(world, &format!("unblocks {index}"), index, world.memory.remove_write_block(index));
     }
-    world.take_as_given(group);
+    match is_current {
+        true => world.take_as_given(group),
+        false => world.journal.count("a kept generation was restored"),
+    }
 }
 
 /// A snapshot of the current generations is under way for a while: they can be neither deleted nor closed.

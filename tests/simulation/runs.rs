@@ -24,7 +24,7 @@ const USUAL: Range<u64> = 1..3_001;
 const TWICE: u64 = 100;
 const THREADS: usize = 2;
 /// Acts of users and of the adversary that the ordinary run must have.
-const ACTS: [&str; 33] = [
+const ACTS: [&str; 34] = [
     "a bad document",
     "stall",
     "kill",
@@ -58,6 +58,7 @@ const ACTS: [&str; 33] = [
     "a document was brought back",
     "a bad document is in quarantine",
     "a key can be removed",
+    "a kept generation was restored",
 ];
 /// Of how many promises the first story is printed.
 const MAX_STORIES: usize = 8;

@@ -146,9 +146,13 @@ pub(crate) fn refusal(dice: &Dice) -> HttpAnswer {
     }
 }
 
-/// A refusal that comes although the server did what was asked.
-pub(crate) fn refusal_though_done(dice: &Dice) -> HttpAnswer {
-    match dice.below(5) {
+/// What comes in the place of `answer` although the server did what was asked: a refusal, or half of the answer.
+pub(crate) fn refusal_though_done(dice: &Dice, is_bulk: bool, answer: &HttpAnswer) -> HttpAnswer {
+    match dice.below(9) {
+        5 => HttpAnswer::of_proxy(429).retry_after(1),
+        6 if is_bulk => HttpAnswer::of_proxy(413),
+        7 => HttpAnswer::of_proxy(401),
+        8 => HttpAnswer { body: answer.body.slice(..answer.body.len() / 2), ..answer.clone() },
         0 => HttpAnswer::internal_error(),
         1 => HttpAnswer::of_proxy(500),
         2 => HttpAnswer::of_proxy(408),

@@ -57,7 +57,8 @@ struct Seen {
     echoes: BTreeMap<String, Vec<Echo>>,
     /// Since when what is stored of a type is given.
     given: BTreeMap<&'static str, Duration>,
-    /// How many writes the generations that were current had taken before the last deletion, by id.
+    /// How many writes the generations that were current had taken before the last deletion, by id, if all that they were
+    /// copied from was still in their sources.
     writes: BTreeMap<String, u64>,
     /// The last begun authorization of each node.
     authorizations: BTreeMap<NodeId, String>,
@@ -139,9 +140,14 @@ impl Witness {
             return;
         }
         let mut seen = lock(&self.seen);
+        let history = |name: &str| network.memory.history(name).now_or_never()?.ok();
         let writes = seen.was_current.iter().filter_map(|(uuid, name)| {
-            let count = network.memory.write_count(name).now_or_never()?.ok()?;
-            Some((uuid.clone(), count))
+            // What it was copied from must still be in its source, else it is not only a copy.
+            let copy = &seen.most.get(uuid)?["copy"];
+            let source = history(copy["source"].as_str()?)?;
+            let is_held =
+                copy["source_history"].as_str()? == source.id && copy["source_writes"].as_u64()? <= source.writes;
+            is_held.then_some((uuid.clone(), history(name)?.writes))
         });
         seen.writes = writes.collect();
     }

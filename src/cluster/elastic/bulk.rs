@@ -134,7 +134,7 @@ impl<'a> Chunk<'a> {
             Err(error) if error.kind == ClusterErrorKind::OutcomeUnknown => {
                 tracing::debug!(%error, "settling a bulk whose outcome is unknown");
                 self.refusal = Some(error.to_string());
-                self.settle(&open).await;
+                return self.settle_unanswered(&open, error).await;
             }
             Err(error) if open.len() == self.states.len() && !self.may_have_done_any() => return Err(error),
             Err(error) if error.status == Some(429) => return Ok(error.retry_after),
@@ -210,34 +210,63 @@ impl<'a> Chunk<'a> {
             }
         }
         contradicted.extend(unknown);
-        if !contradicted.is_empty() {
-            self.settle(&contradicted).await;
+        if !contradicted.is_empty()
+            && let Err(error) = self.settle(&contradicted).await
+        {
+            self.leave_unknown(&contradicted, &error);
+        }
+    }
+
+    /// Reads back what has no answer of the server. A refusal that something between gave in its place is believed if reading back
+    /// is refused alike, or tells that nothing was done. Returns how long to wait.
+    async fn settle_unanswered(&mut self, open: &[usize], error: ClusterError) -> ClusterResult<Option<Duration>> {
+        let refused = match error.status {
+            Some(401 | 407) => Some(ClusterErrorKind::Forbidden),
+            Some(413) => Some(ClusterErrorKind::TooLarge),
+            _ => None,
+        };
+        let was_open = self.states.clone();
+        let is_first = open.len() == self.states.len() && !self.may_have_done_any();
+        let is_believed = match self.settle(open).await {
+            Ok(()) => open.iter().all(|&position| matches!(self.states.get(position), Some(State::Open { .. }))),
+            Err(again) if is_first && refused.is_some_and(|kind| kind == again.kind) => true,
+            Err(again) => {
+                self.leave_unknown(open, &again);
+                false
+            }
+        };
+        match refused {
+            Some(kind) if is_believed && is_first => Err(ClusterError { kind, ..error }),
+            Some(_) if is_believed => {
+                self.states = was_open;
+                self.give_up(open, &error);
+                Ok(None)
+            }
+            _ => Ok(error.retry_after),
+        }
+    }
+
+    fn leave_unknown(&mut self, positions: &[usize], error: &ClusterError) {
+        let reason = format!("the answer was lost and reading back failed: {error}");
+        for &position in positions {
+            if let Some(state) = self.states.get_mut(position) {
+                *state = State::Ended(Err(unknown(&reason)));
+            }
         }
     }
 
     /// Reads back what the operations were to write, and ends those that can be told.
-    async fn settle(&mut self, positions: &[usize]) {
+    async fn settle(&mut self, positions: &[usize]) -> ClusterResult<()> {
         let operations: Vec<(usize, &BulkOperation)> =
             positions.iter().filter_map(|&position| Some((position, self.operations.get(position)?))).collect();
         let ids: Vec<&str> = operations.iter().map(|(_, operation)| operation.id.as_str()).collect();
-        let found = match get_many(self.connection, self.request.alias, &ids).await {
-            Ok(found) => found,
-            Err(error) => {
-                for &position in positions {
-                    if let Some(state) = self.states.get_mut(position) {
-                        *state = State::Ended(Err(unknown(&format!(
-                            "the answer was lost and reading back failed: {error}"
-                        ))));
-                    }
-                }
-                return;
-            }
-        };
+        let found = get_many(self.connection, self.request.alias, &ids).await?;
         for ((position, operation), stored) in operations.into_iter().zip(found) {
             if let Some(state) = self.states.get_mut(position) {
                 *state = settled(&operation.action, stored.as_ref());
             }
         }
+        Ok(())
     }
 }
 

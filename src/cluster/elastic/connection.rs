@@ -182,8 +182,12 @@ impl Answer {
         error
     }
 
-    fn is_json(&self) -> bool {
-        serde_json::from_slice::<IgnoredAny>(&self.body).is_ok()
+    /// Whether the body can be a whole answer. A read can be repeated, so that of its long body only the end is looked at.
+    fn is_whole(&self) -> bool {
+        match self.is_write {
+            true => serde_json::from_slice::<IgnoredAny>(&self.body).is_ok(),
+            false => self.body.trim_ascii_end().ends_with(b"}"),
+        }
     }
 }
 
@@ -350,9 +354,14 @@ impl Connection {
             return Ok(answer);
         }
         let details = serde_json::from_slice::<ErrorAnswer>(&answer.body).unwrap_or_default();
+        let is_signed = is_elasticsearch || details.is_servers(status);
         match meaning(status, is_elasticsearch, details.is_servers(status)) {
-            Meaning::Done if is_write && !answer.is_json() => {
-                let reason = "the answer is not JSON".to_owned();
+            // Something between may have put it in the place of the server's answer: a bulk is read back before it is believed.
+            Meaning::Refused | Meaning::Busy if !is_signed && request.when_busy == WhenBusy::SendLess => {
+                Err(refusal(&answer, Meaning::Unknown, details, retry_after))
+            }
+            Meaning::Done if !answer.is_whole() => {
+                let reason = "the answer is not JSON, or not all of it".to_owned();
                 Err(refusal(&answer, Meaning::Unknown, ErrorAnswer::from_reason(reason), retry_after))
             }
             Meaning::Done => Ok(answer),

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use elasticsearch::http::Method;
 use elasticsearch::http::headers::{HeaderMap, HeaderName, HeaderValue};
 use elasticsearch::http::transport::{
     ConnectionPool, MultiNodeConnectionPool, SingleNodeConnectionPool, TransportBuilder,
 };
+use elasticsearch::http::{Method, Url};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use super::{ElasticBuilder, invalid_url};
@@ -80,7 +80,10 @@ pub trait Transport: Send + Sync + fmt::Debug {
 
 /// The official client's transport.
 #[derive(Debug)]
-pub(super) struct Official(elasticsearch::http::transport::Transport);
+pub(super) struct Official {
+    client: elasticsearch::http::transport::Transport,
+    nodes: Vec<Url>,
+}
 
 impl Official {
     pub(super) fn open(builder: &ElasticBuilder) -> Result<Self> {
@@ -88,20 +91,22 @@ impl Official {
             .urls
             .iter()
             .map(|url| {
-                let parsed = elasticsearch::http::Url::parse(url).map_err(|error| invalid_url(url, error))?;
+                let parsed = Url::parse(url).map_err(|error| invalid_url(url, error))?;
                 match parsed.scheme() {
                     "http" | "https" if parsed.has_host() => Ok(parsed),
                     _ => Err(invalid_url(url, "it is neither http:// nor https:// with a host")),
                 }
             })
             .collect::<Result<Vec<_>>>()?;
-        match <[_; 1]>::try_from(urls) {
+        let nodes = urls.clone();
+        let client = match <[_; 1]>::try_from(urls) {
             Ok([url]) => Self::over(builder, SingleNodeConnectionPool::new(url)),
             Err(urls) => Self::over(builder, MultiNodeConnectionPool::round_robin(urls, None)),
-        }
+        };
+        Ok(Self { client: client?, nodes })
     }
 
-    fn over<P>(builder: &ElasticBuilder, pool: P) -> Result<Self>
+    fn over<P>(builder: &ElasticBuilder, pool: P) -> Result<elasticsearch::http::transport::Transport>
     where
         P: ConnectionPool + fmt::Debug + Clone + Send + 'static,
     {
@@ -109,10 +114,21 @@ impl Official {
         if let Some(credentials) = builder.official_credentials() {
             transport = transport.auth(credentials);
         }
-        transport.build().map(Self).map_err(|error| {
+        transport.build().map_err(|error| {
             Error::invalid("the Elasticsearch client could not be set up", "check URL, credentials and headers")
                 .with_source(error)
         })
+    }
+}
+
+impl Official {
+    /// Whether an answer for `path` that comes from `url` is one to a redirect: the client follows them, and asks for another page
+    /// by `GET` then.
+    fn is_redirected(&self, path: &str, url: &Url) -> bool {
+        let is_asked = |node: &Url| {
+            node.origin() == url.origin() && url.path() == format!("{}/{path}", node.path().trim_end_matches('/'))
+        };
+        !self.nodes.iter().any(is_asked)
     }
 }
 
@@ -131,16 +147,24 @@ impl Transport for Official {
         // Envelopes cannot be compressed, and the server's attempt costs more than the network saves.
         headers.insert("accept-encoding", HeaderValue::from_static("identity"));
         let (path, query) = (url_path(&request.path), Some(&request.query));
-        let response =
-            self.0.send(method, &path, headers, query, request.body, Some(request.timeout)).await.map_err(no_answer)?;
+        let response = self
+            .client
+            .send(method, &path, headers, query, request.body, Some(request.timeout))
+            .await
+            .map_err(no_answer)?;
         let text = |name: &str| response.headers().get(name)?.to_str().ok().map(str::to_owned);
-        let status = response.status_code().as_u16();
-        let is_elasticsearch = text("x-elastic-product").is_some_and(|product| product == "Elasticsearch");
+        let is_redirected = self.is_redirected(&path, response.url());
+        let status = if is_redirected { REDIRECTED } else { response.status_code().as_u16() };
+        let is_elasticsearch =
+            !is_redirected && text("x-elastic-product").is_some_and(|product| product == "Elasticsearch");
         let retry_after = text("retry-after");
         let body = response.bytes().await.map_err(no_answer)?;
         Ok(HttpAnswer { status, is_elasticsearch, retry_after, body })
     }
 }
+
+/// The status of a redirect, whatever the answer of its target is.
+const REDIRECTED: u16 = 302;
 
 fn headers(pairs: &[(String, String)]) -> Result<HeaderMap> {
     let mut headers = HeaderMap::new();
