@@ -31,7 +31,8 @@ pub(super) enum Meaning {
 /// | all others | failed | unknown |
 ///
 /// A proxy can put any status in the place of the server's answer (an error page, a redirect to one), so that without the
-/// header only those remain conclusive that are given before the request is passed on.
+/// header only those remain conclusive that are given before the request is passed on. Of a bulk even those are read back
+/// first (`bulk.rs`).
 pub(super) fn meaning(status: u16, is_elasticsearch: bool, is_servers_error: bool) -> Meaning {
     match status {
         401 | 407 | 413 => Meaning::Refused,
