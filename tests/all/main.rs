@@ -20,6 +20,7 @@ mod context;
 mod dice;
 mod elastic;
 mod faults;
+mod foreign_answers;
 mod generations;
 mod guide;
 mod healing;
@@ -33,10 +34,10 @@ mod migration;
 mod oauth_server;
 mod ownership;
 mod platform_types;
+mod proof;
 mod proxy;
 mod real_input;
 mod repository;
-mod review;
 mod server;
 mod take_over;
 mod tokens;
@@ -110,7 +111,8 @@ fn trials(url: &str) -> Vec<Trial> {
         migration::trials(url),
         ownership::trials(url),
         ownership::trials(MEMORY),
-        review::trials(MEMORY),
+        proof::trials(MEMORY),
+        foreign_answers::trials(MEMORY),
         platform_types::trials(url),
         repository::trials(url),
         repository::trials(MEMORY),
