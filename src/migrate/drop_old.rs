@@ -26,11 +26,12 @@ impl Migrator {
             return Ok(Outcome::Blocked);
         }
         for group in plan.groups {
-            // What is known of one generation is written in those copied from it: the oldest goes first.
+            // What is known of one generation is written in the others, read once: a clone goes before what it was made from.
             let indices = self.indices_of(&group.names).await?;
             let (cluster, environment, names) = (self.cluster.as_ref(), &self.environment, &group.names);
             let place = Gatekeeper { cluster, environment, names, generation: group.generation, index: &group.index };
-            for index in group.kept {
+            let first = work.dropped.len();
+            for index in group.kept.into_iter().rev() {
                 match generations::remove_generation(&place, &index, &indices).await? {
                     Removal::Removed => {
                         tracing::info!(index, "dropped a generation that was kept");
@@ -40,6 +41,7 @@ impl Migrator {
                     Removal::Kept => work.blockers.push(in_snapshot(&index)),
                 }
             }
+            work.dropped[first..].sort_unstable();
         }
         // Beside what was dropped the blockers name what was not.
         Ok(match (work.dropped.is_empty(), work.blockers.is_empty()) {

@@ -164,7 +164,8 @@ pub(super) enum Removal {
     Kept,
 }
 
-/// Deletes a generation that is not current, if nothing is lost with it. It is marked and blocked first, and looked at again
+/// Deletes a generation that is not current, if nothing is lost with it. `indices` has the records of all generations, also of those
+/// that were removed since it was read: what a record says of a copy stays true. It is marked and blocked first, and looked at again
 /// after that; it is deleted in one request that fails if `current` is not the current generation. One that stays is as it was.
 ///
 /// # Errors
@@ -189,9 +190,9 @@ pub(super) async fn remove_generation(
     let mark = victim.mark_for_removal(current).await?;
     let removed = async {
         cluster.add_write_block(name).await?;
-        let now = cluster.indices(&[names.alias(), &names.any()]).await?;
+        let now = cluster.indices(&[name]).await?;
         let is_same = now.get(name).is_some_and(|now| now.uuid == state.uuid && !has_users(now));
-        if !is_same || !is_held_elsewhere(cluster, name, current, &now).await? {
+        if !is_same || !is_held_elsewhere(cluster, name, current, indices).await? {
             return Ok(Removal::Unproven);
         }
         let mut actions = place.while_current();

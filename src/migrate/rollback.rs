@@ -15,7 +15,7 @@ use crate::{ErrorKind, Result};
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Decision {
     /// Goes back, if the current generation was not written to.
-    Back(Back),
+    Back(Box<Back>),
     /// The current generation is the one that a rollback went back to.
     IsBack(String),
     /// There is nothing to go back to. Another group may have something.
@@ -80,16 +80,18 @@ fn decide(names: &IndexNames, indices: &BTreeMap<String, IndexState>) -> Result<
     let writes = copy.complete.as_ref().map(|complete| complete.writes);
     match (indices.get(&copy.source), names.generation(&copy.source), writes) {
         (None, _, _) => Ok(nothing(index, &format!("was copied from {}, which is gone", copy.source), RESTORE)),
-        (Some(old), Some(to_generation), Some(writes)) if old.uuid == copy.source_uuid => Ok(Decision::Back(Back {
-            from: index.clone(),
-            from_generation: generation,
-            to: copy.source.clone(),
-            copy,
-            to_generation,
-            highest_generation: meta.highest_generation.max(generation),
-            writes,
-            gate: Gate::of(names, generation, state.aliases.keys()),
-        })),
+        (Some(old), Some(to_generation), Some(writes)) if old.uuid == copy.source_uuid => {
+            Ok(Decision::Back(Box::new(Back {
+                from: index.clone(),
+                from_generation: generation,
+                to: copy.source.clone(),
+                copy,
+                to_generation,
+                highest_generation: meta.highest_generation.max(generation),
+                writes,
+                gate: Gate::of(names, generation, state.aliases.keys()),
+            })))
+        }
         (Some(old), Some(_), _) if old.uuid != copy.source_uuid => {
             refused(format!("{} is not the index any more that {index} was copied from", copy.source))
         }

@@ -12,8 +12,7 @@ use libtest_mimic::Trial;
 use saved_objects::cluster::elastic::HttpRequest;
 use saved_objects::cluster::memory::RestoreOptions;
 use saved_objects::cluster::{
-    AliasAction, BulkAction, BulkOperation, BulkRequest, CloneIndex, Cluster, CreateIndex, Elastic, IndexPurpose,
-    Refresh,
+    AliasAction, BulkAction, BulkOperation, BulkRequest, CloneIndex, CreateIndex, IndexPurpose, Refresh,
 };
 use saved_objects::migrate::{Blocker, OnBad, Outcome};
 use saved_objects::registry::TypeDefinition;
@@ -180,7 +179,7 @@ async fn a_removal_that_a_swap_overtakes_leaves_no_block(context: Context) {
     });
     let disturber = Before { method: "add_write_block", state: "planning", done: AtomicBool::new(false), act };
     let cluster = Arc::new(Disturbed::new(context.cluster(), Arc::new(disturber)));
-    let report = context.migrator_on(cluster, after()).drop_old().await;
+    let _ = context.migrator_on(cluster, after()).drop_old().await;
     let found = context.cluster().indices(&[names.alias()]).await.expect("answered");
     let start = context.migrator(after()).migrate().await;
     assert!(

@@ -354,7 +354,8 @@ impl Connection {
             return Ok(answer);
         }
         let details = serde_json::from_slice::<ErrorAnswer>(&answer.body).unwrap_or_default();
-        let is_signed = is_elasticsearch || details.is_servers(status);
+        // The server's own 413 has neither header nor body.
+        let is_signed = is_elasticsearch || details.is_servers(status) || status == 413 && answer.body.is_empty();
         match meaning(status, is_elasticsearch, details.is_servers(status)) {
             // Something between may have put it in the place of the server's answer: a bulk is read back before it is believed.
             Meaning::Refused | Meaning::Busy if !is_signed && request.when_busy == WhenBusy::SendLess => {

@@ -359,7 +359,7 @@ async fn a_write_that_is_refused_is_sent_once() {
     }
 }
 
-/// Elasticsearch answers so itself: without its header, and without a body.
+/// Elasticsearch answers so itself, without its header and without a body; a proxy's page is read back first.
 #[tokio::test]
 async fn a_bulk_that_is_answered_413_is_divided() {
     let both: HttpAnswer = answer(
@@ -372,17 +372,21 @@ async fn a_bulk_that_is_answered_413_is_divided() {
         answer(200, json!({ "docs": docs }))
     };
     let ids = ["1", "2", "3", "4"];
-    let steps = [("_bulk", foreign(413, "")), ("_mget", missing(&ids)), ("_bulk", both.clone()), ("_bulk", both)];
-    let (script, elastic) = client(steps);
+    let own = vec![("_bulk", foreign(413, "")), ("_bulk", both.clone()), ("_bulk", both.clone())];
+    let proxys =
+        vec![("_bulk", foreign(413, "<html>")), ("_mget", missing(&ids)), ("_bulk", both.clone()), ("_bulk", both)];
     let operations: Vec<BulkOperation> =
         ids.iter().map(|id| operation(id, r#"{"n":"a document of some length"}"#)).collect();
     let request = BulkRequest { alias: "w", operations: &operations, refresh: Refresh::Later };
-    let outcomes = elastic.bulk(&request).await.expect("answered");
-    assert!(outcomes.len() == 4 && outcomes.iter().all(Result::is_ok), "{outcomes:?}");
-    let bulks = script.bulks();
-    assert!(bulks.len() == 3 && bulks[0] > bulks[1] && bulks[1] == bulks[2], "{bulks:?}");
+    for steps in [own, proxys] {
+        let (script, elastic) = client(steps);
+        let outcomes = elastic.bulk(&request).await.expect("answered");
+        assert!(outcomes.len() == 4 && outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+        let bulks = script.bulks();
+        assert!(bulks.len() == 3 && bulks[0] > bulks[1] && bulks[1] == bulks[2], "{bulks:?}");
+    }
 
-    let (script, elastic) = client([("_bulk", foreign(413, "")), ("_mget", missing(&["1"]))]);
+    let (script, elastic) = client([("_bulk", foreign(413, "<html>")), ("_mget", missing(&["1"]))]);
     let error = create(&elastic).await.expect("it has an answer").expect_err("too large");
     assert_eq!((error.kind, script.bulks().len()), (ItemErrorKind::TooLarge, 1), "{error:?}");
 }
