@@ -68,16 +68,20 @@ impl<'a> Copy<'a> {
         Ok(Brought::default())
     }
 
-    /// Lifts the write block again if the copy was undone before it was set: nothing would say then whose it is.
+    /// Lifts the write block again if the copy was undone before it was set: nothing would say then whose it is. A source that is not
+    /// current any more, because another node swapped, keeps it.
     async fn keep_block(&self) -> Result<()> {
         let Place { cluster, plan, .. } = self.place;
         let Some(mark) = &self.mark else { return Ok(()) };
         let source = cluster.indices(&[&plan.index]).await?.remove(&plan.index);
-        if source.is_some_and(|source| source.aliases.contains_key(mark)) {
+        let has = |alias: &str| source.as_ref().is_some_and(|source| source.aliases.contains_key(alias));
+        if has(mark) {
             return Ok(());
         }
-        cluster.remove_write_block(&plan.index).await?;
-        Err(moved("another node undid the copy"))
+        if has(plan.names.alias()) {
+            cluster.remove_write_block(&plan.index).await?;
+        }
+        Err(moved("another node undid or finished the copy"))
     }
 
     /// Returns the record of a copy of the source as it is now.
