@@ -138,7 +138,18 @@ async fn is_unused_clone(
     indices: &BTreeMap<String, IndexState>,
 ) -> Result<bool> {
     let Some(record) = clone_record(state) else { return Ok(false) };
-    let Some((source, _)) = source_of(&record, indices) else { return Ok(false) };
+    // That of a take-over is no index of the group.
+    let source = &record.source;
+    let is_there = match source_of(&record, indices) {
+        Some(_) => true,
+        None => {
+            let found = cluster.indices(&[source]).await?.remove(source);
+            found.is_some_and(|found| found.uuid == record.source_uuid)
+        }
+    };
+    if !is_there {
+        return Ok(false);
+    }
     let writes = record.complete.as_ref().map(|complete| complete.writes);
     Ok(history(cluster, name).await?.map(|now| now.writes) == writes
         && history(cluster, source).await?.is_some_and(|now| record.is_held_by(&now.id, now.writes)))
