@@ -25,8 +25,8 @@ pub trait Clock: Send + Sync + fmt::Debug {
     fn monotonic(&self) -> Duration;
     /// Waits for `duration`.
     async fn sleep(&self, duration: Duration);
-    /// Returns whether [`monotonic`](Self::monotonic) goes on by itself, and not only when somebody sleeps. By such a clock the
-    /// library notices that the process was suspended. Default: false.
+    /// Returns whether [`monotonic`](Self::monotonic) advances by itself, and not only during [`sleep`](Self::sleep). With such a
+    /// clock the library notices that the process was suspended. Default: false.
     fn passes_by_itself(&self) -> bool {
         false
     }

@@ -63,8 +63,8 @@ pub struct CopyRecord {
     /// Says that the staging index had every document. Absent until they were counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub complete: Option<Complete>,
-    /// The unique id of the generation that it became. Absent until that is about to become current. An index that says of
-    /// itself another id is a copy that somebody else made of that generation, by a clone or a restore under another name.
+    /// The unique id of the generation that the copy became. Absent until just before that generation becomes current. If the index
+    /// with this record has another id, it is an operator's clone of that generation, or a restore under another name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation_uuid: Option<String>,
     /// How many documents of the source the copy lacks because they are bad.
@@ -96,7 +96,7 @@ impl CopyRecord {
         self.begun() == wanted.begun()
     }
 
-    /// Returns whether the index of this id, which has the record, is the copy itself, and not a clone of it that was made by hand.
+    /// Returns whether the index with this record and this id is the copy itself, and not an operator's clone of it.
     pub fn is_of(&self, uuid: &str) -> bool {
         self.generation_uuid.as_deref().is_none_or(|own| own == uuid)
     }

@@ -68,8 +68,8 @@ impl<'a> Copy<'a> {
         Ok(Brought::default())
     }
 
-    /// Lifts the write block again if the copy was undone before it was set: nothing would say then whose it is. A source that is not
-    /// current any more, because another node swapped, keeps it.
+    /// Lifts the write block again if the copy was undone before the block was set: no mark would say whose block it is. If another
+    /// node has swapped, the source is not current any more and keeps the block.
     async fn keep_block(&self) -> Result<()> {
         let Place { cluster, plan, .. } = self.place;
         let Some(mark) = &self.mark else { return Ok(()) };
@@ -292,12 +292,11 @@ impl<'a> Copy<'a> {
         let (Some(generation), Some(target)) = (self.target, self.target()) else {
             return Err(Error::new(ErrorKind::Internal, "a copy was to be swapped that was not cloned"));
         };
-        // From here on it is known which index users may write to: a clone of it that somebody makes is not it.
+        // Users may write to this index soon. A clone that an operator makes of it has the same `_meta`, and is told by its uuid.
         let found = cluster.indices(&[&target]).await?.remove(&target);
         let found = found.ok_or_else(|| moved("another node undid the copy"))?;
-        let copy = IndexMeta::from_mapping(&found.mapping)?.copy;
-        let copy = copy.map(|copy| CopyRecord { generation_uuid: Some(found.uuid), ..copy });
-        let facts = IndexMeta { highest_generation: generation, copy, ..IndexMeta::default() };
+        let copy = CopyRecord { generation_uuid: Some(found.uuid), ..self.record()?.clone() };
+        let facts = IndexMeta { highest_generation: generation, copy: Some(copy), ..IndexMeta::default() };
         super::record::record_facts(cluster, &target, &facts).await?;
         numbers.give(&plan.group, &self.record()?.digest()).await?;
         let remove =

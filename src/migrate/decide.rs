@@ -90,8 +90,8 @@ fn look_at(group: &mut GroupPlan, found: &GroupMetadata, blockers: &mut Vec<Bloc
                 what: format!("the alias {alias} points to several indices: {one}, {other}"),
                 cure: format!(
                     "find out which one holds the objects (the current one has its alias {alias}-<number>-write too), and take \
-                     the alias from the other: POST /_aliases {{\"actions\":[{{\"remove\":{{\"index\":\"<the other>\",\
-                     \"alias\":\"{alias}\"}}}}]}}"
+                     the alias from the other: {}",
+                    removal_of("<the other>", alias)
                 ),
             });
             return Ok(());
@@ -149,8 +149,7 @@ fn still_written_to(names: &IndexNames, current: &str, name: &str, state: &Index
     if state.aliases.contains_key(alias) {
         return None;
     }
-    let close =
-        format!("POST /_aliases {{\"actions\":[{{\"remove\":{{\"index\":\"{name}\",\"alias\":\"{write_alias}\"}}}}]}}");
+    let close = removal_of(name, write_alias);
     let what = format!(
         "{name} still has its alias for writes, {write_alias}, though {current} is the current index of {alias}: some nodes may \
          write to the one and some to the other, or to neither"
@@ -176,10 +175,13 @@ fn other_write_alias(names: &IndexNames, index: &str, generation: u32, state: &I
     let other = state.aliases.keys().find(|alias| names.is_write_alias(alias) && **alias != own)?;
     Some(Blocker {
         what: format!("{index} has {other}, which is the alias for writes of another generation"),
-        cure: format!(
-            "take it away: POST /_aliases {{\"actions\":[{{\"remove\":{{\"index\":\"{index}\",\"alias\":\"{other}\"}}}}]}}"
-        ),
+        cure: format!("take it away: {}", removal_of(index, other)),
     })
+}
+
+/// The request that takes an alias from an index.
+fn removal_of(index: &str, alias: &str) -> String {
+    format!("POST /_aliases {{\"actions\":[{{\"remove\":{{\"index\":\"{index}\",\"alias\":\"{alias}\"}}}}]}}")
 }
 
 /// Generations without the alias: a restore or a clean-up lost it, and a new first generation would hide them.

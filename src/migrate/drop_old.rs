@@ -30,7 +30,6 @@ impl Migrator {
             let indices = self.indices_of(&group.names).await?;
             let (cluster, environment, names) = (self.cluster.as_ref(), &self.environment, &group.names);
             let place = Gatekeeper { cluster, environment, names, generation: group.generation, index: &group.index };
-            let first = work.dropped.len();
             for index in group.kept.into_iter().rev() {
                 match generations::remove_generation(&place, &index, &indices).await? {
                     Removal::Removed => {
@@ -41,8 +40,8 @@ impl Migrator {
                     Removal::Kept => work.blockers.push(in_snapshot(&index)),
                 }
             }
-            work.dropped[first..].sort_unstable();
         }
+        work.dropped.sort_unstable();
         // Beside what was dropped the blockers name what was not.
         Ok(match (work.dropped.is_empty(), work.blockers.is_empty()) {
             (false, _) => Outcome::Dropped,

@@ -44,8 +44,8 @@ pub(super) fn is_abandoned(names: &IndexNames, name: &str, indices: &BTreeMap<St
     known.is_some_and(|known| known < generation) && !is_source && !state.aliases.contains_key(names.alias())
 }
 
-/// Returns the clones of a source that have no alias but the mark of a removal, and that lack nothing if they are deleted. One that lost its aliases, as in
-/// a restore, may hold what users wrote.
+/// Returns the clones of a source that have no alias but the mark of a removal, and with which nothing is lost. One that lost its
+/// aliases, as in a restore, may hold what users wrote.
 ///
 /// # Errors
 /// Whatever the cluster answers.
@@ -58,9 +58,11 @@ pub(super) async fn unused_clones(
     let mut unused = Vec::new();
     for (name, state) in indices {
         let Some(generation) = names.generation(name) else { continue };
-        let is_of_source = clone_record(state).is_some_and(|record| record.source_uuid == source_uuid);
-        let is_let_go = Gate::of(names, generation, state.aliases.keys()).marks().count() == state.aliases.len();
-        if is_let_go && is_of_source && is_unused_clone(cluster, name, state, indices).await? {
+        let Some(record) = clone_record(state).filter(|record| record.source_uuid == source_uuid) else { continue };
+        if Gate::of(names, generation, state.aliases.keys()).marks().count() < state.aliases.len() {
+            continue;
+        }
+        if is_unused_clone(cluster, name, &record, indices).await? {
             unused.push(name.clone());
         } else {
             tracing::warn!(name, "left a clone that a take-over made: it was written to since");
@@ -104,8 +106,13 @@ async fn is_held_elsewhere(
     indices: &BTreeMap<String, IndexState>,
 ) -> Result<bool> {
     let Some(state) = indices.get(name) else { return Ok(true) };
-    Ok(is_copied_on(cluster, name, state, current, indices).await?
-        || is_unused_clone(cluster, name, state, indices).await?)
+    if is_copied_on(cluster, name, &state.uuid, current, indices).await? {
+        return Ok(true);
+    }
+    match clone_record(state) {
+        Some(record) => is_unused_clone(cluster, name, &record, indices).await,
+        None => Ok(false),
+    }
 }
 
 /// Returns whether the current generation was copied from this one, directly or through others that are there, and this one has
@@ -113,7 +120,7 @@ async fn is_held_elsewhere(
 async fn is_copied_on(
     cluster: &dyn Cluster,
     name: &str,
-    state: &IndexState,
+    uuid: &str,
     current: &str,
     indices: &BTreeMap<String, IndexState>,
 ) -> Result<bool> {
@@ -121,7 +128,7 @@ async fn is_copied_on(
     // No chain is longer than there are indices.
     for _ in indices {
         let Some(record) = copy else { return Ok(false) };
-        if record.source == name && record.source_uuid == state.uuid {
+        if record.source == name && record.source_uuid == uuid {
             let now = history(cluster, name).await?;
             return Ok(now.is_some_and(|now| now.id == record.source_history && now.writes == record.source_writes));
         }
@@ -130,24 +137,16 @@ async fn is_copied_on(
     Ok(false)
 }
 
-/// Returns whether a generation is as it was cloned, and all that it was made from is still in its source.
+/// Returns whether a clone with this record took no write, and its source still holds all that it was made from.
 async fn is_unused_clone(
     cluster: &dyn Cluster,
     name: &str,
-    state: &IndexState,
+    record: &CopyRecord,
     indices: &BTreeMap<String, IndexState>,
 ) -> Result<bool> {
-    let Some(record) = clone_record(state) else { return Ok(false) };
-    // That of a take-over is no index of the group.
     let source = &record.source;
-    let is_there = match source_of(&record, indices) {
-        Some(_) => true,
-        None => {
-            let found = cluster.indices(&[source]).await?.remove(source);
-            found.is_some_and(|found| found.uuid == record.source_uuid)
-        }
-    };
-    if !is_there {
+    // The source of a take-over is no index of the group.
+    if source_of(record, indices).is_none() && source_of(record, &cluster.indices(&[source]).await?).is_none() {
         return Ok(false);
     }
     let writes = record.complete.as_ref().map(|complete| complete.writes);
@@ -155,7 +154,7 @@ async fn is_unused_clone(
         && history(cluster, source).await?.is_some_and(|now| record.is_held_by(&now.id, now.writes)))
 }
 
-/// Returns the state of an index's documents; none if it is closed or gone, so that nothing is known of it.
+/// Returns the history of an index, or `None` if the index is closed or deleted.
 async fn history(cluster: &dyn Cluster, name: &str) -> Result<Option<History>> {
     match cluster.history(name).await {
         Ok(history) => Ok(Some(history)),
@@ -175,9 +174,10 @@ pub(super) enum Removal {
     Kept,
 }
 
-/// Deletes a generation that is not current, if nothing is lost with it. `indices` has the records of all generations, also of those
-/// that were removed since it was read: what a record says of a copy stays true. It is marked and blocked first, and looked at again
-/// after that; it is deleted in one request that fails if `current` is not the current generation. One that stays is as it was.
+/// Deletes a generation that is not current, if nothing is lost with it. It is marked and blocked first, and then looked at again. The
+/// request that deletes it fails if the index of `place` is not the current generation. A generation that stays is left as it was.
+///
+/// `indices` may still have generations that were removed since it was read: what their records say of a copy stays true.
 ///
 /// # Errors
 /// [`Conflict`](crate::ErrorKind::Conflict) if another node was faster, and whatever the cluster answers.

@@ -31,8 +31,8 @@ pub struct LeaseNote {
     pub digest: String,
     /// How far it is with the index group at work; none before the first one.
     pub progress: Option<LeaseProgress>,
-    /// Why the last attempt failed; none if it did not. While a node holds the lease it is what that node waits for, or what an
-    /// earlier one failed at.
+    /// Why the last attempt failed, or `None` if it succeeded. While a node holds the lease: what that node waits for, or why an
+    /// earlier node failed.
     pub last_failure: Option<LastFailure>,
 }
 

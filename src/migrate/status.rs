@@ -51,7 +51,7 @@ pub struct IndexStatus {
 pub struct KeptIndex {
     /// Its name.
     pub index: String,
-    /// How many documents it has; none if it is closed, so that nothing can tell.
+    /// The number of its documents, or `None` if the index is closed and cannot be counted.
     pub documents: Option<u64>,
 }
 

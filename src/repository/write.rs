@@ -235,9 +235,9 @@ impl Repository {
         Ok(Some((definition, generation)))
     }
 
-    /// One bulk, to a generation of its group. Gives what is to be sent once more, and to which generation: to another one that
-    /// is current now what was to be created there, while what was read from this one is a conflict; to the same one all that
-    /// was refused by a gate that is open again.
+    /// Sends one bulk to a generation of its group. Returns what the caller sends once more, and to which generation. If another
+    /// generation is current now, creations go there, and the other writes are conflicts. If a closed gate refused the writes and is
+    /// open again, all of them go to the same generation.
     async fn write_batch<'a, K: Keyed>(
         &self,
         generation: u32,

@@ -24,8 +24,6 @@ use crate::{Error, ErrorKind, Result};
 const MAX_PASSES: u32 = 10;
 /// How long it waits for a migration that is at work.
 const PAUSE: Duration = Duration::from_secs(1);
-/// As reports name the quarantine.
-const QUARANTINE: &str = "control-quarantine";
 
 /// Brings the secrets under one prefix under the primary key, and says which keys they are under.
 #[derive(Debug)]
@@ -163,12 +161,12 @@ impl KeyRotation {
             add(&mut documents, &found.current);
             add(&mut quarantine, &found.quarantine);
             let places: BTreeSet<Place> = self.indices().await?.iter().map(Index::place).collect();
-            if found.is_copied && pass < MAX_PASSES {
+            if found.is_copied {
                 tracing::info!(pass, "waiting for a copy");
                 self.environment.clock().sleep(PAUSE).await;
                 continue;
             }
-            if found.is_copied || !found.is_settled() || places != found.places {
+            if !found.is_settled() || places != found.places {
                 tracing::info!(pass, rotated = found.current.counts.rotated, "looking whether that was all");
                 continue;
             }
@@ -276,7 +274,7 @@ impl KeyRotation {
     }
 
     async fn look_at_quarantine(&self, metas: &BTreeMap<String, Arc<IndexMeta>>, work: Work) -> Result<Tally> {
-        let names = self.prefix.group(QUARANTINE);
+        let names = self.quarantine.names();
         let nothing = IndexMeta::default();
         let mut tally = Tally::default();
         let look = |document: &Quarantined, source: &str| {

@@ -61,7 +61,7 @@ fn notes(group: &str, release: usize) -> Vec<TypeDefinition> {
     vec![TypeDefinition::from_json("note.json", &mapping.to_string(), &versions).expect("a valid definition")]
 }
 
-fn note(id: &str) -> Create {
+pub(crate) fn note(id: &str) -> Create {
     Create::new("note", object(json!({"title": "t"}))).id(id)
 }
 
@@ -184,15 +184,15 @@ async fn prefixes_that_run_into_each_other_are_refused(_: Context) {
     }
 }
 
-fn before() -> Vec<TypeDefinition> {
+pub(crate) fn before() -> Vec<TypeDefinition> {
     notes_before_and_after().0
 }
 
-fn after() -> Vec<TypeDefinition> {
+pub(crate) fn after() -> Vec<TypeDefinition> {
     notes_before_and_after().1
 }
 
-async fn create(context: &Context, types: Vec<TypeDefinition>, id: &str) {
+pub(crate) async fn create(context: &Context, types: Vec<TypeDefinition>, id: &str) {
     context.store(types).await.repository().create(note(id)).await.expect("it takes writes");
 }
 
@@ -202,7 +202,7 @@ async fn has(context: &Context, index: &str, id: &str) -> bool {
 }
 
 /// A blocker with the part of its hint that begins with `start`: of several requests in it, `cure` does the first.
-fn from(blocker: &Blocker, start: &str) -> Blocker {
+pub(crate) fn from(blocker: &Blocker, start: &str) -> Blocker {
     let at = blocker.cure.find(start).unwrap_or_else(|| panic!("{start:?} is in {blocker:?}"));
     Blocker { what: blocker.what.clone(), cure: blocker.cure[at..].to_owned() }
 }

@@ -7,24 +7,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::future::BoxFuture;
 use libtest_mimic::Trial;
 use saved_objects::cluster::elastic::HttpRequest;
 use saved_objects::cluster::memory::RestoreOptions;
 use saved_objects::cluster::{
     AliasAction, BulkAction, BulkOperation, BulkRequest, CloneIndex, CreateIndex, IndexPurpose, Refresh,
 };
-use saved_objects::migrate::{Blocker, OnBad, Outcome};
-use saved_objects::registry::TypeDefinition;
-use saved_objects::repository::Create;
+use saved_objects::migrate::{OnBad, Outcome};
+use saved_objects::registry::{Registry, TypeDefinition};
+use saved_objects::rotation::KeyRotation;
 use serde_json::json;
 
 use crate::context::Context;
 use crate::faults;
 use crate::faults::disturbed::{Call, Disturbed, Disturber, Fate};
 use crate::healing::{blocker, cure};
-use crate::migration::{notes_before_and_after, notes_of_release, object};
+use crate::migration::notes_of_release;
 use crate::named_trials;
+use crate::ownership::{after, before, create, from, note};
 
 pub(crate) fn trials(url: &str) -> Vec<Trial> {
     named_trials!(
@@ -44,21 +44,11 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         status_and_removal_take_a_closed_generation,
         a_removal_that_stalls_leaves_the_next_copy_alone,
         the_alias_for_writes_of_another_generation_is_told,
+        a_rotation_waits_for_a_copy_that_was_stopped,
     )
 }
 
-fn before() -> Vec<TypeDefinition> {
-    notes_before_and_after().0
-}
-fn after() -> Vec<TypeDefinition> {
-    notes_before_and_after().1
-}
-fn note(id: &str) -> Create {
-    Create::new("note", object(json!({"title": "t"}))).id(id)
-}
-async fn create(context: &Context, types: Vec<TypeDefinition>, id: &str) {
-    context.store(types).await.repository().create(note(id)).await.expect("it takes writes");
-}
+/// The indices that have a note, whatever leads to them.
 async fn anywhere(context: &Context, id: &str) -> Vec<String> {
     let cluster = context.cluster();
     let mut found = Vec::new();
@@ -69,13 +59,11 @@ async fn anywhere(context: &Context, id: &str) -> Vec<String> {
     }
     found
 }
-fn from(blocker: &Blocker, start: &str) -> Blocker {
-    let at = blocker.cure.find(start).unwrap_or_else(|| panic!("{start:?} is in {blocker:?}"));
-    Blocker { what: blocker.what.clone(), cure: blocker.cure[at..].to_owned() }
-}
+
 fn remove(index: &str, alias: &str) -> AliasAction {
     AliasAction::Remove { index: index.to_owned(), alias: alias.to_owned() }
 }
+
 fn add(index: &str, alias: &str) -> AliasAction {
     AliasAction::Add { index: index.to_owned(), alias: alias.to_owned() }
 }
@@ -143,42 +131,41 @@ async fn an_alias_for_writes_that_leads_to_two_indices_is_told(context: Context)
     assert!(!status.blockers.is_empty() || status.indices[0].closed.is_some(), "{error:?}\n{status:?}\n{report:?}");
 }
 
-type Act = Box<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
-struct Before {
-    method: &'static str,
+/// Lets another node migrate before this one sets its first write block in a state.
+struct Overtaken {
     state: &'static str,
-    done: AtomicBool,
-    act: Act,
+    context: Context,
+    types: fn() -> Vec<TypeDefinition>,
+    is_done: AtomicBool,
 }
-impl fmt::Debug for Before {
+
+impl fmt::Debug for Overtaken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Before")
+        f.write_str("Overtaken")
     }
 }
+
 #[async_trait]
-impl Disturber for Before {
+impl Disturber for Overtaken {
     async fn fate(&self, call: &Call) -> Fate {
-        if call.method == self.method && call.state == self.state && !self.done.swap(true, Ordering::SeqCst) {
-            (self.act)().await;
+        if (call.method, call.state) == ("add_write_block", self.state) && !self.is_done.swap(true, Ordering::SeqCst) {
+            let report = self.context.migrator((self.types)()).without_lease().migrate().await;
+            assert_eq!(report.outcome, Outcome::Migrated, "{report:?}");
         }
         Fate::Done
     }
+}
+
+fn overtaken(context: &Context, state: &'static str, types: fn() -> Vec<TypeDefinition>) -> Arc<Disturbed> {
+    let disturber = Overtaken { state, context: context.clone(), types, is_done: AtomicBool::new(false) };
+    Arc::new(Disturbed::new(context.cluster(), Arc::new(disturber)))
 }
 
 async fn a_removal_that_a_swap_overtakes_leaves_no_block(context: Context) {
     let names = context.prefix.group("notes");
     create(&context, before(), "1").await;
     faults::killed_at_swap(&context, after(), OnBad::Fail).await;
-    let inner = context.clone();
-    let act: Act = Box::new(move || {
-        let context = inner.clone();
-        Box::pin(async move {
-            let report = context.migrator(after()).without_lease().migrate().await;
-            assert_eq!(report.outcome, Outcome::Migrated, "{report:?}");
-        })
-    });
-    let disturber = Before { method: "add_write_block", state: "planning", done: AtomicBool::new(false), act };
-    let cluster = Arc::new(Disturbed::new(context.cluster(), Arc::new(disturber)));
+    let cluster = overtaken(&context, "planning", after);
     let _ = context.migrator_on(cluster, after()).drop_old().await;
     let found = context.cluster().indices(&[names.alias()]).await.expect("answered");
     let start = context.migrator(after()).migrate().await;
@@ -227,16 +214,7 @@ async fn an_index_with_the_meta_of_another_is_kept(context: Context) {
 async fn a_block_that_comes_after_the_undoing_is_lifted(context: Context) {
     let names = context.prefix.group("notes");
     create(&context, before(), "1").await;
-    let inner = context.clone();
-    let act: Act = Box::new(move || {
-        let context = inner.clone();
-        Box::pin(async move {
-            let report = context.migrator(before()).without_lease().migrate().await;
-            assert_eq!(report.outcome, Outcome::Migrated, "{report:?}");
-        })
-    });
-    let disturber = Before { method: "add_write_block", state: "block_source", done: AtomicBool::new(false), act };
-    let cluster = Arc::new(Disturbed::new(context.cluster(), Arc::new(disturber)));
+    let cluster = overtaken(&context, "block_source", before);
     let migrator = context.migrator_on(cluster.clone(), after()).without_lease();
     cluster.watch(migrator.progress());
     let report = tokio::time::timeout(Duration::from_secs(100), migrator.migrate()).await.expect("in time");
@@ -308,7 +286,6 @@ async fn status_and_removal_take_a_closed_generation(context: Context) {
     let status = context.migrator(after()).status().await.map_err(|e| e.to_string());
     let start = context.migrator(after()).migrate().await.outcome;
     let dropped = context.migrator(after()).drop_old().await;
-    println!("{status:?}\n{start:?}\n{dropped:?}");
     assert!(status.is_ok(), "{status:?}\n{start:?}\n{dropped:?}");
 }
 
@@ -318,16 +295,7 @@ async fn a_removal_that_stalls_leaves_the_next_copy_alone(context: Context) {
     create(&context, before(), "1").await;
     faults::killed_at_swap(&context, after(), OnBad::Fail).await;
     // The older release undoes it, but stalls before it blocks the clone: the newer one copies meanwhile.
-    let inner = context.clone();
-    let act: Act = Box::new(move || {
-        let context = inner.clone();
-        Box::pin(async move {
-            let report = context.migrator(after()).without_lease().migrate().await;
-            assert_eq!(report.outcome, Outcome::Migrated, "{report:?}");
-        })
-    });
-    let disturber = Before { method: "add_write_block", state: "planning", done: AtomicBool::new(false), act };
-    let cluster = Arc::new(Disturbed::new(context.cluster(), Arc::new(disturber)));
+    let cluster = overtaken(&context, "planning", after);
     let report = context.migrator_on(cluster, before()).without_lease().migrate().await;
     let found = context.cluster().indices(&[names.alias()]).await.expect("answered");
     assert!(
@@ -347,4 +315,21 @@ async fn the_alias_for_writes_of_another_generation_is_told(context: Context) {
     let status = context.migrator(after()).status().await.expect("answered");
     let start = context.migrator(after()).migrate().await;
     assert!(!status.blockers.is_empty(), "{first} {status:?} {start:?}");
+}
+
+/// A node may have encrypted into the staging index with an old key, which a swap would make current.
+async fn a_rotation_waits_for_a_copy_that_was_stopped(context: Context) {
+    create(&context, before(), "1").await;
+    faults::killed_at_swap(&context, after(), OnBad::Fail).await;
+    let registry = Arc::new(Registry::builder().with(before()).build().expect("the types are fine"));
+    let (prefix, environment) = (context.prefix.clone(), context.environment.clone());
+    let rotation = KeyRotation::new(context.cluster(), registry, prefix, context.encryption(), environment);
+    let older = context.migrator(before());
+    let (rotated, undone) = tokio::join!(rotation.rotate(), async {
+        tokio::task::yield_now().await;
+        older.migrate().await
+    });
+    assert_eq!(undone.outcome, Outcome::Migrated, "{undone:?}");
+    let rotated = rotated.expect("the copy was undone");
+    assert!(rotated.passes > 1, "{rotated:?}");
 }

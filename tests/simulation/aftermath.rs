@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use saved_objects::cluster::Cluster;
 use saved_objects::encryption::{EncryptionService, KeyId};
-use saved_objects::migrate::{Migrator, Outcome};
+use saved_objects::migrate::Outcome;
 use saved_objects::quarantine::Quarantine;
 use saved_objects::verify::Verifier;
 use saved_objects::{ErrorKind, SavedObjects, Start};
@@ -155,12 +155,7 @@ async fn look_for_left_overs(world: &World, release: u32) {
     let all = indices(&world.memory);
     // What a rollback hides from the start that would delete it, `status` names, for `migrate --drop-old`.
     let life = world.life("status", release);
-    let environment = world.surroundings(&life);
-    let cluster = Arc::new(world.elastic(&life, &environment));
-    let encryption = EncryptionService::new(Some(key_ring(world)), environment.clone());
-    let registry = Arc::new(registry(release));
-    let migrator = Migrator::new(cluster, registry, world.prefix.clone(), encryption, environment);
-    let status = migrator.status().await.expect("everything can be reached");
+    let status = operator::migrator(world, &life).status().await.expect("everything can be reached");
     let named: BTreeSet<String> =
         status.indices.into_iter().flat_map(|index| index.kept).map(|kept| kept.index).collect();
     for names in GROUPS.into_iter().chain(["connectors"]).map(|group| world.prefix.group(group)) {
@@ -200,19 +195,16 @@ async fn look_for_left_overs(world: &World, release: u32) {
 /// After a rescan every document is at the version of the newest release, and opens.
 async fn look_at_versions(world: &World, release: u32) {
     let life = world.life("rescan", release);
-    let environment = world.surroundings(&life);
-    let cluster = Arc::new(world.elastic(&life, &environment));
-    let encryption = EncryptionService::new(Some(key_ring(world)), environment.clone());
-    let registry = Arc::new(registry(release));
     world.delete_bad_document().await;
-    let migrator =
-        Migrator::new(cluster.clone(), registry.clone(), world.prefix.clone(), encryption.clone(), environment)
-            .rescan();
-    let report = migrator.migrate().await;
+    let report = operator::migrator(world, &life).rescan().migrate().await;
     if !matches!(report.outcome, Outcome::Migrated | Outcome::NothingToDo) {
         let how = format!("the rescan ended with {:?}: {:?} {:?}", report.outcome, report.error, report.bad);
         return world.journal.broken("after a quiet while a node starts", "", how);
     }
+    let environment = world.surroundings(&life);
+    let cluster = Arc::new(world.elastic(&life, &environment));
+    let encryption = EncryptionService::new(Some(key_ring(world)), environment);
+    let registry = Arc::new(registry(release));
     let verifier = Verifier::new(cluster, registry, world.prefix.clone(), encryption).expect("it has keys");
     let found = verifier.verify().await.expect("everything can be reached");
     if !found.unreadable.is_empty() {

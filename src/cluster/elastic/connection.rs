@@ -10,7 +10,7 @@ use tokio::sync::OnceCell;
 
 use super::answers::ErrorAnswer;
 use super::retry::{Attempts, RetryPolicy};
-use super::statuses::{Meaning, meaning};
+use super::statuses::{Meaning, is_bare_refusal, meaning};
 use super::transport::{HttpAnswer, HttpRequest, NoAnswer, NoAnswerKind, Official, Transport};
 use super::{Batches, ElasticBuilder, indices};
 use crate::Result;
@@ -354,11 +354,11 @@ impl Connection {
             return Ok(answer);
         }
         let details = serde_json::from_slice::<ErrorAnswer>(&answer.body).unwrap_or_default();
-        // The server's own 413 has neither header nor body.
-        let is_signed = is_elasticsearch || details.is_servers(status) || status == 413 && answer.body.is_empty();
-        match meaning(status, is_elasticsearch, details.is_servers(status)) {
-            // Something between may have put it in the place of the server's answer: a bulk is read back before it is believed.
-            Meaning::Refused | Meaning::Busy if !is_signed && request.when_busy == WhenBusy::SendLess => {
+        let is_servers_error = details.is_servers(status);
+        let is_servers = is_elasticsearch || is_servers_error || is_bare_refusal(status, &answer.body);
+        match meaning(status, is_elasticsearch, is_servers_error) {
+            // A proxy may have put it in the place of the server's answer: a bulk is read back before it is believed.
+            Meaning::Refused | Meaning::Busy if !is_servers && request.when_busy == WhenBusy::SendLess => {
                 Err(refusal(&answer, Meaning::Unknown, details, retry_after))
             }
             Meaning::Done if !answer.is_whole() => {

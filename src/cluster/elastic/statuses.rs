@@ -46,6 +46,12 @@ pub(super) fn meaning(status: u16, is_elasticsearch: bool, is_servers_error: boo
     }
 }
 
+/// Returns whether it is the one refusal that Elasticsearch gives without its header and without a body: that of a request which is
+/// too large.
+pub(super) fn is_bare_refusal(status: u16, body: &[u8]) -> bool {
+    status == 413 && body.is_empty()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

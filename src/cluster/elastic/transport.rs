@@ -119,11 +119,9 @@ impl Official {
                 .with_source(error)
         })
     }
-}
 
-impl Official {
-    /// Whether an answer for `path` that comes from `url` is one to a redirect: the client follows them, and asks for another page
-    /// by `GET` then.
+    /// Returns whether the client followed a redirect: the answer comes from another address than that of `path`, and may be one to
+    /// a `GET`.
     fn is_redirected(&self, path: &str, url: &Url) -> bool {
         let is_asked = |node: &Url| {
             node.origin() == url.origin() && url.path() == format!("{}/{path}", node.path().trim_end_matches('/'))

@@ -328,7 +328,7 @@ pub(super) async fn an_undone_take_over_deletes_only_clones_that_nobody_wrote_to
 
         let log = Log::new();
         let undone = take_over_until_swap(&context, &kibana, Fate::Refused).with_subscriber(log.subscriber()).await;
-        let undone = undone.expect("nobody kills it");
+        let undone = undone.expect("it is not killed");
         assert_eq!(undone.outcome, Outcome::Failed, "{since:?}: {undone:?}");
         assert!(!kibana.state(cluster.as_ref()).await.0, "{since:?}: Kibana can go on");
         let left = cluster.indices(&[&names.any()]).await.expect("answered");
@@ -343,7 +343,7 @@ pub(super) async fn an_undone_take_over_deletes_only_clones_that_nobody_wrote_to
             }
             Since::Open => assert_eq!(left, [&index]),
         }
-        // Whoever starts without the take-over is told, and one that ends well takes another number.
+        // A start without the take-over names the clone, and a take-over that succeeds takes another number.
         let plain = || {
             let (types, prefix) = (Arc::new(registry(false)), context.prefix.clone());
             Migrator::new(cluster.clone(), types, prefix, context.encryption(), context.environment.clone())
