@@ -8,17 +8,21 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use libtest_mimic::Trial;
+use saved_objects::ErrorKind;
 use saved_objects::cluster::elastic::HttpRequest;
 use saved_objects::cluster::memory::RestoreOptions;
 use saved_objects::cluster::{
     AliasAction, BulkAction, BulkOperation, BulkRequest, CloneIndex, CreateIndex, IndexPurpose, Refresh,
 };
+use saved_objects::encryption::EncryptionService;
+use saved_objects::environment::{Environment, SystemRng};
 use saved_objects::migrate::{OnBad, Outcome};
 use saved_objects::registry::{Registry, TypeDefinition};
 use saved_objects::rotation::KeyRotation;
 use serde_json::json;
 
-use crate::context::Context;
+use crate::clock::ImpatientClock;
+use crate::context::{Context, key_ring};
 use crate::faults;
 use crate::faults::disturbed::{Call, Disturbed, Disturber, Fate};
 use crate::healing::{blocker, cure};
@@ -322,14 +326,13 @@ async fn a_rotation_waits_for_a_copy_that_was_stopped(context: Context) {
     create(&context, before(), "1").await;
     faults::killed_at_swap(&context, after(), OnBad::Fail).await;
     let registry = Arc::new(Registry::builder().with(before()).build().expect("the types are fine"));
-    let (prefix, environment) = (context.prefix.clone(), context.environment.clone());
-    let rotation = KeyRotation::new(context.cluster(), registry, prefix, context.encryption(), environment);
-    let older = context.migrator(before());
-    let (rotated, undone) = tokio::join!(rotation.rotate(), async {
-        tokio::task::yield_now().await;
-        older.migrate().await
-    });
+    let environment = Environment::new(Arc::new(ImpatientClock::default()), Arc::new(SystemRng));
+    let encryption = EncryptionService::new(Some(key_ring()), environment.clone());
+    let prefix = context.prefix.clone();
+    let rotation = KeyRotation::new(context.cluster(), registry, prefix, encryption, environment);
+    let error = rotation.rotate().await.expect_err("the copy was not undone");
+    assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+    let undone = context.migrator(before()).migrate().await;
     assert_eq!(undone.outcome, Outcome::Migrated, "{undone:?}");
-    let rotated = rotated.expect("the copy was undone");
-    assert!(rotated.passes > 1, "{rotated:?}");
+    rotation.rotate().await.expect("the copy was undone");
 }
