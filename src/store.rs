@@ -12,7 +12,7 @@ use secrecy::SecretString;
 #[cfg(any(test, feature = "testing"))]
 use crate::cluster::InMemory;
 use crate::cluster::{Cluster, Elastic};
-use crate::control::{KeysInUse, Standing};
+use crate::control::Standing;
 use crate::encryption::{EncryptionService, KeyRing};
 use crate::environment::Environment;
 use crate::layout::Prefix;
@@ -33,8 +33,8 @@ pub enum Start {
     Migrate,
     /// Waits until other nodes have done so, or healed what is in their way, and writes nothing.
     WaitOnly,
-    /// Leaves the indices as they are. Older documents are converted when they are read. Only a primary key that is new is
-    /// recorded as in use.
+    /// Leaves the indices as they are, and asks nothing. Older documents are converted when they are read. Whether the keys are all
+    /// that are needed is found out by the first write that encrypts, which is refused if they are not.
     Skip,
 }
 
@@ -44,7 +44,6 @@ pub struct SavedObjects {
     repository: Repository,
     report: Option<Arc<Report>>,
     encryption: EncryptionService,
-    keys: KeysInUse,
 }
 
 impl SavedObjects {
@@ -120,9 +119,8 @@ impl SavedObjects {
     /// [`Incompatible`](ErrorKind::Incompatible) if the ring lacks a key that objects are encrypted with, naming the keys;
     /// [`Unavailable`](ErrorKind::Unavailable) if the cluster cannot be asked. The store then keeps the keys that it had.
     pub async fn reload_keys(&self, ring: KeyRing) -> Result<()> {
-        if let Standing::Lacking(lacking) = self.keys.record(&ring).await? {
-            let message = format!("the new keys are refused: {}", lacking.what());
-            return Err(Error::new(ErrorKind::Incompatible, message).with_cure(lacking.cure()));
+        if let Standing::Lacking(lacking) = self.repository.keys().record(&ring).await? {
+            return Err(lacking.refusal("the new keys are refused"));
         }
         self.encryption.replace_key_ring(ring);
         Ok(())
@@ -229,16 +227,21 @@ impl SavedObjectsBuilder {
                 Some(Arc::new(migrate(&migrator, start, &self.environment, self.deadline).await?))
             }
         };
-        let keys = KeysInUse::new(cluster.clone(), &self.prefix);
-        if start == Start::Skip {
-            keys.announce(encryption.key_ring().as_deref(), &registry).await?;
-        }
         let generations = report.as_deref().map(|report| generations(report, &registry, &self.prefix));
+        let encrypts = registry.types().any(|definition| definition.encrypts());
         let repository = Repository::new(cluster, registry, self.prefix, encryption.clone(), self.environment);
+        match encryption.key_ring() {
+            // The migration has recorded it.
+            Some(ring) if report.is_some() && encrypts => repository.keys().remember(&ring),
+            None if encrypts => {
+                tracing::warn!("there is no encryption key: secrets can be neither stored nor read");
+            }
+            _ => {}
+        }
         for (group, generation) in generations.into_iter().flatten() {
             repository.remember_generation(&group, generation);
         }
-        Ok(SavedObjects { repository, report, encryption, keys })
+        Ok(SavedObjects { repository, report, encryption })
     }
 }
 

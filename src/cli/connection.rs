@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use crate::cluster::elastic::ElasticBuilder;
 use crate::cluster::{Cluster, Elastic};
-use crate::control::KeysInUse;
+use crate::control::Standing;
 use crate::encryption::{EncryptionService, KeyRing};
 use crate::environment::Environment;
 use crate::layout::Prefix;
@@ -62,11 +62,14 @@ impl Connection {
         Repository::new(cluster, registry.clone(), prefix, encryption, environment.clone()).including(&hidden)
     }
 
-    /// A repository to write with, without a start: its primary key is recorded as in use first.
+    /// A repository to write with, without a start. As a start is, it is refused if the keys lack one that is in use.
     pub(crate) async fn writing_repository(&self, environment: &Environment) -> Result<Repository> {
-        let keys = KeysInUse::new(self.cluster(environment)?, &self.prefix);
-        keys.announce(KeyRing::from_env_opt()?.as_ref(), self.registry()?.as_ref()).await?;
-        self.repository(environment)
+        let repository = self.repository(environment)?;
+        let ring = KeyRing::from_env_opt()?;
+        match repository.keys().standing(ring.as_ref(), self.registry()?.as_ref()).await? {
+            Standing::Lacking(lacking) => Err(lacking.refusal("nothing is written")),
+            Standing::Fine | Standing::NewPrimary => Ok(repository),
+        }
     }
 
     /// A rotation with the keys of the process's environment, if there are any: counting needs none.

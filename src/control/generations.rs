@@ -4,9 +4,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{Control, Kind};
-use crate::Result;
 use crate::cluster::Cluster;
 use crate::layout::Prefix;
+use crate::{Error, ErrorKind, Result};
 
 /// The document's id.
 const ID: &str = "used";
@@ -41,7 +41,7 @@ impl GenerationNumbers {
     /// one again.
     ///
     /// # Errors
-    /// As [`Control::create`].
+    /// As [`Control::create`]; [`Incompatible`](ErrorKind::Incompatible) if an index has the last number there is.
     pub(crate) async fn reserve(&self, group: &str, copy: &str, highest: u32) -> Result<u32> {
         loop {
             let found = self.control.read::<Used>(Kind::Generations, ID).await?;
@@ -53,7 +53,7 @@ impl GenerationNumbers {
             if of_group.copy == copy && of_group.number > highest {
                 return Ok(of_group.number);
             }
-            let number = of_group.number.max(highest).saturating_add(1);
+            let number = of_group.number.max(highest).checked_add(1).ok_or_else(|| none_left(group))?;
             *of_group = Highest { number, copy: copy.to_owned() };
             let written = match read {
                 None => self.control.create(Kind::Generations, ID, &used).await?,
@@ -64,6 +64,7 @@ impl GenerationNumbers {
             }
         }
     }
+
     /// Says that the copy's number is about to be seen by users: even the same copy gets another one from now on.
     ///
     /// # Errors
@@ -81,6 +82,12 @@ impl GenerationNumbers {
             }
         }
     }
+}
+
+/// No migration comes that far: somebody made an index of this name.
+fn none_left(group: &str) -> Error {
+    Error::new(ErrorKind::Incompatible, format!("no generation of {group} can be made: the last number is in use"))
+        .with_cure(format!("delete the index of {group} whose name ends with -{}, or rename it", u32::MAX))
 }
 
 #[cfg(test)]
@@ -105,5 +112,7 @@ mod tests {
         numbers.give("notes", "a").await.expect("given");
         assert_eq!(reserve("notes", "a", 1).await, 12, "users have seen 11");
         assert_eq!(reserve("others", "a", 0).await, 1);
+        let error = numbers.reserve("others", "b", u32::MAX).await.expect_err("there is no higher one");
+        assert_eq!(error.kind(), ErrorKind::Incompatible);
     }
 }

@@ -1,15 +1,15 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
 use super::{Control, Kind};
-use crate::Result;
 use crate::cluster::Cluster;
 use crate::encryption::{KeyId, KeyRing};
 use crate::layout::Prefix;
 use crate::registry::Registry;
+use crate::{Error, ErrorKind, Result};
 
 /// The document's id.
 const ID: &str = "in-use";
@@ -20,6 +20,8 @@ const ID: &str = "in-use";
 #[derive(Debug, Clone)]
 pub(crate) struct KeysInUse {
     control: Control,
+    /// The key that this process knows to be recorded.
+    recorded: Arc<Mutex<Option<KeyId>>>,
 }
 
 /// What the document says.
@@ -60,6 +62,11 @@ impl LackingKeys {
         text
     }
 
+    /// The refusal of what would write, called `what`.
+    pub(crate) fn refusal(&self, what: &str) -> Error {
+        Error::new(ErrorKind::Incompatible, format!("{what}: {}", self.what())).with_cure(self.cure())
+    }
+
     /// What the operator does about it.
     pub(crate) fn cure(&self) -> String {
         let lacking = named(&self.lacking);
@@ -78,7 +85,7 @@ fn named<'a>(keys: impl IntoIterator<Item = &'a KeyId>) -> String {
 impl KeysInUse {
     /// The keys in use under `prefix`. Nothing is sent yet.
     pub(crate) fn new(cluster: Arc<dyn Cluster>, prefix: &Prefix) -> Self {
-        Self { control: Control::new(cluster, prefix) }
+        Self { control: Control::new(cluster, prefix), recorded: Arc::default() }
     }
 
     /// The ids of the keys in use; none if nothing was ever encrypted. One request.
@@ -117,28 +124,36 @@ impl KeysInUse {
         })
         .await?;
         match outcome {
-            Standing::NewPrimary => {
-                tracing::info!(key = %primary, "objects are encrypted with this key from now on");
+            Standing::Lacking(_) => Ok(outcome),
+            Standing::NewPrimary | Standing::Fine => {
+                if outcome == Standing::NewPrimary {
+                    tracing::info!(key = %primary, "objects are encrypted with this key from now on");
+                }
+                self.remember(ring);
                 Ok(Standing::Fine)
             }
-            outcome => Ok(outcome),
         }
     }
 
-    /// Records the primary key of a node that does not start as others do, but may write. It may lack other keys: what is
-    /// encrypted with those it cannot read.
+    /// Notes that the primary key of `ring` is recorded, so that the first write under it need not ask.
+    pub(crate) fn remember(&self, ring: &KeyRing) {
+        *self.recorded.lock().unwrap_or_else(PoisonError::into_inner) = Some(ring.primary_key_id());
+    }
+
+    /// Lets a write under the primary key of `ring` go on: records it unless that is known to be done. A process whose keys lack one
+    /// that is in use writes nothing encrypted, since a key that was configured by mistake would lock all others out.
     ///
     /// # Errors
-    /// As [`Control::create`].
-    pub(crate) async fn announce(&self, ring: Option<&KeyRing>, registry: &Registry) -> Result<()> {
-        let Some(ring) = ring else { return Ok(()) };
-        match self.standing(Some(ring), registry).await? {
-            Standing::Fine => return Ok(()),
-            Standing::NewPrimary => {}
-            Standing::Lacking(lacking) => tracing::warn!("{}; those cannot be read", lacking.what()),
+    /// [`Incompatible`](ErrorKind::Incompatible) if the ring lacks a key that is in use, and as [`Control::create`].
+    pub(crate) async fn before_writing(&self, ring: &KeyRing) -> Result<()> {
+        let recorded = *self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
+        if recorded == Some(ring.primary_key_id()) {
+            return Ok(());
         }
-        let primary = ring.primary_key_id();
-        self.change(|keys| keys.extend([primary])).await.map(drop)
+        match self.record(ring).await? {
+            Standing::Lacking(lacking) => Err(lacking.refusal("nothing is encrypted with this key")),
+            Standing::Fine | Standing::NewPrimary => Ok(()),
+        }
     }
 
     /// Changes the ids as `change` says, which is called again if others changed them meanwhile. Nothing is written if there
@@ -210,6 +225,10 @@ mod tests {
         assert_eq!(lacking.what(), what);
         assert!(lacking.cure().contains("keys rotate") && lacking.cure().contains(&a.to_string()));
         assert_eq!(keys.read().await.expect("read"), BTreeSet::from([a]), "a refused one is not recorded");
+        let refused = keys.before_writing(&ring('b', "")).await.expect_err("it lacks a key");
+        assert_eq!(refused.kind(), ErrorKind::Incompatible);
+        assert!(refused.message().ends_with(&what), "{refused}");
+        assert_eq!(keys.read().await.expect("read"), BTreeSet::from([a]));
         assert_eq!(keys.record(&ring('b', "a")).await.expect("recorded"), Standing::Fine);
         assert_eq!(keys.read().await.expect("read"), BTreeSet::from([a, b]));
         assert!(matches!(standing(&BTreeSet::from([a]), None), Standing::Lacking(_)));

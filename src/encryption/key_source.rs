@@ -24,6 +24,10 @@ pub const DECRYPTION_ONLY_KEYS_VARIABLE: &str = "SAVED_OBJECTS_DECRYPTION_ONLY_K
 pub(super) const KEY_SOURCES: &str = "set SAVED_OBJECTS_ENCRYPTION_KEY_FILE to the path of a key file, or \
                                       SAVED_OBJECTS_ENCRYPTION_KEY to a key, which `openssl rand -base64 48` makes";
 
+/// What a key file may hold.
+const FORMS: &str = "write the key alone, in one line, or {\"primary\": \"…\", \"decryption_only\": [\"…\"]}; a key that looks like something \
+                     else goes into that JSON";
+
 const MAX_KEY_FILE_BYTES: usize = 64 * 1024;
 
 impl KeyRing {
@@ -45,15 +49,16 @@ impl KeyRing {
         from_variables(|name| std::env::var_os(name))
     }
 
-    /// The ring in the file at `path`: either the primary key as plain text, or the JSON
+    /// The ring in the file at `path`: either the primary key alone in one line, or the JSON
     /// `{"primary": "…", "decryption_only": ["…"]}`. Newlines at the end are no part of it.
     ///
     /// # Errors
-    /// [`Invalid`](crate::ErrorKind::Invalid) if the file cannot be read, is larger than 64 KiB, has another form, or is
-    /// open to every user of the machine, and as [`KeyRing::new`]. No content of the file is in the error.
+    /// [`Invalid`](crate::ErrorKind::Invalid) if the file cannot be read, is larger than 64 KiB, has another form (several lines, a
+    /// JSON list, YAML, `NAME=VALUE`, a byte order mark, UTF-16), or is open to every user of the machine, and as
+    /// [`KeyRing::new`]. No content of the file is in the error.
     pub fn from_file(path: &Path) -> Result<Self> {
         read_key_file(path)
-            .and_then(|text| parse_key_file(&text))
+            .and_then(|bytes| parse_key_file(&bytes))
             .map_err(|error| error.context(format_args!("the key file {}", path.display())))
     }
 }
@@ -82,7 +87,8 @@ fn from_variables(lookup: impl Fn(&str) -> Option<OsString>) -> Result<Option<Ke
         )),
         (None, Some(primary), decryption_only) => {
             let decryption_only = decryption_only.map(|list| split_list(&list)).unwrap_or_default();
-            KeyRing::new(key_text(&primary), decryption_only)
+            plain_key(&primary)
+                .and_then(|primary| KeyRing::new(primary, decryption_only))
                 .map_err(|error| error.context("the keys in the environment"))
                 .map(Some)
         }
@@ -102,13 +108,40 @@ fn split_list(list: &str) -> Vec<SecretString> {
     list.split(',').map(|key| SecretString::from(key.trim())).collect()
 }
 
-/// The key in `text`. Editors, `echo` and mounted secrets put a newline behind it.
-fn key_text(text: &str) -> SecretString {
-    SecretString::from(text.trim_end_matches(['\n', '\r']))
+/// The key that `text` is. Editors, `echo` and mounted secrets put a newline behind it. What has the form of something else is
+/// refused: taken whole as a key, it would encrypt, and the keys in it would open nothing.
+fn plain_key(text: &str) -> Result<SecretString> {
+    let key = text.trim_end_matches(['\n', '\r']);
+    match other_form(key) {
+        Some(what) => Err(Error::invalid(what, FORMS)),
+        None => Ok(SecretString::from(key)),
+    }
 }
 
-/// The text of the file at `path`, if nobody but its owner and group can read it.
-pub(super) fn read_key_file(path: &Path) -> Result<Zeroizing<String>> {
+/// What `key` is if it is no key alone.
+fn other_form(key: &str) -> Option<&'static str> {
+    let is_name = |name: &str| {
+        let name = name.trim();
+        let name = name.strip_prefix("export ").unwrap_or(name).trim_matches(['"', '\'', ' ']);
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
+    };
+    // Base64 may end with `=`.
+    let assigns = |(name, value): (&str, &str)| is_name(name) && !value.trim_start_matches('=').is_empty();
+    let first = key.chars().next()?;
+    let checks = [
+        (first == '\u{feff}', "it begins with a byte order mark"),
+        (key.contains(['\n', '\r']), "it has several lines"),
+        (key.contains(char::is_control), "it has control characters, as a text in UTF-16 does"),
+        (key.trim() != key, "it has white space around the key"),
+        ("[{\"'".contains(first), "it begins as JSON or as a quoted text does, but is no JSON of the known form"),
+        (key.starts_with("- ") || key.split_once(": ").is_some_and(assigns), "it has the form of YAML"),
+        (key.split_once('=').is_some_and(assigns), "it has the form NAME=VALUE"),
+    ];
+    checks.into_iter().find_map(|(is_so, what)| is_so.then_some(what))
+}
+
+/// The content of the file at `path`, if nobody but its owner and group can read it.
+pub(super) fn read_key_file(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
     let unreadable =
         |error| Error::invalid("it cannot be read", "check the path and who may read it").with_source(error);
     let file = File::open(path).map_err(unreadable)?;
@@ -123,8 +156,16 @@ pub(super) fn read_key_file(path: &Path) -> Result<Zeroizing<String>> {
             "name the file that holds the keys only",
         ));
     }
-    let text = std::str::from_utf8(&bytes).map_err(|_| Error::invalid("it is not UTF-8", "store the key as text"))?;
-    Ok(Zeroizing::new(text.to_owned()))
+    Ok(bytes)
+}
+
+/// The text of a key file.
+pub(super) fn text_of(bytes: &[u8]) -> Result<&str> {
+    let text = std::str::from_utf8(bytes).map_err(|_| Error::invalid("it is not UTF-8", "store the key as text"))?;
+    match text.starts_with('\u{feff}') {
+        true => Err(Error::invalid("it begins with a byte order mark", "store it as UTF-8 without one")),
+        false => Ok(text),
+    }
 }
 
 #[cfg(unix)]
@@ -168,9 +209,10 @@ impl<'de> Deserialize<'de> for KeyText {
     }
 }
 
-fn parse_key_file(text: &str) -> Result<KeyRing> {
+pub(super) fn parse_key_file(bytes: &[u8]) -> Result<KeyRing> {
+    let text = text_of(bytes)?;
     if !text.trim_start().starts_with('{') {
-        return KeyRing::new(key_text(text), Vec::new());
+        return KeyRing::new(plain_key(text)?, Vec::new());
     }
     // serde's own error quotes what it does not like, which may be a key.
     let file: KeyFile = serde_json::from_str(text).map_err(|error| {
@@ -222,9 +264,37 @@ mod tests {
     }
 
     #[test]
+    fn a_key_may_look_odd() {
+        // The padding of base64 assigns nothing, and JSON quotes whatever there is.
+        for content in [
+            "v0VGYJ1tUOaQ8qXkDj3vFq4r1oQ1v1b0m9Wc5mF0s0E=",
+            "v0VGYJ1tUOaQ8qXkDj3vFq4r1oQ1v1b0m9Wc5mF0sA==\n",
+            "correct horse: battery staple = 20 more words",
+            r#"{"primary": "NAME=0123456789012345678901234567890123456789"}"#,
+        ] {
+            assert!(KeyRing::from_file(key_file(content).path()).is_ok(), "{content}");
+        }
+    }
+
+    #[test]
     fn refuses_other_files_without_quoting_them() {
         let form = "it is not JSON of the known form";
-        let cases: [(Vec<u8>, &str); 9] = [
+        let utf_16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+        let cases: [(Vec<u8>, &str); 23] = [
+            (format!("\u{feff}{A}").into(), "a byte order mark"),
+            (format!("\u{feff}{{\"primary\": \"{A}\"}}").into(), "a byte order mark"),
+            (utf_16(A), "UTF-16"),
+            (utf_16(&format!("\u{feff}{A}")), "not UTF-8"),
+            (format!("{A}\n{B}\n").into(), "several lines"),
+            (format!("# comment\n{A}").into(), "several lines"),
+            (format!("[\"{A}\", \"{B}\"]").into(), "as JSON"),
+            (format!("\"{A}\"\n").into(), "a quoted text"),
+            (format!("primary: {A}").into(), "YAML"),
+            (format!("primary: {A}\ndecryption_only:\n  - {B}").into(), "several lines"),
+            (format!("- {A}").into(), "YAML"),
+            (format!("SAVED_OBJECTS_ENCRYPTION_KEY={A}\n").into(), "NAME=VALUE"),
+            (format!("export KEY = \"{A}\"").into(), "NAME=VALUE"),
+            (format!("{A} ").into(), "white space"),
             (Vec::new(), "the primary key has 0 bytes"),
             (b"hunter2".to_vec(), "the primary key has 7 bytes"),
             (vec![b'x'; MAX_KEY_FILE_BYTES + 1], "more than 65536 bytes"),
@@ -301,7 +371,9 @@ mod tests {
     fn refuses_variables_that_contradict_each_other_or_are_wrong() {
         let file = key_file(A);
         let path = file.path().to_str().expect("a UTF-8 path");
-        let cases: [(&[_], _); 7] = [
+        let json = &*format!("{{\"primary\": \"{A}\"}}");
+        let cases: [(&[_], _); 8] = [
+            (&[(KEY_VARIABLE, json)], "the keys in the environment: it begins as JSON"),
             (&[(KEY_VARIABLE, "")], "the keys in the environment: the primary key has 0 bytes"),
             (&[(KEY_VARIABLE, A), (DECRYPTION_ONLY_KEYS_VARIABLE, "x,")], "decryption-only key 1 has 1 bytes"),
             (&[(KEY_VARIABLE, A), (DECRYPTION_ONLY_KEYS_VARIABLE, A)], "is also listed as decryption-only"),

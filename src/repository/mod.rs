@@ -55,7 +55,7 @@ use std::sync::Arc;
 
 use crate::Result;
 use crate::cluster::Cluster;
-use crate::control::Control;
+use crate::control::{Control, KeysInUse};
 use crate::conversion::Conversion;
 use crate::document::RawId;
 use crate::encryption::EncryptionService;
@@ -115,6 +115,7 @@ struct Shared {
     conversion: Conversion,
     generations: Generations,
     recorded_sets: RecordedSets,
+    keys: KeysInUse,
 }
 
 impl Repository {
@@ -129,8 +130,9 @@ impl Repository {
         let conversion = Conversion::new(Arc::clone(&registry), encryption.clone());
         let generations = Generations::default();
         let recorded_sets = RecordedSets::default();
+        let keys = KeysInUse::new(Arc::clone(&cluster), &prefix);
         let shared =
-            Shared { cluster, registry, prefix, encryption, environment, conversion, generations, recorded_sets };
+            Shared { cluster, registry, prefix, encryption, environment, conversion, generations, recorded_sets, keys };
         Self { shared: Arc::new(shared), included: Arc::default(), access: access::Access::default() }
     }
 
@@ -176,6 +178,11 @@ impl Repository {
     /// What nodes tell each other beside the objects.
     pub(crate) fn control(&self) -> Control {
         Control::new(Arc::clone(&self.shared.cluster), &self.shared.prefix)
+    }
+
+    /// The keys that are in use under its prefix.
+    pub(crate) fn keys(&self) -> &KeysInUse {
+        &self.shared.keys
     }
 
     fn names(&self, definition: &TypeDefinition) -> IndexNames {

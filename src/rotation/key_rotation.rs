@@ -128,14 +128,18 @@ impl KeyRotation {
     /// does not end it. All nodes must have the primary key by now, and should write with it.
     ///
     /// # Errors
-    /// [`Invalid`](ErrorKind::Invalid) if there are no keys, [`Conflict`](ErrorKind::Conflict) if others keep writing under
-    /// another key or a migration does not end, and as [`status`](Self::status). What is done stays done.
+    /// [`Invalid`](ErrorKind::Invalid) if there are no keys, [`Incompatible`](ErrorKind::Incompatible) if they lack one that is in
+    /// use, [`Conflict`](ErrorKind::Conflict) if others keep writing under another key or a migration does not end, and as
+    /// [`status`](Self::status). What is done stays done.
     pub async fn rotate(&self) -> Result<Report> {
         let ring = self.encryption.key_ring().ok_or_else(|| {
             Error::invalid("there is no key to encrypt with", "configure the keys, the new one as the primary key")
         })?;
         let started = self.environment.clock().monotonic();
-        self.keys.change(|keys| keys.extend([ring.primary_key_id()])).await?;
+        // Where no key is in use there is nothing to rotate, and nothing is recorded: this key may be one by mistake.
+        if !self.keys.read().await?.is_empty() || !self.status().await?.keys.iter().all(|key| !key.is_needed()) {
+            self.keys.before_writing(&ring).await?;
+        }
         let (mut documents, mut quarantine) = (DocumentCounts::default(), DocumentCounts::default());
         for pass in 1..=MAX_PASSES {
             // Only what was in use before this look can be out of use after it.

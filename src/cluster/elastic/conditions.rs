@@ -28,12 +28,12 @@ pub(super) async fn conditions(connection: &Connection) -> ClusterResult<Conditi
     };
     let request = Request::read(Verb::Get, "_cluster/health");
     let health: HealthAnswer = connection.send(&request).await?.parse()?;
-    let used = health.active_shards + health.initializing_shards + health.unassigned_shards;
+    let used = health.active_shards.saturating_add(health.initializing_shards).saturating_add(health.unassigned_shards);
     let per_node = setting("max_shards_per_node").and_then(|limit| limit.parse::<u64>().ok());
     Ok(Conditions {
         allocation: setting("routing/allocation/enable").unwrap_or("all").to_owned(),
         data_nodes: health.number_of_data_nodes,
-        shards_left: per_node.map(|limit| (limit * health.number_of_data_nodes).saturating_sub(used)),
+        shards_left: per_node.map(|limit| limit.saturating_mul(health.number_of_data_nodes).saturating_sub(used)),
     })
 }
 

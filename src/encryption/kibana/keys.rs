@@ -4,7 +4,7 @@ use std::path::Path;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use crate::encryption::key_source::{KeyText, read_key_file};
+use crate::encryption::key_source::{KeyText, read_key_file, text_of};
 use crate::{Error, Result};
 
 /// The environment variable that holds the path of the file with Kibana's keys.
@@ -66,7 +66,7 @@ impl KibanaKeys {
     /// to every user of the machine, and as [`KibanaKeys::new`]. No content of the file is in the error.
     pub fn from_file(path: &Path) -> Result<Self> {
         read_key_file(path)
-            .and_then(|text| parse(&text))
+            .and_then(|bytes| parse(text_of(&bytes)?))
             .map_err(|error| error.context(format_args!("the file of Kibana's keys {}", path.display())))
     }
 

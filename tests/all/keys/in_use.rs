@@ -5,12 +5,16 @@ use saved_objects::{ErrorKind, SavedObjectsBuilder, Start};
 use serde_json::json;
 
 use super::{NEW, OLD, encryption, id, in_use, keys_in, ring, rotation, sorted};
-use crate::context::Context;
+use crate::context::{Context, KEY};
 use crate::faults::types::types;
 use crate::migration::object;
 
 fn vault(id: &str, secret: &str) -> Create {
     Create::new("vault", object(json!({"title": id, "owner": "kim"}))).id(id).secret("password", Secret::text(secret))
+}
+
+fn bare(id: &str) -> Create {
+    Create::new("vault", object(json!({"title": id, "owner": "kim"}))).id(id)
 }
 
 fn builder(context: &Context, primary: &str, others: &[&str]) -> SavedObjectsBuilder {
@@ -34,7 +38,11 @@ pub(super) async fn a_key_is_recorded_before_it_is_used(context: Context) {
     assert_eq!(report.outcome, Outcome::NothingToDo, "{report:?}");
     assert_eq!(in_use(&context).await, sorted(&[OLD, NEW]));
     let third = "a third key for tests only: 0123456789abcdef";
-    builder(&context, third, &[OLD, NEW]).start(Start::Skip).await.expect("started");
+    let skipping = builder(&context, third, &[OLD, NEW]).start(Start::Skip).await.expect("started");
+    assert_eq!(in_use(&context).await, sorted(&[OLD, NEW]), "it has encrypted nothing");
+    skipping.repository().create(bare("bare")).await.expect("created");
+    assert_eq!(in_use(&context).await, sorted(&[OLD, NEW]), "there is no secret in it");
+    skipping.repository().create(vault("skipping", "hidden")).await.expect("created");
     assert_eq!(in_use(&context).await, sorted(&[OLD, NEW, third]));
 
     // Whoever finds its key recorded writes nothing.
@@ -57,8 +65,29 @@ pub(super) async fn a_node_that_lacks_a_key_is_refused(context: Context) {
         assert!(!text.contains(OLD) && !text.contains(NEW), "{text}");
     }
     assert_eq!(in_use(&context).await, before, "a refused node leaves no trace");
-    let error = context.builder(types(1)).key_ring(ring(NEW, &[])).start(Start::Skip).await;
-    assert!(error.is_ok(), "who skips the migration may read what there is: {error:?}");
+}
+
+/// Nobody with the right key is locked out by a command that is run with another one.
+pub(super) async fn a_wrong_key_encrypts_nothing(context: Context) {
+    builder(&context, OLD, &[]).start(Start::Migrate).await.expect("started");
+    let wrong = builder(&context, NEW, &[]).start(Start::Skip).await.expect("it may read what there is");
+    let error = wrong.repository().create(vault("v", "hidden")).await.expect_err("it lacks a key");
+    assert_eq!(error.kind(), ErrorKind::Incompatible, "{error}");
+    assert!(error.to_string().contains(&id(OLD)) && error.to_string().contains(&id(NEW)), "{error}");
+    let key = ObjectKey::new("vault", "v");
+    assert_eq!(wrong.repository().get(&key).await.expect_err("not written").kind(), ErrorKind::NotFound);
+    let error = rotation(&context, ring(NEW, &[])).rotate().await.expect_err("it lacks a key");
+    assert_eq!(error.kind(), ErrorKind::Incompatible, "{error}");
+    assert_eq!(in_use(&context).await, [id(OLD)]);
+}
+
+pub(super) async fn a_rotation_of_nothing_records_nothing(context: Context) {
+    let store = context.builder(types(1)).start(Start::Migrate).await.expect("started");
+    store.repository().create(bare("bare")).await.expect("created");
+    rotation(&context, ring(NEW, &[])).forget(ring(KEY, &[]).primary_key_id()).await.expect("given up");
+    let report = rotation(&context, ring(NEW, &[])).rotate().await.expect("there is nothing to do");
+    assert_eq!(report.outcome, saved_objects::rotation::Outcome::NothingToDo, "{report:?}");
+    assert!(in_use(&context).await.is_empty());
 }
 
 pub(super) async fn keys_are_changed_without_a_restart(context: Context) {

@@ -29,7 +29,7 @@ pub(super) async fn a_killed_rotation_is_gone_on_with(context: Context) {
     let count = documents();
     let writer = context.builder(types(1)).key_ring(ring(NEW, &[OLD])).start(Start::Migrate).await.expect("started");
     // The old key was in use before.
-    let old = context.builder(types(1)).key_ring(ring(OLD, &[NEW])).start(Start::Skip).await.expect("started");
+    let old = context.builder(types(1)).key_ring(ring(OLD, &[NEW])).start(Start::Migrate).await.expect("started");
     seed(&context, count).await;
     drop(old);
     let before = verified(&context, &[OLD]).await;
