@@ -1,4 +1,6 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
 
 use crate::cli::connection::Connection;
 use crate::cli::exit::Exit;
@@ -91,8 +93,10 @@ pub(super) async fn run(
     let summary = if is_stdout {
         repository.export(request, tokio::io::stdout()).await?
     } else {
-        let file = tokio::fs::File::create(&arguments.file).await.map_err(|error| unwritable(arguments, error))?;
-        repository.export(request, file).await?
+        let new = NewFile::beside(&arguments.file)?;
+        let summary = repository.export(request, new.writer()?).await?;
+        new.put_in_place()?;
+        summary
     };
     // The file has the summary; standard output has nothing but lines.
     if !is_stdout {
@@ -116,9 +120,44 @@ fn describe(summary: &ExportSummary, output: Output) {
     ));
 }
 
-fn unwritable(arguments: &Arguments, error: std::io::Error) -> Error {
-    Error::new(ErrorKind::Invalid, format!("the file {} cannot be written: {error}", arguments.file.display()))
-        .with_cure("name a file in a folder that exists")
+/// A file that only its owner can read, and that takes the place of another one when it is whole. Until then what was there stays.
+struct NewFile<'a> {
+    path: &'a Path,
+    file: NamedTempFile,
+}
+
+impl<'a> NewFile<'a> {
+    fn beside(path: &'a Path) -> Result<Self> {
+        match std::fs::symlink_metadata(path) {
+            // The new file takes the place of a link, and not of what that leads to.
+            Ok(there) if !there.is_file() && !there.is_symlink() => {
+                return Err(Error::invalid(
+                    format!("{} is no ordinary file", path.display()),
+                    "name a file, or `-` for standard output",
+                ));
+            }
+            _ => {}
+        }
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let file = tempfile::Builder::new().prefix(".saved-objects-export-").tempfile_in(folder);
+        Ok(Self { path, file: file.map_err(|error| unwritable(path, error))? })
+    }
+
+    fn writer(&self) -> Result<tokio::fs::File> {
+        let file = self.file.as_file().try_clone().map_err(|error| unwritable(self.path, error))?;
+        Ok(tokio::fs::File::from_std(file))
+    }
+
+    fn put_in_place(self) -> Result<()> {
+        self.file.as_file().sync_all().map_err(|error| unwritable(self.path, error))?;
+        self.file.persist(self.path).map_err(|error| unwritable(self.path, error.error))?;
+        Ok(())
+    }
+}
+
+fn unwritable(path: &Path, error: std::io::Error) -> Error {
+    Error::new(ErrorKind::Invalid, format!("the file {} cannot be written: {error}", path.display()))
+        .with_cure("name a file in a folder that exists and takes files")
         .with_source(error)
 }
 
@@ -130,4 +169,54 @@ pub(super) fn object(text: &str) -> Result<ObjectKey, String> {
 
 pub(super) fn namespace(text: &str) -> Result<Namespace, String> {
     Namespace::new(text).map_err(|error| error.to_string())
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::fs;
+    use std::io::Write;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    fn write(path: &Path, text: &str) -> Result<()> {
+        let mut new = NewFile::beside(path)?;
+        new.file.write_all(text.as_bytes()).map_err(|error| unwritable(path, error))?;
+        new.put_in_place()
+    }
+
+    #[test]
+    fn only_the_owner_reads_the_file_and_links_are_not_followed() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("theirs"), "theirs").expect("written");
+        fs::set_permissions(at("theirs"), fs::Permissions::from_mode(0o644)).expect("permissions set");
+        symlink(at("theirs"), at("link")).expect("a link");
+        fs::write(at("old"), "old").expect("written");
+        for name in ["new", "old", "link"] {
+            write(&at(name), "secrets").expect(name);
+            let metadata = fs::symlink_metadata(at(name)).expect("it is there");
+            assert!(metadata.is_file() && metadata.permissions().mode() & 0o777 == 0o600, "{name}: {metadata:?}");
+            assert_eq!(fs::read_to_string(at(name)).expect("readable"), "secrets");
+        }
+        assert_eq!(fs::read_to_string(at("theirs")).expect("readable"), "theirs");
+    }
+
+    #[test]
+    fn an_export_that_fails_leaves_what_was_there_and_nothing_else() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("old");
+        fs::write(&path, "old").expect("written");
+        let new = NewFile::beside(&path).expect("a new file");
+        assert_eq!(fs::read_to_string(&path).expect("readable"), "old");
+        drop(new);
+        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1);
+        assert_eq!(fs::read_to_string(&path).expect("readable"), "old");
+        for (path, why) in [(folder.path(), "no ordinary file"), (Path::new("/dev/null"), "no ordinary file")] {
+            let error = write(path, "x").expect_err(why);
+            assert!(error.message().contains(why), "{error}");
+        }
+        let error = write(&folder.path().join("none/file"), "x").expect_err("no folder");
+        assert!(error.message().contains("cannot be written"), "{error}");
+    }
 }

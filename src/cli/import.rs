@@ -47,6 +47,9 @@ pub(super) struct Arguments {
     /// Import only what --replace and --rename name
     #[arg(long)]
     only_named: bool,
+    /// Take lines of this many bytes at most [default: 10 MiB]
+    #[arg(long, value_name = "BYTES")]
+    max_line_bytes: Option<usize>,
 }
 
 pub(super) async fn run(
@@ -61,6 +64,9 @@ pub(super) async fn run(
         (_, true) => OnConflict::NewIds,
         _ => OnConflict::Fail,
     });
+    if let Some(bytes) = arguments.max_line_bytes {
+        request = request.max_line_bytes(bytes);
+    }
     if let Some(namespace) = &arguments.namespace {
         request = request.namespace(namespace.clone());
     }

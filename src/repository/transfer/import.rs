@@ -19,6 +19,9 @@ use crate::{Error, ErrorKind, Result};
 const BATCH: usize = 500;
 /// Bytes of lines that are looked up or written at once, unless a single line has more.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
+/// The longest line unless the request says otherwise, in bytes. A line of small values takes thirty times its size while it is
+/// read.
+const DEFAULT_MAX_LINE_BYTES: usize = 10 * 1024 * 1024;
 /// Problems that a summary names.
 pub(super) const MAX_NAMED: usize = 1_000;
 
@@ -46,8 +49,9 @@ pub enum Decision {
 }
 
 /// How objects are to be imported.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Import {
+    max_line_bytes: usize,
     pub(super) namespace: Option<Namespace>,
     pub(super) on_conflict: OnConflict,
     pub(super) decisions: BTreeMap<NamedObject, Decision>,
@@ -58,10 +62,34 @@ pub struct Import {
     refresh: Refresh,
 }
 
+impl Default for Import {
+    fn default() -> Self {
+        Self {
+            max_line_bytes: DEFAULT_MAX_LINE_BYTES,
+            namespace: None,
+            on_conflict: OnConflict::default(),
+            decisions: BTreeMap::new(),
+            only_decided: false,
+            required: BTreeSet::new(),
+            may_miss: BTreeSet::new(),
+            redirected: BTreeMap::new(),
+            refresh: Refresh::default(),
+        }
+    }
+}
+
 impl Import {
     /// All objects, into the namespaces that the file says; nothing if one of them exists.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Takes lines of at most this length, in bytes: 10 MiB unless said otherwise. An object that the server does not take is named
+    /// all the same.
+    #[must_use]
+    pub fn max_line_bytes(mut self, bytes: usize) -> Self {
+        self.max_line_bytes = bytes;
+        self
     }
 
     /// Imports them into this namespace instead.
@@ -167,8 +195,8 @@ impl Repository {
     ///
     /// # Errors
     /// Nothing was written then:
-    /// - [`Invalid`](ErrorKind::Invalid) if a line is not an object, if the file has an object twice, or if two objects of it would
-    ///   become one.
+    /// - [`Invalid`](ErrorKind::Invalid) if a line is not an object or [too long](Import::max_line_bytes), if the file has an
+    ///   object twice, or if two objects of it would become one.
     /// - [`Forbidden`](ErrorKind::Forbidden) if an object must not be imported into one of its namespaces.
     /// - [`NotFound`](ErrorKind::NotFound) if an index does not exist.
     /// - [`Unavailable`](ErrorKind::Unavailable) if the file cannot be read, or the cluster not be reached for checking.
@@ -179,7 +207,7 @@ impl Repository {
     ) -> Result<ImportSummary> {
         let mut checker = Checker::new(self, &request);
         let start = file.stream_position().await.map_err(unreadable)?;
-        let mut lines = Lines::new(BufReader::new(&mut file));
+        let mut lines = Lines::new(BufReader::new(&mut file), request.max_line_bytes);
         while let Some(batch) = read_batch(&mut lines).await? {
             checker.check(batch).await?;
         }
@@ -190,7 +218,7 @@ impl Repository {
             return Ok(summary);
         }
         file.seek(SeekFrom::Start(start)).await.map_err(unreadable)?;
-        let mut lines = Lines::new(BufReader::new(&mut file));
+        let mut lines = Lines::new(BufReader::new(&mut file), request.max_line_bytes);
         let mut writer = Writer { repository: self, request: &request, admitted, summary: &mut summary };
         let mut is_stopped = false;
         loop {
