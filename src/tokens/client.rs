@@ -11,6 +11,11 @@ use super::{
 /// The tokens of connectors, of both scopes. [`ConnectorTokens`](super::ConnectorTokens) is the one over a store; a platform
 /// can put its own in its place, in tests for instance.
 ///
+/// An id is a name and no permission, and follows from public names: [`update`](Self::update),
+/// [`update_with_refresh_token`](Self::update_with_refresh_token), [`replace`](Self::replace) and
+/// [`delete_one`](Self::delete_one) reach whatever token theirs names. Whether the caller may is the platform's to know; the other
+/// methods are told scope and connector, and reach no token of another one.
+///
 /// There is at most one token for a connector, a scope and a type. A read by these is one real-time request, and sees every
 /// write that was answered before. Writes answer with metadata; secrets come from reads only.
 ///
@@ -122,7 +127,8 @@ pub trait TokenClient: Send + Sync + fmt::Debug {
     /// nothing has to be deleted before. The type is the one that is usual in the scope.
     ///
     /// # Errors
-    /// Those of [`update`](Self::update) if `existing` is given.
+    /// Those of [`update`](Self::update) if `existing` is given; [`NotFound`](crate::ErrorKind::NotFound) too if it is a token of
+    /// another scope or connector.
     async fn update_or_replace(
         &self,
         scope: Scope,

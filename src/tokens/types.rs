@@ -23,7 +23,11 @@ const FILES: &[TypeFiles] = &[
     // Without the feature `oauth` too: nodes of one platform have one registry, and clean-up needs no OAuth.
     (
         file!("mappings/oauth_state.json"),
-        &[file!("model_versions/oauth_state/1.json"), file!("model_versions/oauth_state/2.json")],
+        &[
+            file!("model_versions/oauth_state/1.json"),
+            file!("model_versions/oauth_state/2.json"),
+            file!("model_versions/oauth_state/3.json"),
+        ],
     ),
 ];
 
@@ -66,7 +70,8 @@ mod tests {
     #[test]
     fn registrations_are_those_that_kibana_pins() {
         // facts/tokens.md 1.6: the second and the third are published, the next two follow from the same formula. That of
-        // `oauth_state` is the published one plus `tokenScope`, which Kibana does not write and therefore does not bind.
+        // `oauth_state` is the published one plus `tokenScope`, which Kibana does not write and therefore does not bind; the third
+        // version binds `provider` too.
         let expected = [
             ("connector_token", 1, "16ca2154c13c5ee3d3a45b55d4ea6cd33aeaceaef3dc229b002d25470bfc9b3b"),
             ("connector_token", 2, "e446f5ff0fbf516f63398e474f126332b4c31e316daa613c6cb8c863400110c5"),
@@ -74,6 +79,7 @@ mod tests {
             ("user_connector_token", 2, "7f818fe3827daa31d23b874e480176d105e629cf5da88f5f4e56033e78c3acca"),
             ("oauth_state", 1, "d29048dc99404ca90b0ace4964602803760976a0183bf334371c3d284e63361e"),
             ("oauth_state", 2, "d29048dc99404ca90b0ace4964602803760976a0183bf334371c3d284e63361e"),
+            ("oauth_state", 3, "9ca38d44db5395ddf8996fb51ff0c70716b29839ad99dfad61dd80e2d21ddb6c"),
         ];
         let types = types().expect("the built-in definitions are valid");
         let actual: Vec<_> = types

@@ -121,6 +121,7 @@ impl AuthorizationFlow {
             expires_at: iso_millis(expiry::after(environment.clock().now(), self.lifetime)?),
             created_by: started_by.clone(),
             token_scope: scope.as_str().to_owned(),
+            provider: Some(provider.fingerprint()),
             claimed_at: None,
         };
         let secrets = StateSecrets { code_verifier: Secret::text(&verifier) };
@@ -162,7 +163,7 @@ impl AuthorizationFlow {
         let Some((record, secrets)) = self.states.get_with_secrets_opt(&id).await? else {
             return Err(AuthorizationError::AlreadyUsed);
         };
-        let StateAttributes { connector_id, expires_at, created_by, token_scope, claimed_at, .. } =
+        let StateAttributes { connector_id, expires_at, created_by, token_scope, provider, claimed_at, .. } =
             record.attributes.clone();
         if created_by != *user {
             return Err(AuthorizationError::OtherUser);
@@ -190,6 +191,8 @@ impl AuthorizationFlow {
                 scope,
                 code,
                 code_verifier: secrets.code_verifier,
+                provider,
+                issuer: callback.issuer,
                 exchanges: self.exchanges.clone(),
             }),
         }

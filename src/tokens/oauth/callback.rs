@@ -17,6 +17,8 @@ const MAX_STATE_BYTES: usize = 512;
 pub struct Callback {
     pub(super) state: Zeroizing<String>,
     pub(super) outcome: Outcome,
+    /// Which provider says that it sent the user back (RFC 9207).
+    pub(super) issuer: Option<String>,
 }
 
 pub(super) enum Outcome {
@@ -59,7 +61,8 @@ impl Callback {
             (None, Some(code)) => Outcome::Code(Secret::text(&code)),
             (None, None) => return Err(refused("has neither a code nor an error")),
         };
-        Ok(Self { state: Zeroizing::new(state.into_owned()), outcome })
+        let issuer = parameter("iss")?.map(Cow::into_owned);
+        Ok(Self { state: Zeroizing::new(state.into_owned()), outcome, issuer })
     }
 }
 
@@ -84,6 +87,7 @@ mod tests {
     fn codes_and_refusals_are_told_apart() {
         let callback = Callback::from_query("?state=s%20s&code=hunter2%2B&iss=x").expect("a callback");
         assert_eq!(callback.state.as_str(), "s s");
+        assert_eq!(callback.issuer.as_deref(), Some("x"));
         assert!(matches!(&callback.outcome, Outcome::Code(code) if *code == Secret::text("hunter2+")));
         assert!(!format!("{callback:?}").contains("hunter2") && !format!("{callback:?}").contains("s s"));
         let table = [
@@ -109,6 +113,7 @@ mod tests {
             "state=s",
             "state=s&code=",
             "state=s&state=t&code=hunter2",
+            "state=s&code=hunter2&iss=a&iss=b",
             "state=s&code=hunter2&code=hunter2",
             &long,
             &longer,

@@ -2,7 +2,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::under_way::UnderWay;
-use super::{AuthorizationError, OAuthClient};
+use super::{AuthorizationError, OAuthClient, Provider};
 use crate::encryption::Secret;
 use crate::environment::Environment;
 use crate::tokens::{ConnectorId, ConnectorTokens, Grant, ProviderError, Scope, TokenClient, TokenMetadata};
@@ -19,6 +19,10 @@ pub struct ClaimedAuthorization {
     pub(super) scope: Scope,
     pub(super) code: Secret,
     pub(super) code_verifier: Secret,
+    /// The [fingerprint](Provider::fingerprint) of the provider that it was begun with; none if older software began it.
+    pub(super) provider: Option<String>,
+    /// Which provider says that it sent the user back.
+    pub(super) issuer: Option<String>,
     pub(super) exchanges: UnderWay,
 }
 
@@ -40,6 +44,8 @@ impl ClaimedAuthorization {
     /// a code is worth something once.
     ///
     /// # Errors
+    /// [`OtherProvider`](AuthorizationError::OtherProvider) if `client` is not the one that began it, or the callback came from
+    /// another provider: the code is not sent then;
     /// [`Provider`](AuthorizationError::Provider) if the provider gives nothing for the code, and
     /// [`NotStored`](AuthorizationError::NotStored) if what it gives cannot be stored.
     pub async fn exchange(self, client: &OAuthClient) -> Result<TokenMetadata, AuthorizationError> {
@@ -60,6 +66,7 @@ impl ClaimedAuthorization {
         let refused = |reason: &str| ProviderError::Refused { reason: reason.to_owned() };
         let provider = client.provider();
         let redirect_uri = provider.redirect_uri.as_ref().ok_or_else(|| refused("no redirect URI is configured"))?;
+        self.check_provider(provider)?;
         let code = self.code.expose_text()?;
         let verifier = self.code_verifier.expose_text()?;
         let asked_at = self.environment.clock().now();
@@ -84,6 +91,13 @@ impl ClaimedAuthorization {
             tracing::debug!(connector = %self.connector_id, error = %failure, "a new grant was not stored yet");
             self.environment.clock().sleep(pause).await;
         }
+    }
+
+    /// Refuses a provider that the code is not for: whoever gets a code of another one can use it there (a mix-up, RFC 9700 4.4).
+    fn check_provider(&self, provider: &Provider) -> Result<(), AuthorizationError> {
+        let is_other = self.provider.as_ref().is_some_and(|begun_with| *begun_with != provider.fingerprint());
+        let is_from_other = provider.issuer.is_some() && self.issuer != provider.issuer;
+        if is_other || is_from_other { Err(AuthorizationError::OtherProvider) } else { Ok(()) }
     }
 
     async fn store(&self, grant: &Grant, asked_at: jiff::Timestamp) -> Result<TokenMetadata, Error> {

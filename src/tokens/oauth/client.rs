@@ -5,10 +5,28 @@ use zeroize::Zeroizing;
 use super::form::{Form, encode};
 use super::http::{Answer, Http};
 use super::{ClientAuthentication, Endpoint, Provider, answer};
-use crate::Result;
 use crate::environment::Environment;
 use crate::store::SavedObjects;
 use crate::tokens::{Grant, ProviderError};
+use crate::{Error, Result};
+
+/// Refuses what every provider would refuse.
+fn check_credentials(provider: &Provider) -> Result<()> {
+    if provider.client_id.trim().is_empty() {
+        return Err(Error::invalid(
+            "the provider's client id is empty",
+            "give the one that the provider has registered",
+        ));
+    }
+    match &provider.authentication {
+        ClientAuthentication::Basic(secret) | ClientAuthentication::Body(secret)
+            if secret.expose_text().is_ok_and(|text| text.trim().is_empty()) =>
+        {
+            Err(Error::invalid("the client's secret is empty", "give it, or let the client be a public one"))
+        }
+        _ => Ok(()),
+    }
+}
 
 /// A connector as the client of its OAuth provider. Cloning shares connections.
 #[derive(Debug, Clone)]
@@ -21,12 +39,14 @@ impl OAuthClient {
     /// The client of `provider`, with the clock and the randomness of a store.
     ///
     /// # Errors
+    /// [`Invalid`](crate::ErrorKind::Invalid) if the provider has no client id, or an empty client secret;
     /// [`Internal`](crate::ErrorKind::Internal) if the HTTP client cannot be made.
     pub fn new(provider: Provider, store: &SavedObjects) -> Result<Self> {
         Self::with_environment(provider, store.repository().environment().clone())
     }
 
     pub(super) fn with_environment(provider: Provider, environment: Environment) -> Result<Self> {
+        check_credentials(&provider)?;
         let http = Http::new(environment, provider.timeout)?;
         Ok(Self { provider: Arc::new(provider), http })
     }
@@ -65,5 +85,29 @@ impl OAuthClient {
                 self.http.post(endpoint, form, Some(basic)).await
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+    use crate::encryption::Secret;
+
+    #[test]
+    fn a_client_without_a_name_or_a_secret_is_refused() {
+        let provider =
+            |id: &str| Provider::new(Endpoint::new("https://provider.example/token").expect("an endpoint"), id);
+        let client = |provider| OAuthClient::with_environment(provider, Environment::system());
+        let empty = || Secret::text(" ");
+        for refused in [
+            provider(""),
+            provider(" "),
+            provider("c").authentication(ClientAuthentication::Basic(empty())),
+            provider("c").authentication(ClientAuthentication::Body(empty())),
+        ] {
+            assert_eq!(client(refused).expect_err("refused").kind(), ErrorKind::Invalid);
+        }
+        assert!(client(provider("c")).is_ok());
     }
 }

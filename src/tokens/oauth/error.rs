@@ -17,6 +17,12 @@ pub enum AuthorizationError {
     /// Somebody else began it. It is left as it is.
     #[error("the authorization was begun by another user; authorize the connector as the user who began it")]
     OtherUser,
+    /// The authorization was begun with another provider than the one that its code would go to, or the callback names another one.
+    /// The code was not sent.
+    #[error(
+        "the authorization belongs to another provider; use the client that began it, and authorize the connector again"
+    )]
+    OtherProvider,
     /// The provider, or the user there, said no.
     #[error(
         "the provider did not authorize the connector ({code}); authorize it again, or ask who administers it there"
@@ -54,7 +60,7 @@ impl AuthorizationError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::AlreadyUsed => ErrorKind::Conflict,
-            Self::Expired | Self::OtherUser | Self::Denied { .. } => ErrorKind::Forbidden,
+            Self::Expired | Self::OtherUser | Self::OtherProvider | Self::Denied { .. } => ErrorKind::Forbidden,
             Self::Provider(error) => error.kind(),
             Self::NotStored { source, .. } => source.kind(),
             Self::Other(error) => error.kind(),

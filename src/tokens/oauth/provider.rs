@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use super::Endpoint;
 use crate::encryption::Secret;
+use crate::tokens::identity::derived_id;
 
 /// How long a provider may take to answer unless said otherwise: less than what
 /// [`AccessTokens`](crate::tokens::AccessTokens) gives a refresh.
@@ -29,6 +30,7 @@ pub struct Provider {
     pub(super) authorization_endpoint: Option<Endpoint>,
     pub(super) redirect_uri: Option<Endpoint>,
     pub(super) revocation_endpoint: Option<Endpoint>,
+    pub(super) issuer: Option<String>,
     pub(super) client_id: String,
     pub(super) authentication: ClientAuthentication,
     pub(super) scopes: Vec<String>,
@@ -59,6 +61,7 @@ impl Provider {
             authorization_endpoint: None,
             redirect_uri: None,
             revocation_endpoint: None,
+            issuer: None,
             client_id: client_id.into(),
             authentication: ClientAuthentication::Public,
             scopes: Vec::new(),
@@ -97,6 +100,14 @@ impl Provider {
         self
     }
 
+    /// The issuer identifier of a provider that names itself in its callbacks (`iss`, RFC 9207): a callback that names another one,
+    /// or none, is refused before the code is sent.
+    #[must_use]
+    pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
+        self.issuer = Some(issuer.into());
+        self
+    }
+
     /// What the client asks to be allowed.
     #[must_use]
     pub fn scopes(mut self, scopes: impl IntoIterator<Item: Into<String>>) -> Self {
@@ -132,6 +143,13 @@ impl Provider {
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
+    }
+
+    /// What an authorization remembers of the provider that it was begun with. Endpoints and client id make a client one of its
+    /// provider; the rest may change meanwhile.
+    pub(super) fn fingerprint(&self) -> String {
+        let authorization = self.authorization_endpoint.as_ref().map_or("", Endpoint::as_str);
+        derived_id("oauth_provider", &[authorization, self.token_endpoint.as_str(), &self.client_id]).to_string()
     }
 
     pub(super) fn scope(&self) -> Option<String> {

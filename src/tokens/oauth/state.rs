@@ -32,6 +32,10 @@ pub(super) struct StateAttributes {
     /// `shared` or `per-user`: whose token it is to become. Bound, so that nobody who can write the index makes one user's
     /// authorization everybody's token.
     pub(super) token_scope: String,
+    /// Which provider it was begun with. Bound, so that nobody who can write the index has its code sent to another one. None if
+    /// older software began it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) provider: Option<String>,
     /// When it was claimed, ISO 8601, UTC: it is used then, and what is left of it goes with the clean-up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) claimed_at: Option<String>,
@@ -83,6 +87,7 @@ mod tests {
             expires_at: "2026-03-01T10:10:00.000Z".to_owned(),
             created_by: ProfileUid::new("u1").expect("a name"),
             token_scope: "shared".to_owned(),
+            provider: Some("p".to_owned()),
             claimed_at: Some("2026-03-01T10:05:00.000Z".to_owned()),
         };
         let mut stored = serde_json::to_value(&attributes).expect("JSON").as_object().cloned().expect("an object");

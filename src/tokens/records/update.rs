@@ -16,12 +16,22 @@ pub(super) struct Changed<I: Identity> {
 }
 
 impl<I: Identity> Records<I> {
-    /// Changes the token called `id`. What it becomes is worked out at each attempt from what is stored by then, never from
-    /// a version that somebody else has replaced.
+    /// Changes the token called `id`.
     pub(in crate::tokens) async fn update(
         &self,
         id: &TokenId,
         update: TokenUpdate,
+    ) -> Result<TokenMetadata, TokenError> {
+        self.update_if(id, update, |_| Ok(())).await
+    }
+
+    /// Changes the token called `id` if `check` takes what it is called. What it becomes is worked out at each attempt from what is
+    /// stored by then, never from a version that somebody else has replaced.
+    pub(super) async fn update_if(
+        &self,
+        id: &TokenId,
+        update: TokenUpdate,
+        check: impl Fn(&I) -> Result<()> + Send + Sync,
     ) -> Result<TokenMetadata, TokenError> {
         id.check_kind(I::KIND)?;
         I::Secrets::check(&update.credentials)?;
@@ -30,6 +40,7 @@ impl<I: Identity> Records<I> {
         let mut attempts = Attempts::several(self.environment());
         loop {
             let changed = self.read_changed(&id, &update).await?;
+            check(&changed.read.attributes.identity)?;
             let derived_id = changed.attributes.identity.derived_id().to_string();
             let is_folding = id.uuid() != derived_id;
             let read = changed.read.clone();

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use libtest_mimic::Trial;
 use saved_objects::encryption::Secret;
 use saved_objects::tokens::{Credentials, Grant, NewToken, Replacement, Scope, TokenClient};
+use saved_objects::{Error, ErrorKind};
 use serde_json::json;
 
 use super::{SHARED_C1, USER_U1_C1, connector, documents, object, secrets, stored, tokens, user};
@@ -19,6 +20,7 @@ pub(super) fn trials(url: &str) -> Vec<Trial> {
         a_stored_token_has_no_plaintext,
         lifetimes_of_a_grant_become_moments,
         a_replacement_creates_or_updates,
+        a_replacement_reaches_no_token_of_others,
         credentials_of_users_are_stored_as_given,
     )
 }
@@ -146,6 +148,28 @@ async fn a_replacement_creates_or_updates(context: Context) {
         assert_eq!((third.metadata.id.clone(), secrets(third).0), (first.metadata.id, "c".to_owned()));
     }
     assert_eq!(documents(&context).await, 2);
+}
+
+async fn a_replacement_reaches_no_token_of_others(context: Context) {
+    let tokens = tokens(&context).await.client;
+    let (c1, c2) = (connector("c1"), connector("c2"));
+    let new = |token: &str| NewToken::token(Secret::text(token));
+    for (scope, others) in [
+        (user("u1"), [(user("u2"), &c1), (user("u1"), &c2)].as_slice()),
+        (Scope::Shared, [(Scope::Shared, &c2)].as_slice()),
+    ] {
+        tokens.create(scope.clone(), &c1, new("mine")).await.expect("stored");
+        for (other, connector) in others {
+            let theirs = tokens.create(other.clone(), connector, new("theirs")).await.expect("stored");
+            let replacement = Replacement::new(Secret::text("stolen"));
+            let refused = tokens.update_or_replace(scope.clone(), &c1, Some(&theirs.id), replacement).await;
+            assert_eq!(Error::from(refused.expect_err("another one's")).kind(), ErrorKind::NotFound);
+            for (scope, connector, expected) in [(&scope, &c1, "mine"), (other, *connector, "theirs")] {
+                let read = tokens.get(scope.clone(), connector).await.expect("readable").expect("there");
+                assert_eq!(secrets(read).0, expected);
+            }
+        }
+    }
 }
 
 async fn credentials_of_users_are_stored_as_given(context: Context) {

@@ -7,7 +7,7 @@ use futures::future::join_all;
 use libtest_mimic::Trial;
 use saved_objects::environment::{Environment, SystemRng};
 use saved_objects::repository::Find;
-use saved_objects::tokens::oauth::{AuthorizationError, AuthorizationFlow, Callback};
+use saved_objects::tokens::oauth::{AuthorizationError, AuthorizationFlow, Callback, Endpoint, Provider};
 use saved_objects::tokens::{CleanUp, CleanUpPolicy, ProviderError, Scope, ScopeKind, TokenClient, types};
 use saved_objects::{ErrorKind, Start};
 use serde_json::{Value, json};
@@ -29,6 +29,7 @@ pub(super) fn trials(url: &str) -> Vec<Trial> {
         a_shared_token_is_authorized_by_one_user,
         a_state_is_used_once_however_many_come_with_it,
         a_state_is_for_who_began_it_and_for_so_long,
+        a_code_goes_to_no_other_provider,
         what_a_claimer_that_died_leaves_is_used,
         a_user_who_says_no_gets_nothing,
         a_stolen_code_is_worth_nothing,
@@ -138,6 +139,37 @@ async fn a_state_is_for_who_began_it_and_for_so_long(context: Context) {
     let error = platform.finish("u1", &query).await.expect_err("it is gone");
     assert!(matches!(error, AuthorizationError::AlreadyUsed), "{error:?}");
     assert_eq!(platform.server.asked_for("authorization_code").len(), 1);
+}
+
+async fn a_code_goes_to_no_other_provider(context: Context) {
+    let platform = Platform::start(&context, Options::default()).await;
+    let provider = || platform.provider();
+    let begun = || platform.query("u1", ScopeKind::PerUser);
+    let finish = async |query: &str, provider: Provider| {
+        let claimed = platform.flow.claim(&profile("u1"), Callback::from_query(query)?).await?;
+        claimed.exchange(&platform.client(provider)).await.map(drop)
+    };
+    let (own, other) = ("https://provider.example", "https://other.example");
+    let named = |query: String, issuer: &str| format!("{query}&iss={issuer}");
+    let elsewhere = || Endpoint::new(&platform.server.url("/elsewhere")).expect("an endpoint");
+    let refused = [
+        // The state remembers who it was begun with.
+        (begun().await, Provider::new(elsewhere(), "another client").redirect_uri(elsewhere())),
+        (begun().await, provider().authorization_endpoint(elsewhere())),
+        // The callback says who sent it.
+        (named(begun().await, other), provider().issuer(own)),
+        (begun().await, provider().issuer(own)),
+    ];
+    for (query, provider) in refused {
+        let error = finish(&query, provider).await.expect_err("another provider");
+        assert!(matches!(error, AuthorizationError::OtherProvider), "{error:?}");
+        assert_eq!(error.kind(), ErrorKind::Forbidden);
+    }
+    assert!(platform.server.asked_at("/token").is_empty(), "no code was sent");
+    assert!(platform.server.asked_at("/elsewhere").is_empty(), "no code was sent");
+    finish(&named(begun().await, own), provider().issuer(own)).await.expect("its own");
+    finish(&named(begun().await, other), provider()).await.expect("nobody said which name is its own");
+    finish(&begun().await, provider().scopes(["more"])).await.expect("scopes may change meanwhile");
 }
 
 async fn what_a_claimer_that_died_leaves_is_used(context: Context) {
