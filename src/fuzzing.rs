@@ -1,8 +1,35 @@
 //! What must hold for any input, however odd. The fuzz targets (`fuzz/`) call these, and the tests replay the inputs that
 //! the targets have found (`fuzz/corpus/`).
 
-pub use crate::encryption::fuzzing::{canonical_json, envelope, kibana_ciphertext};
+pub use crate::cluster::elastic::fuzzing::answer;
+pub use crate::encryption::fuzzing::{canonical_json, envelope, key_file, kibana_ciphertext};
+pub use crate::repository::fuzzing::import_line;
+
+use crate::ErrorKind;
+use crate::document::VersionToken;
+use crate::registry::{Registry, TypeDefinition};
 use crate::repository::Kql;
+
+/// Any text is read as a version token or refused; what is read is printed as a text that is read the same.
+pub fn version_token(text: &str) {
+    if let Ok(token) = text.parse::<VersionToken>() {
+        assert_eq!(token.to_string().parse::<VersionToken>().ok(), Some(token));
+    }
+}
+
+/// Any files are read as the definition of a type or refused, with at least one problem named. The files are separated by zero
+/// bytes: the type's, and those of its model versions.
+pub fn definition(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let mut files = text.split('\0');
+    let mapping = files.next().unwrap_or_default();
+    let versions: Vec<(String, String)> =
+        files.zip(1..).map(|(text, number)| (format!("{number}.json"), text.to_owned())).collect();
+    match TypeDefinition::from_json("type.json", mapping, &versions) {
+        Ok(definition) => drop(Registry::builder().with([definition]).build()),
+        Err(problems) => assert_eq!(problems.kind(), ErrorKind::Invalid),
+    }
+}
 
 /// Any text is read as a filter or refused at one of its places; what is read is printed as a text that is read the same.
 pub fn kql(text: &str) {
@@ -37,6 +64,13 @@ mod tests {
         replay("envelope", envelope);
         replay("kibana_ciphertext", kibana_ciphertext);
         replay("canonical_json", canonical_json);
+        replay("key_file", key_file);
+        replay("import_line", import_line);
+        replay("answer", answer);
+        replay("definition", definition);
+        replay("version_token", |data| {
+            String::from_utf8(data.to_vec()).into_iter().for_each(|text| version_token(&text))
+        });
         replay("kql", |data| String::from_utf8(data.to_vec()).into_iter().for_each(|text| kql(&text)));
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::canonical_json::{self, Integers};
 use super::envelope::Envelope;
-use super::{Descriptor, EncryptionService, KeyRing, KeysOf, KibanaCodec, KibanaKeys, Secret, Secrets};
+use super::{Descriptor, EncryptionService, KeyRing, KeysOf, KibanaCodec, KibanaKeys, Secret, Secrets, key_source};
 use crate::document::Attributes;
 use crate::environment::Environment;
 use crate::model::{EncryptedAttribute, EncryptionSets};
@@ -52,6 +52,20 @@ pub fn envelope(data: &[u8]) {
     match service.open_attribute(&PLACE, &sets(), &attributes, NAME) {
         Ok(opened) => assert!(!is_changed && opened == Some(secret), "a changed envelope opens"),
         Err(_) => assert!(is_changed, "an envelope that nobody changed does not open"),
+    }
+}
+
+/// Bytes as a key file: they are refused, with nothing of them in the error, or are a key ring.
+pub fn key_file(data: &[u8]) {
+    /// Shorter texts are in messages by chance.
+    const LONG: usize = 40;
+    match key_source::parse_key_file(data) {
+        Ok(ring) => assert!(!ring.key_ids().is_empty()),
+        Err(error) => {
+            let told = format!("{error} {error:?}");
+            let lines = data.split(|byte| *byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok());
+            assert!(lines.filter(|line| line.len() >= LONG).all(|line| !told.contains(line)), "it is quoted: {told}");
+        }
     }
 }
 

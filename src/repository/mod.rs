@@ -88,6 +88,8 @@ pub use replace::Replace;
 pub use resolve::{Resolution, Resolved};
 pub use stream::FoundStream;
 pub use sweep::{SweepFailure, Swept};
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use transfer::fuzzing;
 pub use transfer::{
     Decision, Export, ExportSummary, Import, ImportSummary, NamedObject, OnConflict, Problem, Relocated, SecretForm,
     Skipped,

@@ -7,6 +7,8 @@ mod conditions;
 mod connection;
 mod copying;
 mod documents;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) mod fuzzing;
 mod indices;
 mod retry;
 #[cfg(test)]

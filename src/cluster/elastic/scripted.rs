@@ -503,3 +503,14 @@ async fn what_a_snapshot_or_a_limit_refuses_is_told_as_that() {
     let error = client([("i", other)]).1.put_mapping("i", &json!({})).await.expect_err("refused");
     assert_eq!(error.kind, ClusterErrorKind::Rejected, "not all that is refused is a refused mapping");
 }
+
+#[tokio::test]
+async fn a_server_that_asks_for_an_age_is_not_waited_for() {
+    for asked in ["18446744073709551615", "9223372036854775807", "99999999999999999999", "-1", "1e308", "soon", ""] {
+        let busy = HttpAnswer { retry_after: Some(asked.to_owned()), ..recorded("429") };
+        let (script, elastic) = client([("i", busy)]);
+        let error = elastic.get("i", "note:1").await.expect_err(asked);
+        assert_eq!(error.status, Some(429), "{asked}: {error}");
+        assert_eq!(script.sent() == 1, asked.parse::<u64>().is_ok(), "{asked} is waited for, or no number");
+    }
+}

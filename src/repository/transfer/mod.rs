@@ -6,6 +6,8 @@
 
 mod check;
 mod export;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) mod fuzzing;
 mod import;
 mod line;
 mod lines;
