@@ -447,20 +447,24 @@ impl Place<'_> {
         Ok(())
     }
 
-    /// Deletes the generations that copies made and that never became current. Returns whether one is gone.
+    /// Deletes the generations that copies made and that never became current. Returns whether anything was written.
     async fn remove_abandoned(&self, indices: &BTreeMap<String, IndexState>) -> Result<bool> {
-        let mut has_removed = false;
+        let mut has_written = false;
         let plan = self.plan;
         let is_one = |name: &&String| **name != plan.index && generations::is_abandoned(&plan.names, name, indices);
         for name in indices.keys().filter(is_one) {
             match generations::remove_generation(&self.gatekeeper(), name, indices).await? {
                 Removal::Removed => {
                     tracing::info!(name, "deleted a generation that never became current");
-                    has_removed = true;
+                    has_written = true;
                 }
-                why => tracing::warn!(name, ?why, "left a generation that never became current"),
+                Removal::Kept => {
+                    tracing::info!(name, "a snapshot is being made of a generation that never became current");
+                    has_written = true;
+                }
+                Removal::Unproven => tracing::warn!(name, "left a generation that never became current"),
             }
         }
-        Ok(has_removed)
+        Ok(has_written)
     }
 }

@@ -48,6 +48,7 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         status_and_removal_take_a_closed_generation,
         a_removal_that_stalls_leaves_the_next_copy_alone,
         the_alias_for_writes_of_another_generation_is_told,
+        a_start_that_may_not_delete_yet_says_that_it_did_something,
         a_rotation_waits_for_a_copy_that_was_stopped,
     )
 }
@@ -319,6 +320,25 @@ async fn the_alias_for_writes_of_another_generation_is_told(context: Context) {
     let status = context.migrator(after()).status().await.expect("answered");
     let start = context.migrator(after()).migrate().await;
     assert!(!status.blockers.is_empty(), "{first} {status:?} {start:?}");
+}
+
+/// It has marked and blocked what it then had to leave.
+async fn a_start_that_may_not_delete_yet_says_that_it_did_something(context: Context) {
+    let second = context.prefix.group("notes").index(2);
+    let memory = context.memory.clone().expect("memory");
+    create(&context, before(), "1").await;
+    faults::killed_at_swap(&context, after(), OnBad::Fail).await;
+    memory.begin_snapshot(&[&second]);
+    for start in 0..2 {
+        let report = context.migrator(before()).migrate().await;
+        assert_eq!(report.outcome, Outcome::Migrated, "start {start}: {report:?}");
+        let found = context.cluster().indices(&[&second]).await.expect("answered");
+        assert_eq!(found[&second].aliases.len(), 0, "it is left as it was: {found:?}");
+    }
+    memory.end_snapshot();
+    assert_eq!(context.migrator(before()).migrate().await.outcome, Outcome::Migrated);
+    assert!(context.cluster().indices(&[&second]).await.expect("answered").is_empty());
+    assert_eq!(context.migrator(before()).migrate().await.outcome, Outcome::NothingToDo);
 }
 
 /// A node may have encrypted into the staging index with an old key, which a swap would make current.
