@@ -9,6 +9,7 @@ mod export;
 mod import;
 mod line;
 mod lines;
+mod opening;
 mod origins;
 mod references;
 mod summary;
