@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let environment = Environment::system();
     let types = tokens::types()?;
     let token = types.iter().find(|definition| definition.name() == "connector_token").ok_or("no such type")?;
-    let sets = &token.latest().sets;
+    let (history, sets) = (token.encryption(), &token.latest().sets);
     let encryption = EncryptionService::new(Some(KeyRing::demo()?), environment.clone());
     let descriptor = Descriptor { type_name: token.name(), namespace: None, id: ID };
     let secrets: Secrets =
@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "createdAt":"2026-01-10T09:00:00.000Z","updatedAt":"2026-01-10T09:00:00.000Z"}}}}"#
     );
     let mut document = StoredDocument::from_source(source.as_bytes())?;
-    encryption.seal(&descriptor, sets, &mut document.attributes, &secrets)?;
+    encryption.seal(&descriptor, history, &mut document.attributes, &secrets)?;
     let source = String::from_utf8(document.to_source())?;
 
     let time = |step: &str, work: &mut dyn FnMut()| {
@@ -71,10 +71,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let mut bytes = [0; 16];
         drop(black_box(environment.rng().fill(&mut bytes).map(|()| bytes)));
     });
-    time("open its secrets", &mut || drop(black_box(encryption.open(&descriptor, sets, &document.attributes))));
+    time("open its secrets", &mut || drop(black_box(encryption.open(&descriptor, history, &document.attributes))));
     let mut attributes = document.attributes.clone();
     time("seal its secrets", &mut || {
-        drop(black_box(encryption.seal(&descriptor, sets, &mut attributes, &secrets)));
+        drop(black_box(encryption.seal(&descriptor, history, &mut attributes, &secrets)));
     });
     Ok(())
 }

@@ -1,18 +1,22 @@
 //! Brings one stored document to the model version that this software knows: older ones are upgraded, newer ones
 //! projected. Migration and repository both read through here, so a document means the same to both.
 
+mod sealing;
+
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use crate::document::{Attributes, NamespaceKind, StoredDocument};
-use crate::encryption::{DecryptionCause, Descriptor, EncryptionService, KibanaCodec, Opened, Secret, Secrets};
+use crate::encryption::{
+    DecryptionCause, Descriptor, EncryptionHistory, EncryptionService, KibanaCodec, Opened, Secrets,
+};
 use crate::environment::Environment;
 use crate::layout::IndexMeta;
-use crate::model::{EncryptionSets, VirtualVersion};
+use crate::model::VirtualVersion;
 use crate::registry::{Registry, TypeDefinition};
 use crate::{Error, ErrorKind, Result};
+use sealing::Before;
 
 /// Converts stored documents between model versions, and encrypts anew where a version changes what is bound.
 #[derive(Debug, Clone)]
@@ -48,8 +52,8 @@ pub(crate) enum Standing {
 #[derive(Debug)]
 pub(crate) struct Upgraded {
     pub(crate) standing: Standing,
-    /// The attributes that were to be encrypted again and do not open, and why. They are as they were stored, and bound to
-    /// what the document no longer is.
+    /// The attributes that were to be encrypted again and do not open, or that only a later version can have, and why. They are
+    /// as they were stored, and bound to what the document no longer is.
     pub(crate) unreadable: Vec<(String, DecryptionCause)>,
 }
 
@@ -129,36 +133,34 @@ impl Conversion {
         if let Standing::Newer(version) = standing {
             return Err(newer(definition, version));
         }
-        let old_sets = definition.version(from.max(1)).map_or(&to.sets, |version| &version.sets);
-        let keeps_envelopes = match self.stored {
-            StoredSecrets::Envelopes => definition.keeps_envelopes_from(from),
-            StoredSecrets::OfKibana(_) => old_sets.is_empty() && to.sets.is_empty(),
-            StoredSecrets::Closed => true,
-        };
-        if keeps_envelopes {
-            definition.upgrade(self.registry.transforms(), from, &mut document.attributes)?;
-        } else {
-            // Kibana lists an attribute as bound one release before it begins to write it, at the same version.
-            let next = definition.version(from.max(1) + 1).map(|version| &version.sets);
-            let before = part_of(&document.attributes, [old_sets, &to.sets].into_iter().chain(next));
-            definition.upgrade(self.registry.transforms(), from, &mut document.attributes)?;
-            let descriptor = descriptor(definition, document.root.namespace.as_deref(), id);
-            let attributes = &mut document.attributes;
-            match &self.stored {
-                StoredSecrets::OfKibana(codec) => {
-                    let all: Vec<&EncryptionSets> = std::iter::once(old_sets).chain(next).collect();
-                    let opened = codec.open_each(&descriptor, &all, &before);
-                    let was = Before { attributes: &before, sets: &all, opened };
-                    upgraded.unreadable = self.encrypt_again(&descriptor, was, &to.sets, attributes)?;
-                }
-                _ if !is_encrypted_alike((old_sets, &before), (&to.sets, attributes))
-                    || to.sets.encrypted.iter().any(|of| before.get(&of.name) != attributes.get(&of.name)) =>
-                {
-                    let opened = self.encryption.open_each(&descriptor, old_sets, &before)?;
-                    let was = Before { attributes: &before, sets: &[old_sets], opened };
-                    upgraded.unreadable = self.encrypt_again(&descriptor, was, &to.sets, attributes)?;
-                }
-                _ => {}
+        let new = definition.encryption();
+        // It is not newer, and so known.
+        let old = new.up_to(from).unwrap_or(Cow::Borrowed(new));
+        let descriptor = descriptor(definition, document.root.namespace.as_deref(), id);
+        let attributes = &mut document.attributes;
+        let run = |attributes: &mut Attributes| definition.upgrade(self.registry.transforms(), from, attributes);
+        match &self.stored {
+            StoredSecrets::Closed => run(attributes)?,
+            StoredSecrets::Envelopes if definition.keeps_envelopes_from(from) => {
+                upgraded.unreadable = EncryptionService::sealed_later(&old, attributes);
+                run(attributes)?;
+            }
+            StoredSecrets::Envelopes => {
+                let before = Before::new(attributes, vec![old.sets()], new.sets());
+                run(attributes)?;
+                upgraded.unreadable =
+                    sealing::seal_changed(&self.encryption, &descriptor, &before, (&old, new), attributes)?;
+            }
+            StoredSecrets::OfKibana(_) if old.sets().is_empty() && new.sets().is_empty() => run(attributes)?,
+            StoredSecrets::OfKibana(codec) => {
+                // Kibana lists an attribute as bound one release before it begins to write it, at the same version.
+                let next = definition.version(from.max(1).saturating_add(1)).map(|version| &version.sets);
+                let before = Before::new(attributes, std::iter::once(old.sets()).chain(next).collect(), new.sets());
+                run(attributes)?;
+                let opened = codec.open_each(&descriptor, before.sets(), before.attributes());
+                let all = new.sets().encrypted.iter().map(|attribute| attribute.name.clone()).collect();
+                upgraded.unreadable =
+                    sealing::seal_all(&self.encryption, &descriptor, (&before, opened), new, attributes, &all)?;
             }
         }
         document.root.type_migration_version = Some(VirtualVersion::of(to.number).to_string());
@@ -178,60 +180,6 @@ impl Conversion {
         match &definition.latest().forward {
             Some(forward) => Ok(forward.project(attributes)),
             None => Err(newer(definition, version)),
-        }
-    }
-
-    /// Puts envelopes of what opened into `attributes`, as they will be stored, and of what is there in clear: because it was not
-    /// encrypted before, or because a transform set it. Gives what did not open and is still there.
-    fn encrypt_again(
-        &self,
-        descriptor: &Descriptor<'_>,
-        was: Before<'_>,
-        new_sets: &EncryptionSets,
-        attributes: &mut Attributes,
-    ) -> Result<Vec<(String, DecryptionCause)>> {
-        let is_left = |name: &String| !new_sets.encrypts(name) && is_present(attributes, name);
-        if let Some(name) = was.opened.secrets.keys().find(|name| is_left(name)) {
-            return Err(Error::new(
-                ErrorKind::Incompatible,
-                format!("the attribute {name:?} of {descriptor} stops being encrypted while it has a value"),
-            )
-            .with_cure("remove the attribute with data_removal, or keep it encrypted"));
-        }
-        let mut unreadable: Vec<_> = was.opened.failures.iter().filter(|(name, _)| is_left(name)).cloned().collect();
-        let mut secrets = Secrets::new();
-        for name in new_sets.encrypted.iter().map(|attribute| &attribute.name) {
-            let Some(value) = attributes.get(name).filter(|value| !value.is_null()) else { continue };
-            match was.envelope(name, value) {
-                None => drop(secrets.insert(name.clone(), Secret::json(value)?)),
-                Some(Ok(secret)) => drop(secrets.insert(name.clone(), secret)),
-                Some(Err(cause)) => unreadable.push((name.clone(), cause)),
-            }
-        }
-        self.encryption.seal(descriptor, new_sets, attributes, &secrets)?;
-        Ok(unreadable)
-    }
-}
-
-/// A document before its upgrade, and what of its secrets opened.
-struct Before<'a> {
-    attributes: &'a Attributes,
-    /// What may have been encrypted in it.
-    sets: &'a [&'a EncryptionSets],
-    opened: Opened,
-}
-
-impl Before<'_> {
-    /// What is in `value`, which the attribute `name` has now, if it was encrypted before: there, or in another attribute from
-    /// which a transform moved it. None if it is in clear.
-    fn envelope(&self, name: &str, value: &Value) -> Option<Result<Secret, DecryptionCause>> {
-        let encrypted = self.sets.iter().flat_map(|sets| &sets.encrypted).map(|attribute| attribute.name.as_str());
-        let mut holding: Vec<&str> = encrypted.filter(|of| self.attributes.get(*of) == Some(value)).collect();
-        holding.sort_unstable_by_key(|of| *of != name);
-        let holding = holding.first()?;
-        match self.opened.secrets.get(*holding) {
-            Some(secret) => Some(Ok(secret.clone())),
-            None => self.opened.failures.iter().find(|(of, _)| of == holding).map(|(_, cause)| Err(*cause)),
         }
     }
 }
@@ -272,20 +220,20 @@ pub(crate) fn unrecorded(definition: &TypeDefinition, version: u32) -> Error {
     .with_cure("run `saved-objects migrate` with the software that knows the newer version, which records it")
 }
 
-/// What is encrypted and bound in a document that is stored at `version`, in an index that says `meta` of itself.
+/// What the model versions up to `version` encrypt and bind, of a document that is stored at it in an index that says `meta` of
+/// itself.
 ///
 /// # Errors
 /// [`Incompatible`](ErrorKind::Incompatible) if neither this software nor the index knows.
 pub(crate) fn stored_sets<'a>(
     definition: &'a TypeDefinition,
-    meta: &'a IndexMeta,
+    meta: &IndexMeta,
     version: u32,
-) -> Result<&'a EncryptionSets> {
-    if let Some(known) = definition.version(version.max(1)) {
-        return Ok(&known.sets);
+) -> Result<Cow<'a, EncryptionHistory>> {
+    if let Some(known) = definition.encryption().up_to(version) {
+        return Ok(known);
     }
-    let recorded = meta.types.get(definition.name()).and_then(|recorded| recorded.sets.get(&version));
-    recorded.ok_or_else(|| {
+    recorded_sets(definition, meta, version).map(Cow::Owned).ok_or_else(|| {
         Error::new(
             ErrorKind::Incompatible,
             format!("neither this software nor the index knows what model version {version} encrypts"),
@@ -293,40 +241,14 @@ pub(crate) fn stored_sets<'a>(
     })
 }
 
+/// What the model versions up to `version` encrypt and bind, which is beyond what this software knows, if an index says it in
+/// its `meta`.
+pub(crate) fn recorded_sets(definition: &TypeDefinition, meta: &IndexMeta, version: u32) -> Option<EncryptionHistory> {
+    definition.encryption().continued_to(version, &meta.types.get(definition.name())?.sets)
+}
+
 fn is_present(attributes: &Attributes, name: &str) -> bool {
     attributes.get(name).is_some_and(|value| !value.is_null())
-}
-
-/// Those of the attributes that one of the sets names.
-fn part_of<'a>(attributes: &Attributes, sets: impl Iterator<Item = &'a EncryptionSets> + Clone) -> Attributes {
-    let is_named = |name: &String| sets.clone().any(|sets| sets.encrypts(name) || sets.binds(name));
-    let named = attributes.iter().filter(|(name, _)| is_named(name));
-    named.map(|(name, value)| (name.clone(), value.clone())).collect()
-}
-
-/// Whether envelopes of one open as those of the other: the same present values are encrypted, and the same bound values are
-/// present.
-fn is_encrypted_alike(
-    (old_sets, before): (&EncryptionSets, &Attributes),
-    (new_sets, after): (&EncryptionSets, &Attributes),
-) -> bool {
-    let encrypted = |sets: &EncryptionSets, attributes: &Attributes, name: &str| {
-        sets.encrypts(name) && is_present(attributes, name)
-    };
-    let mut is_any = false;
-    for attribute in old_sets.encrypted.iter().chain(&new_sets.encrypted) {
-        let (was, is) = (encrypted(old_sets, before, &attribute.name), encrypted(new_sets, after, &attribute.name));
-        if was != is {
-            return false;
-        }
-        is_any |= is;
-    }
-    // Nothing is bound where nothing is encrypted.
-    !is_any
-        || old_sets.bound.iter().chain(&new_sets.bound).all(|name| {
-            let was = before.get(name).filter(|_| old_sets.binds(name));
-            was == after.get(name).filter(|_| new_sets.binds(name))
-        })
 }
 
 #[cfg(test)]

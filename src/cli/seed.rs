@@ -76,7 +76,7 @@ fn operation(
 ) -> Result<BulkOperation> {
     let Seed { id, mut attributes, secrets } = seed;
     let descriptor = Descriptor { type_name: definition.name(), namespace: None, id: &id };
-    encryption.seal(&descriptor, &definition.latest().sets, &mut attributes, &secrets)?;
+    encryption.seal(&descriptor, definition.encryption(), &mut attributes, &secrets)?;
     let now = environment.now_iso();
     let root = RootFields {
         managed: Some(false),

@@ -1,9 +1,9 @@
 use std::collections::BTreeMap;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
-use crate::encryption::KeyRing;
+use crate::encryption::{KeyRing, Secret};
 use crate::environment::Environment;
 use crate::registry::testing::{create, note, read, version};
 
@@ -43,9 +43,9 @@ impl Converting {
     fn note(&self, secrets: &[(&str, &str)]) -> StoredDocument {
         let mut attributes: Attributes = [("title".to_owned(), json!("t"))].into_iter().collect();
         let secrets = secrets.iter().map(|(name, text)| ((*name).to_owned(), Secret::text(text))).collect();
-        let sets = &self.definition.version(1).expect("there").sets;
+        let sets = self.definition.encryption().up_to(1).expect("there");
         self.encryption
-            .seal(&descriptor(&self.definition, None, "1"), sets, &mut attributes, &secrets)
+            .seal(&descriptor(&self.definition, None, "1"), &sets, &mut attributes, &secrets)
             .expect("sealed");
         let source = json!({ "type": "note", "note": attributes, "typeMigrationVersion": "10.1.0" });
         StoredDocument::from_source(source.to_string().as_bytes()).expect("well-formed")
@@ -56,7 +56,7 @@ impl Converting {
         let upgraded = self.conversion.upgrade_each(&self.definition, "1", document).expect("upgraded");
         let unreadable: Vec<String> = upgraded.unreadable.into_iter().map(|(name, _)| name).collect();
         let place = descriptor(&self.definition, None, "1");
-        let opened = self.encryption.open_each(&place, &self.definition.latest().sets, &document.attributes);
+        let opened = self.encryption.open_each(&place, self.definition.encryption(), &document.attributes);
         let opened = opened.expect("few bound attributes");
         let not_open: Vec<&String> = opened.failures.iter().map(|(name, _)| name).collect();
         assert_eq!(not_open, unreadable.iter().collect::<Vec<_>>(), "what opened then opens now");
@@ -108,10 +108,80 @@ fn a_transform_may_move_a_secret() {
     let mut document = converting.note(&[("body", "b"), ("memo", "m")]);
     // One character of the tag.
     let mut envelope = document.attributes["memo"].as_str().expect("an envelope").to_owned();
-    envelope.replace_range(40..41, if envelope.as_bytes()[40] == b'A' { "B" } else { "A" });
+    envelope.replace_range(48..49, if envelope.as_bytes()[48] == b'A' { "B" } else { "A" });
     document.attributes.insert("memo".to_owned(), json!(envelope));
     let upgraded = converting.upgraded(&mut document);
     assert_eq!(upgraded, (texts(&[("body", "b")]), vec!["kept".to_owned()]), "it is named where it is now");
+}
+
+#[test]
+fn what_no_upgrade_made_is_no_secret() {
+    type Plant = fn(&mut Attributes);
+    fn move_from(name: &'static str) -> impl Fn(&mut Attributes) + Send + Sync + 'static {
+        move |attributes| {
+            if let Some(value) = attributes.remove(name) {
+                attributes.insert("kept".to_owned(), value);
+            }
+        }
+    }
+    fn put(attributes: &mut Attributes, name: &str, value: Value) {
+        attributes.insert(name.to_owned(), value);
+    }
+    // What is planted in a document of the first version, and what the upgrade fetches as the second version's secret.
+    let table: [(&str, Plant, &'static str); 6] = [
+        ("in clear", |it| put(it, "kept", json!("planted")), "nothing"),
+        (
+            "a copy",
+            |it| {
+                let copy = it["body"].clone();
+                put(it, "kept", copy);
+            },
+            "nothing",
+        ),
+        (
+            "a copy in clear",
+            |it| {
+                let copy = it["body"].clone();
+                put(it, "plain", copy);
+            },
+            "plain",
+        ),
+        (
+            "a copy among others",
+            |it| {
+                let copy = json!([it["memo"]]);
+                put(it, "list", copy);
+            },
+            "memo",
+        ),
+        (
+            "another secret",
+            |it| {
+                let copy = it["body"].clone();
+                put(it, "memo", copy);
+            },
+            "memo",
+        ),
+        ("clear text", |it| put(it, "memo", json!("planted")), "memo"),
+    ];
+    for (what, plant, fetched) in table {
+        let converting = converting("agnostic", move_from(fetched));
+        let mut document = converting.note(&[("body", "b"), ("memo", "m")]);
+        plant(&mut document.attributes);
+        let upgraded = converting.upgraded(&mut document);
+        assert_eq!(upgraded, (texts(&[("body", "b")]), vec!["kept".to_owned()]), "{what}");
+    }
+}
+
+#[test]
+fn a_document_that_was_set_back_is_not_upgraded() {
+    // What is bound changes, and so it is sealed anew.
+    let converting = converting("agnostic", |attributes| drop(attributes.insert("title".to_owned(), json!("another"))));
+    let mut document = converting.note(&[("body", "b")]);
+    assert_eq!(converting.upgraded(&mut document).1, Vec::<String>::new());
+    document.root.type_migration_version = Some("10.1.0".to_owned());
+    let upgraded = converting.conversion.upgrade_each(&converting.definition, "1", &mut document).expect("upgraded");
+    assert_eq!(upgraded.unreadable, [("body".to_owned(), DecryptionCause::ModelVersion(2))]);
 }
 
 #[test]
@@ -127,7 +197,7 @@ fn a_namespace_counts_only_for_objects_that_live_in_one() {
         assert_eq!(!upgraded.unreadable.is_empty(), is_bound, "{kind}: it was sealed as of no namespace");
         if !is_bound {
             let place = descriptor(&converting.definition, None, "1");
-            let sets = &converting.definition.latest().sets;
+            let sets = converting.definition.encryption();
             let opened = converting.encryption.open(&place, sets, &document.attributes).expect("readable as before");
             assert_eq!(opened.get("body"), Some(&Secret::text("b")));
         }

@@ -1,35 +1,41 @@
 use std::iter::once;
 use std::ops::Range;
 
-use super::Descriptor;
 use super::canonical_json;
 use super::envelope::{Header, Nonce};
+use super::history::SetsDigest;
+use super::{Descriptor, EncryptionHistory};
 use crate::document::Attributes;
-use crate::model::EncryptionSets;
 use crate::{Error, Result};
 
 /// How many attributes a type can bind: AES-SIV takes 126 components, 6 are fixed and each attribute needs two.
 pub const MAX_BOUND_ATTRIBUTES: usize = 60;
 
+/// The first component: an envelope's header, and the digest of the sets of the model version that it names.
+pub(super) type Heading = [u8; size_of::<Header>() + size_of::<SetsDigest>()];
+
 /// What all envelopes of one document are bound to. Each envelope adds its header, its attribute's name and its nonce.
 pub(super) struct AssociatedData<'a> {
     descriptor: Descriptor<'a>,
+    history: &'a EncryptionHistory,
+    attributes: &'a Attributes,
     /// The bound attributes that are present, by name, with the place of their canonical JSON in `canonical`.
     bound: Vec<(&'a str, Range<usize>)>,
     canonical: String,
 }
 
 impl<'a> AssociatedData<'a> {
-    /// Of the object at `descriptor` with these stored attributes. A bound attribute that is null is bound as such, one
+    /// Of the object at `descriptor` with these stored attributes, at the last version of `history`. A bound attribute that is null is bound as such, one
     /// that is absent is not: so an attribute can be bound one release before it is first written.
     ///
     /// # Errors
     /// [`Invalid`](crate::ErrorKind::Invalid) if more attributes are present and bound than [`MAX_BOUND_ATTRIBUTES`].
     pub(super) fn new(
         descriptor: &Descriptor<'a>,
-        sets: &'a EncryptionSets,
-        attributes: &Attributes,
+        history: &'a EncryptionHistory,
+        attributes: &'a Attributes,
     ) -> Result<AssociatedData<'a>> {
+        let sets = history.sets();
         let mut present: Vec<_> = sets
             .bound
             .iter()
@@ -51,18 +57,32 @@ impl<'a> AssociatedData<'a> {
             canonical_json::write(value, &mut canonical);
             bound.push((name, start..canonical.len()));
         }
-        Ok(Self { descriptor: *descriptor, bound, canonical })
+        Ok(Self { descriptor: *descriptor, history, attributes, bound, canonical })
+    }
+
+    /// The model version that what is bound to this is sealed under.
+    pub(super) fn model_version(&self) -> u32 {
+        self.history.version()
+    }
+
+    /// The first component of an envelope of `attribute` with this header, which names `model_version`; none if such an envelope
+    /// cannot be in the document: that version is beyond the document's, or protects something else of it.
+    pub(super) fn heading(&self, header: &Header, model_version: u32, attribute: &str) -> Option<Heading> {
+        let digest = self.history.sealed_under(model_version, attribute, self.attributes)?;
+        let mut heading = [0; size_of::<Heading>()];
+        heading.iter_mut().zip(header.iter().chain(digest)).for_each(|(byte, part)| *byte = *part);
+        Some(heading)
     }
 
     /// The components for the envelope of `attribute`, in their order.
     pub(super) fn components<'s>(
         &'s self,
-        header: &'s Header,
+        heading: &'s Heading,
         attribute: &'s str,
         nonce: &'s Nonce,
     ) -> impl Iterator<Item = &'s [u8]> {
         let place: [&[u8]; 5] = [
-            header,
+            heading,
             self.descriptor.type_name.as_bytes(),
             self.descriptor.namespace.unwrap_or_default().as_bytes(),
             self.descriptor.id.as_bytes(),

@@ -11,23 +11,26 @@ use super::key::KeyId;
 use super::siv::{Siv, Tag};
 use crate::{Error, ErrorKind, Result};
 
-pub(super) type Header = [u8; 12];
+pub(super) type Header = [u8; 16];
 pub(super) type Nonce = [u8; 16];
 
 const MAGIC: [u8; 3] = *b"SOE";
 const VERSION: u8 = 1;
+/// Characters of base64 that have all of the header.
+const HEADER_TEXT: usize = size_of::<Header>().div_ceil(3) * 4;
 const FIXED_BYTES: usize = size_of::<Header>() + size_of::<Nonce>() + size_of::<Tag>();
 
 /// A decoded envelope.
 pub(super) struct Envelope {
     key_id: KeyId,
+    model_version: u32,
     nonce: Nonce,
     tag: Tag,
     ciphertext: Vec<u8>,
 }
 
 impl Envelope {
-    /// Encrypts `plaintext` under `type_key`, which belongs to the key `key_id`.
+    /// Encrypts `plaintext` under `type_key`, which belongs to the key `key_id`, and under the model version of `associated_data`.
     ///
     /// # Errors
     /// [`Internal`](ErrorKind::Internal) if the associated data has too many components, which its maker prevents.
@@ -39,12 +42,16 @@ impl Envelope {
         attribute: &str,
         plaintext: &str,
     ) -> Result<Self> {
-        let header = header(key_id);
-        let components = associated_data.components(&header, attribute, &nonce);
+        let model_version = associated_data.model_version();
+        let heading =
+            associated_data.heading(&header(key_id, model_version), model_version, attribute).ok_or_else(|| {
+                Error::new(ErrorKind::Internal, "a secret was to be sealed under a version that is not the document's")
+            })?;
+        let components = associated_data.components(&heading, attribute, &nonce);
         let mut buffer = plaintext.as_bytes().to_vec();
         let sealed = type_key.seal(components, &mut buffer);
         match sealed {
-            Ok(tag) => Ok(Self { key_id, nonce, tag, ciphertext: buffer }),
+            Ok(tag) => Ok(Self { key_id, model_version, nonce, tag, ciphertext: buffer }),
             Err(_) => {
                 buffer.zeroize();
                 Err(Error::new(ErrorKind::Internal, "the cipher refused the associated data"))
@@ -59,8 +66,10 @@ impl Envelope {
         associated_data: &AssociatedData<'_>,
         attribute: &str,
     ) -> Result<Zeroizing<String>, DecryptionCause> {
-        let header = header(self.key_id);
-        let components = associated_data.components(&header, attribute, &self.nonce);
+        let heading = associated_data
+            .heading(&header(self.key_id, self.model_version), self.model_version, attribute)
+            .ok_or(DecryptionCause::ModelVersion(self.model_version))?;
+        let components = associated_data.components(&heading, attribute, &self.nonce);
         // What does not authenticate is wiped by the cipher.
         let mut buffer = self.ciphertext;
         type_key.open(components, &mut buffer, self.tag).map_err(|_| DecryptionCause::Authentication)?;
@@ -78,15 +87,26 @@ impl Envelope {
         self.key_id
     }
 
-    /// The key that a stored value names; why it is no envelope if it is none. Nothing is opened.
-    pub(super) fn key_id_of(stored: &Value) -> Result<KeyId, DecryptionCause> {
-        Self::decode(stored.as_str().ok_or(DecryptionCause::NotAString)?).map(|envelope| envelope.key_id)
+    /// The envelope that a stored value is; why it is none otherwise. Nothing is opened.
+    pub(super) fn of(stored: &Value) -> Result<Self, DecryptionCause> {
+        Self::decode(stored.as_str().ok_or(DecryptionCause::NotAString)?)
+    }
+
+    /// The model version that a stored value names, if it begins as envelopes do. Only the header is looked at.
+    pub(super) fn named_version(stored: &Value) -> Option<u32> {
+        let mut bytes = [0; HEADER_TEXT / 4 * 3];
+        STANDARD.decode_slice(stored.as_str()?.get(..HEADER_TEXT)?, &mut bytes).ok()?;
+        let (magic, rest) = split::<3>(&bytes).ok()?;
+        let ([version], rest) = split(rest).ok()?;
+        let (_, rest) = split::<{ size_of::<KeyId>() }>(rest).ok()?;
+        let (model_version, _) = split(rest).ok()?;
+        (magic == MAGIC && version == VERSION).then(|| u32::from_be_bytes(model_version))
     }
 
     /// The text that is stored.
     pub(super) fn encode(&self) -> String {
         let mut bytes = Vec::with_capacity(FIXED_BYTES + self.ciphertext.len());
-        bytes.extend_from_slice(&header(self.key_id));
+        bytes.extend_from_slice(&header(self.key_id, self.model_version));
         bytes.extend_from_slice(&self.nonce);
         bytes.extend_from_slice(&self.tag);
         bytes.extend_from_slice(&self.ciphertext);
@@ -100,6 +120,7 @@ impl Envelope {
         let (magic, rest) = split(fixed)?;
         let ([version], rest) = split(rest)?;
         let (key_id, rest) = split(rest)?;
+        let (model_version, rest) = split(rest)?;
         let (nonce, rest) = split(rest)?;
         let (tag, _) = split(rest)?;
         if magic != MAGIC || bytes.len() == FIXED_BYTES {
@@ -109,7 +130,8 @@ impl Envelope {
             return Err(DecryptionCause::UnsupportedVersion(version));
         }
         bytes.drain(..FIXED_BYTES);
-        Ok(Self { key_id: KeyId::new(key_id), nonce, tag, ciphertext: bytes })
+        let model_version = u32::from_be_bytes(model_version);
+        Ok(Self { key_id: KeyId::new(key_id), model_version, nonce, tag, ciphertext: bytes })
     }
 }
 
@@ -118,9 +140,9 @@ fn split<const N: usize>(bytes: &[u8]) -> Result<([u8; N], &[u8]), DecryptionCau
     Ok((*first, rest))
 }
 
-fn header(key_id: KeyId) -> Header {
+fn header(key_id: KeyId, model_version: u32) -> Header {
     let mut header = [0; size_of::<Header>()];
-    let parts = MAGIC.into_iter().chain([VERSION]).chain(key_id.to_bytes());
+    let parts = MAGIC.into_iter().chain([VERSION]).chain(key_id.to_bytes()).chain(model_version.to_be_bytes());
     header.iter_mut().zip(parts).for_each(|(byte, part)| *byte = part);
     header
 }

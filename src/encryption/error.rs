@@ -51,6 +51,9 @@ pub enum DecryptionCause {
     /// No keys are configured at all.
     #[error("no encryption key is configured")]
     NoKeys,
+    /// The value was in the document in clear before the model version that encrypts it.
+    #[error("the stored value is in clear, and no upgrade wrote it")]
+    NotSealed,
     /// The text is not strict base64, is too short, or does not begin as envelopes do.
     #[error("the stored value is not an envelope")]
     Malformed,
@@ -60,6 +63,13 @@ pub enum DecryptionCause {
     /// The key ring has no key of this id.
     #[error("the envelope was made with the key {0}, which is not configured")]
     UnknownKeyId(KeyId),
+    /// The envelope was sealed under this model version, which is beyond the document's, or the versions since then encrypt,
+    /// expose or bind something else.
+    #[error("the envelope was made at model version {0}, and is not one that the document can have at its own")]
+    ModelVersion(u32),
+    /// The model version of the document is beyond what this software knows, and the index does not say what it encrypts.
+    #[error("neither this software nor the index knows what the document's model version encrypts")]
+    UnrecordedVersion,
     /// The envelope, a bound attribute or the place of the attribute is not as it was when the value was encrypted.
     #[error("the envelope, a bound attribute or the place of the attribute was changed")]
     Authentication,
@@ -86,6 +96,11 @@ impl AttributeError {
                  was not changed from outside",
             )
             .with_source(error)
+    }
+
+    /// Of an attribute of a document at a model version of which nobody knows what it encrypts.
+    pub(crate) fn unrecorded(descriptor: &Descriptor<'_>, attribute: &str) -> Self {
+        Self::new(descriptor, attribute, Operation::Decrypt, DecryptionCause::UnrecordedVersion)
     }
 
     /// The cause goes to the log, because the error's own text does not tell it.

@@ -6,7 +6,10 @@ use serde_json::{Value, json};
 
 use super::canonical_json::{self, Integers};
 use super::envelope::Envelope;
-use super::{Descriptor, EncryptionService, KeyRing, KeysOf, KibanaCodec, KibanaKeys, Secret, Secrets, key_source};
+use super::{
+    Descriptor, EncryptionHistory, EncryptionService, KeyRing, KeysOf, KibanaCodec, KibanaKeys, Secret, Secrets,
+    key_source,
+};
 use crate::document::Attributes;
 use crate::environment::Environment;
 use crate::model::{EncryptedAttribute, EncryptionSets};
@@ -18,6 +21,11 @@ const PLACE: Descriptor<'_> = Descriptor { type_name: "note", namespace: None, i
 fn sets() -> EncryptionSets {
     let encrypted = vec![EncryptedAttribute { name: NAME.to_owned(), exposed: false }];
     EncryptionSets { encrypted, bound: vec!["title".to_owned()] }
+}
+
+/// Two versions that are the same, so that an envelope may be of either.
+fn history() -> EncryptionHistory {
+    EncryptionHistory::new(sets(), [sets()])
 }
 
 fn attributes(stored: Value) -> Attributes {
@@ -34,14 +42,15 @@ pub fn envelope(data: &[u8]) {
         let stored = json!(text);
         if let Ok(envelope) = Envelope::decode(&text) {
             assert_eq!(envelope.encode(), text, "there is one text of an envelope");
+            assert!(Envelope::named_version(&stored).is_some(), "its header can be read by itself");
             assert_eq!(KeysOf::anywhere(&stored).keys.into_iter().collect::<Vec<_>>(), [envelope.key_id()]);
         }
-        let opened = service.open_attribute(&PLACE, &sets(), &attributes(stored), NAME);
+        let opened = service.open_attribute(&PLACE, &history(), &attributes(stored), NAME);
         assert!(opened.is_err(), "nobody can make an envelope without the key");
     }
     let secret = Secret::text("Bearer");
     let mut attributes = attributes(Value::Null);
-    let sealed = service.seal(&PLACE, &sets(), &mut attributes, &Secrets::from([(NAME.to_owned(), secret.clone())]));
+    let sealed = service.seal(&PLACE, &history(), &mut attributes, &Secrets::from([(NAME.to_owned(), secret.clone())]));
     assert!(sealed.is_ok());
     let text = attributes.get(NAME).and_then(Value::as_str).unwrap_or_default();
     let mut bytes = STANDARD.decode(text).unwrap_or_default();
@@ -49,7 +58,7 @@ pub fn envelope(data: &[u8]) {
     bytes.extend(data.iter().skip(bytes.len()));
     let is_changed = STANDARD.encode(&bytes) != text;
     attributes.insert(NAME.to_owned(), json!(STANDARD.encode(bytes)));
-    match service.open_attribute(&PLACE, &sets(), &attributes, NAME) {
+    match service.open_attribute(&PLACE, &history(), &attributes, NAME) {
         Ok(opened) => assert!(!is_changed && opened == Some(secret), "a changed envelope opens"),
         Err(_) => assert!(is_changed, "an envelope that nobody changed does not open"),
     }

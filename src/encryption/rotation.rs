@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::associated_data::AssociatedData;
 use super::envelope::Envelope;
 use super::service::{present, try_open};
-use super::{DecryptionCause, Descriptor, EncryptionService, KeyId, Secrets};
+use super::{DecryptionCause, Descriptor, EncryptionHistory, EncryptionService, KeyId, Secrets};
 use crate::Result;
 use crate::document::Attributes;
 use crate::model::EncryptionSets;
@@ -38,8 +38,8 @@ impl KeysOf {
         let mut found = Self::default();
         for name in sets.encrypted.iter().map(|encrypted| &encrypted.name) {
             let Some(stored) = present(attributes, name) else { continue };
-            match Envelope::key_id_of(stored) {
-                Ok(key) => drop(found.keys.insert(key)),
+            match Envelope::of(stored) {
+                Ok(envelope) => drop(found.keys.insert(envelope.key_id())),
                 Err(cause) => found.failures.push((name.clone(), cause)),
             }
         }
@@ -55,7 +55,7 @@ impl KeysOf {
 
     fn add_anywhere(&mut self, value: &Value) {
         match value {
-            Value::String(_) => self.keys.extend(Envelope::key_id_of(value)),
+            Value::String(_) => self.keys.extend(Envelope::of(value).map(|envelope| envelope.key_id())),
             Value::Array(values) => values.iter().for_each(|value| self.add_anywhere(value)),
             Value::Object(values) => values.values().for_each(|value| self.add_anywhere(value)),
             Value::Null | Value::Bool(_) | Value::Number(_) => {}
@@ -64,7 +64,8 @@ impl KeysOf {
 }
 
 impl EncryptionService {
-    /// Encrypts those values anew that are under another key than the primary one, and leaves the others as they are: what
+    /// Encrypts those values anew that are under another key than the primary one, under the last version of `history`, which is
+    /// the document's, and leaves the others as they are: what
     /// is under the primary key is not opened. One that does not open stays as it is, and does not keep the others from being
     /// encrypted. Nothing is logged.
     ///
@@ -73,9 +74,10 @@ impl EncryptionService {
     pub fn reseal(
         &self,
         descriptor: &Descriptor<'_>,
-        sets: &EncryptionSets,
+        history: &EncryptionHistory,
         attributes: &mut Attributes,
     ) -> Result<Resealed> {
+        let sets = history.sets();
         let KeysOf { keys, failures } = KeysOf::attributes(sets, attributes);
         let mut resealed = Resealed { keys, failures, changed: 0 };
         let Some(ring) = self.key_ring() else { return Ok(resealed) };
@@ -83,11 +85,11 @@ impl EncryptionService {
         if resealed.keys.iter().all(|key| *key == primary) {
             return Ok(resealed);
         }
-        let associated_data = AssociatedData::new(descriptor, sets, attributes)?;
+        let associated_data = AssociatedData::new(descriptor, history, attributes)?;
         let mut secrets = Secrets::new();
         for name in sets.encrypted.iter().map(|encrypted| &encrypted.name) {
             let Some(stored) = present(attributes, name) else { continue };
-            if !Envelope::key_id_of(stored).is_ok_and(|key| key != primary) {
+            if !Envelope::of(stored).is_ok_and(|envelope| envelope.key_id() != primary) {
                 continue;
             }
             match try_open(Some(&ring), descriptor, &associated_data, name, stored)? {

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::associated_data::AssociatedData;
 use super::envelope::{Envelope, Nonce};
 use super::error::{AttributeError, DecryptionCause};
-use super::{Descriptor, Fingerprinter, KeyRing, Secret, Secrets};
+use super::{Descriptor, EncryptionHistory, Fingerprinter, KeyRing, Secret, Secrets};
 use crate::document::{Attributes, MAX_DEPTH, depth};
 use crate::environment::Environment;
 use crate::model::EncryptionSets;
@@ -66,29 +66,30 @@ impl EncryptionService {
         *self.ring.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(ring));
     }
 
-    /// Puts an envelope into `attributes` for each of `secrets`, which are of the attributes that `sets` encrypts.
+    /// Puts an envelope into `attributes` for each of `secrets`, which are of the attributes that the last version of `history`
+    /// encrypts: that is the version of the document.
     ///
     /// The envelopes are bound to the other attributes as they are now, so those must already be as they will be stored.
     /// If it fails, `attributes` are unchanged.
     ///
     /// # Errors
     /// [`Invalid`](ErrorKind::Invalid) with an [`AttributeError`] if there is something to encrypt but no key;
-    /// also if one of them is nested deeper than [`MAX_DEPTH`]; [`Internal`](ErrorKind::Internal) if `sets` does not encrypt one
-    /// of them.
+    /// also if one of them is nested deeper than [`MAX_DEPTH`]; [`Internal`](ErrorKind::Internal) if that version does not
+    /// encrypt one of them.
     pub fn seal(
         &self,
         descriptor: &Descriptor<'_>,
-        sets: &EncryptionSets,
+        history: &EncryptionHistory,
         attributes: &mut Attributes,
         secrets: &Secrets,
     ) -> Result<()> {
         let Some(first) = secrets.keys().next() else { return Ok(()) };
-        secrets.keys().try_for_each(|name| check_encrypted(descriptor, sets, name))?;
+        secrets.keys().try_for_each(|name| check_encrypted(descriptor, history.sets(), name))?;
         secrets.iter().try_for_each(|(name, secret)| check_depth(descriptor, name, secret))?;
         let Some(ring) = self.key_ring() else {
             return Err(AttributeError::encrypt(descriptor, first, DecryptionCause::NoKeys));
         };
-        let associated_data = AssociatedData::new(descriptor, sets, attributes)?;
+        let associated_data = AssociatedData::new(descriptor, history, attributes)?;
         let sealed = self.seal_each(&ring, descriptor, &associated_data, secrets)?;
         attributes.extend(sealed);
         Ok(())
@@ -119,12 +120,19 @@ impl EncryptionService {
         Ok(sealed)
     }
 
-    /// Decrypts every attribute that `sets` encrypts and that is there. Those that are absent or null have no secret.
+    /// Decrypts every attribute that is there and that the last version of `history` encrypts, which is the version of the
+    /// document. Those that are absent or null have no secret.
     ///
     /// # Errors
     /// [`Decrypt`](ErrorKind::Decrypt) with an [`AttributeError`] for the first attribute that does not open.
-    pub fn open(&self, descriptor: &Descriptor<'_>, sets: &EncryptionSets, attributes: &Attributes) -> Result<Secrets> {
-        let mut present = sets
+    pub fn open(
+        &self,
+        descriptor: &Descriptor<'_>,
+        history: &EncryptionHistory,
+        attributes: &Attributes,
+    ) -> Result<Secrets> {
+        let mut present = history
+            .sets()
             .encrypted
             .iter()
             .filter_map(|encrypted| Some((encrypted.name.as_str(), present(attributes, &encrypted.name)?)))
@@ -133,7 +141,7 @@ impl EncryptionService {
             return Ok(Secrets::new());
         }
         let ring = self.key_ring();
-        let associated_data = AssociatedData::new(descriptor, sets, attributes)?;
+        let associated_data = AssociatedData::new(descriptor, history, attributes)?;
         let open = |(name, stored): (&str, &Value)| {
             Ok((name.to_owned(), open_value(ring.as_deref(), descriptor, &associated_data, name, stored)?))
         };
@@ -144,17 +152,17 @@ impl EncryptionService {
     ///
     /// # Errors
     /// [`Decrypt`](ErrorKind::Decrypt) with an [`AttributeError`] if it does not open;
-    /// [`Internal`](ErrorKind::Internal) if `sets` does not encrypt it.
+    /// [`Internal`](ErrorKind::Internal) if the last version of `history` does not encrypt it.
     pub fn open_attribute(
         &self,
         descriptor: &Descriptor<'_>,
-        sets: &EncryptionSets,
+        history: &EncryptionHistory,
         attributes: &Attributes,
         name: &str,
     ) -> Result<Option<Secret>> {
-        check_encrypted(descriptor, sets, name)?;
+        check_encrypted(descriptor, history.sets(), name)?;
         let Some(stored) = present(attributes, name) else { return Ok(None) };
-        let associated_data = AssociatedData::new(descriptor, sets, attributes)?;
+        let associated_data = AssociatedData::new(descriptor, history, attributes)?;
         open_value(self.key_ring().as_deref(), descriptor, &associated_data, name, stored).map(Some)
     }
 
@@ -165,16 +173,16 @@ impl EncryptionService {
     pub fn open_each(
         &self,
         descriptor: &Descriptor<'_>,
-        sets: &EncryptionSets,
+        history: &EncryptionHistory,
         attributes: &Attributes,
     ) -> Result<Opened> {
         let mut opened = Opened::default();
-        if sets.is_empty() {
+        if history.sets().is_empty() {
             return Ok(opened);
         }
         let ring = self.key_ring();
-        let associated_data = AssociatedData::new(descriptor, sets, attributes)?;
-        for name in sets.encrypted.iter().map(|encrypted| &encrypted.name) {
+        let associated_data = AssociatedData::new(descriptor, history, attributes)?;
+        for name in history.sets().encrypted.iter().map(|encrypted| &encrypted.name) {
             let Some(stored) = present(attributes, name) else { continue };
             match try_open(ring.as_deref(), descriptor, &associated_data, name, stored)? {
                 Ok(secret) => drop(opened.secrets.insert(name.clone(), secret)),
@@ -182,6 +190,16 @@ impl EncryptionService {
             }
         }
         Ok(opened)
+    }
+
+    /// The attributes whose envelopes say that they were sealed after the last version of `history`. Nothing is opened.
+    pub(crate) fn sealed_later(history: &EncryptionHistory, attributes: &Attributes) -> Vec<(String, DecryptionCause)> {
+        let encrypted = history.sets().encrypted.iter().map(|encrypted| &encrypted.name);
+        let later = encrypted.filter_map(|name| {
+            let version = Envelope::named_version(attributes.get(name)?)?;
+            (version > history.version()).then(|| (name.clone(), DecryptionCause::ModelVersion(version)))
+        });
+        later.collect()
     }
 
     /// What makes fingerprints of decrypted documents, with the primary key.

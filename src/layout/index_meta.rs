@@ -168,7 +168,8 @@ impl IndexMeta {
         Value::Object(meta)
     }
 
-    /// Both merged: the higher version of each fact wins, and no recorded set is lost.
+    /// Both merged: the higher version of each fact wins, and no recorded set is lost. What `other` says of a model version's sets
+    /// counts: it is what software says that knows the version, and what the index says may be made up.
     #[must_use]
     pub fn merged(mut self, other: &Self) -> Self {
         for (name, theirs) in &other.types {
@@ -178,9 +179,7 @@ impl IndexMeta {
                 ours.digest.clone_from(&theirs.digest);
             }
             ours.document_version = ours.document_version.max(theirs.document_version);
-            for (version, sets) in &theirs.sets {
-                ours.sets.entry(*version).or_insert_with(|| sets.clone());
-            }
+            ours.sets.extend(theirs.sets.iter().map(|(version, sets)| (*version, sets.clone())));
         }
         self.highest_generation = self.highest_generation.max(other.highest_generation);
         self.copy = match (self.copy.take(), &other.copy) {
@@ -214,6 +213,20 @@ mod tests {
         assert_eq!(merged, meta(3, 2, "two"));
         assert_eq!(meta(2, 2, "two").merged(&meta(3, 1, "one")), merged);
         assert_eq!(merged.clone().merged(&merged), merged);
+    }
+
+    #[test]
+    fn what_software_knows_of_a_version_replaces_what_an_index_says() {
+        let meta = |versions: &[(u32, &str)]| {
+            let sets = |name: &str| EncryptionSets { encrypted: Vec::new(), bound: vec![name.to_owned()] };
+            let sets = versions.iter().map(|(version, name)| (*version, sets(name))).collect();
+            IndexMeta {
+                types: [("note".to_owned(), TypeMeta { sets, ..TypeMeta::default() })].into(),
+                ..IndexMeta::default()
+            }
+        };
+        let merged = meta(&[(1, "made up"), (9, "of newer software")]).merged(&meta(&[(1, "one"), (2, "two")]));
+        assert_eq!(merged, meta(&[(1, "one"), (2, "two"), (9, "of newer software")]));
     }
 
     #[test]

@@ -9,6 +9,9 @@ use crate::layout::{CopyRecord, Gate, IndexMeta, IndexNames, TakenOver, TypeMeta
 use crate::model::VirtualVersion;
 use crate::registry::TypeDefinition;
 
+/// Model versions beyond the newest one that a search for outdated documents names. No rolling upgrade has so many.
+const MAX_NEWER: usize = 1_000;
+
 /// How an index group gets to the registered versions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -123,19 +126,17 @@ impl TypePlan {
         })
     }
 
-    /// The highest version that documents of the type may have.
-    fn highest_version(&self) -> u32 {
-        let recorded = self.recorded.as_ref().and_then(|recorded| recorded.sets.keys().max().copied());
-        self.latest().max(recorded.unwrap_or_default())
-    }
-
     /// The documents that are at an older version than the newest one registered. Versions are listed and not compared:
-    /// `typeMigrationVersion` is a keyword, in which `10.10.0` comes before `10.9.0`.
+    /// `typeMigrationVersion` is a keyword, in which `10.10.0` comes before `10.9.0`. Those beyond the newest one are as many as
+    /// the index has recorded: it may claim any number.
     fn outdated(&self) -> Query {
-        let current = (self.latest()..=self.highest_version()).map(|n| Value::from(VirtualVersion::of(n).to_string()));
+        let recorded = self.recorded.iter().flat_map(|recorded| recorded.sets.keys().copied());
+        let newer = recorded.filter(|version| *version > self.latest()).take(MAX_NEWER);
+        let current = std::iter::once(self.latest()).chain(newer);
+        let values = current.map(|version| Value::from(VirtualVersion::of(version).to_string())).collect();
         Query::And(vec![
             Query::equals("type", self.definition.name()),
-            Query::Not(Box::new(Query::AnyOf { field: "typeMigrationVersion".to_owned(), values: current.collect() })),
+            Query::Not(Box::new(Query::AnyOf { field: "typeMigrationVersion".to_owned(), values })),
         ])
     }
 }

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{definition_file, digest, mapping, problem::DefinitionProblems, rules};
 use crate::document::{Attributes, NamespaceKind};
+use crate::encryption::EncryptionHistory;
 use crate::model::{self, Change, EncryptedAttribute, ModelVersion, Transforms, UpgradeError};
 use crate::{Error, Result};
 
@@ -22,6 +23,7 @@ pub struct TypeDefinition {
     pub(super) mapping: Value,
     pub(super) versions: Vec<Arc<ModelVersion>>,
     pub(super) latest: Arc<ModelVersion>,
+    encryption: EncryptionHistory,
 }
 
 impl TypeDefinition {
@@ -43,10 +45,12 @@ impl TypeDefinition {
         let mut problems = DefinitionProblems::default();
         let file = definition_file::parse(mapping_file, &mut problems.of(source_name));
         let versions = rules::read_versions(source_name, versions, &mut problems);
-        let (Some(file), Some(latest), true) = (file, versions.last(), problems.is_empty()) else {
+        let (Some(file), [first, later @ ..], true) = (file, versions.as_slice(), problems.is_empty()) else {
             return Err(problems);
         };
-        let latest = Arc::clone(&latest.version);
+        let latest = Arc::clone(&later.last().unwrap_or(first).version);
+        let sets_of = |read: &rules::ReadVersion<'_>| read.version.sets.clone();
+        let encryption = EncryptionHistory::new(sets_of(first), later.iter().map(sets_of));
         rules::check_type(source_name, &file, &versions, &mut problems);
         if !problems.is_empty() {
             return Err(problems);
@@ -63,6 +67,7 @@ impl TypeDefinition {
             mapping: mapping::as_returned(&file.mapping),
             versions: versions.into_iter().map(|read| read.version).collect(),
             latest,
+            encryption,
         })
     }
 
@@ -139,12 +144,18 @@ impl TypeDefinition {
                 mapping::remove_properties(&mut mapping, properties);
             }
         }
-        Some(Self { mapping, versions, latest, ..self.clone() })
+        let encryption = self.encryption.up_to(number)?.into_owned();
+        Some(Self { mapping, versions, latest, encryption, ..self.clone() })
     }
 
     /// Whether the newest version encrypts anything.
     pub fn encrypts(&self) -> bool {
         !self.latest.sets.is_empty()
+    }
+
+    /// What each version encrypts and binds, up to the newest one.
+    pub fn encryption(&self) -> &EncryptionHistory {
+        &self.encryption
     }
 
     /// What the newest version encrypts and shows in clear to whoever reads an object.
@@ -169,7 +180,7 @@ impl TypeDefinition {
     pub(crate) fn keeps_envelopes_from(&self, from: u32) -> bool {
         let sets = &self.latest.sets;
         let later = self.versions.iter().filter(|version| version.number > from);
-        self.version(from.max(1)).is_some_and(|version| version.sets == *sets)
+        self.encryption.is_same_since(from.max(1))
             && (sets.is_empty()
                 || later.flat_map(|version| &version.changes).all(|change| !change.can_change_any_of(sets)))
     }

@@ -30,7 +30,8 @@ pub enum Action {
     /// Exporting objects.
     Export,
     /// Importing an object: asked in every namespace that it is to be seen from. One that is to be seen from everywhere needs
-    /// [`ShareEverywhere`](Self::ShareEverywhere), too.
+    /// [`ShareEverywhere`](Self::ShareEverywhere), too; one with encrypted attributes as they were stored needs
+    /// [`GetSecrets`](Self::GetSecrets) where they were stored, since they are opened for it.
     Import,
     /// Letting an object be seen from a namespace, or no longer: asked in each of these, and in the one that it is seen from.
     Share,
@@ -246,6 +247,11 @@ impl Repository {
             true => Ok(Admitted { audit: self.access.audit.clone(), events }),
             false => Err(refused(action, type_name, namespace)),
         }
+    }
+
+    /// Whether anybody is asked what may be done.
+    pub(super) fn has_rules(&self) -> bool {
+        self.access.authorization.is_some()
     }
 
     /// Whether something may be told of objects that nobody asked for; no audit hears of that.

@@ -4,6 +4,7 @@ use super::access::Admitted;
 use super::many::Items;
 use super::read::{self, Fetched};
 use super::rewrite::{Candidate, Decision, Rewritten};
+use super::seen_namespaces::Told;
 use super::{Action, ObjectKey, Repository, SavedObject, errors};
 use crate::cluster::{Gone, Refresh};
 use crate::document::{Namespace, NamespaceKind, VersionToken};
@@ -40,7 +41,8 @@ pub struct ChangeNamespaces {
 /// From where an object is seen after a change of its namespaces.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamespacesChanged {
-    /// Its namespaces: `default` is written out, `*` is everywhere. None are left if it was deleted with the last.
+    /// Its namespaces: `default` is written out, `*` is everywhere. None are left if it was deleted with the last. Without the
+    /// namespaces in which the caller may do nothing with objects of the type.
     pub namespaces: Vec<String>,
     /// Its version, unless it was deleted.
     pub version: Option<VersionToken>,
@@ -235,7 +237,13 @@ impl Repository {
             });
             items.answer(at, answer);
         }
-        Ok(items.end())
+        let mut answers = items.end();
+        let mut told = Told::default();
+        for (answer, (key, _)) in answers.iter_mut().zip(&request.objects) {
+            let Ok(changed) = answer else { continue };
+            changed.namespaces = self.known_namespaces(&key.type_name, &changed.namespaces, &mut told).await;
+        }
+        Ok(answers)
     }
 
     fn shareable(&self, key: &ObjectKey) -> Result<&TypeDefinition> {

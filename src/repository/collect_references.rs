@@ -5,6 +5,7 @@ use futures::TryStreamExt;
 use super::access::Admitted;
 use super::change_namespaces::EVERYWHERE;
 use super::read::{self, Fetched};
+use super::seen_namespaces::Told;
 use super::{Action, ObjectKey, Repository};
 use crate::cluster::{Query, Search, SearchIn};
 use crate::document::{Namespace, NamespaceKind, RawId, StoredDocument};
@@ -276,8 +277,9 @@ impl Walk<'_> {
                 self.collected[at].state = CollectedState::Missing;
                 continue;
             };
+            let namespaces = document.root.namespaces.unwrap_or_default();
             self.collected[at].state = CollectedState::Found {
-                namespaces: document.root.namespaces.unwrap_or_default(),
+                namespaces: repository.known_namespaces(definition.name(), &namespaces, &mut Told::default()).await,
                 origin_id: document.root.origin_id,
                 namespaces_of_same_origin: Vec::new(),
             };

@@ -25,7 +25,7 @@ impl Repository {
         check_attributes(definition, &definition.latest().sets, &attributes)?;
         check_secret_names(definition, secrets.keys().map(String::as_str))?;
         let descriptor = conversion::descriptor(definition, root.namespace.as_deref(), &key.id);
-        self.shared.encryption.seal(&descriptor, &definition.latest().sets, &mut attributes, &secrets)?;
+        self.shared.encryption.seal(&descriptor, definition.encryption(), &mut attributes, &secrets)?;
         finish(definition, key, root, attributes)
     }
 }

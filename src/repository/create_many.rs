@@ -95,9 +95,14 @@ impl Repository {
                 }
                 // Its items stay without an answer, which is told.
                 Some(Err(_)) => {}
-                None => return items.end(),
+                None => break,
             }
         }
+        drop(under_way);
+        let mut answers = items.end();
+        // What is overwritten may be seen from elsewhere, too.
+        self.leave_out_unseen(answers.iter_mut().flatten().collect()).await;
+        answers
     }
 
     /// What a new object is called, if it may be created, and what it is.

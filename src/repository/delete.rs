@@ -259,7 +259,8 @@ impl Repository {
         let is_shared = namespaces.len() > 1 || namespaces.iter().any(|name| name == "*");
         if definition.namespace_kind().is_multiple() && is_shared && !request.force {
             return Err(Error::invalid(
-                format!("saved object {} is seen from several namespaces: {}", request.key, namespaces.join(", ")),
+                // Which ones, the caller may not be allowed to know.
+                format!("saved object {} is seen from several namespaces", request.key),
                 "delete it with `force` to take it from all of them",
             ));
         }

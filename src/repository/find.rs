@@ -278,7 +278,9 @@ impl Repository {
         };
         let mut reading = self.reading(types, &request);
         let page = reading.search(&search).await.map_err(|error| refused(&aliases, error))?;
-        reading.end(page).await
+        let mut found = reading.end(page).await?;
+        self.leave_out_unseen(found.objects.iter_mut().collect()).await;
+        Ok(found)
     }
 
     /// Lets a search pass if it may look for all of its types in all of its namespaces.

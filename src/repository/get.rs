@@ -27,7 +27,9 @@ impl Repository {
     pub async fn get_opt(&self, key: &ObjectKey) -> Result<Option<SavedObject>> {
         let definition = self.definition(&key.type_name)?;
         let admitted = self.admit(Action::Get, key).await?;
-        admitted.end(self.get_admitted(definition, key).await)
+        let mut found = admitted.end(self.get_admitted(definition, key).await)?;
+        self.leave_out_unseen(found.iter_mut().collect()).await;
+        Ok(found)
     }
 
     async fn get_admitted(&self, definition: &TypeDefinition, key: &ObjectKey) -> Result<Option<SavedObject>> {
@@ -51,7 +53,9 @@ impl Repository {
     pub async fn get_with_secrets_opt(&self, key: &ObjectKey) -> Result<Option<(SavedObject, Secrets)>> {
         let definition = self.definition(&key.type_name)?;
         let admitted = self.admit(Action::GetSecrets, key).await?;
-        admitted.end(self.get_with_secrets_admitted(definition, key).await)
+        let mut found = admitted.end(self.get_with_secrets_admitted(definition, key).await)?;
+        self.leave_out_unseen(found.iter_mut().map(|(object, _)| object).collect()).await;
+        Ok(found)
     }
 
     async fn get_with_secrets_admitted(

@@ -39,7 +39,9 @@ impl Repository {
             }
         }
         drop(done);
-        items.end()
+        let mut answers = items.end();
+        self.leave_out_unseen(answers.iter_mut().flatten().collect()).await;
+        answers
     }
 
     async fn get_page(&self, page: Vec<(usize, ObjectKey)>) -> Vec<(usize, Result<SavedObject>)> {

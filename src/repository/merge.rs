@@ -53,6 +53,34 @@ pub(super) fn check_secret_changes(
     }
 }
 
+/// Refuses to write a document with secrets if an attribute in it, before or after the change, is one that this software binds
+/// and the document's version does not: what an index says of a version that this software does not know may be made up, and
+/// must not take a protection away.
+pub(super) fn check_bound(
+    definition: &TypeDefinition,
+    sets: &EncryptionSets,
+    (stored, changed): (&Attributes, &Attributes),
+    changes: &BTreeMap<String, SecretChange>,
+) -> Result<()> {
+    let is_there = |name: &String| stored.contains_key(name) || changed.contains_key(name);
+    let unbound = definition.latest().sets.bound.iter().find(|name| !sets.binds(name) && is_there(name));
+    let mut encrypted = sets.encrypted.iter().chain(&definition.latest().sets.encrypted);
+    let has_secret = encrypted.any(|of| stored.get(&of.name).is_some_and(|value| !value.is_null()));
+    let is_set = |change: &SecretChange| matches!(change, SecretChange::Set(_));
+    match unbound.filter(|_| has_secret || changes.values().any(is_set)) {
+        None => Ok(()),
+        Some(name) => Err(Error::new(
+            ErrorKind::Incompatible,
+            format!(
+                "as the index says, secrets of the type {} are no longer bound to the attribute {name:?} at the document's model \
+                 version",
+                definition.name()
+            ),
+        )
+        .with_cure("change it with software that knows the newer version; if there is none, somebody changed the index")),
+    }
+}
+
 /// Refuses a change that breaks the create schema, as far as this software's schema can judge a newer document: what does
 /// not satisfy it before the change either is the newer version's business.
 pub(super) fn check_schema(

@@ -42,6 +42,7 @@ mod resolve;
 mod rewrite;
 mod rounds;
 mod searchable;
+mod seen_namespaces;
 mod stream;
 mod sweep;
 mod transfer;

@@ -1,3 +1,5 @@
+use std::fmt;
+
 use serde_json::{Map, Value};
 
 use super::ObjectKey;
@@ -16,7 +18,8 @@ pub struct SavedObject<A = Attributes> {
     pub type_name: String,
     /// The object's id, without type and namespace.
     pub id: String,
-    /// Where the object is seen: `default` is written out, `*` is everywhere. Empty for agnostic types.
+    /// Where the object is seen: `default` is written out, `*` is everywhere. Empty for agnostic types. Without the namespaces in
+    /// which the caller may do nothing with objects of the type.
     pub namespaces: Vec<String>,
     /// The version that this is, for writes that must not overwrite a later one.
     pub version: VersionToken,
@@ -50,6 +53,18 @@ struct Kept {
     core_migration_version: Option<String>,
     others: Map<String, Value>,
     identity: Attributes,
+    /// All namespaces, if the caller is not shown some.
+    namespaces: Hidden,
+}
+
+/// Names that no `Debug` shows.
+#[derive(Clone, Default, PartialEq)]
+struct Hidden(Option<Vec<String>>);
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hidden")
+    }
 }
 
 /// What is known of a document beside its content.
@@ -90,7 +105,16 @@ impl SavedObject {
                 core_migration_version: root.core_migration_version,
                 others: root.others,
                 identity: header.identity,
+                namespaces: Hidden::default(),
             },
+        }
+    }
+
+    /// Shows only these of its namespaces. A write of the object keeps all.
+    pub(super) fn show_namespaces(&mut self, shown: Vec<String>) {
+        if shown.len() < self.namespaces.len() {
+            let all = std::mem::replace(&mut self.namespaces, shown);
+            self.kept.namespaces.0.get_or_insert(all);
         }
     }
 }
@@ -156,7 +180,7 @@ impl<A> SavedObject<A> {
         };
         RootFields {
             namespace,
-            namespaces: kind.is_multiple().then(|| self.namespaces.clone()),
+            namespaces: kind.is_multiple().then(|| self.kept.namespaces.0.as_ref().unwrap_or(&self.namespaces).clone()),
             origin_id: self.origin_id.clone(),
             references: self.references.clone(),
             managed: Some(self.managed),

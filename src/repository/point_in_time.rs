@@ -153,7 +153,8 @@ impl PointInTimeReader {
         }
         let is_last = reading.taken() < size as usize;
         let next = page.last_sort.clone().filter(|_| !is_last).map(PageCursor);
-        let found = reading.end(page).await?;
+        let mut found = reading.end(page).await?;
+        self.repository.leave_out_unseen(found.objects.iter_mut().collect()).await;
         Ok(PointInTimePage { found, next })
     }
 

@@ -10,8 +10,8 @@ use crate::conversion::{self, Standing};
 use crate::document::{
     Attributes, DocumentHeader, Namespace, NamespaceKind, RawId, RootFields, StoredDocument, VersionToken,
 };
-use crate::encryption::{AttributeError, Secrets};
-use crate::model::{EncryptionSets, VirtualVersion};
+use crate::encryption::{AttributeError, EncryptionHistory, Secrets};
+use crate::model::VirtualVersion;
 use crate::registry::TypeDefinition;
 use crate::{Error, ErrorKind, Result};
 
@@ -37,8 +37,8 @@ pub(super) struct Loaded {
 #[derive(Debug, Clone)]
 pub(super) struct Newer {
     pub(super) version: u32,
-    /// What it encrypts and binds, as the index says; none if it does not say.
-    pub(super) sets: Option<Arc<EncryptionSets>>,
+    /// What the versions up to it encrypt and bind, as the index says; none if it does not say.
+    pub(super) sets: Option<Arc<EncryptionHistory>>,
 }
 
 impl Loaded {
@@ -46,7 +46,7 @@ impl Loaded {
     ///
     /// # Errors
     /// [`Incompatible`](ErrorKind::Incompatible) if it is at a newer version, and the index does not say.
-    fn sets<'a>(&'a self, definition: &'a TypeDefinition) -> Result<&'a EncryptionSets> {
+    fn sets<'a>(&'a self, definition: &'a TypeDefinition) -> Result<&'a EncryptionHistory> {
         sets_of(definition, self.newer.as_ref())
     }
 }
@@ -56,9 +56,9 @@ impl Loaded {
 ///
 /// # Errors
 /// [`Incompatible`](ErrorKind::Incompatible) if the index does not say.
-pub(super) fn sets_of<'a>(definition: &'a TypeDefinition, newer: Option<&'a Newer>) -> Result<&'a EncryptionSets> {
+pub(super) fn sets_of<'a>(definition: &'a TypeDefinition, newer: Option<&'a Newer>) -> Result<&'a EncryptionHistory> {
     match newer {
-        None => Ok(&definition.latest().sets),
+        None => Ok(definition.encryption()),
         Some(newer) => newer.sets.as_deref().ok_or_else(|| conversion::unrecorded(definition, newer.version)),
     }
 }
@@ -166,14 +166,13 @@ impl Repository {
     /// The object as callers see it. Exposed attributes are opened before the projection of a newer document, which would
     /// take away what they are bound to.
     pub(super) fn view(&self, definition: &TypeDefinition, id: &str, loaded: Loaded) -> Result<SavedObject> {
-        // Without knowing what a newer version encrypts, what this one encrypts is the best guess: it opens, or it does not.
         let known = &definition.latest().sets;
         let Loaded { document, version, model_version, newer, unopened } = loaded;
-        let sets = newer.as_ref().and_then(|newer| newer.sets.as_deref()).unwrap_or(known);
+        let history = sets_of(definition, newer.as_ref()).ok();
         let StoredDocument { type_name, mut attributes, root } = document;
-        let (exposed, mut failures) = self.open_exposed(definition, sets, id, &root, &attributes)?;
+        let (exposed, mut failures) = self.open_exposed(definition, history, id, &root, &attributes)?;
         failures.extend(unopened.and_then(|unopened| unopened.error.find_source::<AttributeError>().cloned()));
-        let of_newer = newer.as_ref().map_or(&[][..], |_| &sets.encrypted);
+        let of_newer = history.filter(|_| newer.is_some()).map_or(&[][..], |history| &history.sets().encrypted);
         for encrypted in known.encrypted.iter().chain(of_newer) {
             attributes.remove(&encrypted.name);
         }
@@ -202,10 +201,12 @@ impl Repository {
         Err(conversion::newer(definition, object.model_version).context(format!("saved object {}", object.key())))
     }
 
+    /// The decrypted values of exposed attributes, and those that do not open: all of them if nobody knows what the document's
+    /// version encrypts.
     fn open_exposed(
         &self,
         definition: &TypeDefinition,
-        sets: &EncryptionSets,
+        history: Option<&EncryptionHistory>,
         id: &str,
         root: &RootFields,
         attributes: &Attributes,
@@ -214,8 +215,13 @@ impl Repository {
         let descriptor = conversion::descriptor(definition, root.namespace.as_deref(), id);
         let mut opened = Attributes::new();
         let mut failures = Vec::new();
-        for exposed in exposed.filter(|exposed| sets.encrypts(&exposed.name)) {
-            match self.shared.encryption.open_attribute(&descriptor, sets, attributes, &exposed.name) {
+        let Some(history) = history else {
+            let present = exposed.filter(|exposed| attributes.get(&exposed.name).is_some_and(|value| !value.is_null()));
+            let failures = present.map(|exposed| AttributeError::unrecorded(&descriptor, &exposed.name)).collect();
+            return Ok((opened, failures));
+        };
+        for exposed in exposed.filter(|exposed| history.sets().encrypts(&exposed.name)) {
+            match self.shared.encryption.open_attribute(&descriptor, history, attributes, &exposed.name) {
                 Ok(None) => {}
                 Ok(Some(secret)) => drop(opened.insert(exposed.name.clone(), secret.parse::<Value>()?)),
                 Err(error) => match error.find_source::<AttributeError>() {
@@ -293,12 +299,14 @@ pub(super) fn is_seen_from(root: &RootFields, kind: NamespaceKind, namespace: &N
     }
 }
 
-/// Takes the encrypted attributes out of a document at `model_version`, and names those that had a value.
+/// Takes the encrypted attributes out of a document at `model_version`, and names those that had a value: also what only the newest
+/// version encrypts, for nobody can have sealed that.
 fn strip(definition: &TypeDefinition, model_version: u32, attributes: &mut Attributes) -> Vec<String> {
     let newest = &definition.latest().sets;
     let stored = definition.version(model_version.max(1)).map_or(newest, |version| &version.sets);
     let mut had_value = |name: &String| attributes.remove(name).is_some_and(|value| !value.is_null());
-    stored.encrypted.iter().map(|attribute| attribute.name.clone()).filter(|name| had_value(name)).collect()
+    let all = stored.encrypted.iter().chain(&newest.encrypted);
+    all.map(|attribute| attribute.name.clone()).filter(|name| had_value(name)).collect()
 }
 
 #[cfg(test)]

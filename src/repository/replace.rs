@@ -151,7 +151,9 @@ impl Repository {
     pub async fn replace(&self, request: Replace) -> Result<SavedObject> {
         let definition = self.definition(&request.key.type_name)?;
         let admitted = self.admit(Action::Update, &request.key).await?;
-        admitted.end(self.replace_admitted(definition, request).await)
+        let mut replaced = admitted.end(self.replace_admitted(definition, request).await)?;
+        self.leave_out_unseen(vec![&mut replaced]).await;
+        Ok(replaced)
     }
 
     async fn replace_admitted(&self, definition: &TypeDefinition, request: Replace) -> Result<SavedObject> {

@@ -81,7 +81,9 @@ impl Repository {
             };
             items.answer(at, answer);
         }
-        items.end()
+        let mut answers = items.end();
+        self.leave_out_unseen(answers.iter_mut().flatten().map(|resolved| &mut resolved.object).collect()).await;
+        answers
     }
 
     async fn resolved(

@@ -97,7 +97,18 @@ impl Repository {
                 stream::iter(made.into_iter().map(Ok).chain(failed.map(Err)))
             }
         };
-        let items = self.hits(search).ready_chunks(PER_TASK).map(making).buffered(AHEAD).flatten().boxed();
+        let items = self.hits(search).ready_chunks(PER_TASK).map(making).buffered(AHEAD).flatten();
+        let reader = self.clone();
+        let showing = move |mut item: Result<Result<SavedObject, Unreadable>>| {
+            let reader = reader.clone();
+            async move {
+                if let Ok(Ok(object)) = &mut item {
+                    reader.leave_out_unseen(vec![object]).await;
+                }
+                item
+            }
+        };
+        let items = if self.has_rules() { items.then(showing).boxed() } else { items.boxed() };
         let (caller, types) = (self.clone(), types.iter().map(|&name| name.to_owned()).collect::<Vec<_>>());
         let admitted = async move {
             let types: Vec<&str> = types.iter().map(String::as_str).collect();

@@ -8,8 +8,7 @@ use crate::Result;
 use crate::cluster::Refresh;
 use crate::conversion;
 use crate::document::{Attributes, Reference, RootFields, StoredDocument, VersionToken};
-use crate::encryption::{Secret, Secrets};
-use crate::model::EncryptionSets;
+use crate::encryption::{EncryptionHistory, Secret, Secrets};
 use crate::registry::TypeDefinition;
 
 /// Which object is to be changed.
@@ -224,7 +223,8 @@ impl Repository {
     /// The document after the change.
     fn sealed(&self, definition: &TypeDefinition, key: &ObjectKey, drafted: Drafted) -> Result<StoredDocument> {
         let Drafted { stored, shown, newer, unopened, draft, .. } = drafted;
-        let sets = read::sets_of(definition, newer.as_ref())?;
+        let history = read::sets_of(definition, newer.as_ref())?;
+        let sets = history.sets();
         let Draft { mut attributes, references, mut secrets } = draft;
         take_exposed_changes(definition, &shown, &mut attributes, &mut secrets)?;
         content::check_attributes(definition, &definition.latest().sets, &attributes)?;
@@ -239,8 +239,9 @@ impl Repository {
             merge::check_secret_changes(definition, sets, &secrets)?;
             content::check_attributes(definition, sets, &attributes)?;
             attributes = merge::merged(definition, sets, &stored.attributes, &shown, &attributes);
+            merge::check_bound(definition, sets, (&stored.attributes, &attributes), &secrets)?;
         }
-        self.seal_changes(definition, sets, key, &stored, &mut attributes, secrets)?;
+        self.seal_changes(definition, history, key, &stored, &mut attributes, secrets)?;
         let stored_attributes = stored.attributes;
         let root = RootFields {
             references,
@@ -259,13 +260,14 @@ impl Repository {
     fn seal_changes(
         &self,
         definition: &TypeDefinition,
-        sets: &EncryptionSets,
+        history: &EncryptionHistory,
         key: &ObjectKey,
         stored: &StoredDocument,
         attributes: &mut Attributes,
         changes: BTreeMap<String, SecretChange>,
     ) -> Result<()> {
         let encryption = &self.shared.encryption;
+        let sets = history.sets();
         let descriptor = conversion::descriptor(definition, stored.root.namespace.as_deref(), &key.id);
         let bound_changed = content::bound_changed(sets, &stored.attributes, attributes);
         let mut secrets = Secrets::new();
@@ -274,7 +276,7 @@ impl Repository {
             let Some(envelope) = stored.attributes.get(name).filter(|value| !value.is_null()) else { continue };
             if !bound_changed {
                 attributes.insert(name.clone(), envelope.clone());
-            } else if let Some(secret) = encryption.open_attribute(&descriptor, sets, &stored.attributes, name)? {
+            } else if let Some(secret) = encryption.open_attribute(&descriptor, history, &stored.attributes, name)? {
                 secrets.insert(name.clone(), secret);
             }
         }
@@ -283,7 +285,7 @@ impl Repository {
                 secrets.insert(name, secret);
             }
         }
-        encryption.seal(&descriptor, sets, attributes, &secrets)
+        encryption.seal(&descriptor, history, attributes, &secrets)
     }
 }
 

@@ -68,7 +68,9 @@ impl Repository {
                 items.answer(at, answer);
             }
         }
-        items.end()
+        let mut answers = items.end();
+        self.leave_out_unseen(answers.iter_mut().flatten().collect()).await;
+        answers
     }
 
     async fn admit_update(&self, request: &Update, named: &mut Named) -> Result<Admitted> {

@@ -101,7 +101,9 @@ impl Repository {
                 }
             }
         }
-        only(rounds.into_answers())
+        let mut written = only(rounds.into_answers())?;
+        self.leave_out_unseen(vec![&mut written]).await;
+        Ok(written)
     }
 
     /// What was read, if it is seen from the key's namespace. One that is not seen is in the way of creating the object.

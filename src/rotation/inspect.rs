@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use crate::conversion::{descriptor, stored_sets};
 use crate::document::{DocumentHeader, StoredDocument};
-use crate::encryption::{DecryptionCause, EncryptionService, KeyId, KeysOf};
+use crate::encryption::{DecryptionCause, EncryptionHistory, EncryptionService, KeyId, KeysOf};
 use crate::environment::Environment;
 use crate::layout::IndexMeta;
-use crate::model::{EncryptionSets, VirtualVersion};
+use crate::model::VirtualVersion;
 use crate::registry::{Registry, TypeDefinition};
 use crate::{Error, Result};
 
@@ -83,8 +83,10 @@ impl Inspector {
             return unknown("nobody registered its type here");
         };
         match stored_sets(definition, meta, version) {
-            Ok(sets) if sets.is_empty() => Inspected::of(type_name),
-            Ok(sets) => self.inspect_known(definition, sets, raw_id, source, work).unwrap_or_else(|why| unknown(&why)),
+            Ok(history) if history.sets().is_empty() => Inspected::of(type_name),
+            Ok(history) => {
+                self.inspect_known(definition, &history, raw_id, source, work).unwrap_or_else(|why| unknown(&why))
+            }
             Err(error) => unknown(error.message()),
         }
     }
@@ -92,7 +94,7 @@ impl Inspector {
     fn inspect_known(
         &self,
         definition: &TypeDefinition,
-        sets: &EncryptionSets,
+        history: &EncryptionHistory,
         raw_id: &str,
         source: &str,
         work: Work,
@@ -101,7 +103,7 @@ impl Inspector {
             StoredDocument::from_source(source.as_bytes()).map_err(|corruption| corruption.to_string())?;
         let mut inspected = Inspected::of(definition.name());
         if work == Work::Count {
-            let found = KeysOf::attributes(sets, &document.attributes);
+            let found = KeysOf::attributes(history.sets(), &document.attributes);
             inspected.keys = found.keys;
             inspected.defects = found.failures.into_iter().map(Defect::from).collect();
             return Ok(inspected);
@@ -111,7 +113,7 @@ impl Inspector {
         let descriptor = descriptor(definition, document.root.namespace.as_deref(), id);
         let resealed = self
             .encryption
-            .reseal(&descriptor, sets, &mut document.attributes)
+            .reseal(&descriptor, history, &mut document.attributes)
             .map_err(|error: Error| error.message().to_owned())?;
         inspected.keys = resealed.keys;
         inspected.defects = resealed.failures.into_iter().map(Defect::from).collect();

@@ -135,8 +135,8 @@ impl Examiner {
         let namespace = document.root.namespace.clone();
         let descriptor = descriptor(definition, namespace.as_deref(), id);
         let version = VirtualVersion::of_document(document.root.type_migration_version.as_deref()).map_err(whole)?;
-        let sets = stored_sets(definition, meta, version.number()).map_err(whole)?;
-        let opened = self.encryption.open_each(&descriptor, sets, &document.attributes).map_err(whole)?;
+        let history = stored_sets(definition, meta, version.number()).map_err(whole)?;
+        let opened = self.encryption.open_each(&descriptor, &history, &document.attributes).map_err(whole)?;
         if !opened.failures.is_empty() {
             let defect = |(name, cause): (String, _)| Defect { attribute: Some(name), reason: format!("{cause}") };
             return Err(opened.failures.into_iter().map(defect).collect());
@@ -144,8 +144,7 @@ impl Examiner {
         let secrets = match self.conversion.upgrade(definition, id, &mut document).map_err(whole)? {
             Standing::Current => opened.secrets,
             Standing::Older => {
-                let sets = &definition.latest().sets;
-                self.encryption.open(&descriptor, sets, &document.attributes).map_err(whole)?
+                self.encryption.open(&descriptor, definition.encryption(), &document.attributes).map_err(whole)?
             }
             Standing::Newer(version) => {
                 self.conversion.project(definition, version, &document.attributes).map_err(whole)?;
@@ -207,7 +206,7 @@ mod tests {
         }
         let descriptor = Descriptor { type_name: "note", namespace: None, id: "1" };
         let secrets = Secrets::from([("body".to_owned(), Secret::text("hidden"))]);
-        encryption().seal(&descriptor, &definition.latest().sets, &mut attributes, &secrets).expect("sealed");
+        encryption().seal(&descriptor, definition.encryption(), &mut attributes, &secrets).expect("sealed");
         json!({ "type": "note", "note": attributes, "typeMigrationVersion": format!("10.{versions}.0") })
     }
 

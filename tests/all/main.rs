@@ -9,6 +9,7 @@
 //! `SAVED_OBJECTS_TEST_SEED` (`7` or `100..300`) replays or tries seeds of the tests in `faults`.
 #![allow(missing_docs, clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod attacker;
 mod bad_documents;
 mod batches;
 mod cli;
@@ -89,6 +90,8 @@ fn main() -> ExitCode {
 fn trials(url: &str) -> Vec<Trial> {
     [
         conformance::trials(url),
+        attacker::trials(url),
+        attacker::trials(MEMORY),
         bad_documents::trials(url),
         bad_documents::trials(MEMORY),
         batches::trials(url),

@@ -1,10 +1,12 @@
 //! Model versions that change what is encrypted or bound, and what becomes of secrets that do not open then.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use libtest_mimic::Trial;
 use saved_objects::ErrorKind;
-use saved_objects::encryption::{Secret, Secrets};
+use saved_objects::encryption::{EncryptionService, Secret, Secrets};
+use saved_objects::environment::{Environment, Rng, SystemClock, SystemRng};
 use saved_objects::migrate::{Fate, Migrator, OnBad, OnUnreadable, Outcome, Report, Way};
 use saved_objects::quarantine::Quarantine;
 use saved_objects::registry::{Registry, TypeDefinition};
@@ -23,6 +25,7 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         what_versions_change_is_encrypted_again_in_place,
         what_versions_change_is_encrypted_again_by_a_copy,
         only_what_needs_it_is_encrypted_again,
+        a_migration_that_changes_no_sets_seals_nothing_anew,
         secrets_that_do_not_open_fail_a_migration_in_place,
         secrets_that_do_not_open_fail_a_copy,
         secrets_that_do_not_open_go_to_quarantine,
@@ -39,8 +42,9 @@ pub(crate) fn command_line_trials(url: &str) -> Vec<Trial> {
 
 const LETTERS: usize = 30;
 
-/// Letters as releases 1 to 3 have them. The second one encrypts the pin under another name, forgets the memo, and binds the
-/// kind instead of the title; the third binds a level, which most letters do not have.
+/// Letters as releases 1 to 5 have them. The second one encrypts the pin under another name, forgets the memo, and binds the
+/// kind instead of the title; the third binds a level, which most letters do not have; the fourth raises it; the fifth changes
+/// nothing that is encrypted or bound.
 fn letters(release: usize, way: Way) -> Vec<TypeDefinition> {
     let encrypted =
         |names: &[&str]| names.iter().map(|name| json!({"name": name, "exposed": false})).collect::<Value>();
@@ -68,12 +72,17 @@ fn letters(release: usize, way: Way) -> Vec<TypeDefinition> {
         changes.push(json!({"type": "mappings_change", "attributes": ["title"]}));
     }
     let third = newer(json!(["kind", "level"]), "level");
+    let mut fourth = third.clone();
+    fourth["changes"] = json!([{"type": "transform", "name": "raise_level"}]);
+    let mut fifth = third.clone();
+    fifth["changes"] = json!([{"type": "data_backfill", "defaults": {"folder": "inbox"}}]);
+    fifth["create"]["properties"]["folder"] = text();
     let title = if way == Way::Copy && release > 1 { "text" } else { "keyword" };
     let mapping = json!({"type": "letter", "group": "letters", "namespace_kind": "agnostic", "hidden": false, "exportable": true,
         "random_id": false, "identity": null, "removed": false,
         "mapping": {"dynamic": false, "properties": {"title": {"type": title}}}});
     let versions: Vec<_> = (1..)
-        .zip([first, second, third])
+        .zip([first, second, third, fourth, fifth])
         .take(release)
         .map(|(number, version)| (format!("{number}.json"), version.to_string()))
         .collect();
@@ -87,8 +96,14 @@ fn registry(release: usize, way: Way) -> Registry {
         }
         Ok(())
     };
+    let raise_level = |attributes: &mut saved_objects::document::Attributes| {
+        if let Some(level) = attributes.get("level").and_then(Value::as_i64) {
+            attributes.insert("level".to_owned(), json!(level + 1));
+        }
+        Ok(())
+    };
     let builder = Registry::builder().with(letters(release, way)).transform("seal_pin", seal_pin);
-    builder.build().expect("the types go together")
+    builder.transform("raise_level", raise_level).build().expect("the types go together")
 }
 
 fn migrator(context: &Context, release: usize, way: Way) -> Migrator {
@@ -200,25 +215,78 @@ async fn what_versions_change_is_encrypted_again(context: &Context, way: Way) {
     assert_eq!(unreadable(context, 2, way).await, [of_kind("body"), of_kind("sealedPin")]);
 }
 
+async fn all_stored(context: &Context) -> Vec<Value> {
+    let mut all = Vec::new();
+    for number in 0..LETTERS {
+        all.push(stored(context, number).await);
+    }
+    all
+}
+
+/// Draws nonces from the system, and counts them: there is one for each secret that is sealed.
+#[derive(Debug, Default)]
+struct Counted(AtomicUsize);
+
+impl Rng for Counted {
+    fn fill(&self, bytes: &mut [u8]) -> saved_objects::Result<()> {
+        self.0.fetch_add(bytes.len() / 16, Ordering::SeqCst);
+        SystemRng.fill(bytes)
+    }
+}
+
+/// Migrates to a release, and returns how many secrets were sealed for it.
+async fn migrate_counted(context: &Context, release: usize) -> usize {
+    let nonces = Arc::new(Counted::default());
+    let environment = Environment::new(Arc::new(SystemClock::start()), nonces.clone());
+    let encryption = EncryptionService::new(Some(key_ring()), environment);
+    let registry = Arc::new(registry(release, Way::InPlace));
+    let prefix = context.prefix.clone();
+    let migrator = Migrator::new(context.cluster(), registry, prefix, encryption, context.environment.clone());
+    let report = migrator.migrate().await;
+    assert_eq!((report.outcome, report.indices[0].way), (Outcome::Migrated, Way::InPlace), "{report:?}");
+    assert_eq!(report.indices[0].documents.written, LETTERS as u64, "every document is rewritten: {report:?}");
+    nonces.0.load(Ordering::SeqCst)
+}
+
 async fn only_what_needs_it_is_encrypted_again(context: Context) {
     let way = Way::InPlace;
     seed(&context, way).await;
     assert_eq!(migrator(&context, 2, way).migrate().await.outcome, Outcome::Migrated);
-    let mut before = Vec::new();
-    for number in 0..LETTERS {
-        before.push(stored(&context, number).await);
+    // Only a level that is there is bound anew by the third release, and changed by the fourth.
+    let sealed = |letters: &[Value]| -> usize {
+        let has = |letter: &Value, name: &str| usize::from(letter["letter"][name].is_string());
+        letters.iter().map(|letter| has(letter, "body") + has(letter, "sealedPin")).sum()
+    };
+    for release in [3, 4] {
+        let before = all_stored(&context).await;
+        let must_change = |number: usize| number.is_multiple_of(5);
+        let changing: Vec<Value> =
+            before.iter().enumerate().filter(|(number, _)| must_change(*number)).map(|(_, one)| one.clone()).collect();
+        assert_eq!(migrate_counted(&context, release).await, sealed(&changing));
+        for (number, (before, after)) in before.iter().zip(all_stored(&context).await).enumerate() {
+            assert_eq!(after["typeMigrationVersion"], format!("10.{release}.0"));
+            for name in ["body", "sealedPin"] {
+                let (before, after) = (&before["letter"][name], &after["letter"][name]);
+                assert_eq!(before != after, must_change(number) && before.is_string(), "{release} {number} {name}");
+            }
+        }
+        check_secrets(&context, release, way, 0..LETTERS).await;
     }
-    assert_eq!(migrator(&context, 3, way).migrate().await.outcome, Outcome::Migrated);
-    for (number, before) in before.iter().enumerate() {
-        let after = stored(&context, number).await;
-        assert_eq!(after["typeMigrationVersion"], "10.3.0");
+}
+
+async fn a_migration_that_changes_no_sets_seals_nothing_anew(context: Context) {
+    let way = Way::InPlace;
+    seed(&context, way).await;
+    assert_eq!(migrator(&context, 4, way).migrate().await.outcome, Outcome::Migrated);
+    let before = all_stored(&context).await;
+    assert_eq!(migrate_counted(&context, 5).await, 0);
+    for (before, after) in before.iter().zip(all_stored(&context).await) {
+        assert_eq!((&after["typeMigrationVersion"], &after["letter"]["folder"]), (&json!("10.5.0"), &json!("inbox")));
         for name in ["body", "sealedPin"] {
-            let (before, after) = (&before["letter"][name], &after["letter"][name]);
-            let must_change = number % 5 == 0 && before.is_string();
-            assert_eq!(before != after, must_change, "{number} {name}: only a level that is there is bound anew");
+            assert_eq!(before["letter"][name], after["letter"][name]);
         }
     }
-    check_secrets(&context, 3, way, 0..LETTERS).await;
+    check_secrets(&context, 5, way, 0..LETTERS).await;
 }
 
 /// Letters of which three do not open: their titles, which are bound, were changed from outside.

@@ -8,9 +8,8 @@ use super::rounds::{Rounds, Run, Side, Stopwatch};
 use crate::cli::connection::Connection;
 use crate::cli::output::Output;
 use crate::document::StoredDocument;
-use crate::encryption::{Descriptor, Secret};
+use crate::encryption::{Descriptor, EncryptionHistory, Secret};
 use crate::environment::Environment;
-use crate::model::EncryptionSets;
 use crate::registry::Registry;
 use crate::repository::SecretChange;
 use crate::store::{SavedObjects, Start};
@@ -32,7 +31,7 @@ const SECRET_BYTES: usize = 500;
 struct Bench<'a> {
     place: Place<'a>,
     tokens: ConnectorTokens,
-    sets: EncryptionSets,
+    history: EncryptionHistory,
     stored: Vec<TokenMetadata>,
 }
 
@@ -54,7 +53,10 @@ impl<'a> Bench<'a> {
     /// An index full of tokens.
     async fn prepare(place: Place<'a>) -> Result<Self> {
         let types = tokens::types()?;
-        let sets = types.iter().find(|definition| definition.name() == TYPE).map(|token| token.latest().sets.clone());
+        let token = types.iter().find(|definition| definition.name() == TYPE);
+        let history = token
+            .map(|token| token.encryption().clone())
+            .ok_or_else(|| Error::new(ErrorKind::Internal, "the type of tokens is not among the built-in ones"))?;
         let store = SavedObjects::builder(Registry::builder().with(types).build()?)
             .cluster(place.cluster.clone())
             .prefix(place.prefix.clone())
@@ -63,7 +65,7 @@ impl<'a> Bench<'a> {
             .start(Start::Migrate)
             .await?;
         let tokens = ConnectorTokens::new(&store)?;
-        let mut bench = Self { place, tokens, sets: sets.unwrap_or_default(), stored: Vec::new() };
+        let mut bench = Self { place, tokens, history, stored: Vec::new() };
         for number in 0..TOKENS {
             let stored = bench.create(number).await?;
             bench.stored.push(stored);
@@ -108,7 +110,7 @@ impl<'a> Bench<'a> {
         let document = StoredDocument::from_source(hit.source.get().as_bytes())
             .map_err(|corruption| Error::new(ErrorKind::Corrupt, corruption.to_string()))?;
         let descriptor = Descriptor { type_name: TYPE, namespace: None, id };
-        let secret = self.place.encryption.open_attribute(&descriptor, &self.sets, &document.attributes, "token")?;
+        let secret = self.place.encryption.open_attribute(&descriptor, &self.history, &document.attributes, "token")?;
         Ok(secret.is_some())
     }
 

@@ -5,6 +5,7 @@ mod moves;
 mod properties;
 mod rotation;
 mod service;
+mod versions;
 
 use std::sync::Arc;
 
@@ -41,12 +42,17 @@ fn service() -> EncryptionService {
     EncryptionService::new(Some(KeyRing::new(SECRET_A.into(), Vec::new()).expect("a good key")), Environment::system())
 }
 
-/// Encrypts `access` and `refresh`, binds `connector` and `limit`.
-fn sets() -> EncryptionSets {
+/// One model version: it encrypts `access` and `refresh`, and binds `connector` and `limit`.
+fn sets() -> EncryptionHistory {
     sets_of(&["access", "refresh"], &["limit", "connector"])
 }
 
-fn sets_of(encrypted: &[&str], bound: &[&str]) -> EncryptionSets {
+fn sets_of(encrypted: &[&str], bound: &[&str]) -> EncryptionHistory {
+    EncryptionHistory::new(version_of(encrypted, bound), [])
+}
+
+/// What one model version encrypts and binds.
+fn version_of(encrypted: &[&str], bound: &[&str]) -> EncryptionSets {
     EncryptionSets {
         encrypted: encrypted
             .iter()
@@ -76,7 +82,7 @@ fn cause(error: &crate::Error) -> DecryptionCause {
 }
 
 /// Whether nothing of `attributes` opens, because it does not authenticate.
-fn authentication_fails(descriptor: &Descriptor<'_>, sets: &EncryptionSets, attributes: &Attributes) -> bool {
+fn authentication_fails(descriptor: &Descriptor<'_>, sets: &EncryptionHistory, attributes: &Attributes) -> bool {
     service().open(descriptor, sets, attributes).is_err_and(|error| cause(&error) == DecryptionCause::Authentication)
 }
 

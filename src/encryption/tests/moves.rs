@@ -68,6 +68,6 @@ fn what_is_the_same_may_be_written_differently() {
     attributes.extend(super::attributes(second));
     // The order in which a definition lists the bound attributes, and plain attributes, do not matter.
     attributes.insert("note".to_owned(), json!("changed"));
-    let sets = sets_of(&["refresh", "access"], &["connector", "limit", "not-yet-written"]);
+    let sets = sets_of(&["refresh", "access"], &["connector", "limit"]);
     assert!(service().open(&TOKEN, &sets, &attributes).is_ok());
 }

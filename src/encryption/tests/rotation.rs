@@ -17,14 +17,14 @@ fn only_what_is_under_another_key_is_encrypted_anew() {
     let service = rotating();
     service.seal(&TOKEN, &sets(), &mut attributes, &secrets(&[("refresh", json!("new"))])).expect("sealed");
     let before = attributes.clone();
-    assert_eq!(KeysOf::attributes(&sets(), &attributes).keys, [id(SECRET_A), id(SECRET_B)].into());
+    assert_eq!(KeysOf::attributes(sets().sets(), &attributes).keys, [id(SECRET_A), id(SECRET_B)].into());
 
     let resealed = service.reseal(&TOKEN, &sets(), &mut attributes).expect("resealed");
     assert_eq!((resealed.keys, resealed.changed), ([id(SECRET_A), id(SECRET_B)].into(), 1));
     assert!(resealed.failures.is_empty());
     assert_eq!(attributes["refresh"], before["refresh"], "what is under the primary key stays");
     assert_ne!(attributes["access"], before["access"]);
-    assert_eq!(KeysOf::attributes(&sets(), &attributes).keys, [id(SECRET_B)].into());
+    assert_eq!(KeysOf::attributes(sets().sets(), &attributes).keys, [id(SECRET_B)].into());
     let with_new_only = service_with_nonce(SECRET_B, [0; 16]);
     let opened = with_new_only.open(&TOKEN, &sets(), &attributes).expect("opened");
     assert_eq!(opened, secrets(&[("access", json!("a")), ("refresh", json!("new"))]));
@@ -67,7 +67,7 @@ fn all_clones_change_their_keys_together() {
     service.replace_key_ring(KeyRing::new(SECRET_B.into(), vec![SECRET_A.into()]).expect("good keys"));
     assert!(clone.open(&TOKEN, &sets(), &attributes).is_ok());
     clone.seal(&TOKEN, &sets(), &mut attributes, &secrets(&[("access", json!("b"))])).expect("sealed");
-    assert_eq!(KeysOf::attributes(&sets(), &attributes).keys, [id(SECRET_A), id(SECRET_B)].into());
+    assert_eq!(KeysOf::attributes(sets().sets(), &attributes).keys, [id(SECRET_A), id(SECRET_B)].into());
 }
 
 #[test]

@@ -34,16 +34,19 @@ fn causes_are_looked_at_in_their_order() {
     let other_key = KeyRing::new(SECRET_B.into(), Vec::new()).expect("a good key").primary_key_id();
     let unknown_key = |bytes: &mut Vec<u8>| bytes[4..12].copy_from_slice(&other_key.to_bytes());
     let text = stored(&example(), "access");
+    let plain = json!({"connector": "c1", "limit": 10, "note": "n"});
+    let padded = stored(&sealed(plain, &[("access", json!("ab"))]), "access");
+    assert!(padded.ends_with('='));
     let cases = [
         (json!(5), DecryptionCause::NotAString),
         (json!({"token": "x"}), DecryptionCause::NotAString),
         (json!(""), DecryptionCause::Malformed),
         (json!("not base64!"), DecryptionCause::Malformed),
-        (json!(text.trim_end_matches('=')), DecryptionCause::Malformed),
+        (json!(padded.trim_end_matches('=')), DecryptionCause::Malformed),
         (json!(format!("{text}\n")), DecryptionCause::Malformed),
         (json!(text.replacen("U09FA", "U0-FA", 1)), DecryptionCause::Malformed),
-        (changed(|bytes| bytes.truncate(44)), DecryptionCause::Malformed),
-        (changed(|bytes| bytes.truncate(43)), DecryptionCause::Malformed),
+        (changed(|bytes| bytes.truncate(48)), DecryptionCause::Malformed),
+        (changed(|bytes| bytes.truncate(47)), DecryptionCause::Malformed),
         (changed(|bytes| bytes[2] = b'X'), DecryptionCause::Malformed),
         (changed(|bytes| bytes[2..4].copy_from_slice(b"X\x02")), DecryptionCause::Malformed),
         (changed(|bytes| bytes[3] = 0), DecryptionCause::UnsupportedVersion(0)),
@@ -54,9 +57,23 @@ fn causes_are_looked_at_in_their_order() {
             }),
             DecryptionCause::UnsupportedVersion(2),
         ),
-        (changed(unknown_key), DecryptionCause::UnknownKeyId(other_key)),
-        (changed(|bytes| bytes[44] ^= 1), DecryptionCause::Authentication),
-        (changed(|bytes| bytes.truncate(45)), DecryptionCause::Authentication),
+        (
+            changed(|bytes| {
+                bytes[15] = 2;
+                unknown_key(bytes);
+            }),
+            DecryptionCause::UnknownKeyId(other_key),
+        ),
+        (
+            changed(|bytes| {
+                bytes[15] = 2;
+                bytes[48] ^= 1;
+            }),
+            DecryptionCause::ModelVersion(2),
+        ),
+        (changed(|bytes| bytes[15] = 0), DecryptionCause::ModelVersion(0)),
+        (changed(|bytes| bytes[48] ^= 1), DecryptionCause::Authentication),
+        (changed(|bytes| bytes.truncate(49)), DecryptionCause::Authentication),
         (changed(|bytes| bytes.push(0)), DecryptionCause::Authentication),
         (envelope_of("hunter2"), DecryptionCause::PlaintextNotJson),
         (envelope_of("1 2"), DecryptionCause::PlaintextNotJson),
@@ -141,12 +158,14 @@ fn plain_attributes_are_neither_sealed_nor_opened() {
 fn as_many_attributes_can_be_bound_as_the_cipher_takes() {
     let names: Vec<_> = (0..=MAX_BOUND_ATTRIBUTES).map(|index| format!("b{index}")).collect();
     let mut attributes: Attributes = names.iter().map(|name| (name.clone(), json!(1))).collect();
-    let mut sets = EncryptionSets { bound: names, ..sets() };
+    let binding = |bound: &[String]| {
+        EncryptionHistory::new(EncryptionSets { bound: bound.to_vec(), ..sets().sets().clone() }, [])
+    };
     let secrets = secrets(&[("access", json!("a"))]);
-    let error = service().seal(&TOKEN, &sets, &mut attributes, &secrets).expect_err("one too many");
+    let error = service().seal(&TOKEN, &binding(&names), &mut attributes, &secrets).expect_err("one too many");
     assert_eq!(error.to_string(), "the type \"token\" binds 61 attributes; bind at most 60");
 
-    sets.bound.pop();
+    let sets = binding(&names[..MAX_BOUND_ATTRIBUTES]);
     service().seal(&TOKEN, &sets, &mut attributes, &secrets).expect("60 are bound");
     assert_eq!(service().open(&TOKEN, &sets, &attributes).expect("opened"), secrets);
 }

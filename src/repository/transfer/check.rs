@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::import::{Decision, Import, MAX_NAMED, OnConflict, kind_of};
 use super::line::Line;
+use super::opening::SealedAt;
 use super::origins::{Destinations, Newcomer};
 use super::references::Outgoing;
 use super::summary::{NamedObject, Problem};
@@ -106,7 +107,14 @@ impl<'a> Checker<'a> {
                 return Ok(None);
             }
         };
-        let admitted = self.admit(definition, &key, &line).await?;
+        let mut admitted = self.admit(definition, &key, &line).await?;
+        if let Some(sealed) = SealedAt::of(definition, &line) {
+            match self.repository.admit_opening(definition, &sealed, &key, &line).await {
+                Ok(more) => admitted = admitted.and(more),
+                Err(refused) => return admitted.end(Err(refused)),
+            }
+            self.checked.targets.opened.insert(sealed);
+        }
         self.checked.admitted.extend(admitted.is_heard().then_some((number, admitted)));
         let raw_id = key.raw_id(definition);
         if let Ok(raw_id) = &raw_id

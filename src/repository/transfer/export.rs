@@ -13,6 +13,7 @@ use crate::registry::TypeDefinition;
 use crate::repository::access::Admitted;
 use crate::repository::find::{self, Find};
 use crate::repository::found::Asked;
+use crate::repository::seen_namespaces::Told;
 use crate::repository::{Action, ObjectKey, Repository, errors, limits};
 use crate::{Error, ErrorKind, Result};
 
@@ -90,7 +91,8 @@ impl Export {
 
 impl Repository {
     /// Writes objects as lines of JSON, however many there are, in memory for one page; with references, for the ids of all, too.
-    /// What cannot be read is left out, and named in the summary. No object is written twice.
+    /// What cannot be read is left out, and named in the summary. No object is written twice. A line does not name namespaces in
+    /// which the caller may do nothing with objects of the type.
     ///
     /// ```no_run
     /// # use saved_objects::repository::{Export, Find, Repository};
@@ -334,7 +336,13 @@ impl<W: AsyncWrite + Unpin> Exporter<'_, W> {
         let namespaces = match definition.namespace_kind() {
             NamespaceKind::Agnostic => Vec::new(),
             NamespaceKind::Single => vec![root.namespace.unwrap_or_else(|| Namespace::DEFAULT.to_string())],
-            NamespaceKind::Multiple | NamespaceKind::MultipleIsolated => root.namespaces.unwrap_or_default(),
+            NamespaceKind::Multiple | NamespaceKind::MultipleIsolated => {
+                let all = root.namespaces.unwrap_or_default();
+                match all.len() {
+                    0 | 1 => all,
+                    _ => self.repository.known_namespaces(&type_name, &all, &mut Told::default()).await,
+                }
+            }
         };
         Ok(Line {
             object: NamedObject { type_name, id },

@@ -11,6 +11,7 @@ pub(crate) mod fuzzing;
 mod import;
 mod line;
 mod lines;
+mod opening;
 mod origins;
 mod references;
 mod summary;

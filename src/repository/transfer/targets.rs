@@ -6,6 +6,7 @@ use zeroize::Zeroizing;
 
 use super::import::{Decision, Import, OnConflict, kind_of};
 use super::line::Line;
+use super::opening::{self, Opened, SealedAt};
 use super::summary::{NamedObject, Problem};
 use crate::conversion;
 use crate::document::{Namespace, NamespaceKind, RawId, RootFields, StoredDocument, VersionToken};
@@ -28,6 +29,8 @@ pub(super) struct Targets {
     pub(super) in_file: BTreeSet<String>,
     /// The objects that get another id or overwrite what the file alone would not.
     objects: BTreeMap<NamedObject, Target>,
+    /// Where envelopes of the file may be opened.
+    pub(super) opened: Opened,
     /// Ids of objects of the store that references of the file have under older ones.
     pub(super) references: BTreeMap<ObjectKey, String>,
 }
@@ -103,7 +106,8 @@ impl Targets {
         let definition = repository.exportable(&line.object.type_name)?;
         let key = key_of(request, definition, line)?;
         let raw_id = key.raw_id(definition)?;
-        match self.in_file.contains(raw_id.as_str()) {
+        let may_open = SealedAt::of(definition, line).is_none_or(|sealed| self.opened.contains(&sealed));
+        match self.in_file.contains(raw_id.as_str()) && may_open {
             true => Ok(()),
             false => Err(Error::invalid(
                 format!("line {number}: the file changed while it was imported"),
@@ -127,12 +131,7 @@ impl Targets {
         let kind = definition.namespace_kind();
         let object = line.object.clone();
         let old_root = RootFields {
-            namespace: match kind {
-                NamespaceKind::Single => {
-                    line.namespaces.first().filter(|name| *name != Namespace::DEFAULT.as_str()).cloned()
-                }
-                _ => None,
-            },
+            namespace: opening::namespace_of(definition, &line),
             type_migration_version: line.type_migration_version.take(),
             ..RootFields::default()
         };

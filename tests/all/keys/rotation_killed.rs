@@ -96,7 +96,7 @@ async fn seed(context: &Context, count: usize) {
             let secrets =
                 Secrets::from([("password".to_owned(), Secret::text(&format!("hidden {number} {}", "x".repeat(500))))]);
             let descriptor = Descriptor { type_name: "vault", namespace: None, id: &id };
-            encryption.seal(&descriptor, &definition.latest().sets, &mut attributes, &secrets).expect("sealed");
+            encryption.seal(&descriptor, definition.encryption(), &mut attributes, &secrets).expect("sealed");
             let source = json!({
                 "type": "vault", "vault": attributes, "references": [], "typeMigrationVersion": "10.1.0",
                 "created_at": "2026-01-01T00:00:00.000Z", "updated_at": "2026-01-01T00:00:00.000Z",

@@ -25,6 +25,7 @@ pub(super) fn trials(url: &str) -> Vec<Trial> {
         every_operation_is_heard_of,
         exports_and_imports_are_heard_of,
         every_other_operation_is_asked_for,
+        names_of_namespaces_that_a_caller_may_not_know_are_told_nowhere,
     )
 }
 
@@ -205,6 +206,51 @@ async fn every_other_operation_is_asked_for(context: Context) {
     let everywhere = ChangeNamespaces::new([board.clone()]).add_everywhere();
     assert_eq!(kind(in_ops.change_namespaces(everywhere).await.expect("answered").remove(0)), ErrorKind::Forbidden);
     assert_eq!(open.get(&board).await.expect("there").namespaces, ["default"]);
+}
+
+async fn names_of_namespaces_that_a_caller_may_not_know_are_told_nowhere(context: Context) {
+    let open = store_of(&context, types::all_exportable(), saved_objects::Start::Migrate).await.0.repository().clone();
+    let namespace = |name: &str| Namespace::new(name).expect("a name");
+    let board =
+        |id: &str| Create::new("board", object(json!({"title": id}))).id(id).namespace(namespace("hidden-team"));
+    let mut keys = Vec::new();
+    for id in ["a", "b"] {
+        let created = open.create(board(id)).await.expect("created");
+        let shared = ChangeNamespaces::new([created.key()]).add(namespace("ops"));
+        assert!(open.change_namespaces(shared).await.expect("answered").remove(0).is_ok());
+        keys.push(key("board", id).in_namespace(namespace("ops")));
+    }
+    super::refresh(&context).await;
+    let all = ["hidden-team", "ops"];
+    assert_eq!(open.get(&keys[0]).await.expect("there").namespaces, all, "without rules all are shown");
+
+    let caller = open.authorized_by(Arc::new(AtHomeIn("ops")));
+    let in_ops = || Find::new().namespaces([namespace("ops")]);
+    let read = caller.get(&keys[0]).await.expect("there");
+    assert_eq!((read.namespaces.as_slice(), read.key()), (["ops".to_owned()].as_slice(), keys[0].clone()));
+    let mut told = vec![format!("{read:?}")];
+    told.push(format!("{:?}", caller.get_with_secrets(&keys[0]).await));
+    told.push(format!("{:?}", caller.get_many(&keys).await));
+    told.push(format!("{:?}", caller.resolve(&keys[0]).await));
+    told.push(format!("{:?}", caller.find(&["board"], in_ops()).await));
+    let streamed: Vec<_> = futures::StreamExt::collect(caller.stream(&["board"], in_ops()).expect("a stream")).await;
+    assert_eq!(streamed.len(), 2);
+    told.push(format!("{streamed:?}"));
+    told.push(format!("{:?}", caller.update(&keys[0], |_| Ok(())).await));
+    told.push(format!("{:?}", caller.collect_references(CollectReferences::new(keys.clone())).await));
+    told.push(format!("{:?}", caller.delete(Delete::new(keys[0].clone())).await));
+    let mut file = Vec::new();
+    caller.export(Export::found(["board"], in_ops()), &mut file).await.expect("exported");
+    told.push(String::from_utf8(file).expect("UTF-8"));
+    let again = ChangeNamespaces::new([keys[1].clone()]).add(namespace("ops"));
+    told.push(format!("{:?}", caller.change_namespaces(again).await));
+    for (number, told) in told.iter().enumerate() {
+        assert!(!told.contains("hidden-team"), "{number}: {told}");
+    }
+    // What is written of an object that was read so is seen from where it was.
+    let read = caller.get(&keys[1]).await.expect("there");
+    caller.replace(Replace::of(&read, object(json!({"title": "new"})))).await.expect("replaced");
+    assert_eq!(open.get(&keys[1]).await.expect("there").namespaces, all);
 }
 
 /// Allows everything in one namespace.

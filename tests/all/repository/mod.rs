@@ -11,6 +11,7 @@ mod machine;
 mod many;
 mod namespaces;
 mod network;
+mod permissions;
 mod points_in_time;
 mod references;
 mod resolve;
@@ -48,6 +49,7 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         limits::trials(url),
         exports::trials(url),
         versions::trials(url),
+        permissions::trials(url),
         typed::trials(url),
         counters::trials(url),
         resolve::trials(url),

@@ -1,0 +1,210 @@
+//! Changes of what an index says of itself: the sets of model versions that a node does not know come from there.
+
+use libtest_mimic::Trial;
+use saved_objects::ErrorKind;
+use saved_objects::migrate::Outcome;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::named_trials;
+
+pub(super) fn trials(url: &str) -> Vec<Trial> {
+    named_trials!(
+        url,
+        sets_that_somebody_made_up_open_and_unbind_nothing,
+        sets_that_this_software_knows_are_not_read_from_the_index,
+        an_older_node_refuses_what_sets_that_were_changed_do_not_fit,
+        a_node_that_knows_a_version_says_what_it_encrypts,
+        a_version_that_nobody_has_costs_nothing,
+        what_was_sealed_at_a_version_that_was_made_up_does_not_open_below_it,
+    )
+}
+
+/// Writes what the index says the sets of some versions are.
+async fn forge(context: &Context, sets: &[(u32, Value)]) {
+    let (cluster, index) = (context.cluster(), context.index("vaults"));
+    let mut mapping = cluster.indices(&[&index]).await.expect("answered").remove(&index).expect("there").mapping;
+    let meta = &mut mapping["_meta"];
+    for (version, sets) in sets {
+        meta["saved_objects"]["types"]["vault"]["sets"][version.to_string()] = sets.clone();
+    }
+    cluster.put_mapping(&index, &json!({ "_meta": meta.take() })).await.expect("taken");
+}
+
+/// What the index says of a version.
+async fn recorded(context: &Context, version: u32) -> Value {
+    let (cluster, index) = (context.cluster(), context.index("vaults"));
+    let mapping = cluster.indices(&[&index]).await.expect("answered").remove(&index).expect("there").mapping;
+    mapping["_meta"]["saved_objects"]["types"]["vault"]["sets"][version.to_string()].clone()
+}
+
+fn sealed(names: &[&str]) -> Value {
+    names.iter().map(|name| json!({"name": name, "exposed": false})).collect()
+}
+
+/// The sets of the second release: a made-up version may have the same.
+fn second() -> Value {
+    let mut encrypted = sealed(&["token", "memo", "refreshToken", "sealedPin"]);
+    encrypted.as_array_mut().expect("a list").push(json!({"name": "hint", "exposed": true}));
+    json!({"encrypted": encrypted, "bound": ["owner", "scope"]})
+}
+
+async fn vault(context: &Context) -> Repository {
+    let new = store(context, 2, Start::Migrate).await;
+    for id in ["a", "bare"] {
+        create(&new, "vault", id, "default").await;
+    }
+    add_secrets(&new, "a").await;
+    let unsealed = |draft: &mut Draft| {
+        draft.secret("token", SecretChange::Remove);
+        draft.secret("memo", SecretChange::Remove);
+        Ok(())
+    };
+    new.update(key("bare"), unsealed).await.expect("updated");
+    new
+}
+
+async fn claim(context: &Context, id: &str, version: u32) {
+    let mut source = stored(context, id).await;
+    source["typeMigrationVersion"] = json!(format!("10.{version}.0"));
+    put(context, id, &source).await;
+}
+
+/// Expects that the secrets can be neither kept, nor set, nor removed one by one.
+async fn expect_no_write(context: &Context, repository: &Repository, id: &str, what: &str) {
+    let before = stored(context, id).await;
+    let set_all = |draft: &mut Draft| {
+        draft.secret("token", SecretChange::Set(Secret::text("the next token")));
+        for name in ["memo", "refreshToken", "hint"] {
+            draft.secret(name, SecretChange::Remove);
+        }
+        Ok(())
+    };
+    let error = repository.update(key(id), set_all).await.map(drop).expect_err(what);
+    assert_eq!(error.kind(), ErrorKind::Incompatible, "{what}: {error:?}");
+    assert_eq!(stored(context, id).await, before, "{what}: nothing was written");
+}
+
+async fn sets_that_somebody_made_up_open_and_unbind_nothing(context: Context) {
+    let new = vault(&context).await;
+    let mut exposing = second();
+    exposing["encrypted"][0]["exposed"] = json!(true);
+    let mut unbound = second();
+    unbound["bound"] = json!([]);
+    let mut less = second();
+    less["bound"] = json!(["scope"]);
+    let nothing = json!({"encrypted": [], "bound": []});
+    // Each has versions of its own, because what an index says of a version is remembered.
+    let cases = [
+        ("unbound", unbound, true),
+        ("bound less", less, true),
+        ("exposing", exposing, false),
+        ("nothing", nothing, true),
+    ];
+    for ((what, sets, unbinds), first) in cases.into_iter().zip([3, 13, 23, 33]) {
+        let versions: Vec<(u32, Value)> = (3..=first + 1).map(|version| (version, sets.clone())).collect();
+        forge(&context, &versions).await;
+        for id in ["a", "bare"] {
+            claim(&context, id, first + 1).await;
+        }
+        if what == "nothing" {
+            let read = new.get_with_secrets(&key("a")).await;
+            assert!(read.is_ok_and(|(_, secrets)| secrets.is_empty()), "nothing is encrypted, and so nothing opens");
+            let rename = |draft: &mut Draft| {
+                draft.attributes.insert("owner".to_owned(), json!("somebody else"));
+                Ok(())
+            };
+            let error = new.update(key("a"), rename).await.map(drop).expect_err("its secrets would be bound no longer");
+            assert_eq!(error.kind(), ErrorKind::Incompatible, "{error:?}");
+        } else {
+            expect_refused(&context, &new, "a", what).await;
+        }
+        if unbinds {
+            expect_no_write(&context, &new, "a", what).await;
+            expect_no_write(&context, &new, "bare", what).await;
+        }
+    }
+}
+
+async fn sets_that_this_software_knows_are_not_read_from_the_index(context: Context) {
+    let new = vault(&context).await;
+    forge(
+        &context,
+        &[(1, json!({"encrypted": [], "bound": []})), (2, json!({"encrypted": sealed(&["token"]), "bound": []}))],
+    )
+    .await;
+    let (_, secrets) = new.get_with_secrets(&key("a")).await.expect("opens");
+    assert_eq!(secrets["token"], Secret::text(TOKEN));
+    let set = |draft: &mut Draft| {
+        draft.secret("token", SecretChange::Set(Secret::text(TOKEN)));
+        Ok(())
+    };
+    new.update(key("a"), set).await.expect("updated");
+    let mut source = stored(&context, "a").await;
+    source["vault"]["owner"] = json!("mallory");
+    put(&context, "a", &source).await;
+    expect_refused(&context, &new, "a", "the owner is bound still").await;
+}
+
+async fn an_older_node_refuses_what_sets_that_were_changed_do_not_fit(context: Context) {
+    vault(&context).await;
+    let old = store(&context, 1, Start::Skip).await;
+    let (_, secrets) = old.get_with_secrets(&key("a")).await.expect("opens by what the index says");
+    assert_eq!(secrets["token"], Secret::text(TOKEN));
+    let mut exposing = second();
+    exposing["encrypted"][0]["exposed"] = json!(true);
+    let mut more = second();
+    more["bound"] = json!(["owner", "scope", "note"]);
+    let mut less = second();
+    less["bound"] = json!([]);
+    for (what, sets) in [("exposing", exposing), ("binding more", more), ("binding nothing", less)] {
+        forge(&context, &[(2, sets)]).await;
+        // A node that has not asked yet.
+        let old = store(&context, 1, Start::Skip).await;
+        expect_refused(&context, &old, "a", what).await;
+    }
+}
+
+async fn a_node_that_knows_a_version_says_what_it_encrypts(context: Context) {
+    vault(&context).await;
+    forge(&context, &[(2, json!({"encrypted": [], "bound": []})), (3, json!({"encrypted": [], "bound": []}))]).await;
+    let report = migrator(&context, 3).migrate().await;
+    assert_eq!(report.outcome, Outcome::Migrated, "{report:?}");
+    for version in [2, 3] {
+        assert_eq!(recorded(&context, version).await, second(), "what was made up is replaced");
+    }
+    let old = store(&context, 1, Start::Skip).await;
+    assert_eq!(old.get_with_secrets(&key("a")).await.expect("opens").1["token"], Secret::text(TOKEN));
+}
+
+async fn a_version_that_nobody_has_costs_nothing(context: Context) {
+    let new = vault(&context).await;
+    forge(&context, &[(u32::MAX, second()), (7, second())]).await;
+    claim(&context, "a", u32::MAX).await;
+    let error = new.get_with_secrets(&key("a")).await.map(drop).expect_err("versions are missing in between");
+    assert_eq!(error.kind(), ErrorKind::Incompatible, "{error:?}");
+    let report = migrator(&context, 3).migrate().await;
+    assert_eq!(report.outcome, Outcome::Migrated, "{report:?}");
+    assert_eq!(stored(&context, "bare").await["typeMigrationVersion"], "10.3.0");
+}
+
+async fn what_was_sealed_at_a_version_that_was_made_up_does_not_open_below_it(context: Context) {
+    let new = vault(&context).await;
+    // The same sets: it opens, and what is written is bound to as much.
+    forge(&context, &[(3, second()), (4, second())]).await;
+    claim(&context, "a", 4).await;
+    assert_eq!(new.get_with_secrets(&key("a")).await.expect("opens").1["token"], Secret::text(TOKEN));
+    let set = |draft: &mut Draft| {
+        draft.secret("token", SecretChange::Set(Secret::text("the next token")));
+        Ok(())
+    };
+    new.update(key("a"), set).await.expect("updated");
+    let written = stored(&context, "a").await;
+    claim(&context, "a", 2).await;
+    expect_refused(&context, &new, "a", "set back below its envelope").await;
+    put(&context, "a", &written).await;
+    let mut changed = written.clone();
+    changed["vault"]["owner"] = json!("mallory");
+    put(&context, "a", &changed).await;
+    expect_refused(&context, &new, "a", "the owner is bound").await;
+}
