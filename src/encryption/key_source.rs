@@ -1,8 +1,6 @@
 //! Where a key ring comes from: a file, or variables of the process. Never a command line, which others can list.
 
 use std::ffi::OsString;
-use std::fs::{File, Metadata};
-use std::io::Read;
 use std::path::Path;
 
 use secrecy::SecretString;
@@ -10,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
 
 use super::KeyRing;
-use crate::{Error, Result};
+use crate::{Error, Result, secret_file};
 
 /// The environment variable that holds the path of the key file.
 pub const KEY_FILE_VARIABLE: &str = "SAVED_OBJECTS_ENCRYPTION_KEY_FILE";
@@ -23,8 +21,6 @@ pub const DECRYPTION_ONLY_KEYS_VARIABLE: &str = "SAVED_OBJECTS_DECRYPTION_ONLY_K
 /// The cure for a missing key.
 pub(super) const KEY_SOURCES: &str = "set SAVED_OBJECTS_ENCRYPTION_KEY_FILE to the path of a key file, or \
                                       SAVED_OBJECTS_ENCRYPTION_KEY to a key, which `openssl rand -base64 48` makes";
-
-const MAX_KEY_FILE_BYTES: usize = 64 * 1024;
 
 impl KeyRing {
     /// The ring that the process's environment names: [`KEY_FILE_VARIABLE`], or [`KEY_VARIABLE`] with
@@ -52,7 +48,7 @@ impl KeyRing {
     /// [`Invalid`](crate::ErrorKind::Invalid) if the file cannot be read, is larger than 64 KiB, has another form, or is
     /// open to every user of the machine, and as [`KeyRing::new`]. No content of the file is in the error.
     pub fn from_file(path: &Path) -> Result<Self> {
-        read_key_file(path)
+        secret_file::read(path)
             .and_then(|text| parse_key_file(&text))
             .map_err(|error| error.context(format_args!("the key file {}", path.display())))
     }
@@ -105,50 +101,6 @@ fn split_list(list: &str) -> Vec<SecretString> {
 /// The key in `text`. Editors, `echo` and mounted secrets put a newline behind it.
 fn key_text(text: &str) -> SecretString {
     SecretString::from(text.trim_end_matches(['\n', '\r']))
-}
-
-/// The text of the file at `path`, if nobody but its owner and group can read it.
-pub(super) fn read_key_file(path: &Path) -> Result<Zeroizing<String>> {
-    let unreadable =
-        |error| Error::invalid("it cannot be read", "check the path and who may read it").with_source(error);
-    let file = File::open(path).map_err(unreadable)?;
-    check_permissions(path, &file.metadata().map_err(unreadable)?)?;
-
-    // One allocation for all of it: growing would leave a copy behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_KEY_FILE_BYTES + 2));
-    file.take(MAX_KEY_FILE_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() > MAX_KEY_FILE_BYTES {
-        return Err(Error::invalid(
-            format!("it has more than {MAX_KEY_FILE_BYTES} bytes"),
-            "name the file that holds the keys only",
-        ));
-    }
-    let text = std::str::from_utf8(&bytes).map_err(|_| Error::invalid("it is not UTF-8", "store the key as text"))?;
-    Ok(Zeroizing::new(text.to_owned()))
-}
-
-#[cfg(unix)]
-fn check_permissions(path: &Path, metadata: &Metadata) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-
-    const OTHERS: u32 = 0o006;
-    const GROUP: u32 = 0o060;
-    let mode = metadata.permissions().mode();
-    if mode & OTHERS != 0 {
-        return Err(Error::invalid(
-            format!("every user of this machine can read or write it (mode {:03o})", mode & 0o777),
-            format!("chmod 600 {}", path.display()),
-        ));
-    }
-    if mode & GROUP != 0 {
-        tracing::warn!(path = %path.display(), "the group of the key file can read or write it; chmod 600 is safer");
-    }
-    Ok(())
-}
-
-#[cfg(not(unix))]
-fn check_permissions(_: &Path, _: &Metadata) -> Result<()> {
-    Ok(())
 }
 
 #[derive(Deserialize)]
@@ -227,7 +179,7 @@ mod tests {
         let cases: [(Vec<u8>, &str); 9] = [
             (Vec::new(), "the primary key has 0 bytes"),
             (b"hunter2".to_vec(), "the primary key has 7 bytes"),
-            (vec![b'x'; MAX_KEY_FILE_BYTES + 1], "more than 65536 bytes"),
+            (vec![b'x'; 64 * 1024 + 1], "more than 65536 bytes"),
             (vec![0xff; 64], "not UTF-8"),
             (format!(r#"{{"primary": "{A}", "hunter2": 1}}"#).into(), form),
             (format!(r#"{{"primary": "{A}", "decryption_only": "hunter2"}}"#).into(), form),
