@@ -137,6 +137,9 @@ fn describe_rotation(report: &Report, output: Output) {
     describe_unseen(&report.unseen, output);
     let primary = report.primary;
     output.say(match report.outcome {
+        Outcome::NothingToDo if !report.unseen.is_empty() => {
+            format!("of what is seen, whatever opens is under the key {primary}; no key is dropped")
+        }
         Outcome::NothingToDo => format!("nothing to do: whatever opens is under the key {primary}"),
         Outcome::Rotated => format!(
             "{} documents, and {} in quarantine, are under the key {primary} now ({} per second)",
