@@ -6,6 +6,7 @@ mod bulk;
 mod conditions;
 mod connection;
 mod copying;
+mod credentials;
 mod documents;
 mod indices;
 mod official;
@@ -36,10 +37,11 @@ use crate::environment::Environment;
 #[cfg(any(test, feature = "testing"))]
 pub(in crate::cluster) use answers::{error_kind, item_error};
 use connection::Connection;
+pub use credentials::{Credentials, SecretSource};
 #[cfg(any(test, feature = "testing"))]
 pub(in crate::cluster) use indices::purpose_settings;
 pub use retry::RetryPolicy;
-pub use settings::{Credentials, ElasticSettings, SecretSource};
+pub use settings::ElasticSettings;
 pub use transport::{HttpAnswer, HttpRequest, NoAnswer, NoAnswerKind, Transport};
 pub use trust::Misconfiguration;
 

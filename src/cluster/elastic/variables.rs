@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use secrecy::SecretString;
 use zeroize::Zeroizing;
 
-use super::settings::{Credentials, ElasticSettings, SecretSource};
+use super::credentials::{Credentials, SecretSource};
+use super::settings::ElasticSettings;
 use crate::{Error, Result};
 
 /// What the names of all these variables begin with.

@@ -123,7 +123,7 @@ pub(super) async fn hidden_groups_are_told_in_memory(_: Context) {
     assert!(status.indices.is_empty() && !status.blockers.is_empty(), "{status:?}");
     let verified = context.verifier(current()).verify().await.expect("verified");
     assert!(!verified.ok && verified.indices.is_empty() && !verified.unseen.is_empty(), "{verified:?}");
-    let error = context.builder(current()).start(Start::Migrate).await.err().expect("blocked");
+    let error = context.builder(current()).start(Start::Migrate).await.expect_err("blocked");
     assert_eq!(error.kind(), ErrorKind::Incompatible, "{error}");
     assert!(error.to_string().contains("saved-objects privileges"), "{error}");
 }
