@@ -130,6 +130,12 @@ impl Environment {
     }
 }
 
+/// Returns whether `host`, as a parsed URL writes it, is this machine: addresses are in one form there, and IPv6 has brackets.
+pub(crate) fn is_this_machine(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
 /// `timestamp` as it is stored: UTC with milliseconds and `Z`.
 pub fn iso_millis(timestamp: Timestamp) -> String {
     format!("{timestamp:.3}")

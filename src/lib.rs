@@ -69,6 +69,7 @@ pub mod quarantine;
 pub mod registry;
 pub mod repository;
 pub mod rotation;
+mod secret_file;
 mod store;
 pub mod tokens;
 pub mod verify;
@@ -85,6 +86,11 @@ pub use store::{SavedObjects, SavedObjectsBuilder, Start};
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// The example of the page on security, which must compile.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/security.md")]
+struct Security;
 
 /// The guide's program, which must compile.
 #[cfg(doctest)]

@@ -11,6 +11,7 @@ use secrecy::SecretString;
 
 #[cfg(any(test, feature = "testing"))]
 use crate::cluster::InMemory;
+use crate::cluster::elastic::ElasticSettings;
 use crate::cluster::{Cluster, Elastic};
 use crate::control::Standing;
 use crate::encryption::{EncryptionService, KeyRing};
@@ -51,7 +52,7 @@ impl SavedObjects {
     pub fn builder(registry: Registry) -> SavedObjectsBuilder {
         SavedObjectsBuilder {
             registry,
-            cluster: Place::Url("http://127.0.0.1:9200".to_owned()),
+            cluster: Place::At("http://127.0.0.1:9200".into()),
             prefix: Prefix::default(),
             key_ring: None,
             environment: Environment::system(),
@@ -135,7 +136,7 @@ impl SavedObjects {
 /// Where the cluster is.
 #[derive(Debug)]
 enum Place {
-    Url(String),
+    At(ElasticSettings),
     Given(Arc<dyn Cluster>),
 }
 
@@ -152,14 +153,16 @@ pub struct SavedObjectsBuilder {
 }
 
 impl SavedObjectsBuilder {
-    /// Where Elasticsearch is: `http://127.0.0.1:9200` unless said otherwise, several nodes separated by commas.
+    /// Sets where Elasticsearch is and how to reach it: a URL (several nodes are separated by commas), or [`ElasticSettings`] with
+    /// credentials, certificates and headers. Default: `http://127.0.0.1:9200`. [`ElasticSettings::from_env`] reads what the
+    /// command line reads.
     #[must_use]
-    pub fn elasticsearch(mut self, url: impl Into<String>) -> Self {
-        self.cluster = Place::Url(url.into());
+    pub fn elasticsearch(mut self, settings: impl Into<ElasticSettings>) -> Self {
+        self.cluster = Place::At(settings.into());
         self
     }
 
-    /// A cluster made by hand: [`Elastic::builder`] takes credentials, headers, time-outs and retries.
+    /// A cluster made by hand: [`Elastic::builder`] takes time-outs and retries beside the settings.
     #[must_use]
     pub fn cluster(mut self, cluster: Arc<dyn Cluster>) -> Self {
         self.cluster = Place::Given(cluster);
@@ -208,7 +211,7 @@ impl SavedObjectsBuilder {
     /// [`Corrupt`](ErrorKind::Corrupt) if documents could not be converted.
     pub async fn start(self, start: Start) -> Result<SavedObjects> {
         let cluster = match self.cluster {
-            Place::Url(url) => Arc::new(Elastic::builder(&url).environment(self.environment.clone()).build()?),
+            Place::At(settings) => Arc::new(Elastic::builder(settings).environment(self.environment.clone()).build()?),
             Place::Given(cluster) => cluster,
         };
         let registry = Arc::new(self.registry);

@@ -1,11 +1,13 @@
 import java.io.IOException;
 import java.io.PrintStream;
 import java.io.UncheckedIOException;
+import java.lang.reflect.Method;
 import java.net.BindException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.attribute.BasicFileAttributes;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
@@ -17,11 +19,14 @@ import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
 import org.elasticsearch.common.logging.LogConfigurator;
+import org.elasticsearch.common.settings.KeyStoreWrapper;
+import org.elasticsearch.common.settings.SecureString;
 import org.elasticsearch.common.settings.Settings;
 import org.elasticsearch.env.Environment;
 import org.elasticsearch.nativeaccess.NativeAccess;
 import org.elasticsearch.node.InternalSettingsPreparer;
 import org.elasticsearch.node.Node;
+import org.elasticsearch.plugins.PluginBundle;
 import org.elasticsearch.plugins.PluginsLoader;
 
 /**
@@ -43,6 +48,8 @@ public final class DevNode {
     private static final int PORT_TAKEN = 98;
     private static final long WATCH_SECONDS = 1;
     private static final long CLOSE_SECONDS = 20;
+    /** Holds the password of the user `elastic`, in the config folder of a node with security. */
+    private static final String PASSWORD_FILE = "bootstrap.password";
     /** Standard output as it was before the server sent it through its own log. */
     private static final PrintStream OUT = System.out;
 
@@ -69,17 +76,41 @@ public final class DevNode {
 
     private static void start(Path home, Path config) throws Exception {
         LogConfigurator.registerErrorListener();
-        Settings settings = Settings.builder().put("path.home", home.toString()).build();
-        Environment environment = InternalSettingsPreparer.prepareEnvironment(settings, Map.of(), config, () -> "node");
+        Settings.Builder settings = Settings.builder().put("path.home", home.toString());
+        if (Files.exists(config.resolve(PASSWORD_FILE))) {
+            settings.setSecureSettings(keystore(config));
+        }
+        Environment environment = InternalSettingsPreparer.prepareEnvironment(settings.build(), Map.of(), config, () -> "node");
         LogConfigurator.setNodeName(Node.NODE_NAME_SETTING.get(environment.settings()));
         LogConfigurator.configure(environment, true);
         NativeAccess.instance();
 
         PluginsLoader plugins =
-            PluginsLoader.createPluginsLoader(PluginsLoader.loadModulesBundles(home.resolve("modules")), Set.of(), Map.of(), false);
+            PluginsLoader.createPluginsLoader(modules(home.resolve("modules")), Set.of(), Map.of(), false);
         Node node = new Node(environment, plugins);
         Runtime.getRuntime().addShutdownHook(new Thread(() -> close(node), "close"));
         node.start();
+    }
+
+    /** The modules in a folder. The method that finds them got a second parameter in version 9.5. */
+    @SuppressWarnings("unchecked")
+    private static Set<PluginBundle> modules(Path folder) throws ReflectiveOperationException {
+        Method method = Arrays.stream(PluginsLoader.class.getMethods())
+            .filter(candidate -> candidate.getName().equals("loadModulesBundles"))
+            .findFirst()
+            .orElseThrow(() -> new NoSuchMethodException("PluginsLoader.loadModulesBundles"));
+        Object[] arguments = method.getParameterCount() == 1 ? new Object[] { folder } : new Object[] { folder, false };
+        return (Set<PluginBundle>) method.invoke(null, arguments);
+    }
+
+    /** The node's keystore with the password of the user `elastic`. No password guards the keystore itself. */
+    private static KeyStoreWrapper keystore(Path config) throws Exception {
+        KeyStoreWrapper keystore = KeyStoreWrapper.bootstrap(config, () -> new SecureString(new char[0]));
+        if (!keystore.getSettingNames().contains("bootstrap.password")) {
+            keystore.setString("bootstrap.password", Files.readString(config.resolve(PASSWORD_FILE)).trim().toCharArray());
+            keystore.save(config, new char[0]);
+        }
+        return keystore;
     }
 
     /** Ends the process if closing hangs: whoever stops a node counts on it. */

@@ -1,7 +1,8 @@
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::cluster::elastic::ElasticBuilder;
+use crate::cluster::elastic::ElasticSettings;
 use crate::cluster::{Cluster, Elastic};
 use crate::control::Standing;
 use crate::encryption::{EncryptionService, KeyRing};
@@ -13,12 +14,11 @@ use crate::repository::Repository;
 use crate::rotation::KeyRotation;
 use crate::{Result, tokens};
 
-const DEFAULT_URL: &str = "http://127.0.0.1:9200";
-
 /// Where the objects are and which types there are: what every command that reaches them takes.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Clone, clap::Args)]
 pub(crate) struct Connection {
-    /// Where Elasticsearch is; several nodes are separated by commas [default: http://127.0.0.1:9200]
+    /// Where Elasticsearch is; several nodes are separated by commas [default: http://127.0.0.1:9200]. Credentials and
+    /// certificates come from the environment, see docs/command-line.md
     #[arg(long, global = true, value_name = "URL", env = "SAVED_OBJECTS_ELASTICSEARCH_URL", hide_env_values = true)]
     pub(crate) elasticsearch_url: Option<String>,
     /// What the names of all indices begin with
@@ -30,6 +30,17 @@ pub(crate) struct Connection {
     /// Leave out the built-in types
     #[arg(long, global = true)]
     pub(crate) only_types: bool,
+}
+
+impl fmt::Debug for Connection {
+    /// The URL may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let url = self.elasticsearch_url.as_deref().map(|url| ElasticSettings::new(url).shown_urls());
+        f.debug_struct("Connection")
+            .field("elasticsearch_url", &url)
+            .field("prefix", &self.prefix)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Connection {
@@ -45,12 +56,16 @@ impl Connection {
     }
 
     pub(crate) fn cluster(&self, environment: &Environment) -> Result<Arc<dyn Cluster>> {
-        Ok(Arc::new(self.elastic(environment).build()?))
+        Ok(Arc::new(Elastic::builder(self.settings()?).environment(environment.clone()).build()?))
     }
 
-    fn elastic(&self, environment: &Environment) -> ElasticBuilder {
-        let url = self.elasticsearch_url.as_deref().unwrap_or(DEFAULT_URL);
-        Elastic::builder(url).environment(environment.clone())
+    /// How to reach the cluster: as the environment says, at the URL that was given.
+    pub(crate) fn settings(&self) -> Result<ElasticSettings> {
+        let settings = ElasticSettings::from_env()?;
+        Ok(match &self.elasticsearch_url {
+            Some(url) if !url.is_empty() => settings.at(url),
+            _ => settings,
+        })
     }
 
     /// A repository that reaches hidden types too, with the keys of the process's environment, if there are any.
@@ -88,7 +103,8 @@ impl Connection {
     /// As [`migrator`](Self::migrator), one that reaches Kibana's indices: a full distribution of Elasticsearch guards them
     /// against everybody who does not say this.
     pub(crate) fn migrator_of_kibana(&self, environment: &Environment) -> Result<Migrator> {
-        let cluster = self.elastic(environment).header("X-Elastic-Product-Origin", "kibana").build()?;
+        let settings = self.settings()?.header("X-Elastic-Product-Origin", "kibana");
+        let cluster = Elastic::builder(settings).environment(environment.clone()).build()?;
         self.migrator_of(Arc::new(cluster), environment)
     }
 

@@ -8,6 +8,7 @@ use super::exit::Exit;
 use super::output::Output;
 use super::progress;
 use crate::Result;
+use crate::cluster::Unseen;
 use crate::encryption::KeyId;
 use crate::environment::Environment;
 use crate::rotation::{KeptIndex, KeyCounts, KeyStatus, Outcome, Report};
@@ -62,7 +63,8 @@ pub(super) async fn run(
             let report = progress::watch(output, environment.clock(), rotation.progress(), working).await?;
             describe_rotation(&report, output);
             output.document(&report)?;
-            Ok(if report.not_rotated.is_empty() { Exit::Done } else { Exit::Blocked })
+            let is_all = report.not_rotated.is_empty() && report.unseen.is_empty();
+            Ok(if is_all { Exit::Done } else { Exit::Blocked })
         }
         Command::Forget { key } => {
             rotation.forget(*key).await?;
@@ -89,6 +91,7 @@ fn describe_status(status: &KeyStatus, output: Output) {
     }
     output.say(table.to_string());
     describe_kept(&status.kept, output);
+    describe_unseen(&status.unseen, output);
     if status.malformed > 0 {
         let malformed = status.malformed;
         output.say(format!("{malformed} documents have a value that is not encrypted; see `saved-objects verify`"));
@@ -110,6 +113,13 @@ fn describe_kept(kept: &[KeptIndex], output: Output) {
     }
 }
 
+fn describe_unseen(unseen: &[String], output: Output) {
+    if !unseen.is_empty() {
+        let unseen = Unseen(unseen.to_vec());
+        output.say(format!("{}; {}", unseen.what(), unseen.cure()));
+    }
+}
+
 fn by_key(documents: &BTreeMap<KeyId, u64>) -> String {
     documents.iter().map(|(key, documents)| format!("{documents} under {key}")).collect::<Vec<_>>().join(", ")
 }
@@ -124,8 +134,12 @@ fn describe_rotation(report: &Report, output: Output) {
         output.say(format!("  and {hidden} more; --json names up to a hundred thousand"));
     }
     describe_kept(&report.kept, output);
+    describe_unseen(&report.unseen, output);
     let primary = report.primary;
     output.say(match report.outcome {
+        Outcome::NothingToDo if !report.unseen.is_empty() => {
+            format!("of what is seen, whatever opens is under the key {primary}; no key is dropped")
+        }
         Outcome::NothingToDo => format!("nothing to do: whatever opens is under the key {primary}"),
         Outcome::Rotated => format!(
             "{} documents, and {} in quarantine, are under the key {primary} now ({} per second)",

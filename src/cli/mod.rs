@@ -12,6 +12,7 @@ mod keys;
 mod logging;
 mod migrate;
 mod output;
+mod privileges;
 mod progress;
 mod quarantine;
 mod report;
@@ -27,6 +28,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 pub use exit::Exit;
 use output::Output;
 
+use crate::cluster::ClusterError;
 use crate::environment::Environment;
 use crate::{Error, ErrorKind, Result};
 
@@ -61,6 +63,7 @@ enum Command {
     Import(import::Arguments),
     Keys(keys::Arguments),
     Migrate(migrate::Arguments),
+    Privileges(privileges::Arguments),
     Quarantine(quarantine::Arguments),
     /// Say what is stored, and what a migration would do
     Status,
@@ -88,7 +91,10 @@ pub fn run() -> ExitCode {
     logging::start(output);
     let exit = run_command(&command, &arguments.global.connection, output).unwrap_or_else(|error| {
         output.failure(&error);
-        Exit::Failed
+        let refused = error.find_source::<ClusterError>();
+        let lacks_privilege = refused.is_some_and(|refused| refused.missing_privilege().is_some());
+        // What cannot be seen or done for want of a privilege is in the way, and did not fail.
+        if lacks_privilege { Exit::Blocked } else { Exit::Failed }
     });
     exit.into()
 }
@@ -108,6 +114,7 @@ fn run_command(command: &Command, connection: &connection::Connection, output: O
             Command::Import(arguments) => import::run(arguments, connection, &environment, output).await,
             Command::Keys(arguments) => keys::run(arguments, connection, &environment, output).await,
             Command::Migrate(arguments) => migrate::run(arguments, connection, &environment, output).await,
+            Command::Privileges(arguments) => privileges::run(arguments, &connection.prefix, output),
             Command::Quarantine(arguments) => quarantine::run(arguments, connection, &environment, output).await,
             Command::Status => status::run(connection, &environment, output).await,
             Command::Tokens(arguments) => tokens::run(arguments, connection, &environment, output).await,

@@ -35,6 +35,9 @@ pub(super) fn describe(report: &Report, output: Output) {
     }
     describe_unregistered(&report.unregistered, output);
     describe_blockers(&report.blockers, output);
+    for skipped in &report.skipped {
+        output.say(format!("{}; {}", skipped.what, skipped.cure));
+    }
     output.say(match report.outcome {
         Outcome::Migrated => format!("migrated in {} ms with {} requests", report.elapsed_ms, report.requests),
         Outcome::NothingToDo => {

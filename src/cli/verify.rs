@@ -4,6 +4,7 @@ use super::connection::Connection;
 use super::exit::Exit;
 use super::output::Output;
 use crate::Result;
+use crate::cluster::Unseen;
 use crate::encryption::{EncryptionService, KEY_FILE_VARIABLE, KEY_VARIABLE, KeyRing};
 use crate::environment::Environment;
 use crate::verify::{IndexReport, Report, Unreadable, Verifier};
@@ -25,6 +26,10 @@ fn describe(report: &Report, can_open: bool, output: Output) {
     report.indices.iter().for_each(|index| output.say(table(index)));
     describe_list("unreadable", &report.unreadable, report.not_listed, output);
     describe_list("in quarantine", &report.quarantined, 0, output);
+    if !report.unseen.is_empty() {
+        let unseen = Unseen(report.unseen.clone());
+        output.say(format!("{}; {}", unseen.what(), unseen.cure()));
+    }
     output.say(conclusion(report));
     if !report.ok && !can_open {
         output.say(format!("no encryption key is configured: set {KEY_FILE_VARIABLE} or {KEY_VARIABLE}"));

@@ -1,6 +1,8 @@
 use bytes::Bytes;
 
 use super::SequenceNumber;
+use super::error::MissingPrivilege;
+use crate::{Error, ErrorKind};
 
 /// Documents to be written through an alias.
 #[derive(Debug, Clone, Copy)]
@@ -100,6 +102,17 @@ pub struct ItemError {
     pub kind: ItemErrorKind,
     /// The server's type and reason.
     pub reason: String,
+}
+
+impl ItemError {
+    /// Returns the error of a caller whom this keeps from going on: `what` happened, and `cure` helps. It is of the kind
+    /// `otherwise`, unless the credentials do not allow the operation.
+    pub(crate) fn into_error(self, otherwise: ErrorKind, what: impl std::fmt::Display, cure: &str) -> Error {
+        let is_forbidden = self.kind == ItemErrorKind::Forbidden;
+        let missing = MissingPrivilege::in_reason(&self.reason).filter(|_| is_forbidden).map(MissingPrivilege::hint);
+        Error::new(if is_forbidden { ErrorKind::Forbidden } else { otherwise }, format!("{what}: {}", self.reason))
+            .with_cure(missing.unwrap_or_else(|| cure.to_owned()))
+    }
 }
 
 /// Why an operation of a bulk was not done, as far as the engine acts on it.

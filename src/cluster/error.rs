@@ -1,7 +1,9 @@
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
+use super::elastic::Misconfiguration;
 use crate::{Error, ErrorKind};
 
 /// What went wrong with a request, as far as the engine acts on it.
@@ -43,6 +45,8 @@ pub enum ClusterErrorKind {
     PointInTimeMissing,
     /// The credentials are missing or refused, or do not allow this.
     Forbidden,
+    /// No connection can be made with these settings and certificates.
+    Misconfigured(Misconfiguration),
     /// The server calls the request malformed.
     Rejected,
     /// An answer that the engine does not understand.
@@ -96,8 +100,16 @@ impl ClusterError {
         }
     }
 
-    fn cure(&self) -> &'static str {
+    /// Returns the privilege that the credentials lack, if the server says so.
+    pub fn missing_privilege(&self) -> Option<MissingPrivilege<'_>> {
         match self.kind {
+            ClusterErrorKind::Forbidden => MissingPrivilege::in_reason(self.reason.as_deref()?),
+            _ => None,
+        }
+    }
+
+    fn cure(&self) -> Cow<'static, str> {
+        let fixed = match self.kind {
             ClusterErrorKind::Unavailable | ClusterErrorKind::Timeout => {
                 "check that Elasticsearch runs at the configured URL and is not overloaded, then try again"
             }
@@ -124,11 +136,69 @@ impl ClusterError {
             ClusterErrorKind::ShardLimit => "raise cluster.max_shards_per_node or delete indices that nobody needs",
             ClusterErrorKind::TooLarge => "send less at once, or raise http.max_content_length",
             ClusterErrorKind::PointInTimeMissing => "start the reading again",
-            ClusterErrorKind::Forbidden => "give credentials that may read, write and manage the indices of the prefix",
+            ClusterErrorKind::Forbidden => return self.cure_of_refusal(),
+            ClusterErrorKind::Misconfigured(wrong) => wrong.hint(),
             ClusterErrorKind::Rejected | ClusterErrorKind::Unexpected => {
                 "check the server's version and the reason it gives; report it if both look right"
             }
+        };
+        fixed.into()
+    }
+
+    fn cure_of_refusal(&self) -> Cow<'static, str> {
+        if let Some(missing) = self.missing_privilege() {
+            return missing.hint().into();
         }
+        let is_without = self.reason.as_deref().is_some_and(|reason| reason.contains("missing authentication"));
+        match self.status {
+            Some(401) if is_without => {
+                "give credentials: SAVED_OBJECTS_ELASTICSEARCH_API_KEY_FILE, or SAVED_OBJECTS_ELASTICSEARCH_USERNAME with \
+                 SAVED_OBJECTS_ELASTICSEARCH_PASSWORD_FILE, or ElasticSettings::credentials"
+            }
+            Some(401) => {
+                "check the API key, the token, or user and password: the server does not know them, or they have expired"
+            }
+            Some(407) => "give the proxy its credentials, or leave it out by NO_PROXY",
+            _ => {
+                "give credentials that may read, write and manage the indices of the prefix: `saved-objects privileges` prints \
+                 what each job needs"
+            }
+        }
+        .into()
+    }
+}
+
+/// A privilege that credentials lack, as the server's reason names it: `this action is granted by the index privileges
+/// [create_index,manage,all]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MissingPrivilege<'a> {
+    /// `index` or `cluster`.
+    pub level: &'a str,
+    /// The privileges that allow the action, the narrowest first; any of them is enough.
+    pub any_of: &'a str,
+    /// The indices, if it is about indices.
+    pub indices: Option<&'a str>,
+}
+
+impl<'a> MissingPrivilege<'a> {
+    /// Reads the server's reason.
+    pub(super) fn in_reason(reason: &'a str) -> Option<Self> {
+        let (action, granted) = reason.split_once("this action is granted by the ")?;
+        let (level, granted) = granted.split_once(" privileges [")?;
+        let (any_of, _) = granted.split_once(']')?;
+        let indices = action.rsplit_once("indices [").and_then(|(_, rest)| Some(rest.split_once(']')?.0));
+        Some(Self { level, any_of, indices })
+    }
+
+    /// Returns what to do about it.
+    pub(super) fn hint(self) -> String {
+        let Self { level, any_of, indices } = self;
+        let (first, others) = any_of.split_once(',').map_or((any_of, None), |(first, others)| (first, Some(others)));
+        let others = others.map(|others| format!(" (or {})", others.replace(',', ", "))).unwrap_or_default();
+        let indices = indices.map(|indices| format!(" on {}", indices.replace(',', ", "))).unwrap_or_default();
+        format!(
+            "grant the {level} privilege `{first}`{others}{indices}; `saved-objects privileges` prints what each job needs"
+        )
     }
 }
 
@@ -151,10 +221,21 @@ impl fmt::Display for ClusterError {
             ClusterErrorKind::ShardLimit => "the cluster's shard limit is reached",
             ClusterErrorKind::TooLarge => "a request or its answer is too large",
             ClusterErrorKind::PointInTimeMissing => "a point in time is not open",
+            ClusterErrorKind::Forbidden if self.status == Some(403) => "elasticsearch does not allow it",
             ClusterErrorKind::Forbidden => "elasticsearch refuses the credentials",
+            ClusterErrorKind::Misconfigured(wrong) => {
+                f.write_str("no connection to elasticsearch can be made: ")?;
+                return self.write_details(f, &wrong.to_string());
+            }
             ClusterErrorKind::Rejected => "elasticsearch rejected a request",
             ClusterErrorKind::Unexpected => "elasticsearch gave an unexpected answer",
         };
+        self.write_details(f, what)
+    }
+}
+
+impl ClusterError {
+    fn write_details(&self, f: &mut fmt::Formatter<'_>, what: &str) -> fmt::Result {
         write!(f, "{what}: {} {}", self.method, self.path)?;
         if let Some(status) = self.status {
             write!(f, " status={status}")?;
@@ -197,9 +278,10 @@ impl From<ClusterError> for Error {
             ClusterErrorKind::OutcomeUnknown => ErrorKind::OutcomeUnknown,
             ClusterErrorKind::IndexNotFound | ClusterErrorKind::AliasNotFound => ErrorKind::NotFound,
             ClusterErrorKind::IndexExists | ClusterErrorKind::NotWriteBlocked => ErrorKind::Conflict,
-            ClusterErrorKind::MappingRefused | ClusterErrorKind::FieldLimit | ClusterErrorKind::TooLarge => {
-                ErrorKind::Invalid
-            }
+            ClusterErrorKind::MappingRefused
+            | ClusterErrorKind::FieldLimit
+            | ClusterErrorKind::TooLarge
+            | ClusterErrorKind::Misconfigured(_) => ErrorKind::Invalid,
             ClusterErrorKind::WriteBlocked | ClusterErrorKind::Blocked | ClusterErrorKind::Forbidden => {
                 ErrorKind::Forbidden
             }
@@ -207,5 +289,46 @@ impl From<ClusterError> for Error {
             ClusterErrorKind::Rejected | ClusterErrorKind::Unexpected => ErrorKind::Internal,
         };
         Error::new(kind, error.to_string()).with_cure(error.cure()).with_source(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_missing_privilege_is_read_from_the_servers_reason() {
+        let of_index = "action [indices:admin/create] is unauthorized for API key id [x] of user [elastic] on indices \
+                        [a-notes-000001], this action is granted by the index privileges [create_index,manage,all]";
+        let of_cluster = "action [cluster:monitor/health] is unauthorized for user [kim] with effective roles [r], this \
+                          action is granted by the cluster privileges [monitor,manage,all]";
+        let table = [
+            (of_index, "index privilege `create_index` (or manage, all) on a-notes-000001;"),
+            (of_cluster, "cluster privilege `monitor` (or manage, all);"),
+        ];
+        for (reason, expected) in table {
+            let mut error = ClusterError::new(ClusterErrorKind::Forbidden, "PUT", "a-notes-000001", reason);
+            error.status = Some(403);
+            let error = Error::from(error);
+            assert_eq!(error.kind(), ErrorKind::Forbidden);
+            assert!(error.cure().is_some_and(|cure| cure.contains(expected)), "{error}");
+        }
+        assert_eq!(MissingPrivilege::in_reason("this action is granted by the index privileges"), None);
+    }
+
+    #[test]
+    fn refused_credentials_and_missing_ones_have_other_hints() {
+        let table = [
+            (401, "missing authentication credentials for REST request [/]", "give credentials"),
+            (401, "unable to authenticate user [kim] for REST request [/]", "check the API key"),
+            (403, "no", "saved-objects privileges"),
+            (407, "", "the proxy"),
+        ];
+        for (status, reason, expected) in table {
+            let mut error = ClusterError::new(ClusterErrorKind::Forbidden, "GET", "x", reason);
+            error.status = Some(status);
+            let error = Error::from(error);
+            assert!(error.cure().is_some_and(|cure| cure.contains(expected)), "{status}: {error}");
+        }
     }
 }

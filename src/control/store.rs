@@ -168,8 +168,8 @@ impl Control {
             _ => ErrorKind::Internal,
         };
         let what = format!("the document {} of {} could not be written", operation.id, self.names.alias());
-        Err(Error::new(kind, format!("{what}: {}", error.reason))
-            .with_cure("put right what the server names, and try again; the index is created anew if it is deleted"))
+        let cure = "put right what the server names, and try again; the index is created anew if it is deleted";
+        Err(error.into_error(kind, what, cure))
     }
 
     async fn create_index(&self) -> Result<()> {

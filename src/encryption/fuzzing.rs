@@ -13,6 +13,7 @@ use super::{
 use crate::document::Attributes;
 use crate::environment::Environment;
 use crate::model::{EncryptedAttribute, EncryptionSets};
+use crate::secret_file;
 
 const KEY: &str = "a key for fuzzing only: 0123456789abcdef";
 const NAME: &str = "token";
@@ -68,7 +69,7 @@ pub fn envelope(data: &[u8]) {
 pub fn key_file(data: &[u8]) {
     /// Shorter texts are in messages by chance.
     const LONG: usize = 40;
-    match key_source::parse_key_file(data) {
+    match secret_file::text_of(data).and_then(key_source::parse_key_file) {
         Ok(ring) => assert!(!ring.key_ids().is_empty()),
         Err(error) => {
             let told = format!("{error} {error:?}");

@@ -1,8 +1,6 @@
 //! Where a key ring comes from: a file, or variables of the process. Never a command line, which others can list.
 
 use std::ffi::OsString;
-use std::fs::{File, Metadata};
-use std::io::Read;
 use std::path::Path;
 
 use secrecy::SecretString;
@@ -10,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
 
 use super::KeyRing;
-use crate::{Error, Result};
+use crate::{Error, Result, secret_file};
 
 /// The environment variable that holds the path of the key file.
 pub const KEY_FILE_VARIABLE: &str = "SAVED_OBJECTS_ENCRYPTION_KEY_FILE";
@@ -27,8 +25,6 @@ pub(super) const KEY_SOURCES: &str = "set SAVED_OBJECTS_ENCRYPTION_KEY_FILE to t
 /// What a key file may hold.
 const FORMS: &str = "write the key alone, in one line, or {\"primary\": \"…\", \"decryption_only\": [\"…\"]}; a key that looks like something \
                      else goes into that JSON";
-
-const MAX_KEY_FILE_BYTES: usize = 64 * 1024;
 
 impl KeyRing {
     /// The ring that the process's environment names: [`KEY_FILE_VARIABLE`], or [`KEY_VARIABLE`] with
@@ -57,8 +53,8 @@ impl KeyRing {
     /// JSON list, YAML, `NAME=VALUE`, a byte order mark, UTF-16), or is open to every user of the machine, and as
     /// [`KeyRing::new`]. No content of the file is in the error.
     pub fn from_file(path: &Path) -> Result<Self> {
-        read_key_file(path)
-            .and_then(|bytes| parse_key_file(&bytes))
+        secret_file::read(path)
+            .and_then(|text| parse_key_file(&text))
             .map_err(|error| error.context(format_args!("the key file {}", path.display())))
     }
 }
@@ -140,58 +136,6 @@ fn other_form(key: &str) -> Option<&'static str> {
     checks.into_iter().find_map(|(is_so, what)| is_so.then_some(what))
 }
 
-/// The content of the file at `path`, if nobody but its owner and group can read it.
-pub(super) fn read_key_file(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
-    let unreadable =
-        |error| Error::invalid("it cannot be read", "check the path and who may read it").with_source(error);
-    let file = File::open(path).map_err(unreadable)?;
-    check_permissions(path, &file.metadata().map_err(unreadable)?)?;
-
-    // One allocation for all of it: growing would leave a copy behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_KEY_FILE_BYTES + 2));
-    file.take(MAX_KEY_FILE_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() > MAX_KEY_FILE_BYTES {
-        return Err(Error::invalid(
-            format!("it has more than {MAX_KEY_FILE_BYTES} bytes"),
-            "name the file that holds the keys only",
-        ));
-    }
-    Ok(bytes)
-}
-
-/// The text of a key file.
-pub(super) fn text_of(bytes: &[u8]) -> Result<&str> {
-    let text = std::str::from_utf8(bytes).map_err(|_| Error::invalid("it is not UTF-8", "store the key as text"))?;
-    match text.starts_with('\u{feff}') {
-        true => Err(Error::invalid("it begins with a byte order mark", "store it as UTF-8 without one")),
-        false => Ok(text),
-    }
-}
-
-#[cfg(unix)]
-fn check_permissions(path: &Path, metadata: &Metadata) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-
-    const OTHERS: u32 = 0o006;
-    const GROUP: u32 = 0o060;
-    let mode = metadata.permissions().mode();
-    if mode & OTHERS != 0 {
-        return Err(Error::invalid(
-            format!("every user of this machine can read or write it (mode {:03o})", mode & 0o777),
-            format!("chmod 600 {}", path.display()),
-        ));
-    }
-    if mode & GROUP != 0 {
-        tracing::warn!(path = %path.display(), "the group of the key file can read or write it; chmod 600 is safer");
-    }
-    Ok(())
-}
-
-#[cfg(not(unix))]
-fn check_permissions(_: &Path, _: &Metadata) -> Result<()> {
-    Ok(())
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct KeyFile {
@@ -209,8 +153,7 @@ impl<'de> Deserialize<'de> for KeyText {
     }
 }
 
-pub(super) fn parse_key_file(bytes: &[u8]) -> Result<KeyRing> {
-    let text = text_of(bytes)?;
+pub(super) fn parse_key_file(text: &str) -> Result<KeyRing> {
     if !text.trim_start().starts_with('{') {
         return KeyRing::new(plain_key(text)?, Vec::new());
     }
@@ -297,7 +240,7 @@ mod tests {
             (format!("{A} ").into(), "white space"),
             (Vec::new(), "the primary key has 0 bytes"),
             (b"hunter2".to_vec(), "the primary key has 7 bytes"),
-            (vec![b'x'; MAX_KEY_FILE_BYTES + 1], "more than 65536 bytes"),
+            (vec![b'x'; 64 * 1024 + 1], "more than 65536 bytes"),
             (vec![0xff; 64], "not UTF-8"),
             (format!(r#"{{"primary": "{A}", "hunter2": 1}}"#).into(), form),
             (format!(r#"{{"primary": "{A}", "decryption_only": "hunter2"}}"#).into(), form),

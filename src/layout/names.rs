@@ -147,6 +147,11 @@ impl IndexNames {
         format!("{}-*", self.alias)
     }
 
+    /// Returns the alias and [the pattern](Self::any): everything of the group has one of these names.
+    pub(crate) fn all(&self) -> [String; 2] {
+        [self.alias.clone(), self.any()]
+    }
+
     /// Returns whether [the pattern](Self::any) finds a name.
     pub(crate) fn is_within(&self, name: &str) -> bool {
         name.strip_prefix(&self.alias).is_some_and(|rest| rest.starts_with('-'))

@@ -104,6 +104,7 @@ impl Migrator {
                     let is_ready = plan.is_ready();
                     // While others work, the keys are looked at once.
                     let standing = match (is_ready, waited) {
+                        _ if !plan.unseen.is_empty() => Ok(Standing::Fine),
                         (true, _) => self.recorded_keys().await,
                         (false, false) => self.keys_standing().await,
                         (false, true) => Ok(Standing::Fine),
@@ -158,6 +159,10 @@ impl Migrator {
     /// Plans, and does what is planned.
     async fn attempt(&self, refused: &BTreeSet<String>, lease: &mut Lease<'_>, work: &mut Work) -> Result<Attempt> {
         let mut plan = self.plan_with(refused).await?;
+        if !plan.unseen.is_empty() {
+            work.blockers = plan.blockers;
+            return Ok(Attempt::Blocked);
+        }
         if plan.is_nothing_to_do() && !self.delete_removed && !self.rescan {
             plan.blockers.extend(lacking_keys(&self.recorded_keys().await?));
         } else {
@@ -168,7 +173,9 @@ impl Migrator {
             plan.groups.iter().for_each(|group| work.add(&Survey::default(), group));
             return Ok(Attempt::Done);
         }
-        plan.blockers.extend(self.obstacles(&plan, preflight::PATIENCE).await?);
+        let obstacles = self.obstacles(&plan, preflight::PATIENCE).await?;
+        plan.blockers.extend(obstacles.blockers);
+        work.skipped = obstacles.skipped;
         plan.blockers.extend(self.missing_keys(&plan));
         work.blockers.clone_from(&plan.blockers);
         // What blocks this node may be another node's work.

@@ -133,14 +133,9 @@ impl Disposal<'_> {
                     changed.push(disposed);
                 }
                 Err(error) => {
-                    return Err(Error::new(
-                        ErrorKind::Unavailable,
-                        format!(
-                            "{} could not be taken out of {}: {}",
-                            disposed.bad.hit.id, self.plan.index, error.reason
-                        ),
-                    )
-                    .with_cure("put right what the reason says, and start again: no document is lost"));
+                    let what = format!("{} could not be taken out of {}", disposed.bad.hit.id, self.plan.index);
+                    let cure = "put right what the reason says, and start again: no document is lost";
+                    return Err(error.into_error(ErrorKind::Unavailable, what, cure));
                 }
             }
         }

@@ -18,7 +18,7 @@ use crate::document::{Corruption, DocumentHeader, depth};
 use crate::model::VirtualVersion;
 use crate::quarantine::one_line;
 use crate::registry::TypeDefinition;
-use crate::{Error, ErrorKind, Result};
+use crate::{ErrorKind, Result};
 
 /// What a pass did.
 #[derive(Debug, Default)]
@@ -183,7 +183,7 @@ impl Converter<'_> {
                 Ok(())
             }
             kind => {
-                let kind = match kind {
+                let otherwise = match kind {
                     // Another node is further on.
                     ItemErrorKind::AliasMissing | ItemErrorKind::WriteBlocked => ErrorKind::Conflict,
                     // The staging index may be gone, because another node undid the copy. If it is there, filling it again does
@@ -192,8 +192,10 @@ impl Converter<'_> {
                     ItemErrorKind::Unavailable => ErrorKind::Unavailable,
                     _ => ErrorKind::Internal,
                 };
-                let index = &self.plan.index;
-                Err(Error::new(kind, format!("documents of {index} could not be written: {}", error.reason)).with_cure(
+                let what = format!("documents of {} could not be written", self.plan.index);
+                Err(error.into_error(
+                    otherwise,
+                    what,
                     "see `saved-objects status`, put right what it names, and start again: what is done stays done",
                 ))
             }

@@ -65,7 +65,7 @@ pub fn plan(registry: &Registry, prefix: &Prefix, metadata: &BTreeMap<String, Gr
             look_at(group, found, &mut blockers)?;
         }
     }
-    Ok(Plan { groups, blockers })
+    Ok(Plan { groups, blockers, unseen: Vec::new() })
 }
 
 /// Turns the plan of a group without an index into that of one with these indices.
@@ -269,7 +269,7 @@ pub(super) fn blocked_by(block: &str, index: &str) -> Blocker {
 /// Whether this software can never go on with the indices as they are, whatever other nodes do.
 pub(super) fn is_beyond_others(registry: &Registry, plan: &Plan) -> bool {
     let cannot_run = |group: &GroupPlan| group.types.iter().any(|plan| type_blocker(&group.index, plan).is_some());
-    !registry.missing_transforms().is_empty() || plan.groups.iter().any(cannot_run)
+    !registry.missing_transforms().is_empty() || !plan.unseen.is_empty() || plan.groups.iter().any(cannot_run)
 }
 
 /// An older node goes on beside a newer one as long as it finds the fields that it searches: not across a `mappings_change`.

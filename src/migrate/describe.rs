@@ -1,7 +1,7 @@
 //! What is stored and what a migration would do, for operators. Writes nothing.
 
 use super::migrator::lacking_keys;
-use super::status::{self, KeptIndex, Status};
+use super::status::{self, KeptIndex, Status, Survey};
 use super::work::{Run, Work};
 use super::{GroupPlan, LeaseStatus, Migrator, Outcome, Report, lease, preflight, survey, take_over};
 use crate::cluster::ClusterErrorKind;
@@ -14,9 +14,15 @@ impl Migrator {
         let run = Run::begin(self);
         let mut work = Work::default();
         let described = async {
-            let mut plan = self.plan().await?;
+            let mut plan = self.plan_for_operator().await?;
+            if !plan.unseen.is_empty() {
+                plan.groups.iter().for_each(|group| work.add(&Survey::default(), group));
+                return Ok((plan, Survey::default()));
+            }
             plan.blockers.extend(lacking_keys(&self.keys_standing().await?));
-            plan.blockers.extend(self.obstacles(&plan, preflight::A_LOOK).await?);
+            let obstacles = self.obstacles(&plan, preflight::A_LOOK).await?;
+            plan.blockers.extend(obstacles.blockers);
+            work.skipped = obstacles.skipped;
             let survey = self.survey_if_possible(&plan).await?;
             plan.groups.iter().for_each(|group| work.add(&survey, group));
             let can_be_read = |group: &&GroupPlan| group.current.is_some() && plan.blockers.is_empty();
@@ -55,11 +61,13 @@ impl Migrator {
     /// # Errors
     /// As [`plan`](Self::plan).
     pub async fn status(&self) -> Result<Status> {
-        let mut plan = self.plan().await?;
-        plan.blockers.extend(self.obstacles(&plan, preflight::A_LOOK).await?);
+        let mut plan = self.plan_for_operator().await?;
+        plan.blockers.extend(self.obstacles(&plan, preflight::A_LOOK).await?.blockers);
         let survey = self.survey_if_possible(&plan).await?;
-        let mut status = status::status(&plan, &survey, self.lease_status().await?);
-        let quarantined = self.quarantine.list().await?;
+        let sees_control = !self.prefix.control().all().iter().any(|name| plan.unseen.contains(name));
+        let lease = if sees_control { self.lease_status().await? } else { None };
+        let mut status = status::status(&plan, &survey, lease);
+        let quarantined = if sees_control { self.quarantine.list().await? } else { Vec::new() };
         for (group, index) in plan.groups.iter().zip(&mut status.indices) {
             index.quarantined = quarantined.iter().filter(|document| document.alias == index.alias).count() as u64;
             for kept in &group.kept {

@@ -19,7 +19,7 @@ impl Migrator {
     }
 
     async fn try_drop_old(&self, work: &mut Work) -> Result<Outcome> {
-        let plan = self.plan().await?;
+        let plan = self.plan_for_operator().await?;
         // Which generation is kept is only known where it is known which one is current.
         work.blockers = plan.blockers;
         if !work.blockers.is_empty() {

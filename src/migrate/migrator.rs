@@ -5,13 +5,13 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::decide::{GroupMetadata, block_of, is_behind, new_plans, plan};
-use super::preflight;
+use super::preflight::{self, Obstacles};
 use super::progress::ProgressSender;
 use super::status::Survey;
 use super::take_over;
 use super::{Blocker, GroupPlan, OnBad, OnUnreadable, Plan, Progress, Source, TakeOver, Way};
 use crate::Result;
-use crate::cluster::{Cluster, IndexState};
+use crate::cluster::{Cluster, IndexState, Unseen};
 use crate::control::{Control, GenerationNumbers, KeysInUse, Standing};
 use crate::conversion::Conversion;
 use crate::encryption::{EncryptionService, KibanaCodec, KibanaKeys};
@@ -148,6 +148,24 @@ impl Migrator {
         self.plan_with(&BTreeSet::new()).await
     }
 
+    /// As [`plan`](Self::plan), for an operator: it is asked of every index whether the credentials see it, and not only where one
+    /// seems to be missing. One request more.
+    pub(super) async fn plan_for_operator(&self) -> Result<Plan> {
+        let mut plan = self.plan().await?;
+        if plan.unseen.is_empty() {
+            let unseen = self.unseen_groups().await?;
+            leave_out(&mut plan, unseen);
+        }
+        Ok(plan)
+    }
+
+    /// What the credentials do not see of the groups and of the engine's own indices. One request.
+    pub(super) async fn unseen_groups(&self) -> Result<Unseen> {
+        let names = self.registry.groups().into_keys().map(|group| self.prefix.group(group));
+        let names: Vec<String> = names.chain([self.prefix.control()]).flat_map(|names| names.all()).collect();
+        Ok(Unseen::among(self.cluster.as_ref(), &names).await?)
+    }
+
     /// As [`plan`](Self::plan), knowing which groups' indices refused the registered mapping.
     pub(super) async fn plan_with(&self, refused: &BTreeSet<String>) -> Result<Plan> {
         let mut sources = Vec::with_capacity(self.take_overs.len());
@@ -176,6 +194,11 @@ impl Migrator {
             metadata.insert(group.group, GroupMetadata { indices, mapping_refused, take_over });
         }
         let mut plan = plan(&self.registry, &self.prefix, &metadata)?;
+        let missing_sources = metadata.values().filter_map(|found| found.take_over.as_ref());
+        let missing_sources = missing_sources.filter(|source| source.indices.is_empty()).map(|it| it.alias.clone());
+        let without_index = plan.groups.iter().filter(|group| group.current.is_none());
+        let missing: Vec<String> = without_index.flat_map(|group| group.names.all()).chain(missing_sources).collect();
+        leave_out(&mut plan, Unseen::among(self.cluster.as_ref(), &missing).await?);
         plan.blockers.extend(blockers);
         let own: BTreeMap<String, IndexState> = own.unwrap_or_default();
         let is_ours = |(name, state): &(&String, &IndexState)| {
@@ -223,7 +246,7 @@ impl Migrator {
         Control::new(self.cluster.clone(), &self.prefix)
     }
 
-    pub(super) async fn obstacles(&self, plan: &Plan, patience: Duration) -> Result<Vec<Blocker>> {
+    pub(super) async fn obstacles(&self, plan: &Plan, patience: Duration) -> Result<Obstacles> {
         preflight::obstacles(self.cluster.as_ref(), plan, &self.prefix.control(), patience).await
     }
 
@@ -242,6 +265,17 @@ impl Migrator {
         }
         Ok(survey)
     }
+}
+
+/// Adds what the credentials do not see to the plan. Groups that seem to have no index may have one then, and are left out.
+fn leave_out(plan: &mut Plan, unseen: Unseen) {
+    if unseen.is_empty() {
+        return;
+    }
+    let is_unseen = |group: &GroupPlan| group.names.all().iter().any(|name| unseen.0.contains(name));
+    plan.groups.retain(|group| group.current.is_some() || !is_unseen(group));
+    plan.blockers.push(Blocker { what: unseen.what(), cure: unseen.cure() });
+    plan.unseen = unseen.0;
 }
 
 /// What keeps a node that lacks keys from starting.

@@ -34,6 +34,8 @@ pub struct Plan {
     pub groups: Vec<GroupPlan>,
     /// What must be put right first. Nothing is written to any index while there is one.
     pub blockers: Vec<Blocker>,
+    /// The names that may belong to indices which the credentials do not see. There is a blocker for them.
+    pub unseen: Vec<String>,
 }
 
 impl Plan {

@@ -3,16 +3,24 @@
 use std::time::Duration;
 
 use super::{Blocker, GroupPlan, Plan, Way};
-use crate::Result;
-use crate::cluster::{Cluster, ClusterResult, Conditions, Health};
+use crate::cluster::{Cluster, ClusterErrorKind, ClusterResult, Conditions, Health};
 use crate::layout::IndexNames;
+use crate::{Error, Result};
 
 /// How long a migration waits for an index to have its primary shard, as after the start of a node.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a look at what a migration would do waits for it.
 pub(super) const A_LOOK: Duration = Duration::from_secs(1);
 
-/// The blockers of all groups that something is to be done for; `control` is the index that nodes leave each other word in.
+/// What was found before the first write.
+#[derive(Debug, Default)]
+pub(super) struct Obstacles {
+    pub(super) blockers: Vec<Blocker>,
+    /// Checks that the credentials do not allow: what they look for may be there.
+    pub(super) skipped: Vec<Blocker>,
+}
+
+/// The obstacles of all groups that something is to be done for; `control` is the index that nodes leave each other word in.
 ///
 /// # Errors
 /// Whatever the cluster answers. What these credentials may not look at is no blocker.
@@ -21,8 +29,8 @@ pub(super) async fn obstacles(
     plan: &Plan,
     control: &IndexNames,
     patience: Duration,
-) -> Result<Vec<Blocker>> {
-    let mut blockers = Vec::new();
+) -> Result<Obstacles> {
+    let Obstacles { mut blockers, mut skipped } = Obstacles::default();
     for group in plan.groups.iter().filter(|group| matches!(group.way, Way::InPlace | Way::Copy)) {
         if cluster.wait_for_health(&group.index, Health::Yellow, patience).await? == Health::Red {
             blockers.push(red(&group.index));
@@ -31,9 +39,10 @@ pub(super) async fn obstacles(
     let new: Vec<&GroupPlan> =
         plan.groups.iter().filter(|group| matches!(group.way, Way::Create | Way::Copy)).collect();
     if new.is_empty() {
-        return Ok(blockers);
+        return Ok(Obstacles { blockers, skipped });
     }
-    if let Some(conditions) = seen(cluster.conditions().await) {
+    let allocation_and_shards = "whether the cluster allocates shards and takes more of them";
+    if let Some(conditions) = seen(cluster.conditions().await, allocation_and_shards, &mut skipped) {
         blockers.extend(allocation(&conditions));
         let mut needed = needed_shards(&conditions, &new);
         // Where it could matter: the keys in use are recorded before the first write, in an index that may have to be made.
@@ -49,14 +58,29 @@ pub(super) async fn obstacles(
     for group in new {
         // Templates go by names: any staging index stands for all.
         let index = if group.way == Way::Copy { group.names.fill(&group.digest()) } else { group.index.clone() };
-        let templates = seen(cluster.interfering_templates(&index).await).unwrap_or_default();
+        let what = format!("whether a template would change the new index {index}");
+        let templates = seen(cluster.interfering_templates(&index).await, &what, &mut skipped).unwrap_or_default();
         blockers.extend(templates.iter().map(|template| interfering(template, &index)));
     }
-    Ok(blockers)
+    Ok(Obstacles { blockers, skipped })
 }
 
-fn seen<T>(answer: ClusterResult<T>) -> Option<T> {
-    answer.inspect_err(|error| tracing::debug!(%error, "a condition of the cluster cannot be looked at")).ok()
+/// What a check found. One that cannot be made stands among those `skipped` if a privilege is missing for it.
+fn seen<T>(answer: ClusterResult<T>, what: &str, skipped: &mut Vec<Blocker>) -> Option<T> {
+    match answer {
+        Ok(found) => Some(found),
+        Err(error) => {
+            tracing::debug!(%error, "a condition of the cluster cannot be looked at");
+            if error.kind == ClusterErrorKind::Forbidden {
+                let error = Error::from(error);
+                skipped.push(Blocker {
+                    what: format!("skipped, for want of a privilege: the check {what}"),
+                    cure: error.cure().unwrap_or_default().to_owned(),
+                });
+            }
+            None
+        }
+    }
 }
 
 fn red(index: &str) -> Blocker {

@@ -1,5 +1,5 @@
 use crate::cluster::{BulkAction, BulkOperation, BulkRequest, Cluster, Gone, Hit, ItemErrorKind, Query, Refresh, Scan};
-use crate::{Error, ErrorKind, Result};
+use crate::{ErrorKind, Result};
 
 /// Deletes every document of the types `types`, each only as it was read, and gives their number.
 pub(super) async fn delete_types(
@@ -31,11 +31,11 @@ async fn delete(cluster: &dyn Cluster, alias: &str, page: Vec<Hit>) -> Result<u6
             // Somebody changed or deleted it meanwhile.
             Err(error) if matches!(error.kind, ItemErrorKind::Conflict | ItemErrorKind::NotFound) => {}
             Err(error) => {
-                return Err(Error::new(
+                return Err(error.into_error(
                     ErrorKind::Unavailable,
-                    format!("a document of a removed type was not deleted: {}", error.reason),
-                )
-                .with_cure("start again: what is deleted stays deleted"));
+                    "a document of a removed type was not deleted",
+                    "start again: what is deleted stays deleted",
+                ));
             }
         }
     }

@@ -52,6 +52,9 @@ pub struct Report {
     pub unregistered: Vec<Unregistered>,
     /// What must be put right first.
     pub blockers: Vec<Blocker>,
+    /// Checks that were skipped because the credentials do not allow them, and what to do: what they look for may be there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<Blocker>,
     /// The kept generations that were deleted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub dropped: Vec<String>,

@@ -194,6 +194,11 @@ impl Migrator {
     }
 
     async fn try_rollback(&self, work: &mut Work) -> Result<Outcome> {
+        let unseen = self.unseen_groups().await?;
+        if !unseen.is_empty() {
+            work.blockers.push(Blocker { what: unseen.what(), cure: unseen.cure() });
+            return Ok(Outcome::Blocked);
+        }
         let (mut ways, mut nothing, mut is_back) = (Vec::new(), Vec::new(), false);
         for names in self.registry.groups().into_keys().map(|group| self.prefix.group(group)) {
             match decide(&names, &self.indices_of(&names).await?)? {

@@ -14,6 +14,8 @@ pub(super) struct Work {
     pub(super) bad: BadDocuments,
     pub(super) unregistered: Vec<Unregistered>,
     pub(super) blockers: Vec<Blocker>,
+    /// Checks that could not be made.
+    pub(super) skipped: Vec<Blocker>,
     /// Indices deleted.
     pub(super) dropped: Vec<String>,
     /// Whether something was healed that a copy left behind, or that was missing.
@@ -71,6 +73,7 @@ impl<'a> Run<'a> {
             bad: work.bad.named,
             unregistered: work.unregistered,
             blockers: work.blockers,
+            skipped: work.skipped,
             dropped: work.dropped,
         }
     }

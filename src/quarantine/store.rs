@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::entry::{Entry, Put, Quarantined, Stage, Standing, one_line};
 use crate::cluster::{
-    BulkAction, BulkOperation, BulkRequest, Cluster, ClusterErrorKind, CreateIndex, Gone, Hit, IndexPurpose,
-    ItemErrorKind, ItemOutcome, Query, Refresh, Scan, SequenceNumber,
+    BulkAction, BulkOperation, BulkRequest, Cluster, ClusterErrorKind, CreateIndex, Gone, Hit, IndexPurpose, ItemError,
+    ItemErrorKind, ItemOutcome, Query, Refresh, Scan, SequenceNumber, Unseen,
 };
 use crate::layout::{IndexNames, Prefix};
 use crate::{Error, ErrorKind, Result};
@@ -159,7 +159,7 @@ impl Quarantine {
             match outcome {
                 Ok(_) => {}
                 Err(error) if is_changed(error.kind) => lost.push(entry),
-                Err(error) => return Err(not_written(&error.reason)),
+                Err(error) => return Err(not_written(error)),
             }
         }
         // Another node put the same one in, or found that it was gone. It is nowhere else.
@@ -195,7 +195,7 @@ impl Quarantine {
                     Ok(sequence) => set(&mut answers, at, Ok(Placed { entry_id: operation.id.clone(), sequence })),
                     Err(error) if is_changed(error.kind) => conflicts.push(at),
                     Err(error) if error.kind == ItemErrorKind::TooLarge => set(&mut answers, at, Err(error.reason)),
-                    Err(error) => return Err(not_written(&error.reason)),
+                    Err(error) => return Err(not_written(error)),
                 }
             }
             let ids: Vec<&str> = conflicts.iter().filter_map(|&at| Some(entries.get(at)?.0.as_str())).collect();
@@ -221,7 +221,7 @@ impl Quarantine {
         }
         answers
             .into_iter()
-            .map(|answer| answer.ok_or_else(|| not_written("others go on writing the same entry")))
+            .map(|answer| answer.ok_or_else(|| not_written(busy("others go on writing the same entry"))))
             .collect()
     }
 
@@ -319,7 +319,7 @@ impl Quarantine {
             match outcome {
                 Ok(_) => rewritten.replaced += 1,
                 Err(error) if is_changed(error.kind) => rewritten.conflicts += 1,
-                Err(error) => return Err(not_written(&error.reason)),
+                Err(error) => return Err(not_written(error)),
             }
         }
         Ok((looked, rewritten))
@@ -328,10 +328,14 @@ impl Quarantine {
     /// Whether there is a quarantine; if so, all of it is seen by searches from now on.
     async fn is_readable(&self, index: &str) -> Result<bool> {
         if self.cluster.indices(&[index]).await?.is_empty() {
-            return Ok(false);
+            let unseen = Unseen::among(self.cluster.as_ref(), &self.names().all()).await?;
+            return if unseen.is_empty() { Ok(false) } else { Err(unseen.error()) };
         }
-        self.cluster.refresh(index).await?;
-        Ok(true)
+        match self.cluster.refresh(index).await {
+            // Whoever only looks may lack the privilege; every write here waits until searches see it.
+            Err(error) if error.kind == ClusterErrorKind::Forbidden => Ok(true),
+            answer => answer.map(|()| true).map_err(Error::from),
+        }
     }
 
     /// The entries of these documents, or all.
@@ -400,8 +404,8 @@ impl Quarantine {
         match self.write(&[replace(&placed, entry)?]).await?.into_iter().next() {
             Some(Ok(sequence)) => Ok(Some(Placed { sequence, ..placed })),
             Some(Err(error)) if is_changed(error.kind) => Ok(None),
-            Some(Err(error)) => Err(not_written(&error.reason)),
-            None => Err(not_written("the server gave no answer")),
+            Some(Err(error)) => Err(not_written(error)),
+            None => Err(not_written(busy("the server gave no answer"))),
         }
     }
 
@@ -443,7 +447,7 @@ impl Quarantine {
                     Ok(_) => {}
                     // Somebody else was faster.
                     Err(error) if is_changed(error.kind) => {}
-                    Err(error) => return Err(not_written(&error.reason)),
+                    Err(error) => return Err(not_written(error)),
                 }
             }
         }
@@ -495,7 +499,14 @@ fn is_changed(kind: ItemErrorKind) -> bool {
     matches!(kind, ItemErrorKind::Conflict | ItemErrorKind::NotFound)
 }
 
-fn not_written(reason: &str) -> Error {
-    Error::new(ErrorKind::Unavailable, format!("the quarantine could not be written: {reason}"))
-        .with_cure("put right what the reason says, and start again: no document is lost")
+fn not_written(error: ItemError) -> Error {
+    error.into_error(
+        ErrorKind::Unavailable,
+        "the quarantine could not be written",
+        "put right what the reason says, and start again: no document is lost",
+    )
+}
+
+fn busy(reason: &str) -> ItemError {
+    ItemError { kind: ItemErrorKind::Unavailable, reason: reason.to_owned() }
 }

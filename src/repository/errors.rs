@@ -111,5 +111,5 @@ pub(super) fn refused_write(key: &ObjectKey, error: &ItemError) -> Error {
         ),
         _ => (ErrorKind::Internal, "the server refused it", "check the reason that the server gives"),
     };
-    Error::new(kind, format!("saved object {key} cannot be written: {what}: {}", error.reason)).with_cure(cure)
+    error.clone().into_error(kind, format_args!("saved object {key} cannot be written: {what}"), cure)
 }

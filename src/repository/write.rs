@@ -11,11 +11,11 @@ use super::many::{Items, only};
 use super::{ObjectKey, Repository, errors, limits};
 use crate::cluster::{
     BulkAction, BulkOperation, BulkRequest, ClusterErrorKind, Gone, IndexState, ItemError, ItemErrorKind, ItemOutcome,
-    Refresh, SequenceNumber,
+    Refresh, SequenceNumber, Unseen,
 };
 use crate::document::{RawId, StoredDocument, VersionToken};
 use crate::environment::Environment;
-use crate::layout::Gate;
+use crate::layout::{Gate, IndexNames};
 use crate::model::VirtualVersion;
 use crate::registry::{self, TypeDefinition};
 use crate::{Error, ErrorKind, Result};
@@ -397,9 +397,18 @@ impl Repository {
             state.takes_writes() && Gate::of(&names, generation, state.aliases.keys()).is_open
         };
         match indices.iter().all(takes_writes) {
-            true if indices.is_empty() => Err(errors::no_index(&names)),
+            true if indices.is_empty() => Err(self.without_index(&names).await),
             true => Ok(()),
             false => Err(errors::takes_no_writes(&names)),
+        }
+    }
+
+    /// The error for an alias that no index seems to be behind: the credentials may not see it.
+    async fn without_index(&self, names: &IndexNames) -> Error {
+        match Unseen::among(self.shared.cluster.as_ref(), &names.all()).await {
+            Ok(unseen) if unseen.is_empty() => errors::no_index(names),
+            Ok(unseen) => unseen.error(),
+            Err(error) => error.into(),
         }
     }
 
@@ -409,7 +418,7 @@ impl Repository {
         let names = self.names(definition);
         let found = self.shared.cluster.indices(&[names.alias()]).await?;
         let current = match found.iter().collect::<Vec<_>>().as_slice() {
-            [] => return Err(errors::no_index(&names)),
+            [] => return Err(self.without_index(&names).await),
             [(index, state)] => names.generation(index).map(|generation| (generation, *index, *state)),
             _ => None,
         };

@@ -8,7 +8,7 @@ use tracing::Instrument;
 use super::inspect::{Inspector, Work};
 use super::look::Look;
 use super::progress::{Progress, ProgressSender};
-use super::report::{DocumentCounts, KeptIndex, KeyStatus, Outcome, Places, Report};
+use super::report::{DocumentCounts, KeptIndex, KeyCounts, KeyStatus, Outcome, Places, Report};
 use super::tally::{ByKey, Tally, add_counts};
 use crate::cluster::{Cluster, IndexState};
 use crate::control::KeysInUse;
@@ -115,13 +115,15 @@ impl KeyRotation {
             kept: &found.kept_by_key(),
         }
         .counts();
-        let ok = keys.iter().all(|key| key.configured || !key.in_use && !key.is_needed());
+        let unseen = self.unseen().await?;
+        let is_configured = |key: &KeyCounts| key.configured || !key.in_use && !key.is_needed();
+        let ok = unseen.is_empty() && keys.iter().all(is_configured);
         let malformed = |tally: &Tally| {
             let of_attributes = tally.not_rotated.iter().filter(|one| one.attribute.is_some());
             of_attributes.map(|one| (&one.alias, &one.id)).collect::<BTreeSet<_>>().len() as u64
         };
         let malformed = malformed(&found.current);
-        Ok(KeyStatus { primary: configured.first().copied(), keys, kept: found.kept, malformed, ok })
+        Ok(KeyStatus { primary: configured.first().copied(), keys, kept: found.kept, malformed, ok, unseen })
     }
 
     /// Encrypts everything anew that is not under the primary key. Whatever cannot be opened is named and stays as it is, and
@@ -174,9 +176,15 @@ impl KeyRotation {
                 tracing::info!(pass, rotated = found.current.counts.rotated, "looking whether that was all");
                 continue;
             }
-            let keys = self.drop_unneeded(&ring, &in_use, &found).await?;
+            let unseen = self.unseen().await?;
+            let keys = match unseen.is_empty() {
+                true => self.drop_unneeded(&ring, &in_use, &found).await?,
+                // Secrets under any key may be in what is not seen.
+                false => (BTreeSet::new(), in_use),
+            };
             let elapsed = self.environment.clock().monotonic().saturating_sub(started);
-            return Ok(report(&ring, (documents, quarantine), (pass, elapsed), found, keys));
+            let report = report(&ring, (documents, quarantine), (pass, elapsed), found, keys);
+            return Ok(Report { unseen, ..report });
         }
         Err(Error::new(ErrorKind::Conflict, "others keep writing under another key, or move the indices")
             .with_cure(
@@ -231,6 +239,11 @@ impl KeyRotation {
             .await?;
         unneeded.iter().for_each(|key| tracing::info!(%key, "nothing is encrypted with this key any more"));
         Ok((unneeded, in_use))
+    }
+
+    /// The names under the prefix that may belong to indices which the credentials do not see. One request.
+    async fn unseen(&self) -> Result<Vec<String>> {
+        Ok(self.cluster.unseen(&[&format!("{}-*", self.prefix)]).await?)
     }
 
     async fn look_at_everything(&self, work: Work) -> Result<Everything> {
@@ -375,5 +388,6 @@ fn report(
         kept,
         dropped,
         still_needed,
+        unseen: Vec::new(),
     }
 }

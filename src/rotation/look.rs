@@ -9,7 +9,7 @@ use super::progress::ProgressSender;
 use super::tally::Tally;
 use crate::cluster::{BulkAction, BulkOperation, BulkRequest, Cluster, Hit, ItemErrorKind, Query, Refresh, Scan};
 use crate::layout::IndexMeta;
-use crate::{Error, ErrorKind, Result};
+use crate::{ErrorKind, Result};
 
 /// How often a document is read again that somebody else wrote meanwhile.
 const MAX_REREADS: u32 = 3;
@@ -91,7 +91,7 @@ impl Look<'_> {
                 tally.counts.rotated += 1;
                 continue;
             };
-            let kind = match error.kind {
+            let otherwise = match error.kind {
                 ItemErrorKind::Conflict | ItemErrorKind::NotFound | ItemErrorKind::OutcomeUnknown => {
                     moved.push(operation.id.clone());
                     continue;
@@ -100,8 +100,10 @@ impl Look<'_> {
                 ItemErrorKind::Unavailable => ErrorKind::Unavailable,
                 _ => ErrorKind::Internal,
             };
-            let what = format!("{} of {} could not be written: {}", operation.id, self.index, error.reason);
-            return Err(Error::new(kind, what).with_cure(
+            let what = format!("{} of {} could not be written", operation.id, self.index);
+            return Err(error.into_error(
+                otherwise,
+                what,
                 "see `saved-objects status`, put right what it names, and start again: what is done stays done",
             ));
         }

@@ -17,8 +17,11 @@ pub struct KeyStatus {
     pub kept: Vec<KeptIndex>,
     /// Documents in the current indices with an encrypted attribute that holds no envelope.
     pub malformed: u64,
-    /// Whether every key that is in use or named by a secret is configured.
+    /// Whether every key that is in use or named by a secret is configured, and the credentials see everything.
     pub ok: bool,
+    /// The names that may belong to indices which the credentials do not see: what is in those is not counted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unseen: Vec<String>,
 }
 
 /// Where a key is needed. A document with secrets under several keys counts for each.
@@ -84,6 +87,10 @@ pub struct Report {
     pub dropped: BTreeSet<KeyId>,
     /// Keys beside the primary one that are still needed, and where.
     pub still_needed: Vec<KeyCounts>,
+    /// The names that may belong to indices which the credentials do not see. They may have secrets under any key, so that no key
+    /// is dropped.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unseen: Vec<String>,
 }
 
 /// What happened to documents, counted.

@@ -18,6 +18,9 @@ pub struct Report {
     pub not_listed: u64,
     /// What is in quarantine.
     pub quarantined: Vec<Unreadable>,
+    /// The names that may belong to indices which the credentials do not see: nothing is said of those.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unseen: Vec<String>,
 }
 
 /// What is stored behind one alias.

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::examine::Examiner;
 use super::report::{IndexReport, Report, Unreadable};
 use super::tally::Tally;
-use crate::cluster::{Cluster, Hit, Query, Scan};
+use crate::cluster::{Cluster, Hit, Query, Scan, Unseen};
 use crate::encryption::EncryptionService;
 use crate::layout::{IndexMeta, IndexNames, Prefix};
 use crate::quarantine::{Quarantine, Quarantined};
@@ -44,10 +44,17 @@ impl Verifier {
     pub async fn verify(&self) -> Result<Report> {
         let mut tally = Tally::default();
         let mut indices = Vec::new();
+        let groups = || self.registry.groups().into_keys().map(|group| self.prefix.group(group));
+        let names: Vec<String> = groups().chain([self.prefix.control()]).flat_map(|names| names.all()).collect();
+        let unseen = Unseen::among(self.cluster.as_ref(), &names).await?.0;
+        let is_unseen = |names: &IndexNames| names.all().iter().any(|name| unseen.contains(name));
         for (group, types) in self.registry.groups() {
-            types.iter().for_each(|definition| tally.begin(definition.name()));
             let names = self.prefix.group(group);
-            self.verify_group(&names, &mut tally).await?;
+            types.iter().for_each(|definition| tally.begin(definition.name()));
+            if !self.verify_group(&names, &mut tally).await? && is_unseen(&names) {
+                tally.take_types();
+                continue;
+            }
             indices.push(IndexReport { alias: names.alias().to_owned(), types: tally.take_types() });
         }
         let entry = |document: Quarantined| Unreadable {
@@ -57,24 +64,30 @@ impl Verifier {
             attribute: document.attribute,
             reason: document.reason,
         };
-        let quarantined = self.quarantine.list().await?.into_iter().map(entry).collect();
+        let quarantined = match is_unseen(&self.prefix.control()) {
+            true => Vec::new(),
+            false => self.quarantine.list().await?.into_iter().map(entry).collect(),
+        };
         let Tally { mut unreadable, not_listed, .. } = tally;
         unreadable.sort_unstable();
-        Ok(Report { ok: unreadable.is_empty(), indices, unreadable, not_listed, quarantined })
+        let ok = unreadable.is_empty() && unseen.is_empty();
+        Ok(Report { ok, indices, unreadable, not_listed, quarantined, unseen })
     }
 
-    async fn verify_group(&self, names: &IndexNames, tally: &mut Tally) -> Result<()> {
+    /// Returns whether the group has an index.
+    async fn verify_group(&self, names: &IndexNames, tally: &mut Tally) -> Result<bool> {
         let found = self.cluster.indices(&[names.alias()]).await?;
         let mut indices = found.iter();
         let (index, state) = match (indices.next(), indices.next()) {
-            (None, _) => return Ok(()),
+            (None, _) => return Ok(false),
             (Some(index), None) => index,
             (Some(_), Some(_)) => return Err(several_indices(names, found.keys())),
         };
         let meta = Arc::new(IndexMeta::from_mapping(&state.mapping).map_err(|error| error.context(index))?);
         self.cluster.refresh(index).await?;
         let scan = Scan { cluster: self.cluster.as_ref(), index, query: Query::Everything };
-        scan.run(|page| self.examine(names, &meta, page), |examined| tally.add(examined)).await
+        scan.run(|page| self.examine(names, &meta, page), |examined| tally.add(examined)).await?;
+        Ok(true)
     }
 
     async fn examine(&self, names: &IndexNames, meta: &Arc<IndexMeta>, page: Vec<Hit>) -> Result<Tally> {

@@ -39,6 +39,7 @@ mod proof;
 mod proxy;
 mod real_input;
 mod repository;
+mod secured;
 mod server;
 mod take_over;
 mod tokens;
@@ -55,6 +56,10 @@ use server::Server;
 fn main() -> ExitCode {
     if let Ok(order) = std::env::var(tokens::CHILD) {
         runtime().expect("a runtime").block_on(tokens::child(&order));
+        return ExitCode::SUCCESS;
+    }
+    if let Ok(url) = std::env::var(secured::CHILD) {
+        runtime().expect("a runtime").block_on(secured::child(&url));
         return ExitCode::SUCCESS;
     }
     let arguments = Arguments::from_args();
@@ -78,6 +83,7 @@ fn main() -> ExitCode {
     };
     let conclusion = libtest_mimic::run(&arguments, trials(server.url()));
     faults::stop_own_server();
+    secured::stop_own_server();
     let left_open = server.open_search_contexts();
     if left_open > 0 {
         eprintln!("{left_open} points in time or other search contexts were left open");
@@ -119,6 +125,7 @@ fn trials(url: &str) -> Vec<Trial> {
         platform_types::trials(url),
         repository::trials(url),
         repository::trials(MEMORY),
+        secured::trials(url),
         tokens::trials(url),
         tokens::trials(MEMORY),
         real_input::trials(url),

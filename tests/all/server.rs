@@ -5,6 +5,8 @@ use serde_json::Value;
 /// A real Elasticsearch. It stops with this process, however that ends.
 pub(crate) struct Server {
     url: String,
+    /// What `dev up` said; null if the server is not ours.
+    description: Value,
     /// Where it lives, and how it was started; none if it is not ours.
     own: Option<Own>,
 }
@@ -19,7 +21,7 @@ impl Server {
     /// one that runs at `SAVED_OBJECTS_TEST_URL`.
     pub(crate) fn start(options: &[&str]) -> Result<Self, String> {
         match std::env::var("SAVED_OBJECTS_TEST_URL") {
-            Ok(url) => Ok(Self { url, own: None }),
+            Ok(url) => Ok(Self { url, description: Value::Null, own: None }),
             Err(_) => Self::start_own("elasticsearch-tests", options),
         }
     }
@@ -30,8 +32,10 @@ impl Server {
         dev(&folder, &["down", "--delete-data"])?;
         let owner = std::process::id().to_string();
         let options: Vec<String> = ["--owner-pid", &owner].iter().chain(options).map(ToString::to_string).collect();
-        let mut server = Self { url: String::new(), own: Some(Own { folder, options }) };
-        server.url = server.up()?["url"].as_str().ok_or("dev up named no URL")?.to_owned();
+        let own = Some(Own { folder, options });
+        let mut server = Self { url: String::new(), description: Value::Null, own };
+        server.description = server.up()?;
+        server.url = server.description["url"].as_str().ok_or("dev up named no URL")?.to_owned();
         Ok(server)
     }
 
@@ -60,6 +64,10 @@ impl Server {
 
     pub(crate) fn url(&self) -> &str {
         &self.url
+    }
+
+    pub(crate) fn description(&self) -> &Value {
+        &self.description
     }
 
     /// How many points in time and scrolls are open on all nodes.

@@ -22,7 +22,7 @@ pub(crate) struct Sent {
 impl Sent {
     pub(crate) fn new(request: HttpRequest, at: Duration, state: &'static str) -> Self {
         let last = request.path.rsplit('/').next().unwrap_or_default();
-        let reads = ["_search", "_mget", "_pit", "_refresh", "_count"];
+        let reads = ["_search", "_mget", "_pit", "_refresh", "_count", "_has_privileges"];
         let is_write = request.method != "GET" && !reads.contains(&last);
         let mut sent = Self { request, at, state, operations: 0, is_write };
         sent.operations = sent.bulk().len();

@@ -67,7 +67,7 @@ pub(super) async fn run(connection: &Connection, environment: &Environment, outp
     let story = Story::new(output);
     story.title("saved-objects: typed, versioned, encrypted objects in Elasticsearch");
     story.chapter("A real Elasticsearch");
-    let place = Place::find(connection.elasticsearch_url.clone(), environment, output).await?;
+    let place = Place::find(connection, environment, output).await?;
     let played = async {
         let cluster = place.cluster(environment)?;
         let version = cluster.version().await?;
@@ -75,7 +75,7 @@ pub(super) async fn run(connection: &Connection, environment: &Environment, outp
         let prefix = PREFIX.parse()?;
         let encryption = EncryptionService::new(Some(KeyRing::demo()?), environment.clone());
         let demo = Demo { story, output, environment, cluster, prefix, encryption };
-        demo.play(Server { url: place.url().to_owned(), version }).await
+        demo.play(Server { url: place.url(), version }).await
     };
     let document = played.await;
     let left = place.leave(output).await;

@@ -1,10 +1,15 @@
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::layout::Layout;
+use super::secure::Access;
 use super::state::{NodeRecord, State};
+use crate::Result;
+use crate::cluster::elastic::{self, HttpRequest, Transport};
 
 /// A healthy node answers these requests in milliseconds.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -17,38 +22,76 @@ pub(super) struct ClusterHealth {
     pub(super) number_of_nodes: usize,
 }
 
+/// How nodes are asked: by bare HTTP, or, if they have security, by TLS as the user that may do everything.
+#[derive(Default)]
+pub(super) struct Asking {
+    /// The way to each port.
+    secured: Vec<(u16, Arc<dyn Transport>)>,
+}
+
+impl Asking {
+    pub(super) fn of(state: &State, layout: &Layout) -> Result<Self> {
+        let access = Access::of(state, layout);
+        let way = |node: &NodeRecord| {
+            let settings = access.by_password(&node.url(state.secure));
+            Ok((node.http_port, elastic::open_transport(&settings)?))
+        };
+        // Before the first start of a server with security there is nothing to ask it with.
+        let is_secured = state.secure && access.password_file.is_file() && access.ca_cert.is_file();
+        let secured = if is_secured { state.nodes.iter().map(way).collect::<Result<_>>()? } else { Vec::new() };
+        Ok(Self { secured })
+    }
+
+    /// The body of the answer to a `GET`; `None` if it has another status than 200.
+    async fn get(&self, port: u16, path: &'static str, query: (&'static str, &'static str)) -> Option<String> {
+        let Some((_, transport)) = self.secured.iter().find(|(of, _)| *of == port) else {
+            return get(port, format!("/{path}?{}={}", query.0, query.1)).await;
+        };
+        let request = HttpRequest {
+            method: "GET",
+            path: path.to_owned(),
+            query: vec![(query.0, query.1.to_owned())],
+            content_type: "application/json",
+            body: None,
+            timeout: TIMEOUT,
+        };
+        let answer = transport.send(request).await.ok().filter(|answer| answer.status == 200)?;
+        Some(String::from_utf8_lossy(&answer.body).into_owned())
+    }
+}
+
 /// The health of the cluster in `state`; `None` unless every node of it answers and has joined.
-pub(super) async fn of(state: &State) -> Option<ClusterHealth> {
+pub(super) async fn of(state: &State, asking: &Asking) -> Option<ClusterHealth> {
     for node in &state.nodes {
-        if !is_serving(node).await {
+        if !is_serving(node, asking).await {
             return None;
         }
     }
-    let health = cluster(state.nodes.first()?.http_port).await?;
+    let health = cluster(state.nodes.first()?.http_port, asking).await?;
     (health.number_of_nodes >= state.nodes.len()).then_some(health)
 }
 
 /// Whether the node runs and answers on its port. That something answers is no proof: it may be a foreign server.
-pub(super) async fn is_serving(node: &NodeRecord) -> bool {
+pub(super) async fn is_serving(node: &NodeRecord, asking: &Asking) -> bool {
     match &node.process {
-        Some(process) if process.is_alive() => process_on(node.http_port).await == Some(process.pid),
+        Some(process) if process.is_alive() => process_on(node.http_port, asking).await == Some(process.pid),
         _ => false,
     }
 }
 
 /// The id of the process that answers on the port as an Elasticsearch node; `None` if none does.
-async fn process_on(port: u16) -> Option<u32> {
-    process_id_in(&get(port, "/_nodes/_local/process?filter_path=nodes.*.process.id").await?)
+async fn process_on(port: u16, asking: &Asking) -> Option<u32> {
+    process_id_in(&asking.get(port, "_nodes/_local/process", ("filter_path", "nodes.*.process.id")).await?)
 }
 
 /// The health of the cluster that the node on the port belongs to; `None` while it has no elected master.
-async fn cluster(port: u16) -> Option<ClusterHealth> {
-    serde_json::from_str(&get(port, "/_cluster/health?master_timeout=1s").await?).ok()
+async fn cluster(port: u16, asking: &Asking) -> Option<ClusterHealth> {
+    serde_json::from_str(&asking.get(port, "_cluster/health", ("master_timeout", "1s")).await?).ok()
 }
 
 #[expect(clippy::disallowed_methods, reason = "the launcher of the server has no environment")]
-async fn get(port: u16, path: &'static str) -> Option<String> {
-    let answer = tokio::task::spawn_blocking(move || request(port, path)).await;
+async fn get(port: u16, path: String) -> Option<String> {
+    let answer = tokio::task::spawn_blocking(move || request(port, &path)).await;
     answer.ok()?.ok().as_deref().and_then(body).map(str::to_owned)
 }
 
@@ -101,6 +144,6 @@ mod tests {
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let port = listener.local_addr().expect("its address").port();
         drop(listener);
-        assert_eq!(process_on(port).await, None);
+        assert_eq!(process_on(port, &Asking { secured: Vec::new() }).await, None);
     }
 }

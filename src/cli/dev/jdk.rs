@@ -17,6 +17,10 @@ impl Jdk {
         self.home.join("bin/java")
     }
 
+    pub(super) fn javac(&self) -> PathBuf {
+        self.home.join("bin/javac")
+    }
+
     pub(super) fn jar(&self) -> PathBuf {
         self.home.join("bin/jar")
     }

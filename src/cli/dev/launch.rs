@@ -2,11 +2,13 @@ use std::path::Path;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use super::files;
+use super::health::{self, Asking};
 use super::jdk::Jdk;
 use super::layout::{Layout, NodeFolder};
 use super::node::{self, StartedNode, WaitingNode};
+use super::secure::Access;
 use super::state::{NodeRecord, State};
-use super::{files, health};
 use crate::cli::output::Output;
 use crate::environment::Clock;
 use crate::{Error, ErrorKind, Result};
@@ -54,7 +56,7 @@ impl From<StartFailure> for Error {
 
 impl Launcher<'_> {
     fn folder(&self, cluster: &State, node: &NodeRecord) -> NodeFolder {
-        self.layout.node(&cluster.version, cluster.nodes.len(), &node.name)
+        self.layout.node(cluster, &node.name)
     }
 
     /// Starts the nodes of `state` that do not run, writes them down, and waits until the cluster serves requests.
@@ -62,8 +64,12 @@ impl Launcher<'_> {
         let cluster = state.clone();
         let missing: Vec<&mut NodeRecord> = state.nodes.iter_mut().filter(|node| !node.is_alive()).collect();
         let folders: Vec<NodeFolder> = missing.iter().map(|node| self.folder(&cluster, node)).collect();
+        let secrets = self.layout.secrets(&cluster);
+        if cluster.secure {
+            Access::of(&cluster, self.layout).prepare(&secrets)?;
+        }
         for (node, folder) in missing.iter().zip(&folders) {
-            node::prepare(&cluster, node, folder)?;
+            node::prepare(&cluster, node, folder, &secrets)?;
         }
         self.wait_for_release_of(&folders).await?;
         let mut waiting = Vec::new();
@@ -98,12 +104,13 @@ impl Launcher<'_> {
         state: &State,
         started: &mut [StartedNode],
     ) -> Result<(), StartFailure> {
+        let asking = Asking::of(state, self.layout)?;
         let begun = self.clock.monotonic();
         let mut joined_at = None;
         loop {
             self.check_running(state, started)?;
             let now = self.clock.monotonic();
-            match health::of(state).await {
+            match health::of(state, &asking).await {
                 Some(health) if health.status != "red" => return Ok(()),
                 Some(_) if now.saturating_sub(*joined_at.get_or_insert(now)) > RECOVERY_PATIENCE => {
                     self.output

@@ -2,6 +2,8 @@ use std::path::{Path, PathBuf};
 
 use semver::Version;
 
+use super::state::State;
+
 /// Where the development server keeps its files.
 ///
 /// ```text
@@ -9,7 +11,10 @@ use semver::Version;
 /// <dir>/state.json                               what runs
 /// <dir>/install/<version>/                       the server, complete or absent
 /// <dir>/clusters/<version>-of-<n>/<node>/        config, data, tmp, node.log
+/// <dir>/clusters/<version>-of-<n>/secrets/       of a server with security: certificates, password, API key
 /// ```
+///
+/// A server with security has `-secured` behind its version.
 ///
 /// Data is kept for each version and number of nodes: an older server cannot read a newer one's data, and a node that
 /// formed a cluster with others does not elect itself alone.
@@ -39,16 +44,24 @@ impl Layout {
         self.dir.join("install")
     }
 
-    pub(super) fn install(&self, version: &Version) -> PathBuf {
-        self.installs().join(version.to_string())
+    pub(super) fn install(&self, version: &Version, secure: bool) -> PathBuf {
+        self.installs().join(edition(version, secure))
     }
 
     pub(super) fn clusters(&self) -> PathBuf {
         self.dir.join("clusters")
     }
 
-    pub(super) fn node(&self, version: &Version, cluster_size: usize, name: &str) -> NodeFolder {
-        NodeFolder(self.clusters().join(format!("{version}-of-{cluster_size}")).join(name))
+    fn cluster(&self, state: &State) -> PathBuf {
+        self.clusters().join(format!("{}-of-{}", edition(&state.version, state.secure), state.nodes.len()))
+    }
+
+    pub(super) fn node(&self, state: &State, name: &str) -> NodeFolder {
+        NodeFolder(self.cluster(state).join(name))
+    }
+
+    pub(super) fn secrets(&self, state: &State) -> PathBuf {
+        self.cluster(state).join("secrets")
     }
 
     /// The folders of all nodes that ever ran here.
@@ -86,6 +99,10 @@ impl NodeFolder {
     pub(super) fn log(&self) -> PathBuf {
         self.0.join("node.log")
     }
+}
+
+fn edition(version: &Version, secure: bool) -> String {
+    if secure { format!("{version}-secured") } else { version.to_string() }
 }
 
 fn folders_in(folder: &Path) -> Vec<PathBuf> {

@@ -7,10 +7,13 @@ mod jdk;
 mod launch;
 mod layout;
 mod lock;
+mod maven;
+mod modules;
 mod node;
 mod options;
 mod ports;
 mod process;
+mod secure;
 mod server;
 mod settings;
 mod state;
@@ -74,6 +77,17 @@ pub(super) async fn run(arguments: &Arguments, environment: &Environment, output
     Ok(exit)
 }
 
+/// How to connect to a server with security. Secrets are in files.
+pub(super) fn describe_access(status: &Status, output: Output) {
+    let (Some(access), Some(url)) = (&status.secure, &status.url) else { return };
+    output.say(format!(
+        "connect to it as the user {} with the password in {}, or with an API key that may do everything:",
+        access.username,
+        access.password_file.display()
+    ));
+    access.exports(url).iter().for_each(|line| output.say(format!("  {line}")));
+}
+
 fn describe(status: &Status, output: Output) {
     let (Some(url), Some(version)) = (&status.url, &status.version) else {
         output.say("not running (`saved-objects dev up` starts it)");
@@ -81,6 +95,7 @@ fn describe(status: &Status, output: Output) {
     };
     if status.running {
         output.say(format!("Elasticsearch {version} at {url}"));
+        describe_access(status, output);
     } else {
         output.say(format!(
             "Elasticsearch {version} at {url} is not running as it should (`saved-objects dev up` repairs it)"

@@ -10,6 +10,7 @@ use super::files;
 use super::jdk::Jdk;
 use super::layout::NodeFolder;
 use super::process::NodeProcess;
+use super::secure;
 use super::settings;
 use super::state::{NodeRecord, State};
 use crate::Result;
@@ -34,12 +35,15 @@ pub(super) struct StartedNode {
 }
 
 /// Writes the node's files. A process that uses the folder already sees its settings replaced, and stops.
-pub(super) fn prepare(state: &State, node: &NodeRecord, folder: &NodeFolder) -> Result<()> {
+pub(super) fn prepare(state: &State, node: &NodeRecord, folder: &NodeFolder, secrets: &Path) -> Result<()> {
     files::create_folder(&folder.config())?;
     files::remove_folder(&folder.temporary())?;
     files::create_folder(&folder.temporary())?;
     files::write(&folder.config().join(LAUNCHER_FILE), LAUNCHER)?;
     files::write(&folder.config().join(LOGGING_FILE), LOGGING)?;
+    if state.secure {
+        secure::equip(folder, secrets)?;
+    }
     files::replace(&folder.settings_file(), settings::render(state, node, folder).as_bytes())
 }
 

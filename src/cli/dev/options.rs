@@ -11,6 +11,9 @@ pub(crate) struct UpOptions {
     /// How many nodes the cluster has, 1 to 5 [default: 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=5))]
     pub(crate) nodes: Option<u8>,
+    /// With security: TLS with an own CA, users and API keys. The version is 9.5.3 then unless said otherwise
+    #[arg(long)]
+    pub(crate) secure: bool,
     /// The version of Elasticsearch, as on Maven Central: 9.2.2, 8.19.0 and others [default: 9.2.2]
     #[arg(long, value_name = "V", value_parser = server_version)]
     pub(crate) version: Option<Version>,
@@ -30,13 +33,16 @@ pub(crate) struct UpOptions {
 
 impl UpOptions {
     const DEFAULT_VERSION: Version = Version::new(9, 2, 2);
+    /// The newest whose modules for security are on Maven Central.
+    const DEFAULT_SECURE_VERSION: Version = Version::new(9, 5, 3);
 
     pub(super) fn node_count(&self) -> usize {
         self.nodes.map_or(1, usize::from)
     }
 
     pub(super) fn server_version(&self) -> Version {
-        self.version.clone().unwrap_or(Self::DEFAULT_VERSION)
+        let default = if self.secure { Self::DEFAULT_SECURE_VERSION } else { Self::DEFAULT_VERSION };
+        self.version.clone().unwrap_or(default)
     }
 
     pub(super) fn heap_size(&self) -> String {
@@ -49,6 +55,7 @@ impl UpOptions {
         let pairs = [
             ("nodes", self.nodes.map(|n| n.to_string()), Some(state.nodes.len().to_string())),
             ("version", self.version.as_ref().map(Version::to_string), Some(state.version.to_string())),
+            ("secure", self.secure.then(|| true.to_string()), Some(state.secure.to_string())),
             ("heap", self.heap.as_ref().map(Heap::to_string), Some(state.heap.clone())),
             ("port", self.port.map(|p| p.to_string()), running_port),
             ("settings", (!self.settings.is_empty()).then(|| listed(&self.settings)), Some(listed(&state.settings))),
@@ -173,6 +180,7 @@ mod tests {
             version: Version::new(9, 2, 2),
             heap: "512m".into(),
             owner_pid: None,
+            secure: false,
             settings: Vec::new(),
             nodes: vec![node(9200), node(9201)],
         };
@@ -182,6 +190,7 @@ mod tests {
 
         let asked = UpOptions {
             nodes: Some(3),
+            secure: true,
             version: Some(Version::new(8, 19, 0)),
             heap: Some(Heap { mebibytes: 1024 }),
             port: Some(9400),
@@ -191,6 +200,7 @@ mod tests {
         let expected = [
             "nodes 2 instead of 3",
             "version 9.2.2 instead of 8.19.0",
+            "secure false instead of true",
             "heap 512m instead of 1024m",
             "port 9200 instead of 9400",
             "settings none instead of http.max_content_length=1mb",

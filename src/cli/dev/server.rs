@@ -1,17 +1,22 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bytes::Bytes;
 use semver::Version;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use super::describe_access;
+use super::health::{self, Asking};
 use super::jdk::{Jdk, Places};
 use super::launch::{Launcher, StartFailure};
 use super::layout::Layout;
 use super::lock::Lock;
 use super::options::{UpOptions, minimum_java};
+use super::secure::{self, Access};
 use super::state::{NodeRecord, State};
-use super::{files, health, install, ports, process};
+use super::{files, install, ports, process};
 use crate::cli::output::Output;
+use crate::cluster::elastic::{self, HttpRequest};
 use crate::environment::Clock;
 use crate::{Error, ErrorKind, Result};
 
@@ -21,6 +26,8 @@ const FIRST_TRANSPORT_PORT: u16 = 9300;
 /// the server of an `up` that was killed is adopted.
 const SILENCE_PATIENCE: Duration = Duration::from_secs(15);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// The index of API keys is made with the first one.
+const API_KEY_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often other ports are tried when one is taken between looking and starting.
 const PORT_ATTEMPTS: usize = 3;
 
@@ -45,6 +52,9 @@ pub(crate) struct Status {
     pub(crate) nodes: Vec<NodeStatus>,
     /// The folder that holds everything about it.
     pub(crate) dir: PathBuf,
+    /// How to connect to it, if it has security.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) secure: Option<Access>,
 }
 
 /// One node in a [`Status`].
@@ -92,6 +102,9 @@ impl<'a> DevServer<'a> {
                 true
             }
         };
+        if let Some(state) = State::load(&self.layout.state_file())?.filter(|state| state.secure) {
+            self.ensure_api_key(&state).await?;
+        }
         let status = self.status().await?;
         let url = status.url.as_deref().unwrap_or_default();
         if started {
@@ -100,7 +113,38 @@ impl<'a> DevServer<'a> {
         } else {
             self.output.say(format!("already running at {url}"));
         }
+        describe_access(&status, self.output);
         Ok(status)
+    }
+
+    /// Makes an API key that may do everything, unless there is one.
+    async fn ensure_api_key(&self, state: &State) -> Result<()> {
+        #[derive(Deserialize)]
+        struct Created {
+            encoded: String,
+        }
+        let access = Access::of(state, &self.layout);
+        if access.api_key_file.is_file() {
+            return Ok(());
+        }
+        let transport = elastic::open_transport(&access.by_password(&state.url().unwrap_or_default()))?;
+        let request = HttpRequest {
+            method: "POST",
+            path: "_security/api_key".to_owned(),
+            query: Vec::new(),
+            content_type: "application/json",
+            body: Some(Bytes::from_static(br#"{"name":"saved-objects-development"}"#)),
+            timeout: API_KEY_TIMEOUT,
+        };
+        let failed = |reason: String| {
+            Error::new(ErrorKind::Unavailable, format!("the server made no API key: {reason}"))
+                .with_cure("`saved-objects dev down --delete-data`, then `up` again")
+        };
+        let answer = transport.send(request).await.map_err(|error| failed(error.source.to_string()))?;
+        match serde_json::from_slice::<Created>(&answer.body) {
+            Ok(Created { encoded }) => secure::write_secret(&access.api_key_file, &encoded),
+            Err(_) => Err(failed(format!("it answered {}", answer.status))),
+        }
     }
 
     /// Stops every node and waits until none is left. With `delete_data` their data is removed too.
@@ -118,18 +162,20 @@ impl<'a> DevServer<'a> {
     /// What runs.
     pub(crate) async fn status(&self) -> Result<Status> {
         let state = State::load(&self.layout.state_file())?;
+        let asking = state.as_ref().map(|state| Asking::of(state, &self.layout)).transpose()?.unwrap_or_default();
         let mut nodes = Vec::new();
         for node in state.iter().flat_map(|state| &state.nodes) {
             nodes.push(NodeStatus {
                 name: node.name.clone(),
                 pid: node.process.as_ref().filter(|process| process.is_alive()).map(|process| process.pid),
                 http_port: node.http_port,
-                healthy: health::is_serving(node).await,
+                healthy: health::is_serving(node, &asking).await,
             });
         }
         Ok(Status {
             running: !nodes.is_empty() && nodes.iter().all(|node| node.healthy),
             url: state.as_ref().and_then(State::url),
+            secure: state.as_ref().filter(|state| state.secure).map(|state| Access::of(state, &self.layout)),
             version: state.map(|state| state.version),
             nodes,
             dir: self.layout.dir().to_owned(),
@@ -164,10 +210,11 @@ impl<'a> DevServer<'a> {
 
     /// Replaces the nodes of a running server that ended or do not answer. Tells whether there were any.
     async fn revive(&self, state: &mut State) -> Result<bool> {
+        let asking = Asking::of(state, &self.layout)?;
         for node in &state.nodes {
             let Some(process) = node.process.as_ref().filter(|process| process.is_alive()) else { continue };
             // It may also have ended meanwhile.
-            if !self.answers_in_time(node).await && process.is_alive() {
+            if !self.answers_in_time(node, &asking).await && process.is_alive() {
                 self.output.say(format!("{} runs but does not answer; replacing it", node.name));
                 process.kill(self.clock).await?;
             }
@@ -181,15 +228,15 @@ impl<'a> DevServer<'a> {
             self.launcher().wait_until_ready(state, &mut []).await?;
             return Ok(false);
         }
-        let (home, jdk) = self.prerequisites(&state.version).await?;
+        let (home, jdk) = self.prerequisites(&state.version, state.secure).await?;
         self.launcher().start_missing(state, &home, &jdk).await?;
         Ok(true)
     }
 
-    async fn answers_in_time(&self, node: &NodeRecord) -> bool {
+    async fn answers_in_time(&self, node: &NodeRecord, asking: &Asking) -> bool {
         let clock = self.clock;
         let deadline = clock.monotonic() + SILENCE_PATIENCE;
-        while !health::is_serving(node).await {
+        while !health::is_serving(node, asking).await {
             if !node.is_alive() || clock.monotonic() > deadline {
                 return false;
             }
@@ -204,7 +251,7 @@ impl<'a> DevServer<'a> {
         let version = options.server_version();
         // A port that cannot be had is no reason to fetch a server first.
         self.new_state(options)?;
-        let (home, jdk) = self.prerequisites(&version).await?;
+        let (home, jdk) = self.prerequisites(&version, options.secure).await?;
         let mut attempts = PORT_ATTEMPTS;
         loop {
             attempts -= 1;
@@ -221,9 +268,9 @@ impl<'a> DevServer<'a> {
         }
     }
 
-    async fn prerequisites(&self, version: &Version) -> Result<(PathBuf, Jdk)> {
+    async fn prerequisites(&self, version: &Version, secure: bool) -> Result<(PathBuf, Jdk)> {
         let jdk = Places::of_this_machine().find(minimum_java(version))?;
-        let home = install::ensure(&self.layout, version, &jdk, self.output).await?;
+        let home = install::ensure(&self.layout, version, secure, &jdk, self.output).await?;
         Ok((home, jdk))
     }
 
@@ -245,6 +292,7 @@ impl<'a> DevServer<'a> {
             version: options.server_version(),
             heap: options.heap_size(),
             owner_pid: options.owner_pid,
+            secure: options.secure,
             settings: options.settings.clone(),
             nodes: nodes.collect(),
         })
@@ -292,7 +340,8 @@ mod tests {
         let dir = folder.path().join("elasticsearch");
         let clock = SystemClock::start();
         let server = DevServer::new(&dir, &clock, Output::new(QUIET)).expect("a path");
-        let nothing = Status { running: false, url: None, version: None, nodes: Vec::new(), dir: dir.clone() };
+        let nothing =
+            Status { running: false, url: None, version: None, nodes: Vec::new(), dir: dir.clone(), secure: None };
         assert_eq!(server.status().await.expect("a status"), nothing);
         assert_eq!(server.down(true).await.expect("stopped"), nothing);
         assert!(!dir.exists());

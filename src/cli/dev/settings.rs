@@ -1,6 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use super::layout::NodeFolder;
+use super::secure;
 use super::state::{NodeRecord, State};
 
 /// The `elasticsearch.yml` of one node of the cluster in `state`.
@@ -24,6 +25,9 @@ pub(super) fn render(state: &State, node: &NodeRecord, folder: &NodeFolder) -> S
         let addresses = state.nodes.iter().map(|peer| format!("127.0.0.1:{}", peer.transport_port));
         lines.push(list_line("discovery.seed_hosts", addresses));
         lines.push(list_line("cluster.initial_master_nodes", state.nodes.iter().map(|peer| peer.name.clone())));
+    }
+    if state.secure {
+        lines.extend(secure::settings().into_iter().map(|(key, value)| line(key, value)));
     }
     for (key, value) in state.settings.iter().filter_map(|setting| setting.split_once('=')) {
         let is_other = |line: &String| line.split_once(':').is_none_or(|(other, _)| other != key);
@@ -74,6 +78,7 @@ mod tests {
             version: Version::new(9, 2, 2),
             heap: "512m".into(),
             owner_pid: None,
+            secure: false,
             settings: Vec::new(),
             nodes: (1..=size).map(node).collect(),
         }
@@ -82,7 +87,7 @@ mod tests {
     fn rendered(size: u16, index: usize, dir: &str) -> String {
         let state = cluster(size);
         let node = state.nodes.get(index).expect("a node");
-        let folder = Layout::new(PathBuf::from(dir)).node(&state.version, state.nodes.len(), &node.name);
+        let folder = Layout::new(PathBuf::from(dir)).node(&state, &node.name);
         render(&state, node, &folder)
     }
 
@@ -122,7 +127,7 @@ discovery.type: "single-node"
         let mut state = cluster(1);
         state.settings = vec!["network.host=0.0.0.0".to_owned(), "http.max_content_length=1mb".to_owned()];
         let node = state.nodes.first().expect("a node");
-        let folder = Layout::new(PathBuf::from("/d")).node(&state.version, 1, &node.name);
+        let folder = Layout::new(PathBuf::from("/d")).node(&state, &node.name);
         let text = render(&state, node, &folder);
         let expected = "network.host: \"0.0.0.0\"\nhttp.max_content_length: \"1mb\"\n";
         assert!(text.ends_with(expected) && !text.contains("127.0.0.1"), "{text}");

@@ -15,6 +15,9 @@ pub(super) struct State {
     pub(super) heap: String,
     /// The process that the nodes end with.
     pub(super) owner_pid: Option<u32>,
+    /// Whether it has security: TLS, users and API keys.
+    #[serde(default)]
+    pub(super) secure: bool,
     /// Settings that were asked for, as `key=value`.
     #[serde(default)]
     pub(super) settings: Vec<String>,
@@ -36,8 +39,8 @@ impl NodeRecord {
         self.process.as_ref().is_some_and(NodeProcess::is_alive)
     }
 
-    pub(super) fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.http_port)
+    pub(super) fn url(&self, secure: bool) -> String {
+        format!("{}://127.0.0.1:{}", if secure { "https" } else { "http" }, self.http_port)
     }
 }
 
@@ -65,7 +68,7 @@ impl State {
 
     /// The address to use the cluster by: its first node's.
     pub(super) fn url(&self) -> Option<String> {
-        self.nodes.first().map(NodeRecord::url)
+        self.nodes.first().map(|node| node.url(self.secure))
     }
 
     pub(super) fn any_alive(&self) -> bool {
@@ -83,6 +86,7 @@ mod tests {
             version: Version::new(9, 2, 2),
             heap: "512m".into(),
             owner_pid: Some(7),
+            secure: true,
             settings: vec!["path.repo=/snapshots".to_owned()],
             nodes: vec![
                 NodeRecord { name: "node-1".into(), http_port: 9200, transport_port: 9300, process: Some(process) },

@@ -61,11 +61,19 @@ pub(super) async fn bulk(connection: &Connection, request: &BulkRequest<'_>) -> 
             return Err(error);
         }
         // What the chunks before did must be told, so this is no longer the whole call's error.
-        let not_done = ItemError { kind: ItemErrorKind::Unavailable, reason: error.to_string() };
+        let not_done = ItemError { kind: not_done_kind(&error), reason: error.to_string() };
         outcomes.resize(request.operations.len(), Err(not_done));
         return Ok(outcomes);
     }
     Ok(outcomes)
+}
+
+/// What it means for an operation that the request which it was to be part of was refused with `error`.
+fn not_done_kind(error: &ClusterError) -> ItemErrorKind {
+    match error.kind {
+        ClusterErrorKind::Forbidden => ItemErrorKind::Forbidden,
+        _ => ItemErrorKind::Unavailable,
+    }
 }
 
 fn is_busy(outcome: &ItemOutcome) -> bool {
@@ -153,7 +161,7 @@ impl<'a> Chunk<'a> {
             if let Some(state) = self.states.get_mut(position) {
                 let kind = match state {
                     State::Open { maybe_done: true } => ItemErrorKind::OutcomeUnknown,
-                    _ => ItemErrorKind::Unavailable,
+                    _ => not_done_kind(error),
                 };
                 *state = State::Ended(Err(ItemError { kind, reason: error.to_string() }));
             }

@@ -9,9 +9,10 @@ use serde::de::{DeserializeSeed, IgnoredAny};
 use tokio::sync::OnceCell;
 
 use super::answers::ErrorAnswer;
+use super::official::Official;
 use super::retry::{Attempts, RetryPolicy};
 use super::statuses::{Meaning, is_bare_refusal, meaning};
-use super::transport::{HttpAnswer, HttpRequest, NoAnswer, NoAnswerKind, Official, Transport};
+use super::transport::{HttpAnswer, HttpRequest, NoAnswer, NoAnswerKind, Transport};
 use super::{Batches, ElasticBuilder, indices};
 use crate::Result;
 use crate::cluster::adaptive::AdaptiveSize;
@@ -252,7 +253,7 @@ impl Connection {
     pub(super) fn open(builder: ElasticBuilder) -> Result<Self> {
         let transport = match &builder.transport {
             Some(transport) => transport.clone(),
-            None => Arc::new(Official::open(&builder)?),
+            None => Arc::new(Official::open(&builder.settings)?),
         };
         Ok(Self {
             transport,
@@ -345,6 +346,7 @@ impl Connection {
             body: request.body.clone(),
             timeout: request.timeout.unwrap_or(self.request_timeout),
         };
+        let credentials = self.transport.credentials_number();
         let HttpAnswer { status, is_elasticsearch, retry_after, body } =
             self.transport.send(sent).await.map_err(|error| no_answer(method, &request.path, error))?;
         let is_write = request.is_write;
@@ -356,7 +358,17 @@ impl Connection {
         let details = serde_json::from_slice::<ErrorAnswer>(&answer.body).unwrap_or_default();
         let is_servers_error = details.is_servers(status);
         let is_servers = is_elasticsearch || is_servers_error || is_bare_refusal(status, &answer.body);
+        let is_renewed = status == 401 && self.transport.credentials_number() != credentials;
         match meaning(status, is_elasticsearch, is_servers_error) {
+            Meaning::Refused if is_renewed => {
+                let is_of_bulk = !is_servers && request.when_busy == WhenBusy::SendLess;
+                let meaning = if is_of_bulk { Meaning::Unknown } else { Meaning::Busy };
+                let reason = "the credentials were refused, and have been read again since".to_owned();
+                let mut refused = refusal(&answer, meaning, ErrorAnswer::from_reason(reason), None);
+                // The status is about credentials that are not used any more.
+                refused.error.status = None;
+                Err(refused)
+            }
             // A proxy may have put it in the place of the server's answer: a bulk is read back before it is believed.
             Meaning::Refused | Meaning::Busy if !is_servers && request.when_busy == WhenBusy::SendLess => {
                 Err(refusal(&answer, Meaning::Unknown, details, retry_after))
@@ -385,6 +397,12 @@ fn no_answer(method: &'static str, path: &str, error: NoAnswer) -> Failure {
     let kind = match known {
         NoAnswerKind::TimedOut => ClusterErrorKind::Timeout,
         NoAnswerKind::NotConnected | NoAnswerKind::Lost => ClusterErrorKind::Unavailable,
+        NoAnswerKind::Misconfigured(wrong) => ClusterErrorKind::Misconfigured(wrong),
+    };
+    let (not_done, passing) = match known {
+        NoAnswerKind::NotConnected => (true, true),
+        NoAnswerKind::Misconfigured(_) => (true, false),
+        NoAnswerKind::Lost | NoAnswerKind::TimedOut => (false, true),
     };
     let error = ClusterError {
         kind,
@@ -398,7 +416,7 @@ fn no_answer(method: &'static str, path: &str, error: NoAnswer) -> Failure {
         elapsed: Duration::ZERO,
         source: Some(source),
     };
-    Failure { error, not_done: known == NoAnswerKind::NotConnected, passing: true, retry_after: None }
+    Failure { error, not_done, passing, retry_after: None }
 }
 
 fn refusal(answer: &Answer, meaning: Meaning, details: ErrorAnswer, retry_after: Option<Duration>) -> Failure {

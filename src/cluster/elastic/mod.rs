@@ -6,49 +6,46 @@ mod bulk;
 mod conditions;
 mod connection;
 mod copying;
+mod credentials;
 mod documents;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) mod fuzzing;
 mod indices;
+mod official;
+mod privileges;
 mod retry;
 #[cfg(test)]
 mod scripted;
 mod search_answer;
+mod settings;
 mod statuses;
 mod transport;
+mod trust;
+mod variables;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use super::{
     AliasAction, BulkRequest, CloneIndex, Cluster, ClusterResult, Conditions, CreateIndex, Health, History, Hit, Hits,
     IndexState, ItemOutcome, Page, PointInTime, RequestCounts, Search, TypeCount,
 };
+use crate::Result;
 use crate::environment::Environment;
-use crate::{Error, Result};
 #[cfg(any(test, feature = "testing"))]
 pub(in crate::cluster) use answers::{error_kind, item_error};
 use connection::Connection;
+pub use credentials::{Credentials, SecretSource};
 #[cfg(any(test, feature = "testing"))]
 pub(in crate::cluster) use indices::purpose_settings;
 pub use retry::RetryPolicy;
+pub use settings::ElasticSettings;
 pub use transport::{HttpAnswer, HttpRequest, NoAnswer, NoAnswerKind, Transport};
-
-/// How to authenticate with Elasticsearch.
-#[derive(Debug, Clone)]
-pub enum Credentials {
-    /// User name and password.
-    Basic(String, SecretString),
-    /// An encoded API key.
-    ApiKey(SecretString),
-    /// A bearer token.
-    Bearer(SecretString),
-}
+pub use trust::Misconfiguration;
 
 /// The most documents that the client handles in one request. The defaults are as good as larger ones; a simulation takes
 /// small ones, so that few documents make many pages and bulks.
@@ -67,12 +64,10 @@ impl Default for Batches {
     }
 }
 
-/// How to reach an Elasticsearch cluster; [`ElasticBuilder::build`] makes the client.
+/// How to reach an Elasticsearch cluster, and how patiently; [`ElasticBuilder::build`] makes the client.
 #[derive(Debug)]
 pub struct ElasticBuilder {
-    urls: Vec<String>,
-    credentials: Option<Credentials>,
-    headers: Vec<(String, String)>,
+    settings: ElasticSettings,
     retry: RetryPolicy,
     request_timeout: Duration,
     batches: Batches,
@@ -81,20 +76,6 @@ pub struct ElasticBuilder {
 }
 
 impl ElasticBuilder {
-    /// Authenticates every request.
-    #[must_use]
-    pub fn credentials(mut self, credentials: Credentials) -> Self {
-        self.credentials = Some(credentials);
-        self
-    }
-
-    /// Sends a header with every request.
-    #[must_use]
-    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.headers.push((name.into(), value.into()));
-        self
-    }
-
     /// How often and how long a request is repeated.
     #[must_use]
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
@@ -116,7 +97,7 @@ impl ElasticBuilder {
         self
     }
 
-    /// Sends requests over `transport`, and not over the network. URLs, credentials and headers are then not used.
+    /// Sends requests over `transport`, and not over the network. The settings are then not used.
     #[must_use]
     pub fn transport(mut self, transport: Arc<dyn Transport>) -> Self {
         self.transport = Some(transport);
@@ -133,18 +114,10 @@ impl ElasticBuilder {
     /// The client. Nothing is sent yet.
     ///
     /// # Errors
-    /// [`Invalid`](crate::ErrorKind::Invalid) if a URL or header is malformed.
+    /// [`Invalid`](crate::ErrorKind::Invalid) if a setting is malformed, two contradict each other, or a file of theirs cannot be
+    /// used.
     pub fn build(self) -> Result<Elastic> {
         Ok(Elastic { connection: Connection::open(self)? })
-    }
-
-    fn official_credentials(&self) -> Option<elasticsearch::auth::Credentials> {
-        use elasticsearch::auth::Credentials as Official;
-        self.credentials.as_ref().map(|credentials| match credentials {
-            Credentials::Basic(user, password) => Official::Basic(user.clone(), password.expose_secret().to_owned()),
-            Credentials::ApiKey(key) => Official::EncodedApiKey(key.expose_secret().to_owned()),
-            Credentials::Bearer(token) => Official::Bearer(token.expose_secret().to_owned()),
-        })
     }
 }
 
@@ -155,12 +128,11 @@ pub struct Elastic {
 }
 
 impl Elastic {
-    /// A builder for the cluster at `url`, such as `http://127.0.0.1:9200`; several nodes are separated by commas.
-    pub fn builder(url: &str) -> ElasticBuilder {
+    /// Returns a builder for the cluster that `settings` lead to: a URL such as `http://127.0.0.1:9200`, or
+    /// [`ElasticSettings`] with credentials and certificates.
+    pub fn builder(settings: impl Into<ElasticSettings>) -> ElasticBuilder {
         ElasticBuilder {
-            urls: url.split(',').map(|url| url.trim().to_owned()).collect(),
-            credentials: None,
-            headers: Vec::new(),
+            settings: settings.into(),
             retry: RetryPolicy::default(),
             request_timeout: Duration::from_secs(30),
             batches: Batches::default(),
@@ -168,6 +140,12 @@ impl Elastic {
             transport: None,
         }
     }
+}
+
+/// Opens the transport that these settings lead to, for requests that are not of the engine.
+#[cfg(feature = "cli")]
+pub(crate) fn open_transport(settings: &ElasticSettings) -> Result<Arc<dyn Transport>> {
+    Ok(Arc::new(official::Official::open(settings)?))
 }
 
 #[async_trait]
@@ -224,6 +202,10 @@ impl Cluster for Elastic {
         conditions::interfering_templates(&self.connection, index).await
     }
 
+    async fn unseen(&self, names: &[&str]) -> ClusterResult<Vec<String>> {
+        privileges::unseen(&self.connection, names).await
+    }
+
     async fn refresh(&self, index: &str) -> ClusterResult<()> {
         indices::refresh(&self.connection, index).await
     }
@@ -277,13 +259,4 @@ impl Cluster for Elastic {
     fn requests(&self) -> RequestCounts {
         self.connection.counts()
     }
-}
-
-fn invalid_url(url: &str, reason: impl std::fmt::Display) -> Error {
-    // A URL can hold a password: only what comes after it is shown.
-    let shown = url.rsplit_once('@').map_or(url, |(_, rest)| rest);
-    Error::invalid(
-        format!("the Elasticsearch URL {shown:?} is malformed: {reason}"),
-        "give one like http://127.0.0.1:9200, or several separated by commas",
-    )
 }

@@ -185,7 +185,19 @@ impl Cluster for InMemory {
 
     async fn indices(&self, names: &[&str]) -> ClusterResult<BTreeMap<String, IndexState>> {
         let state = self.inner.read();
-        Ok(state.meant(names).map(|(name, index)| (name.clone(), index.state())).collect())
+        let is_seen = |name: &String| !state.hidden.iter().any(|prefix| name.starts_with(prefix));
+        let seen = state.meant(names).filter(|(name, _)| is_seen(name));
+        Ok(seen.map(|(name, index)| (name.clone(), index.state())).collect())
+    }
+
+    async fn unseen(&self, names: &[&str]) -> ClusterResult<Vec<String>> {
+        let state = self.inner.read();
+        // A pattern may find what is hidden, and what is hidden may be all that a name means.
+        let is_unseen = |name: &&&str| {
+            let known = name.trim_end_matches('*');
+            state.hidden.iter().any(|prefix| known.starts_with(prefix.as_str()) || prefix.starts_with(known))
+        };
+        Ok(names.iter().filter(is_unseen).map(|name| (*name).to_owned()).collect())
     }
 
     async fn create_index(&self, request: &CreateIndex) -> ClusterResult<()> {

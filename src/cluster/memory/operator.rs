@@ -34,6 +34,12 @@ impl InMemory {
         self.inner.state().in_snapshot.clear();
     }
 
+    /// The credentials no longer see the indices whose names begin with `prefix`: [`indices`](crate::cluster::Cluster::indices)
+    /// leaves them out as if they were not there.
+    pub fn hide(&self, prefix: &str) {
+        self.inner.state().hidden.push(prefix.to_owned());
+    }
+
     /// Closes an index. Its documents can be neither read nor written until it is opened.
     ///
     /// # Errors

@@ -22,6 +22,8 @@ pub(super) struct State {
     pub(super) request_limit: Option<usize>,
     /// The indices of which a snapshot is under way.
     pub(super) in_snapshot: BTreeSet<String>,
+    /// What the names of indices begin with that the credentials do not see.
+    pub(super) hidden: Vec<String>,
 }
 
 #[derive(Debug, Clone)]

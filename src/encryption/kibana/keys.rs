@@ -4,8 +4,8 @@ use std::path::Path;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use crate::encryption::key_source::{KeyText, read_key_file, text_of};
-use crate::{Error, Result};
+use crate::encryption::key_source::KeyText;
+use crate::{Error, Result, secret_file};
 
 /// The environment variable that holds the path of the file with Kibana's keys.
 pub const KIBANA_KEYS_FILE_VARIABLE: &str = "SAVED_OBJECTS_KIBANA_KEYS_FILE";
@@ -65,8 +65,8 @@ impl KibanaKeys {
     /// [`Invalid`](crate::ErrorKind::Invalid) if the file cannot be read, is larger than 64 KiB, has another form, or is open
     /// to every user of the machine, and as [`KibanaKeys::new`]. No content of the file is in the error.
     pub fn from_file(path: &Path) -> Result<Self> {
-        read_key_file(path)
-            .and_then(|bytes| parse(text_of(&bytes)?))
+        secret_file::read(path)
+            .and_then(|text| parse(&text))
             .map_err(|error| error.context(format_args!("the file of Kibana's keys {}", path.display())))
     }
 

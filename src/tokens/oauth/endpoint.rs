@@ -3,6 +3,7 @@ use std::str::FromStr;
 
 use reqwest::Url;
 
+use crate::environment::is_this_machine;
 use crate::{Error, Result};
 
 /// The address of something at a provider, or of the platform's own page to which a provider sends users back: `https`, or
@@ -21,7 +22,7 @@ impl Endpoint {
         let Ok(parsed) = Url::parse(url) else { return refuse("is not a URL") };
         match parsed.scheme() {
             "https" => {}
-            "http" if is_loopback(&parsed) => {}
+            "http" if is_this_machine(parsed.host_str().unwrap_or_default()) => {}
             "http" => return refuse("is not encrypted: http is for this machine only"),
             _ => return refuse("is neither https nor http"),
         }
@@ -41,17 +42,15 @@ impl Endpoint {
         &self.0
     }
 
+    /// Returns whether it is on this machine.
+    pub(super) fn is_on_this_machine(&self) -> bool {
+        is_this_machine(self.0.host_str().unwrap_or_default())
+    }
+
     /// It as text.
     pub fn as_str(&self) -> &str {
         self.0.as_str()
     }
-}
-
-fn is_loopback(url: &Url) -> bool {
-    // Url writes the addresses of one machine in one way: 127.1 becomes 127.0.0.1, and IPv6 has brackets.
-    let host = url.host_str().unwrap_or_default();
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
-    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 impl fmt::Display for Endpoint {

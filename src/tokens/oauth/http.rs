@@ -22,6 +22,8 @@ const MAX_ANSWER_BYTES: usize = 256 * 1024;
 #[derive(Debug, Clone)]
 pub(super) struct Http {
     client: reqwest::Client,
+    /// For providers on this machine: what a proxy is for is not here, and it would see the client's secret.
+    direct: reqwest::Client,
     environment: Environment,
     timeout: Duration,
 }
@@ -36,13 +38,10 @@ pub(super) struct Answer {
 
 impl Http {
     pub(super) fn new(environment: Environment, timeout: Duration) -> Result<Self> {
-        // The time-out is kept by the environment's clock. Redirects would carry secrets to where nobody configured.
-        let client = reqwest::Client::builder()
-            .redirect(redirect::Policy::none())
-            .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| Error::new(ErrorKind::Internal, "no HTTP client could be made").with_source(error))?;
-        Ok(Self { client, environment, timeout })
+        let failed = |error| Error::new(ErrorKind::Internal, "no HTTP client could be made").with_source(error);
+        let client = builder().build().map_err(failed)?;
+        let direct = builder().no_proxy().build().map_err(failed)?;
+        Ok(Self { client, direct, environment, timeout })
     }
 
     pub(super) fn environment(&self) -> &Environment {
@@ -76,8 +75,8 @@ impl Http {
         form: Form,
         basic: Option<(String, Zeroizing<String>)>,
     ) -> Result<Answer, ProviderError> {
-        let mut request = self
-            .client
+        let client = if endpoint.is_on_this_machine() { &self.direct } else { &self.client };
+        let mut request = client
             .post(endpoint.url().clone())
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header(ACCEPT, "application/json")
@@ -106,6 +105,15 @@ impl Http {
         }
         Ok(Answer { status, retry_after, body })
     }
+}
+
+/// The time-out is kept by the environment's clock. Redirects would carry secrets to where nobody configured.
+fn builder() -> reqwest::ClientBuilder {
+    reqwest::Client::builder().redirect(redirect::Policy::none()).user_agent(concat!(
+        env!("CARGO_PKG_NAME"),
+        "/",
+        env!("CARGO_PKG_VERSION")
+    ))
 }
 
 /// The client's own text names the URL and what it is about to send; only the kind of failure is kept.

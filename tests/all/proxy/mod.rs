@@ -64,7 +64,7 @@ impl Seen {
     /// Whether it changes documents, indices or aliases.
     pub(crate) fn is_write(&self) -> bool {
         let path = self.path.split('?').next().unwrap_or_default();
-        let reads = ["_search", "_mget", "_pit", "_refresh"];
+        let reads = ["_search", "_mget", "_pit", "_refresh", "_has_privileges"];
         self.method != "GET" && !reads.iter().any(|api| path.ends_with(api))
     }
 }

@@ -1,0 +1,124 @@
+//! Credentials for Elasticsearch: where their secrets come from, and the header that they become.
+
+use std::path::PathBuf;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use elasticsearch::http::headers::HeaderValue;
+use secrecy::{ExposeSecret, SecretString};
+use zeroize::Zeroizing;
+
+use crate::{Error, Result, secret_file};
+
+/// Where a secret comes from.
+#[derive(Debug, Clone)]
+pub enum SecretSource {
+    /// The secret itself.
+    Value(SecretString),
+    /// A file that holds the secret and nothing else; line breaks at its end are not part of it. It must not be open to every user
+    /// of the machine. The file is read again when it changes.
+    File(PathBuf),
+}
+
+impl From<SecretString> for SecretSource {
+    fn from(secret: SecretString) -> Self {
+        Self::Value(secret)
+    }
+}
+
+impl From<PathBuf> for SecretSource {
+    fn from(path: PathBuf) -> Self {
+        Self::File(path)
+    }
+}
+
+impl SecretSource {
+    fn read(&self, what: &str) -> Result<Zeroizing<String>> {
+        let secret = match self {
+            Self::Value(secret) => Zeroizing::new(secret.expose_secret().to_owned()),
+            Self::File(path) => {
+                let text = secret_file::read(path)
+                    .map_err(|error| error.context(format_args!("the file {} with {what}", path.display())))?;
+                Zeroizing::new(text.trim_end_matches(['\n', '\r']).to_owned())
+            }
+        };
+        match secret.is_empty() {
+            true => Err(Error::invalid(format!("{what} is empty"), "give one, or leave the setting out")),
+            false => Ok(secret),
+        }
+    }
+
+    pub(super) fn file(&self) -> Option<&PathBuf> {
+        match self {
+            Self::Value(_) => None,
+            Self::File(path) => Some(path),
+        }
+    }
+}
+
+/// How to authenticate with Elasticsearch. A client certificate can be given together with any of these:
+/// [`ElasticSettings::client_certificate`](super::ElasticSettings::client_certificate).
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Credentials {
+    /// User name and password.
+    Basic(String, SecretSource),
+    /// An API key: its encoded form, or `id:key`.
+    ApiKey(SecretSource),
+    /// A bearer token.
+    Bearer(SecretSource),
+}
+
+impl Credentials {
+    /// Returns credentials of a user.
+    pub fn basic(user: impl Into<String>, password: impl Into<SecretSource>) -> Self {
+        Self::Basic(user.into(), password.into())
+    }
+
+    /// Returns the credentials of an API key: its encoded form, or `id:key`.
+    pub fn api_key(key: impl Into<SecretSource>) -> Self {
+        Self::ApiKey(key.into())
+    }
+
+    /// Returns the credentials of a bearer token.
+    pub fn bearer(token: impl Into<SecretSource>) -> Self {
+        Self::Bearer(token.into())
+    }
+
+    pub(super) fn secret(&self) -> &SecretSource {
+        match self {
+            Self::Basic(_, secret) | Self::ApiKey(secret) | Self::Bearer(secret) => secret,
+        }
+    }
+
+    /// Returns the value of the header `Authorization`. It is marked as sensitive, so that no log shows it.
+    pub(super) fn authorization(&self) -> Result<HeaderValue> {
+        let (what, value) = match self {
+            Self::Basic(user, password) => {
+                if user.is_empty() || user.contains(':') {
+                    return Err(Error::invalid("a user name is empty or has a colon", "give the name of the user"));
+                }
+                let what = "the password";
+                let pair = Zeroizing::new(format!("{user}:{}", password.read(what)?.as_str()));
+                (what, Zeroizing::new(format!("Basic {}", Zeroizing::new(STANDARD.encode(pair.as_bytes())).as_str())))
+            }
+            Self::ApiKey(key) => {
+                let what = "the API key";
+                let key = key.read(what)?;
+                let encoded = match key.contains(':') {
+                    true => Zeroizing::new(STANDARD.encode(key.as_bytes())),
+                    false => key,
+                };
+                (what, Zeroizing::new(format!("ApiKey {}", encoded.as_str())))
+            }
+            Self::Bearer(token) => {
+                let what = "the bearer token";
+                (what, Zeroizing::new(format!("Bearer {}", token.read(what)?.as_str())))
+            }
+        };
+        let mut header = HeaderValue::from_str(&value).map_err(|_| {
+            Error::invalid(format!("{what} has characters that no header takes"), "give it without white space")
+        })?;
+        header.set_sensitive(true);
+        Ok(header)
+    }
+}

@@ -1,0 +1,212 @@
+//! The privileges that `saved-objects privileges` prints: each job goes with exactly them, and with one less it fails and names it.
+
+use saved_objects::encryption::Secret;
+use saved_objects::repository::{Create, Find};
+use saved_objects::tokens::{ConnectorId, ConnectorTokens, Credentials, NewToken, Scope, TokenClient, types};
+use saved_objects::{Error, SavedObjects, Start};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::commands::clean;
+use super::{Secured, secured};
+use crate::context::{Context, key_ring};
+use crate::faults::types::platform_files;
+use crate::migration::object;
+
+/// What a job is tried by. Each must end with 0.
+const READ: &[&[&str]] = &[&["status"], &["migrate", "--plan"], &["export"], &["tokens", "list"]];
+const OPERATE: &[&[&str]] = &[
+    &["status"],
+    &["verify"],
+    &["keys", "status"],
+    &["keys", "rotate"],
+    &["quarantine", "list"],
+    &["tokens", "clean-up", "--expired-for", "1d"],
+    &["tokens", "delete", "--connector", "c1"],
+    &["export"],
+];
+
+/// The role that the command prints for a job under a prefix.
+async fn printed(server: &Secured, context: &Context, job: &str, prefix: &str) -> Value {
+    let ran = server.run(context, &["privileges", job, "--prefix", prefix], &[]).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    ran.json()
+}
+
+/// The role without one privilege, for each of its privileges.
+fn with_one_less(role: &Value) -> Vec<(String, Value)> {
+    let mut roles = Vec::new();
+    for place in ["/cluster", "/indices/0/privileges"] {
+        let all = role.pointer(place).and_then(Value::as_array).expect("privileges").clone();
+        for (at, privilege) in all.iter().enumerate() {
+            let mut less = role.clone();
+            let mut left = all.clone();
+            left.remove(at);
+            *less.pointer_mut(place).expect("privileges") = Value::Array(left);
+            roles.push((privilege.as_str().expect("a name").to_owned(), less));
+        }
+    }
+    roles
+}
+
+/// Whether a text names the privilege, as the server's reasons and ours do.
+fn names(text: &str, privilege: &str) -> bool {
+    text.split(|c: char| !c.is_ascii_lowercase() && c != '_').any(|word| word == privilege)
+}
+
+/// Runs commands until one fails. Returns what that said.
+async fn first_failure(
+    server: &Secured,
+    context: &Context,
+    prefix: &str,
+    commands: &[&[&str]],
+    key: &str,
+) -> Option<String> {
+    for command in commands {
+        let types = types_of(1);
+        let types = types.path().to_str().expect("UTF-8");
+        let arguments = [*command, &["--prefix", prefix, "--types", types]].concat();
+        let ran = server.run_with_key(context, &arguments, key).await;
+        if ran.code != 0 {
+            return Some(format!("{command:?} ended with {}: {}{}", ran.code, ran.out, ran.err));
+        }
+    }
+    None
+}
+
+/// Each job is done with its privileges; with one less it fails, and says which.
+pub(super) async fn each_job_needs_exactly_its_privileges(context: Context) {
+    let server = secured().await;
+    let prefix = format!("{}-jobs", context.prefix);
+    for (job, commands) in [("read", READ), ("operate", OPERATE)] {
+        prepare(&server, &context, &prefix).await;
+        let role = printed(&server, &context, job, &prefix).await;
+        let key = server.key_with_role(role.clone()).await;
+        let failure = first_failure(&server, &context, &prefix, commands, &key).await;
+        assert_eq!(failure, None, "{job} with {role}");
+        for (privilege, less) in with_one_less(&role) {
+            prepare(&server, &context, &prefix).await;
+            let key = server.key_with_role(less).await;
+            let failure = first_failure(&server, &context, &prefix, commands, &key).await;
+            let failure = failure.unwrap_or_else(|| panic!("{job} does not need {privilege}"));
+            assert!(names(&failure, &privilege), "{job} without {privilege}: {failure}");
+            println!("{job} without {privilege}: {failure}");
+        }
+    }
+    clean(&server, &prefix).await;
+    let role = printed(&server, &context, "migrate", &prefix).await;
+    let key = server.key_with_role(role.clone()).await;
+    assert_eq!(migrate_all(&server, &context, &prefix, &key).await, (None, String::new()), "migrate with {role}");
+    for (privilege, less) in with_one_less(&role) {
+        let key = server.key_with_role(less).await;
+        let (failure, skipped) = migrate_all(&server, &context, &prefix, &key).await;
+        let said = failure.unwrap_or(skipped);
+        assert!(names(&said, &privilege), "migrate without {privilege}: {said}");
+        println!("migrate without {privilege}: {said}");
+    }
+}
+
+/// The definitions of a release of the tests' platform, whose types can be exported.
+fn types_of(release: u32) -> TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    platform_files(release).iter().for_each(|files| files.write(folder.path()).expect("written"));
+    folder
+}
+
+/// A fresh prefix with some tokens, made by the user that may do everything.
+async fn prepare(server: &Secured, context: &Context, prefix: &str) {
+    clean(server, prefix).await;
+    let folder = types_of(1);
+    let arguments = ["migrate", "--prefix", prefix, "--types", folder.path().to_str().expect("UTF-8")];
+    let variables = [
+        ("SAVED_OBJECTS_ELASTICSEARCH_USERNAME", "elastic"),
+        ("SAVED_OBJECTS_ELASTICSEARCH_PASSWORD_FILE", server.password_file.to_str().expect("UTF-8")),
+    ];
+    let ran = server.run(context, &arguments, &variables).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let all =
+        server.settings(saved_objects::cluster::elastic::Credentials::basic("elastic", server.password_file.clone()));
+    let registry =
+        saved_objects::registry::Registry::builder().with(types().expect("built-in")).build().expect("valid");
+    let store = SavedObjects::builder(registry).prefix(prefix.parse().expect("a prefix")).key_ring(key_ring());
+    let store = store.elasticsearch(all).start(Start::Migrate).await.expect("it starts");
+    let tokens = ConnectorTokens::new(&store).expect("the types are there");
+    let connector = ConnectorId::new("c1").expect("an id");
+    let token = Credentials::Token { token: Secret::text("Bearer 1"), refresh_token: None };
+    tokens.create(Scope::Shared, &connector, NewToken::new(token)).await.expect("stored");
+}
+
+/// Migrates through all releases, by creation, in place and by copy, and back. Returns what failed, and what was said to be skipped.
+async fn migrate_all(server: &Secured, context: &Context, prefix: &str, key: &str) -> (Option<String>, String) {
+    clean(server, prefix).await;
+    let mut skipped = String::new();
+    let steps: [(u32, &[&str]); 8] = [
+        (1, &["migrate"]),
+        (2, &["migrate", "--plan"]),
+        (2, &["migrate"]),
+        (3, &["migrate"]),
+        (3, &["verify"]),
+        (3, &["migrate", "--rollback"]),
+        (3, &["migrate"]),
+        (3, &["migrate", "--drop-old"]),
+    ];
+    for (release, command) in steps {
+        let types = types_of(release);
+        let types = types.path().to_str().expect("UTF-8");
+        let arguments = [command, &["--only-types", "--types", types, "--prefix", prefix]].concat();
+        let ran = server.run_with_key(context, &arguments, key).await;
+        if ran.code != 0 {
+            return (Some(format!("{command:?} ended with {}: {}{}", ran.code, ran.out, ran.err)), skipped);
+        }
+        let said = ran.out.lines().chain(ran.err.lines()).filter(|line| line.contains("skipped"));
+        skipped.extend(said.map(|line| format!("{line}\n")));
+    }
+    (None, skipped)
+}
+
+/// A platform that starts after a migration, and reads and writes as platforms do.
+async fn platform(server: &Secured, prefix: &str, key: &str) -> Result<(), String> {
+    let registry =
+        saved_objects::registry::Registry::builder().with(types().expect("built-in")).build().expect("valid");
+    let store = SavedObjects::builder(registry).prefix(prefix.parse().expect("a prefix")).key_ring(key_ring());
+    let working = async {
+        let store = store.elasticsearch(server.settings_of_key(key)).start(Start::Migrate).await?;
+        let tokens = ConnectorTokens::new(&store)?;
+        let connector = ConnectorId::new("c2").expect("an id");
+        let token = || Credentials::Token { token: Secret::text("Bearer 2"), refresh_token: None };
+        tokens.create(Scope::Shared, &connector, NewToken::new(token())).await?;
+        tokens.get_oauth_credentials(Scope::Shared, &connector).await?;
+        tokens.delete(Scope::Shared, &connector, None).await?;
+        let repository = store.repository().including(&["connector_token"])?;
+        repository.find(&["connector_token"], Find::new()).await?;
+        let attributes = object(json!({
+            "connectorId": "c3", "tokenType": "access_token", "expiresAt": "2030-01-01T00:00:00.000Z",
+            "createdAt": "2026-01-01T00:00:00.000Z", "updatedAt": "2026-01-01T00:00:00.000Z",
+        }));
+        let created = repository
+            .create_many(vec![Create::new("connector_token", attributes).secret("token", Secret::text("Bearer 3"))])
+            .await;
+        for outcome in created {
+            outcome?;
+        }
+        Ok::<(), Error>(())
+    };
+    working.await.map_err(|error| error.to_string())
+}
+
+pub(super) async fn a_platform_runs_with_its_privileges(context: Context) {
+    let server = secured().await;
+    let prefix = format!("{}-run", context.prefix);
+    let role = printed(&server, &context, "run", &prefix).await;
+    prepare(&server, &context, &prefix).await;
+    let key = server.key_with_role(role.clone()).await;
+    assert_eq!(platform(&server, &prefix, &key).await, Ok(()), "{role}");
+    for (privilege, less) in with_one_less(&role) {
+        prepare(&server, &context, &prefix).await;
+        let key = server.key_with_role(less).await;
+        let failure = platform(&server, &prefix, &key).await.expect_err(&privilege);
+        assert!(names(&failure, &privilege), "run without {privilege}: {failure}");
+        println!("run without {privilege}: {failure}");
+    }
+    clean(&server, &prefix).await;
+}

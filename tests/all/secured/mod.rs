@@ -1,0 +1,164 @@
+//! Elasticsearch with security: users, API keys, TLS with an own CA. The server is started by the first test that needs it. What the
+//! basic licence lacks (client certificates, the token service) is tried on a stub.
+
+mod commands;
+mod jobs;
+mod proxies;
+mod sight;
+mod stub;
+mod tls;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use libtest_mimic::Trial;
+use saved_objects::cluster::elastic::{Credentials, ElasticSettings};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+use crate::cli::Ran;
+use crate::context::{Context, KEY};
+use crate::named_trials;
+use crate::server::Server;
+use commands::{every_command_by_user_and_by_key, the_demo_with_the_privileges_of_a_migration};
+use jobs::{a_platform_runs_with_its_privileges, each_job_needs_exactly_its_privileges};
+use proxies::what_is_on_this_machine_does_not_go_through_a_proxy;
+pub(crate) use proxies::{CHILD, child};
+use sight::{half_of_the_indices_tell_nothing_of_the_others, hidden_groups_are_told_in_memory};
+use tls::{
+    a_client_certificate_goes_with_other_credentials, changed_credentials_are_read_again,
+    every_form_of_credentials_is_sent, no_secret_is_shown, what_is_wrong_is_told_in_one_attempt,
+};
+
+pub(crate) fn trials(url: &str) -> Vec<Trial> {
+    named_trials!(
+        url,
+        every_command_by_user_and_by_key,
+        the_demo_with_the_privileges_of_a_migration,
+        each_job_needs_exactly_its_privileges,
+        a_platform_runs_with_its_privileges,
+        half_of_the_indices_tell_nothing_of_the_others,
+        hidden_groups_are_told_in_memory,
+        what_is_wrong_is_told_in_one_attempt,
+        every_form_of_credentials_is_sent,
+        a_client_certificate_goes_with_other_credentials,
+        changed_credentials_are_read_again,
+        no_secret_is_shown,
+        what_is_on_this_machine_does_not_go_through_a_proxy,
+    )
+}
+
+static SERVER: Mutex<Option<Arc<Secured>>> = Mutex::new(None);
+
+/// The server, started if no test did so before.
+async fn secured() -> Arc<Secured> {
+    let start = || {
+        let mut server = SERVER.lock().expect("no test panics while it starts");
+        server.get_or_insert_with(|| Arc::new(Secured::start())).clone()
+    };
+    tokio::task::spawn_blocking(start).await.expect("started")
+}
+
+/// Stops the server, if there is one.
+pub(crate) fn stop_own_server() {
+    drop(SERVER.lock().map(|mut server| server.take()));
+}
+
+/// A server with security.
+struct Secured {
+    server: Server,
+    ca: PathBuf,
+    password_file: PathBuf,
+}
+
+impl Secured {
+    fn start() -> Self {
+        let server = Server::start_own("elasticsearch-secured", &["--secure"]).expect("a server with security");
+        let path = |name: &str| {
+            let path = server.description()["secure"][name].as_str();
+            PathBuf::from(path.unwrap_or_else(|| panic!("{name} in {}", server.description())))
+        };
+        let (ca, password_file) = (path("ca_cert"), path("password_file"));
+        Self { server, ca, password_file }
+    }
+
+    fn url(&self) -> &str {
+        self.server.url()
+    }
+
+    fn password(&self) -> String {
+        std::fs::read_to_string(&self.password_file).expect("the password")
+    }
+
+    /// A request past the library, as the user that may do everything: the status and the answer.
+    async fn send(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
+        let ca = reqwest::Certificate::from_pem(&std::fs::read(&self.ca).expect("the CA")).expect("a certificate");
+        let client = reqwest::Client::builder().add_root_certificate(ca).no_proxy().build().expect("a client");
+        let mut request = client
+            .request(method.parse().expect("a method"), format!("{}{path}", self.url()))
+            .basic_auth("elastic", Some(self.password()));
+        if let Some(body) = &body {
+            request = request.json(body);
+        }
+        let answer = request.send().await.expect("an answer");
+        (answer.status().as_u16(), answer.json().await.unwrap_or(Value::Null))
+    }
+
+    /// An API key with the body that `privileges --api-key` prints, or one like it.
+    async fn api_key(&self, body: Value) -> String {
+        let (status, answer) = self.send("POST", "/_security/api_key", Some(body.clone())).await;
+        assert_eq!(status, 200, "{body}: {answer}");
+        answer["encoded"].as_str().expect("an encoded key").to_owned()
+    }
+
+    /// An API key with this role.
+    async fn key_with_role(&self, role: Value) -> String {
+        self.api_key(json!({ "name": "test", "role_descriptors": { "role": role } })).await
+    }
+
+    fn settings(&self, credentials: Credentials) -> ElasticSettings {
+        ElasticSettings::new(self.url()).ca_certificates(&self.ca).credentials(credentials)
+    }
+
+    fn settings_of_key(&self, key: &str) -> ElasticSettings {
+        self.settings(Credentials::api_key(SecretString::from(key)))
+    }
+
+    /// Runs a command with these variables, over TLS with the server's CA.
+    async fn run(&self, context: &Context, arguments: &[&str], variables: &[(&str, &str)]) -> Ran {
+        let ca = self.ca.to_str().expect("UTF-8");
+        let all = [&[("SAVED_OBJECTS_ELASTICSEARCH_CA_CERT", ca)][..], variables].concat();
+        run_at(self.url(), context, arguments, &all).await
+    }
+
+    /// Runs a command with an API key.
+    async fn run_with_key(&self, context: &Context, arguments: &[&str], key: &str) -> Ran {
+        self.run(context, arguments, &[("SAVED_OBJECTS_ELASTICSEARCH_API_KEY", key)]).await
+    }
+}
+
+/// Runs a command on the server at `url` under the test's prefix, unless the arguments have another. Nothing but the variables says
+/// how to connect.
+async fn run_at(url: &str, context: &Context, arguments: &[&str], variables: &[(&str, &str)]) -> Ran {
+    let prefix = context.prefix.to_string();
+    let own: &[&str] = if arguments.contains(&"--prefix") { &[] } else { &["--prefix", &prefix] };
+    let mut command = Command::new(env!("CARGO_BIN_EXE_saved-objects"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("SAVED_OBJECTS_") {
+            command.env_remove(name);
+        }
+    }
+    let output = command
+        .args(arguments)
+        .args(own)
+        .env("SAVED_OBJECTS_ENCRYPTION_KEY", KEY)
+        .env("SAVED_OBJECTS_ELASTICSEARCH_URL", url)
+        .envs(variables.iter().copied())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .expect("the command runs");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    Ran { code: output.status.code().expect("an exit code"), out: text(output.stdout), err: text(output.stderr) }
+}
