@@ -97,13 +97,11 @@ fn roll_back(world: Arc<World>, life: Arc<Life>) -> futures::future::BoxFuture<'
 
 fn drop_old(world: Arc<World>, life: Arc<Life>) -> futures::future::BoxFuture<'static, String> {
     async move {
-        // What is not current now may go.
-        let all = indices(&world.memory);
-        let names: Vec<IndexNames> = GROUPS.into_iter().map(|group| world.prefix.group(group)).collect();
-        let is_current = |state: &IndexState| names.iter().any(|names| state.aliases.contains_key(names.alias()));
-        let old: Vec<String> = all.into_values().filter(|state| !is_current(state)).map(|state| state.uuid).collect();
-        world.network.witness.let_drop(&old);
+        let witness = &world.network.witness;
+        witness.begins_to_drop(&world.network);
+        // The command may be killed, and what it has sent may still land: then it never ends.
         let report = migrator(&world, &life).drop_old().await;
+        witness.ends_to_drop();
         world.journal.count(&format!("drop old: {:?}", report.outcome));
         // One that failed may have dropped some before.
         let says_so = report.outcome == Outcome::Dropped;

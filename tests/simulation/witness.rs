@@ -51,6 +51,8 @@ struct Seen {
     was_current: BTreeMap<String, String>,
     /// The ids of indices that the operator asked to be deleted.
     may_be_dropped: BTreeSet<String>,
+    /// How many commands are deleting what is not current.
+    dropping: usize,
     /// How often the creation of a document with a value was delivered.
     creations: BTreeMap<(String, Option<String>), u64>,
     /// What the network did by itself to documents, by id.
@@ -107,9 +109,15 @@ impl Witness {
         lock(&self.seen).most.remove(uuid);
     }
 
-    /// Lets these indices be deleted, though they were current.
-    pub(crate) fn let_drop(&self, uuids: &[String]) {
-        lock(&self.seen).may_be_dropped.extend(uuids.iter().cloned());
+    /// The operator begins to delete what is not current: whatever is not, then or until the command ends, may go for good.
+    pub(crate) fn begins_to_drop(&self, network: &Network) {
+        lock(&self.seen).dropping += 1;
+        self.look(network, "the operator drops what is old");
+    }
+
+    /// Such a command ends.
+    pub(crate) fn ends_to_drop(&self) {
+        lock(&self.seen).dropping -= 1;
     }
 
     /// How often the creation of a document with a value was delivered.
@@ -205,6 +213,8 @@ impl Witness {
         for (name, state) in &now {
             if self.groups.iter().any(|names| state.aliases.contains_key(names.alias())) {
                 seen.was_current.insert(state.uuid.clone(), name.clone());
+            } else if seen.dropping > 0 {
+                seen.may_be_dropped.insert(state.uuid.clone());
             }
             let meta = state.mapping.get("_meta").and_then(|meta| meta.get("saved_objects"));
             let Some(meta) = meta else { continue };
