@@ -222,7 +222,10 @@ const PLANTED: &[(&str, Change)] = &[
     ("a secret in clear where one was sealed", |source, _| set("token", json!("planted"), source)),
     ("one secret in the place of another", |source, _| set("memo", envelope(source, "token"), source)),
     ("another bound attribute", |source, _| set("owner", json!("mallory"), source)),
-    ("the next version", |source, _| source["typeMigrationVersion"] = json!("10.2.0")),
+    ("the next version, with what it binds", |source, _| {
+        source["typeMigrationVersion"] = json!("10.2.0");
+        set("scope", json!("everything"), source);
+    }),
     ("the next version, in the envelopes too", |source, _| {
         source["typeMigrationVersion"] = json!("10.2.0");
         for name in ["token", "memo"] {
