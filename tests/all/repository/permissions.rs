@@ -282,7 +282,8 @@ async fn prepare(context: &Context, repository: &Repository, type_name: &str) ->
 
 async fn secrets_are_learnt_only_by_whom_may_read_them_where_they_live(context: Context) {
     let open = store_of(&context, types::all_exportable(), Start::Migrate).await.0.repository().clone();
-    let callers: [(&str, fn(Action) -> bool); 5] = [
+    type May = fn(Action) -> bool;
+    let callers: [(&str, May); 5] = [
         ("nothing in red", nothing),
         ("exports in red", exporting),
         ("all in red but secrets and sharing", all_but_secrets),
