@@ -28,7 +28,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 pub use exit::Exit;
 use output::Output;
 
-use crate::cluster::ClusterError;
+use crate::cluster::{ClusterError, Unseen};
 use crate::environment::Environment;
 use crate::{Error, ErrorKind, Result};
 
@@ -92,7 +92,8 @@ pub fn run() -> ExitCode {
     let exit = run_command(&command, &arguments.global.connection, output).unwrap_or_else(|error| {
         output.failure(&error);
         let refused = error.find_source::<ClusterError>();
-        let lacks_privilege = refused.is_some_and(|refused| refused.missing_privilege().is_some());
+        let lacks_privilege = refused.is_some_and(|refused| refused.missing_privilege().is_some())
+            || error.find_source::<Unseen>().is_some();
         // What cannot be seen or done for want of a privilege is in the way, and did not fail.
         if lacks_privilege { Exit::Blocked } else { Exit::Failed }
     });

@@ -1,6 +1,8 @@
 //! What credentials do not see. Elasticsearch leaves out what they may not see as if it were not there, so that nothing can be
 //! concluded from its absence.
 
+use std::fmt;
+
 use super::{Cluster, ClusterResult};
 use crate::{Error, ErrorKind};
 
@@ -41,6 +43,14 @@ impl Unseen {
 
     /// Returns the error of something that seems to be missing.
     pub(crate) fn error(&self) -> Error {
-        Error::new(ErrorKind::Forbidden, self.what()).with_cure(self.cure())
+        Error::new(ErrorKind::Forbidden, self.what()).with_cure(self.cure()).with_source(self.clone())
     }
 }
+
+impl fmt::Display for Unseen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what())
+    }
+}
+
+impl std::error::Error for Unseen {}

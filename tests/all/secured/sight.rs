@@ -90,7 +90,7 @@ pub(super) async fn half_of_the_indices_tell_nothing_of_the_others(context: Cont
     let other_half = server
         .key_with_role(json!({ "indices": [{ "names": names, "privileges": ["manage", "read", "write"] }] }))
         .await;
-    for command in [&["tokens", "list"][..], &["status"], &["verify"]] {
+    for command in [&["tokens", "list"][..], &["status"], &["verify"], &["keys", "status"]] {
         let ran = server.run_with_key(&context, &[command, &["--types", types]].concat(), &other_half).await;
         let said = format!("{}{}", ran.out, ran.err);
         assert_eq!(ran.code, 2, "{command:?}: {said}");
