@@ -150,6 +150,9 @@ impl Network {
                 let answer = self.land(&life, &sent, waiting.sender(), ", and another answer comes");
                 let instead = refusal_though_done(&self.dice, sent.is_bulk(), &answer);
                 self.tell(&life, &sent, &format!("answered {} all the same", words(&instead)));
+                if instead.status == 413 {
+                    self.witness.is_called_too_large(&sent);
+                }
                 self.simulator.sleep(back).await;
                 waiting.hear(Ok(instead));
             }

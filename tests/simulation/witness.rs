@@ -53,6 +53,8 @@ struct Seen {
     may_be_dropped: BTreeSet<String>,
     /// How many commands are deleting what is not current.
     dropping: usize,
+    /// The documents of writes that a proxy called too large, by id.
+    too_large: BTreeSet<String>,
     /// How often the creation of a document with a value was delivered.
     creations: BTreeMap<(String, Option<String>), u64>,
     /// What the network did by itself to documents, by id.
@@ -107,6 +109,16 @@ impl Witness {
     /// An index gets what it had earlier: what its `_meta` said since is gone.
     pub(crate) fn is_restored(&self, uuid: &str) {
         lock(&self.seen).most.remove(uuid);
+    }
+
+    /// A proxy calls a bulk too large.
+    pub(crate) fn is_called_too_large(&self, sent: &Sent) {
+        lock(&self.seen).too_large.extend(sent.bulk().into_iter().map(|(_, id, _)| id));
+    }
+
+    /// Whether a proxy called a write of this document too large.
+    pub(crate) fn was_called_too_large(&self, id: &str) -> bool {
+        lock(&self.seen).too_large.contains(id)
     }
 
     /// The operator begins to delete what is not current: whatever is not, then or until the command ends, may go for good.
