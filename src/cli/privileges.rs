@@ -16,6 +16,9 @@ pub(super) struct Arguments {
     /// Print the body of `POST /_security/api_key`
     #[arg(long)]
     api_key: bool,
+    /// With `migrate`: also what `migrate --take-over ALIAS` needs to be allowed on Kibana's indices
+    #[arg(long, value_name = "ALIAS")]
+    take_over: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -68,8 +71,26 @@ impl Job {
     }
 }
 
+/// What a take-over does to its source: it blocks its writes, clones it and reads it. Kibana's own indices are restricted.
+fn of_source(alias: &str) -> Value {
+    json!({
+        "names": [alias, format!("{alias}_*")],
+        "privileges": ["manage", "read"],
+        "allow_restricted_indices": true,
+    })
+}
+
 pub(super) fn run(arguments: &Arguments, prefix: &Prefix, output: Output) -> Result<Exit> {
-    let role = arguments.job.role(prefix);
+    let mut role = arguments.job.role(prefix);
+    if let Some(alias) = &arguments.take_over {
+        if arguments.job != Job::Migrate {
+            return Err(Error::new(ErrorKind::Invalid, "--take-over goes with the job migrate only")
+                .with_cure("saved-objects privileges migrate --take-over ALIAS"));
+        }
+        if let Some(Value::Array(indices)) = role.get_mut("indices") {
+            indices.push(of_source(alias));
+        }
+    }
     let name = format!("{prefix}-{}", arguments.job.name());
     let body = match arguments.api_key {
         true => json!({ "name": name, "role_descriptors": { name.as_str(): role } }),

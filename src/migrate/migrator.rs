@@ -194,11 +194,17 @@ impl Migrator {
             metadata.insert(group.group, GroupMetadata { indices, mapping_refused, take_over });
         }
         let mut plan = plan(&self.registry, &self.prefix, &metadata)?;
-        let missing_sources = metadata.values().filter_map(|found| found.take_over.as_ref());
-        let missing_sources = missing_sources.filter(|source| source.indices.is_empty()).map(|it| it.alias.clone());
+        let sources = metadata.iter().filter_map(|(group, found)| Some((group, found.take_over.as_ref()?)));
+        let missing_sources: Vec<_> = sources.filter(|(_, source)| source.indices.is_empty()).collect();
         let without_index = plan.groups.iter().filter(|group| group.current.is_none());
-        let missing: Vec<String> = without_index.flat_map(|group| group.names.all()).chain(missing_sources).collect();
-        leave_out(&mut plan, Unseen::among(self.cluster.as_ref(), &missing).await?);
+        let missing = without_index.flat_map(|group| group.names.all());
+        let missing: Vec<String> = missing.chain(missing_sources.iter().map(|(_, it)| it.alias.clone())).collect();
+        let unseen = Unseen::among(self.cluster.as_ref(), &missing).await?;
+        for (group, source) in missing_sources.into_iter().filter(|(_, source)| unseen.0.contains(&source.alias)) {
+            plan.blockers.retain(|blocker| *blocker != take_over::no_source(&source.alias));
+            plan.groups.retain(|plan| plan.group != *group);
+        }
+        leave_out(&mut plan, unseen);
         plan.blockers.extend(blockers);
         let own: BTreeMap<String, IndexState> = own.unwrap_or_default();
         let is_ours = |(name, state): &(&String, &IndexState)| {

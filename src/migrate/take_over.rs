@@ -114,6 +114,15 @@ pub(super) fn is_done(names: &IndexNames, found: &GroupMetadata, source: &Source
         .is_some_and(|from| from.alias == source.alias || source.indices.values().any(|state| state.uuid == from.uuid)))
 }
 
+/// The blocker of a take-over whose source is not there.
+pub(super) fn no_source(alias: &str) -> Blocker {
+    Blocker {
+        what: format!("there is no index behind {alias}, which is to be taken over"),
+        cure: "name the alias that Kibana uses, such as .kibana_alerting_cases; restore its snapshot first if that is where it is"
+            .to_owned(),
+    }
+}
+
 /// Turns the plan of a group without an index into that of a copy of Kibana's.
 pub(super) fn look_at(
     group: &mut GroupPlan,
@@ -138,12 +147,7 @@ pub(super) fn look_at(
     let (index, state) = match (sources.next(), sources.next()) {
         (Some(one), None) => one,
         (None, _) => {
-            blockers.push(Blocker {
-                what: format!("there is no index behind {}, which is to be taken over", source.alias),
-                cure: "name the alias that Kibana uses, such as .kibana_alerting_cases; restore its snapshot first if that is \
-                       where it is"
-                    .to_owned(),
-            });
+            blockers.push(no_source(&source.alias));
             return Ok(());
         }
         (Some((one, _)), Some((other, _))) => {

@@ -139,7 +139,7 @@ impl KeyRotation {
         })?;
         let started = self.environment.clock().monotonic();
         // Where no key is in use there is nothing to rotate, and nothing is recorded: this key may be one by mistake.
-        if !self.keys.read().await?.is_empty() || !self.status().await?.keys.iter().all(|key| !key.is_needed()) {
+        if !self.keys.read().await?.is_empty() || self.status().await?.keys.iter().any(KeyCounts::is_needed) {
             self.keys.before_writing(&ring).await?;
         }
         let (mut documents, mut quarantine) = (DocumentCounts::default(), DocumentCounts::default());

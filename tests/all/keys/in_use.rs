@@ -1,12 +1,15 @@
 use saved_objects::encryption::Secret;
 use saved_objects::migrate::Outcome;
 use saved_objects::repository::{Create, ObjectKey};
-use saved_objects::{ErrorKind, SavedObjectsBuilder, Start};
+use saved_objects::registry::{Registry, TypeDefinition};
+use saved_objects::{ErrorKind, SavedObjects, SavedObjectsBuilder, Start};
 use serde_json::json;
+use tracing::instrument::WithSubscriber;
 
 use super::{NEW, OLD, encryption, id, in_use, keys_in, ring, rotation, sorted};
 use crate::context::{Context, KEY};
 use crate::faults::types::types;
+use crate::log::Log;
 use crate::migration::object;
 
 fn vault(id: &str, secret: &str) -> Create {
@@ -28,8 +31,7 @@ pub(super) async fn a_key_is_recorded_before_it_is_used(context: Context) {
     store.repository().create(vault("v", "hidden")).await.expect("created");
 
     // A migrator on its own, as the command line has it, and one that skips the migration, record it too.
-    let registry =
-        std::sync::Arc::new(saved_objects::registry::Registry::builder().with(types(1)).build().expect("fine"));
+    let registry = std::sync::Arc::new(Registry::builder().with(types(1)).build().expect("fine"));
     let (cluster, environment) = (context.cluster(), context.environment.clone());
     let encryption = encryption(&context, ring(NEW, &[OLD]));
     let migrator =
@@ -50,6 +52,25 @@ pub(super) async fn a_key_is_recorded_before_it_is_used(context: Context) {
     let store = builder(&context, third, &[OLD, NEW]).start(Start::Migrate).await.expect("started");
     assert_eq!(store.start_report().expect("a report").outcome, Outcome::NothingToDo);
     assert_eq!(context.stored("control", "keys:in-use").await, before);
+}
+
+/// Of the tests' platform.
+fn without_secrets() -> Vec<TypeDefinition> {
+    types(1).into_iter().filter(|definition| !definition.encrypts()).collect()
+}
+
+/// One line in the log, and none where no type has secrets.
+pub(super) async fn a_start_without_a_key_warns_once(context: Context) {
+    for (types, warnings) in [(types(1), 1), (without_secrets(), 0)] {
+        let log = Log::new();
+        let registry = Registry::builder().with(types).build().expect("the types go together");
+        let builder = SavedObjects::builder(registry).prefix(context.prefix.clone()).cluster(context.cluster());
+        let started = builder.start(Start::Migrate).with_subscriber(log.subscriber()).await;
+        started.expect("nothing is to be encrypted");
+        let text = log.text();
+        let warned = text.lines().filter(|line| line.contains(" WARN ") && line.contains("no encryption key"));
+        assert_eq!(warned.count(), warnings, "{text}");
+    }
 }
 
 pub(super) async fn a_node_that_lacks_a_key_is_refused(context: Context) {

@@ -57,6 +57,13 @@ pub(super) async fn every_command_by_user_and_by_key(context: Context) {
             let all = format!("{ran:?}");
             assert!(!all.contains(&password) && !all.contains(&key), "{form} {command:?}: {all}");
         }
+        let file = folder.path().join(format!("{form}.ndjson"));
+        let file = file.to_str().expect("UTF-8");
+        for command in [&["export", file][..], &["import", file, "--overwrite"]] {
+            let arguments = [command, &["--prefix", &prefix, "--types", types]].concat();
+            let ran = server.run(&context, &arguments, &variables).await;
+            assert_eq!(ran.code, 0, "{form} {command:?}: {ran:?}");
+        }
         clean(&server, &prefix).await;
     }
     // By a copy: release 3 of the tests' platform changes a mapping.

@@ -1,5 +1,8 @@
 //! The privileges that `saved-objects privileges` prints: each job goes with exactly them, and with one less it fails and names it.
 
+use std::collections::BTreeSet;
+
+use saved_objects::cluster::Elastic;
 use saved_objects::encryption::Secret;
 use saved_objects::repository::{Create, Find};
 use saved_objects::tokens::{ConnectorId, ConnectorTokens, Credentials, NewToken, Scope, TokenClient, types};
@@ -12,6 +15,7 @@ use super::{Secured, secured};
 use crate::context::{Context, key_ring};
 use crate::faults::types::platform_files;
 use crate::migration::object;
+use crate::take_over::kibana::{Kibana, documents, keys, truth};
 
 /// What a job is tried by. Each must end with 0.
 const READ: &[&[&str]] = &[&["status"], &["migrate", "--plan"], &["export"], &["tokens", "list"]];
@@ -192,6 +196,47 @@ async fn platform(server: &Secured, prefix: &str, key: &str) -> Result<(), Strin
         Ok::<(), Error>(())
     };
     working.await.map_err(|error| error.to_string())
+}
+
+/// Kibana's index is the one that needs more than what is under the prefix.
+pub(super) async fn a_take_over_needs_exactly_its_privileges(context: Context) {
+    let server = secured().await;
+    let all = server.settings(saved_objects::cluster::elastic::Credentials::basic("elastic", server.password_file.clone()));
+    let cluster = Elastic::builder(all).build().expect("fine settings");
+    let prefix = context.prefix.to_string();
+    let opens: BTreeSet<String> = truth().into_iter().filter(|it| it.opens).map(|it| it.id).collect();
+    let documents: Vec<_> = documents().into_iter().filter(|(id, _)| opens.contains(id)).take(50).collect();
+    let kibana = Kibana::with(&cluster, &format!(".{prefix}-kibana"), &documents).await;
+    let file = keys(true);
+    let arguments = ["migrate", "--take-over", &kibana.argument(), "--json"];
+    let take_over = async |role: Value| {
+        let key = server.key_with_role(role).await;
+        let variables = [
+            ("SAVED_OBJECTS_ELASTICSEARCH_API_KEY", key.as_str()),
+            ("SAVED_OBJECTS_KIBANA_KEYS_FILE", file.path().to_str().expect("UTF-8")),
+        ];
+        server.run(&context, &arguments, &variables).await
+    };
+    let job = ["privileges", "migrate", "--take-over", &kibana.alias];
+    let role = server.run(&context, &job, &[]).await.json();
+    for at in 0..role["indices"][1]["privileges"].as_array().expect("privileges").len() {
+        let mut less = role.clone();
+        let removed = less["indices"][1]["privileges"].as_array_mut().expect("privileges").remove(at);
+        let ran = take_over(less).await;
+        let said = format!("{}{}", ran.out, ran.err);
+        assert_ne!(ran.code, 0, "without {removed}: {said}");
+        assert!(names(&said, removed.as_str().expect("a name")), "without {removed}: {said}");
+        println!("take-over without {removed}: {said}");
+    }
+    // What the job needs under the prefix alone shows nothing of Kibana's index.
+    let without_source = server.run(&context, &["privileges", "migrate"], &[]).await.json();
+    let blind = take_over(without_source).await;
+    assert_eq!(blind.code, 2, "{blind:?}");
+    assert!(!blind.out.contains("there is no index behind"), "{blind:?}");
+    let ran = take_over(role).await;
+    assert_eq!((ran.code, &ran.json()["outcome"]), (0, &json!("migrated")), "{ran:?}");
+    clean(&server, &prefix).await;
+    kibana.remove(&cluster).await;
 }
 
 pub(super) async fn a_platform_runs_with_its_privileges(context: Context) {

@@ -22,7 +22,9 @@ use crate::context::{Context, KEY};
 use crate::named_trials;
 use crate::server::Server;
 use commands::{every_command_by_user_and_by_key, the_demo_with_the_privileges_of_a_migration};
-use jobs::{a_platform_runs_with_its_privileges, each_job_needs_exactly_its_privileges};
+use jobs::{
+    a_platform_runs_with_its_privileges, a_take_over_needs_exactly_its_privileges, each_job_needs_exactly_its_privileges,
+};
 use proxies::what_is_on_this_machine_does_not_go_through_a_proxy;
 pub(crate) use proxies::{CHILD, child};
 use sight::{half_of_the_indices_tell_nothing_of_the_others, hidden_groups_are_told_in_memory};
@@ -38,6 +40,7 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         the_demo_with_the_privileges_of_a_migration,
         each_job_needs_exactly_its_privileges,
         a_platform_runs_with_its_privileges,
+        a_take_over_needs_exactly_its_privileges,
         half_of_the_indices_tell_nothing_of_the_others,
         hidden_groups_are_told_in_memory,
         what_is_wrong_is_told_in_one_attempt,

@@ -305,6 +305,20 @@ async fn take_over_until_swap(context: &Context, kibana: &Kibana, fate: Fate) ->
     }
 }
 
+/// A source that the credentials do not see is not taken for one that is not there.
+pub(super) async fn a_hidden_source_is_named(context: Context) {
+    let kibana = seeded(&context, &vectors()).await;
+    context.memory.as_ref().expect("in memory").hide(&kibana.alias);
+    let migrator = migrator(&context, &kibana, None);
+    for report in [migrator.describe().await, migrator.migrate().await] {
+        assert_eq!(report.outcome, Outcome::Blocked, "{report:?}");
+        let named = report.blockers.iter().any(|it| it.what.contains(&kibana.alias) && it.cure.contains("privileges"));
+        assert!(named, "{:?}", report.blockers);
+        let concludes = report.blockers.iter().any(|it| it.what.contains("there is no index"));
+        assert!(!concludes, "{:?}", report.blockers);
+    }
+}
+
 pub(super) async fn an_undone_take_over_deletes_only_clones_that_nobody_wrote_to(context: Context) {
     for since in [Since::Nothing, Since::Written, Since::Open] {
         let prefix = format!("{}-{since:?}", context.prefix).to_lowercase().parse().expect("a prefix");

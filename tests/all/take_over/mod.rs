@@ -13,7 +13,7 @@ use crate::cli::{Ran, run_with};
 use crate::context::{Context, KEY, MEMORY};
 use crate::named_trials;
 use in_memory::{
-    a_group_that_exists_is_not_taken_over, a_namespace_that_a_type_has_not_is_not_bound,
+    a_group_that_exists_is_not_taken_over, a_hidden_source_is_named, a_namespace_that_a_type_has_not_is_not_bound,
     an_undone_take_over_deletes_only_clones_that_nobody_wrote_to, every_vector_is_taken_over,
     migrating_on_begins_where_it_ended, what_does_not_open_is_stripped, what_kibana_bound_one_release_early_is_tried,
 };
@@ -36,6 +36,7 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         a_namespace_that_a_type_has_not_is_not_bound,
         what_does_not_open_is_stripped,
         a_group_that_exists_is_not_taken_over,
+        a_hidden_source_is_named,
         migrating_on_begins_where_it_ended,
         an_undone_take_over_deletes_only_clones_that_nobody_wrote_to,
     );
