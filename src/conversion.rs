@@ -78,6 +78,11 @@ impl Conversion {
         Self { stored: StoredSecrets::Closed, ..self }
     }
 
+    /// Returns what encrypts.
+    pub(crate) fn encryption(&self) -> &EncryptionService {
+        &self.encryption
+    }
+
     /// Whether there is a key to encrypt with.
     pub(crate) fn can_encrypt(&self) -> bool {
         self.encryption.can_encrypt()

@@ -130,10 +130,14 @@ impl Environment {
     }
 }
 
-/// Returns whether `host`, as a parsed URL writes it, is this machine: addresses are in one form there, and IPv6 has brackets.
+/// Returns whether `host`, as a parsed URL writes it, is this machine: addresses are in one form there, and IPv6 has brackets. Names
+/// that end with `localhost` are this machine's (RFC 6761 section 6.3).
 pub(crate) fn is_this_machine(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
-    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+    let name = host.strip_suffix('.').unwrap_or(host);
+    name == "localhost"
+        || name.ends_with(".localhost")
+        || address.is_ok_and(|address| address.to_canonical().is_loopback() || address.is_unspecified())
 }
 
 /// `timestamp` as it is stored: UTC with milliseconds and `Z`.

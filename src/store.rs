@@ -13,7 +13,6 @@ use secrecy::SecretString;
 use crate::cluster::InMemory;
 use crate::cluster::elastic::ElasticSettings;
 use crate::cluster::{Cluster, Elastic};
-use crate::control::Standing;
 use crate::encryption::{EncryptionService, KeyRing};
 use crate::environment::Environment;
 use crate::layout::Prefix;
@@ -111,7 +110,7 @@ impl SavedObjects {
     }
 
     /// Works with these keys from now on, in all clients of this store: the way to a new primary key without a restart. The
-    /// new one is recorded as in use before anything is written under it.
+    /// new one is recorded as in use before the first write under it.
     ///
     /// First make the new key known to every node as decryption-only, then make it primary everywhere, then encrypt the rest
     /// anew (`saved-objects keys rotate`, [`KeyRotation`](crate::rotation::KeyRotation)).
@@ -120,9 +119,7 @@ impl SavedObjects {
     /// [`Incompatible`](ErrorKind::Incompatible) if the ring lacks a key that objects are encrypted with, naming the keys;
     /// [`Unavailable`](ErrorKind::Unavailable) if the cluster cannot be asked. The store then keeps the keys that it had.
     pub async fn reload_keys(&self, ring: KeyRing) -> Result<()> {
-        if let Standing::Lacking(lacking) = self.repository.keys().record(&ring).await? {
-            return Err(lacking.refusal("the new keys are refused"));
-        }
+        self.repository.keys().check(&ring).await?;
         self.encryption.replace_key_ring(ring);
         Ok(())
     }
@@ -216,30 +213,32 @@ impl SavedObjectsBuilder {
         };
         let registry = Arc::new(self.registry);
         let encryption = EncryptionService::new(self.key_ring, self.environment.clone());
+        let prefix = self.prefix;
+        let repository = Repository::new(
+            cluster.clone(),
+            registry.clone(),
+            prefix.clone(),
+            encryption.clone(),
+            self.environment.clone(),
+        );
         let report = match start {
             Start::Skip => None,
             Start::Migrate | Start::WaitOnly => {
                 let migrator = Migrator::new(
-                    cluster.clone(),
+                    cluster,
                     registry.clone(),
-                    self.prefix.clone(),
+                    prefix.clone(),
                     encryption.clone(),
                     self.environment.clone(),
                 )
+                .knowing(repository.keys().clone())
                 .telling(self.progress);
                 Some(Arc::new(migrate(&migrator, start, &self.environment, self.deadline).await?))
             }
         };
-        let generations = report.as_deref().map(|report| generations(report, &registry, &self.prefix));
-        let encrypts = registry.types().any(|definition| definition.encrypts());
-        let repository = Repository::new(cluster, registry, self.prefix, encryption.clone(), self.environment);
-        match encryption.key_ring() {
-            // The migration has recorded it.
-            Some(ring) if report.is_some() && encrypts => repository.keys().remember(&ring),
-            None if encrypts => {
-                tracing::warn!("there is no encryption key: secrets can be neither stored nor read");
-            }
-            _ => {}
+        let generations = report.as_deref().map(|report| generations(report, &registry, &prefix));
+        if !encryption.can_encrypt() && registry.types().any(|definition| definition.encrypts()) {
+            tracing::warn!("there is no encryption key: secrets can be neither stored nor read");
         }
         for (group, generation) in generations.into_iter().flatten() {
             repository.remember_generation(&group, generation);

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use crate::cluster::elastic::ElasticSettings;
 use crate::cluster::{Cluster, Elastic};
-use crate::control::Standing;
 use crate::encryption::{EncryptionService, KeyRing};
 use crate::environment::Environment;
 use crate::layout::Prefix;
@@ -12,14 +11,16 @@ use crate::migrate::Migrator;
 use crate::registry::{Registry, read_definitions};
 use crate::repository::Repository;
 use crate::rotation::KeyRotation;
-use crate::{Result, tokens};
+use crate::{Error, Result, tokens};
+
+const URL_VARIABLE: &str = "SAVED_OBJECTS_ELASTICSEARCH_URL";
 
 /// Where the objects are and which types there are: what every command that reaches them takes.
 #[derive(Clone, clap::Args)]
 pub(crate) struct Connection {
     /// Where Elasticsearch is; several nodes are separated by commas [default: http://127.0.0.1:9200]. Credentials and
     /// certificates come from the environment, see docs/command-line.md
-    #[arg(long, global = true, value_name = "URL", env = "SAVED_OBJECTS_ELASTICSEARCH_URL", hide_env_values = true)]
+    #[arg(long, global = true, value_name = "URL", env = URL_VARIABLE, hide_env_values = true)]
     pub(crate) elasticsearch_url: Option<String>,
     /// What the names of all indices begin with
     #[arg(long, global = true, default_value_t)]
@@ -62,6 +63,14 @@ impl Connection {
     /// How to reach the cluster: as the environment says, at the URL that was given.
     pub(crate) fn settings(&self) -> Result<ElasticSettings> {
         let settings = ElasticSettings::from_env()?;
+        // All users of a machine see the arguments of its processes.
+        let is_argument = |url: &String| std::env::var_os(URL_VARIABLE).is_none_or(|variable| variable != url.as_str());
+        if self.elasticsearch_url.as_ref().is_some_and(|url| url.contains('@') && is_argument(url)) {
+            return Err(Error::invalid(
+                "the URL in the arguments names a user",
+                format!("set the variable {URL_VARIABLE}, or SAVED_OBJECTS_ELASTICSEARCH_USERNAME and …_PASSWORD_FILE"),
+            ));
+        }
         Ok(match &self.elasticsearch_url {
             Some(url) if !url.is_empty() => settings.at(url),
             _ => settings,
@@ -81,9 +90,9 @@ impl Connection {
     pub(crate) async fn writing_repository(&self, environment: &Environment) -> Result<Repository> {
         let repository = self.repository(environment)?;
         let ring = KeyRing::from_env_opt()?;
-        match repository.keys().standing(ring.as_ref(), self.registry()?.as_ref()).await? {
-            Standing::Lacking(lacking) => Err(lacking.refusal("nothing is written")),
-            Standing::Fine | Standing::NewPrimary => Ok(repository),
+        match repository.keys().lacking(ring.as_ref(), self.registry()?.as_ref()).await? {
+            Some(lacking) => Err(lacking.refusal("nothing is written")),
+            None => Ok(repository),
         }
     }
 

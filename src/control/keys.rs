@@ -1,12 +1,12 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
 use super::{Control, Kind};
 use crate::cluster::Cluster;
-use crate::encryption::{KeyId, KeyRing};
+use crate::encryption::{EncryptionService, KeyId, KeyRing};
 use crate::layout::Prefix;
 use crate::registry::Registry;
 use crate::{Error, ErrorKind, Result};
@@ -14,31 +14,21 @@ use crate::{Error, ErrorKind, Result};
 /// The document's id.
 const ID: &str = "in-use";
 
-/// The `keys` document (design decision 18): the ids of the keys that objects may be encrypted with. A key gets into it before
-/// anything is written under it, and out of it only when a rotation has found nothing under it any more, or when it is given
-/// up as lost. So a node that has all of them can open everything.
+/// The `keys` document (design decision 18): the ids of the keys that objects may be encrypted with. A key gets into it when
+/// something was sealed under it, before that is written; and out of it only when a rotation has found nothing under it any more,
+/// or when it is given up as lost. So a node that has all of them can open everything, and a key that was configured by mistake
+/// locks no other node out before anything is under it.
 #[derive(Debug, Clone)]
 pub(crate) struct KeysInUse {
     control: Control,
-    /// The key that this process knows to be recorded.
-    recorded: Arc<Mutex<Option<KeyId>>>,
+    /// Those that this process last saw in the document.
+    seen: Arc<Mutex<BTreeSet<KeyId>>>,
 }
 
 /// What the document says.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct InUse {
     keys: BTreeSet<KeyId>,
-}
-
-/// What the keys of a node are, beside those that are in use.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Standing {
-    /// It has all, and may write.
-    Fine,
-    /// It has all, but its primary key is new: that has to be recorded before the first write.
-    NewPrimary,
-    /// It has not all: it would not open everything.
-    Lacking(LackingKeys),
 }
 
 /// The keys that a node has, and those in use that it has not.
@@ -49,6 +39,12 @@ pub(crate) struct LackingKeys {
 }
 
 impl LackingKeys {
+    fn of(ring: Option<&KeyRing>, in_use: &BTreeSet<KeyId>) -> Option<Self> {
+        let had = ring.map(KeyRing::key_ids).unwrap_or_default();
+        let lacking: BTreeSet<_> = in_use.iter().filter(|key| !had.contains(key)).copied().collect();
+        (!lacking.is_empty()).then_some(Self { had, lacking })
+    }
+
     /// What is wrong.
     pub(crate) fn what(&self) -> String {
         let mut text = format!("objects are encrypted with {}, which this node does not have: ", named(&self.lacking));
@@ -85,75 +81,71 @@ fn named<'a>(keys: impl IntoIterator<Item = &'a KeyId>) -> String {
 impl KeysInUse {
     /// The keys in use under `prefix`. Nothing is sent yet.
     pub(crate) fn new(cluster: Arc<dyn Cluster>, prefix: &Prefix) -> Self {
-        Self { control: Control::new(cluster, prefix), recorded: Arc::default() }
+        Self { control: Control::new(cluster, prefix), seen: Arc::default() }
     }
 
-    /// The ids of the keys in use; none if nothing was ever encrypted. One request.
+    /// Returns the ids of the keys in use; none if nothing was ever encrypted. One request.
     ///
     /// # Errors
     /// As [`Control::read`].
     pub(crate) async fn read(&self) -> Result<BTreeSet<KeyId>> {
         let found = self.control.read::<InUse>(Kind::Keys, ID).await?;
-        Ok(found.map(|found| found.body.keys).unwrap_or_default())
+        let keys = found.map(|found| found.body.keys).unwrap_or_default();
+        self.seen().clone_from(&keys);
+        Ok(keys)
     }
 
-    /// How a node with the keys of `ring` stands. One request; none if no type of `registry` encrypts.
+    /// Returns the keys in use that `ring` lacks. One request; none if no type of `registry` encrypts.
     ///
     /// # Errors
     /// As [`Control::read`].
-    pub(crate) async fn standing(&self, ring: Option<&KeyRing>, registry: &Registry) -> Result<Standing> {
+    pub(crate) async fn lacking(&self, ring: Option<&KeyRing>, registry: &Registry) -> Result<Option<LackingKeys>> {
         if !registry.types().any(|definition| definition.encrypts()) {
-            return Ok(Standing::Fine);
+            return Ok(None);
         }
-        Ok(standing(&self.read().await?, ring))
+        Ok(LackingKeys::of(ring, &self.read().await?))
     }
 
-    /// Records the primary key of `ring` as in use, unless the ring lacks a key that is. Whoever records at the same time
-    /// is not overwritten.
+    /// Refuses a ring that lacks a key in use. One request.
     ///
     /// # Errors
-    /// As [`Control::create`].
-    pub(crate) async fn record(&self, ring: &KeyRing) -> Result<Standing> {
-        let mut outcome = Standing::Fine;
-        let primary = ring.primary_key_id();
-        self.change(|keys| {
-            outcome = standing(keys, Some(ring));
-            if outcome == Standing::NewPrimary {
-                keys.insert(primary);
-            }
-        })
-        .await?;
-        match outcome {
-            Standing::Lacking(_) => Ok(outcome),
-            Standing::NewPrimary | Standing::Fine => {
-                if outcome == Standing::NewPrimary {
-                    tracing::info!(key = %primary, "objects are encrypted with this key from now on");
-                }
-                self.remember(ring);
-                Ok(Standing::Fine)
-            }
+    /// [`Incompatible`](ErrorKind::Incompatible), and as [`Control::read`].
+    pub(crate) async fn check(&self, ring: &KeyRing) -> Result<()> {
+        match LackingKeys::of(Some(ring), &self.read().await?) {
+            Some(lacking) => Err(lacking.refusal("nothing is encrypted with these keys")),
+            None => Ok(()),
         }
     }
 
-    /// Notes that the primary key of `ring` is recorded, so that the first write under it need not ask.
-    pub(crate) fn remember(&self, ring: &KeyRing) {
-        *self.recorded.lock().unwrap_or_else(PoisonError::into_inner) = Some(ring.primary_key_id());
-    }
-
-    /// Lets a write under the primary key of `ring` go on: records it unless that is known to be done. A process whose keys lack one
-    /// that is in use writes nothing encrypted, since a key that was configured by mistake would lock all others out.
+    /// Lets what was sealed be written: the keys that it is under are recorded first. No request where they are known to be. A process
+    /// whose keys lack one that is in use writes nothing encrypted. Others may record at the same time.
     ///
     /// # Errors
     /// [`Incompatible`](ErrorKind::Incompatible) if the ring lacks a key that is in use, and as [`Control::create`].
-    pub(crate) async fn before_writing(&self, ring: &KeyRing) -> Result<()> {
-        let recorded = *self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
-        if recorded == Some(ring.primary_key_id()) {
+    pub(crate) async fn before_writing(&self, encryption: &EncryptionService) -> Result<()> {
+        let new = encryption.sealed_under_others_than(&self.seen());
+        if new.is_empty() {
             return Ok(());
         }
-        match self.record(ring).await? {
-            Standing::Lacking(lacking) => Err(lacking.refusal("nothing is encrypted with this key")),
-            Standing::Fine | Standing::NewPrimary => Ok(()),
+        let (ring, mut lacking) = (encryption.key_ring(), None);
+        self.change(|keys| {
+            lacking = LackingKeys::of(ring.as_deref(), keys);
+            if lacking.is_none() {
+                keys.extend(&new);
+            }
+        })
+        .await?;
+        match lacking {
+            Some(lacking) => Err(lacking.refusal("nothing is encrypted with these keys")),
+            None => {
+                new.iter().for_each(|key| tracing::info!(%key, "objects are encrypted with this key from now on"));
+                Ok(())
+            }
         }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, BTreeSet<KeyId>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Changes the ids as `change` says, which is called again if others changed them meanwhile. Nothing is written if there
@@ -171,6 +163,7 @@ impl KeysInUse {
             let mut after = before.clone();
             change(&mut after.keys);
             if after == before {
+                self.seen().clone_from(&after.keys);
                 return Ok(after.keys);
             }
             let written = match read {
@@ -178,19 +171,10 @@ impl KeysInUse {
                 Some(read) => self.control.replace(Kind::Keys, ID, &after, read).await?,
             };
             if written.is_some() {
+                self.seen().clone_from(&after.keys);
                 return Ok(after.keys);
             }
         }
-    }
-}
-
-fn standing(in_use: &BTreeSet<KeyId>, ring: Option<&KeyRing>) -> Standing {
-    let had = ring.map(KeyRing::key_ids).unwrap_or_default();
-    let lacking: BTreeSet<_> = in_use.iter().filter(|key| !had.contains(key)).copied().collect();
-    match had.first() {
-        _ if !lacking.is_empty() => Standing::Lacking(LackingKeys { had, lacking }),
-        Some(primary) if !in_use.contains(primary) => Standing::NewPrimary,
-        _ => Standing::Fine,
     }
 }
 
@@ -198,6 +182,8 @@ fn standing(in_use: &BTreeSet<KeyId>, ring: Option<&KeyRing>) -> Standing {
 mod tests {
     use super::*;
     use crate::cluster::InMemory;
+    use crate::document::Attributes;
+    use crate::encryption::{Descriptor, Secret};
     use crate::environment::Environment;
 
     fn ring(primary: char, others: &str) -> KeyRing {
@@ -209,38 +195,53 @@ mod tests {
         KeysInUse::new(Arc::new(InMemory::new(Environment::system())), &Prefix::default())
     }
 
-    #[tokio::test]
-    async fn a_key_is_recorded_once_and_by_whoever_can_open_everything() {
-        let keys = keys();
-        assert_eq!(keys.record(&ring('a', "")).await.expect("recorded"), Standing::Fine);
-        assert_eq!(keys.record(&ring('a', "b")).await.expect("recorded"), Standing::Fine);
-        let a = ring('a', "").primary_key_id();
-        assert_eq!(keys.read().await.expect("read"), BTreeSet::from([a]), "what only decrypts is not in use");
-        let Standing::Lacking(lacking) = keys.record(&ring('b', "")).await.expect("answered") else {
-            panic!("it lacks a key");
-        };
-        let b = ring('b', "").primary_key_id();
-        let what =
-            format!("objects are encrypted with the key {a}, which this node does not have: its only key is {b}");
-        assert_eq!(lacking.what(), what);
-        assert!(lacking.cure().contains("keys rotate") && lacking.cure().contains(&a.to_string()));
-        assert_eq!(keys.read().await.expect("read"), BTreeSet::from([a]), "a refused one is not recorded");
-        let refused = keys.before_writing(&ring('b', "")).await.expect_err("it lacks a key");
-        assert_eq!(refused.kind(), ErrorKind::Incompatible);
-        assert!(refused.message().ends_with(&what), "{refused}");
-        assert_eq!(keys.read().await.expect("read"), BTreeSet::from([a]));
-        assert_eq!(keys.record(&ring('b', "a")).await.expect("recorded"), Standing::Fine);
-        assert_eq!(keys.read().await.expect("read"), BTreeSet::from([a, b]));
-        assert!(matches!(standing(&BTreeSet::from([a]), None), Standing::Lacking(_)));
-        assert_eq!(standing(&BTreeSet::new(), None), Standing::Fine);
+    /// A service that has sealed something with its primary key.
+    fn sealed(ring: KeyRing) -> EncryptionService {
+        let service = EncryptionService::new(Some(ring), Environment::system());
+        let types = crate::tokens::types().expect("built-in");
+        let token = types.iter().find(|definition| definition.name() == "connector_token").expect("built-in");
+        let descriptor = Descriptor { type_name: token.name(), namespace: None, id: "1" };
+        let secrets = [("token".to_owned(), Secret::text("hidden"))].into();
+        service.seal(&descriptor, token.encryption(), &mut Attributes::new(), &secrets).expect("sealed");
+        service
     }
 
     #[tokio::test]
-    async fn who_records_at_the_same_time_is_not_lost() {
+    async fn a_key_is_recorded_once_it_has_sealed_something() {
         let keys = keys();
-        let rings: Vec<KeyRing> =
-            "abcdefgh".chars().map(|name| ring(name, "abcdefgh".replace(name, "").as_str())).collect();
-        futures::future::join_all(rings.iter().map(|ring| keys.record(ring))).await;
-        assert_eq!(keys.read().await.expect("read").len(), rings.len());
+        let idle = EncryptionService::new(Some(ring('b', "")), Environment::system());
+        keys.before_writing(&idle).await.expect("nothing was sealed");
+        assert_eq!(keys.read().await.expect("read"), BTreeSet::new());
+        keys.before_writing(&sealed(ring('a', ""))).await.expect("recorded");
+        keys.before_writing(&sealed(ring('a', "b"))).await.expect("recorded");
+        let a = ring('a', "").primary_key_id();
+        assert_eq!(keys.read().await.expect("read"), BTreeSet::from([a]), "what only decrypts is not in use");
+        let b = ring('b', "").primary_key_id();
+        let what =
+            format!("objects are encrypted with the key {a}, which this node does not have: its only key is {b}");
+        let refused = keys.check(&ring('b', "")).await.expect_err("it lacks a key");
+        assert_eq!(refused.kind(), ErrorKind::Incompatible);
+        assert!(refused.message().ends_with(&what), "{refused}");
+        let cure = refused.cure().unwrap_or_default();
+        assert!(cure.contains("keys rotate") && cure.contains(&a.to_string()), "{cure}");
+        let refused = keys.before_writing(&sealed(ring('b', ""))).await.expect_err("it lacks a key");
+        assert!(refused.message().ends_with(&what), "{refused}");
+        assert_eq!(keys.read().await.expect("read"), BTreeSet::from([a]), "a refused one is not recorded");
+        keys.before_writing(&sealed(ring('b', "a"))).await.expect("recorded");
+        assert_eq!(keys.read().await.expect("read"), BTreeSet::from([a, b]));
+        assert!(LackingKeys::of(None, &BTreeSet::from([a])).is_some());
+        assert_eq!(LackingKeys::of(None, &BTreeSet::new()), None);
+    }
+
+    #[tokio::test]
+    async fn keys_that_are_recorded_at_the_same_time_are_all_kept() {
+        let keys = keys();
+        let services: Vec<EncryptionService> =
+            "abcdefgh".chars().map(|name| sealed(ring(name, "abcdefgh".replace(name, "").as_str()))).collect();
+        let nodes: Vec<KeysInUse> =
+            services.iter().map(|_| KeysInUse { seen: Arc::default(), ..keys.clone() }).collect();
+        let recording = nodes.iter().zip(&services).map(|(node, service)| node.before_writing(service));
+        futures::future::join_all(recording).await;
+        assert_eq!(keys.read().await.expect("read").len(), services.len());
     }
 }

@@ -12,5 +12,5 @@ mod store;
 
 pub(crate) use claim::{Claims, Held, Taking, Watch};
 pub(crate) use generations::GenerationNumbers;
-pub(crate) use keys::{KeysInUse, Standing};
+pub(crate) use keys::KeysInUse;
 pub(crate) use store::{Control, ControlDocument, Kind};

@@ -3,7 +3,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::key::{Key, KeyId};
 use crate::{Error, Result};
 
-const MIN_SECRET_BYTES: usize = 32;
+pub(super) const MIN_SECRET_BYTES: usize = 32;
 const MAKE_A_KEY: &str = "make one: openssl rand -base64 48";
 const DEMO_SECRET: &str = "saved-objects demo key: everyone can read it";
 

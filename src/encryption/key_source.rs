@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
 
 use super::KeyRing;
+use super::key_ring::MIN_SECRET_BYTES;
 use crate::{Error, Result, secret_file};
 
 /// The environment variable that holds the path of the key file.
@@ -82,9 +83,9 @@ fn from_variables(lookup: impl Fn(&str) -> Option<OsString>) -> Result<Option<Ke
             format!("set {KEY_VARIABLE} too"),
         )),
         (None, Some(primary), decryption_only) => {
-            let decryption_only = decryption_only.map(|list| split_list(&list)).unwrap_or_default();
+            let others = decryption_only.map(|list| split_list(&list)).transpose();
             plain_key(&primary)
-                .and_then(|primary| KeyRing::new(primary, decryption_only))
+                .and_then(|primary| KeyRing::new(primary, others?.unwrap_or_default()))
                 .map_err(|error| error.context("the keys in the environment"))
                 .map(Some)
         }
@@ -97,11 +98,14 @@ fn text_variable(lookup: impl Fn(&str) -> Option<OsString>, name: &str) -> Resul
     Ok(Some(Zeroizing::new(text)))
 }
 
-fn split_list(list: &str) -> Vec<SecretString> {
+fn split_list(list: &str) -> Result<Vec<SecretString>> {
     if list.trim().is_empty() {
-        return Vec::new();
+        return Ok(Vec::new());
     }
-    list.split(',').map(|key| SecretString::from(key.trim())).collect()
+    let key = |(number, key): (usize, &str)| {
+        plain_key(key.trim()).map_err(|error| error.context(format_args!("decryption-only key {number}")))
+    };
+    (1..).zip(list.split(',')).map(key).collect()
 }
 
 /// The key that `text` is. Editors, `echo` and mounted secrets put a newline behind it. What has the form of something else is
@@ -121,6 +125,13 @@ fn other_form(key: &str) -> Option<&'static str> {
         let name = name.strip_prefix("export ").unwrap_or(name).trim_matches(['"', '\'', ' ']);
         !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
     };
+    // A passphrase may have such characters, but no two parts that are long enough for a key.
+    let has_several =
+        |separator: char| key.split(separator).filter(|part| part.trim().len() >= MIN_SECRET_BYTES).count() > 1;
+    let names_a_key = |(name, value): (&str, &str)| {
+        let name = name.to_ascii_lowercase();
+        is_name(&name) && ["key", "primary", "secret"].iter().any(|word| name.contains(word)) && !value.is_empty()
+    };
     // Base64 may end with `=`.
     let assigns = |(name, value): (&str, &str)| is_name(name) && !value.trim_start_matches('=').is_empty();
     let first = key.chars().next()?;
@@ -132,6 +143,8 @@ fn other_form(key: &str) -> Option<&'static str> {
         ("[{\"'".contains(first), "it begins as JSON or as a quoted text does, but is no JSON of the known form"),
         (key.starts_with("- ") || key.split_once(": ").is_some_and(assigns), "it has the form of YAML"),
         (key.split_once('=').is_some_and(assigns), "it has the form NAME=VALUE"),
+        (key.split_once(':').is_some_and(names_a_key), "it has the form NAME:VALUE"),
+        ([',', ';', '|', ' '].into_iter().any(has_several), "it has several keys"),
     ];
     checks.into_iter().find_map(|(is_so, what)| is_so.then_some(what))
 }
@@ -213,6 +226,7 @@ mod tests {
             "v0VGYJ1tUOaQ8qXkDj3vFq4r1oQ1v1b0m9Wc5mF0s0E=",
             "v0VGYJ1tUOaQ8qXkDj3vFq4r1oQ1v1b0m9Wc5mF0sA==\n",
             "correct horse: battery staple = 20 more words",
+            "Zm9v:YmFy,cXV4;0123456789abcdefghijklmnopqrstuv",
             r#"{"primary": "NAME=0123456789012345678901234567890123456789"}"#,
         ] {
             assert!(KeyRing::from_file(key_file(content).path()).is_ok(), "{content}");
@@ -223,7 +237,7 @@ mod tests {
     fn refuses_other_files_without_quoting_them() {
         let form = "it is not JSON of the known form";
         let utf_16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
-        let cases: [(Vec<u8>, &str); 23] = [
+        let cases: [(Vec<u8>, &str); 29] = [
             (format!("\u{feff}{A}").into(), "a byte order mark"),
             (format!("\u{feff}{{\"primary\": \"{A}\"}}").into(), "a byte order mark"),
             (utf_16(A), "UTF-16"),
@@ -238,6 +252,12 @@ mod tests {
             (format!("SAVED_OBJECTS_ENCRYPTION_KEY={A}\n").into(), "NAME=VALUE"),
             (format!("export KEY = \"{A}\"").into(), "NAME=VALUE"),
             (format!("{A} ").into(), "white space"),
+            (format!("{A},{B}").into(), "several keys"),
+            (format!("{A}, {B}").into(), "several keys"),
+            (format!("{A};{B}").into(), "several keys"),
+            (format!("{A} {B}").into(), "several keys"),
+            (format!("{A}|{B}").into(), "several keys"),
+            (format!("primary:{A}").into(), "NAME:VALUE"),
             (Vec::new(), "the primary key has 0 bytes"),
             (b"hunter2".to_vec(), "the primary key has 7 bytes"),
             (vec![b'x'; 64 * 1024 + 1], "more than 65536 bytes"),

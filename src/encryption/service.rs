@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use serde_json::Value;
@@ -5,7 +6,7 @@ use serde_json::Value;
 use super::associated_data::AssociatedData;
 use super::envelope::{Envelope, Nonce};
 use super::error::{AttributeError, DecryptionCause};
-use super::{Descriptor, EncryptionHistory, Fingerprinter, KeyRing, Secret, Secrets};
+use super::{Descriptor, EncryptionHistory, Fingerprinter, KeyId, KeyRing, Secret, Secrets};
 use crate::document::{Attributes, MAX_DEPTH, depth};
 use crate::environment::Environment;
 use crate::model::EncryptionSets;
@@ -15,6 +16,8 @@ use crate::{Error, ErrorKind, Result};
 #[derive(Debug, Clone)]
 pub struct EncryptionService {
     ring: Arc<RwLock<Option<Arc<KeyRing>>>>,
+    /// The keys that something was sealed under.
+    sealed_under: Arc<RwLock<BTreeSet<KeyId>>>,
     environment: Environment,
 }
 
@@ -43,7 +46,7 @@ impl Opened {
 impl EncryptionService {
     /// A service with the keys of `ring`. Without one, everything works that needs no encryption and no decryption.
     pub fn new(ring: Option<KeyRing>, environment: Environment) -> Self {
-        Self { ring: Arc::new(RwLock::new(ring.map(Arc::new))), environment }
+        Self { ring: Arc::new(RwLock::new(ring.map(Arc::new))), sealed_under: Arc::default(), environment }
     }
 
     /// Returns the environment that it takes randomness from.
@@ -59,6 +62,18 @@ impl EncryptionService {
     /// The keys as they are now.
     pub(crate) fn key_ring(&self) -> Option<Arc<KeyRing>> {
         self.ring.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Returns the keys that something was sealed under, but for `others`: they must be recorded as in use before it is written.
+    pub(crate) fn sealed_under_others_than(&self, others: &BTreeSet<KeyId>) -> Vec<KeyId> {
+        self.sealed_under.read().unwrap_or_else(PoisonError::into_inner).difference(others).copied().collect()
+    }
+
+    fn note_sealed_under(&self, key: KeyId) {
+        let is_noted = self.sealed_under.read().unwrap_or_else(PoisonError::into_inner).contains(&key);
+        if !is_noted {
+            self.sealed_under.write().unwrap_or_else(PoisonError::into_inner).insert(key);
+        }
     }
 
     /// Works with the keys of `ring` from now on. What has begun ends with the keys that it began with.
@@ -107,6 +122,7 @@ impl EncryptionService {
             return Ok(Vec::new());
         }
         let key = ring.primary();
+        self.note_sealed_under(key.id());
         let type_key = key.type_key(descriptor.type_name)?;
         let mut sealed = Vec::with_capacity(secrets.len());
         // All at once: asking the system takes a good part of the time that sealing takes.

@@ -11,13 +11,11 @@ use super::copy::Place;
 use super::decide::is_beyond_others;
 use super::generations;
 use super::lease::Lease;
-use super::migrator::lacking_keys;
 use super::status::Survey;
 use super::walk::Walk;
 use super::work::{Run, Work};
 use super::{GroupPlan, Migrator, OnBad, OnUnreadable, Outcome, Plan, Report, Way, preflight, survey, take_over};
 use crate::cluster::{ClusterError, ClusterErrorKind};
-use crate::control::Standing;
 use crate::registry::TypeDefinition;
 use crate::{Error, ErrorKind, Result};
 
@@ -103,14 +101,12 @@ impl Migrator {
                 Ok(plan) => {
                     let is_ready = plan.is_ready();
                     // While others work, the keys are looked at once.
-                    let standing = match (is_ready, waited) {
-                        _ if !plan.unseen.is_empty() => Ok(Standing::Fine),
-                        (true, _) => self.recorded_keys().await,
-                        (false, false) => self.keys_standing().await,
-                        (false, true) => Ok(Standing::Fine),
+                    let lacking = match plan.unseen.is_empty() && (is_ready || !waited) {
+                        true => self.lacking_keys().await,
+                        false => Ok(None),
                     };
-                    match standing {
-                        Ok(standing) => work.blockers.extend(lacking_keys(&standing)),
+                    match lacking {
+                        Ok(lacking) => work.blockers.extend(lacking),
                         Err(error) => return run.report(Outcome::Failed, work, Some(&error)),
                     }
                     if is_beyond_others(&self.registry, &plan) {
@@ -163,11 +159,7 @@ impl Migrator {
             work.blockers = plan.blockers;
             return Ok(Attempt::Blocked);
         }
-        if plan.is_nothing_to_do() && !self.delete_removed && !self.rescan {
-            plan.blockers.extend(lacking_keys(&self.recorded_keys().await?));
-        } else {
-            plan.blockers.extend(lacking_keys(&self.keys_standing().await?));
-        }
+        plan.blockers.extend(self.lacking_keys().await?);
         work.blockers.clone_from(&plan.blockers);
         if plan.is_nothing_to_do() && !self.delete_removed && !self.rescan {
             plan.groups.iter().for_each(|group| work.add(&Survey::default(), group));
@@ -199,10 +191,6 @@ impl Migrator {
         work.unregistered = survey.unregistered();
         plan.groups.iter().for_each(|group| work.add(&survey, group));
         if !plan.blockers.is_empty() {
-            return Ok(Attempt::Blocked);
-        }
-        work.blockers.extend(lacking_keys(&self.recorded_keys().await?));
-        if !work.blockers.is_empty() {
             return Ok(Attempt::Blocked);
         }
         lease.during(self.walk(&plan, &survey, work)).await
@@ -245,6 +233,7 @@ impl Migrator {
             let walk = Walk {
                 cluster: self.cluster.as_ref(),
                 conversion: &self.conversion,
+                keys: &self.keys,
                 clock: self.environment.clock(),
                 progress: &self.progress,
                 removed: &self.removed_types(group),

@@ -13,6 +13,7 @@ use super::{BadDocument, DocumentCounts, Fate, GroupPlan, OnUnreadable, unreadab
 use crate::cluster::{
     BulkAction, BulkOperation, BulkRequest, Cluster, Hit, ItemErrorKind, ItemOutcome, Query, Refresh, Scan,
 };
+use crate::control::KeysInUse;
 use crate::conversion::{Conversion, Standing};
 use crate::document::{Corruption, DocumentHeader, depth};
 use crate::model::VirtualVersion;
@@ -50,6 +51,7 @@ impl Pass {
 pub(super) struct Converter<'a> {
     pub(super) cluster: &'a dyn Cluster,
     pub(super) conversion: &'a Conversion,
+    pub(super) keys: &'a KeysInUse,
     pub(super) plan: &'a GroupPlan,
     pub(super) progress: &'a ProgressSender,
     /// The alias that is written through.
@@ -104,6 +106,7 @@ impl Converter<'_> {
         drop(turn);
         let operations = std::mem::take(&mut converted.operations);
         let request = BulkRequest { alias: self.write_alias, operations: &operations, refresh: Refresh::Later };
+        self.keys.before_writing(self.conversion.encryption()).await?;
         let outcomes = if operations.is_empty() { Vec::new() } else { self.cluster.bulk(&request).await? };
         let mut pass = converted.pass;
         let mut bad = converted.bad;

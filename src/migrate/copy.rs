@@ -189,7 +189,7 @@ impl<'a> Copy<'a> {
         let left_out = IndexMeta::from_mapping(&found.mapping)?.copy.map_or(0, |copy| copy.left_out);
         let lacks: u64 =
             source.iter().map(|(name, count)| count - copy.get(name).copied().unwrap_or(0).min(*count)).sum();
-        if lacks == left_out && copy.values().sum::<u64>() + left_out == source.values().sum::<u64>() {
+        if lacks == left_out && copy.values().sum::<u64>().saturating_add(left_out) == source.values().sum::<u64>() {
             let complete = Some(Complete { uuid: found.uuid, writes: cluster.write_count(&fill).await? });
             self.record_in(&fill, CopyRecord { complete, ..self.record()?.clone() }).await?;
             return Ok(Brought::default());

@@ -1,6 +1,5 @@
 //! What is stored and what a migration would do, for operators. Writes nothing.
 
-use super::migrator::lacking_keys;
 use super::status::{self, KeptIndex, Status, Survey};
 use super::work::{Run, Work};
 use super::{GroupPlan, LeaseStatus, Migrator, Outcome, Report, lease, preflight, survey, take_over};
@@ -19,7 +18,7 @@ impl Migrator {
                 plan.groups.iter().for_each(|group| work.add(&Survey::default(), group));
                 return Ok((plan, Survey::default()));
             }
-            plan.blockers.extend(lacking_keys(&self.keys_standing().await?));
+            plan.blockers.extend(self.lacking_keys().await?);
             let obstacles = self.obstacles(&plan, preflight::A_LOOK).await?;
             plan.blockers.extend(obstacles.blockers);
             work.skipped = obstacles.skipped;

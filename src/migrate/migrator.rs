@@ -12,7 +12,7 @@ use super::take_over;
 use super::{Blocker, GroupPlan, OnBad, OnUnreadable, Plan, Progress, Source, TakeOver, Way};
 use crate::Result;
 use crate::cluster::{Cluster, IndexState, Unseen};
-use crate::control::{Control, GenerationNumbers, KeysInUse, Standing};
+use crate::control::{Control, GenerationNumbers, KeysInUse};
 use crate::conversion::Conversion;
 use crate::encryption::{EncryptionService, KibanaCodec, KibanaKeys};
 use crate::environment::Environment;
@@ -28,7 +28,7 @@ pub struct Migrator {
     pub(super) prefix: Prefix,
     pub(super) conversion: Conversion,
     encryption: EncryptionService,
-    keys: KeysInUse,
+    pub(super) keys: KeysInUse,
     pub(super) environment: Environment,
     pub(super) progress: ProgressSender,
     pub(super) delete_removed: bool,
@@ -118,6 +118,12 @@ impl Migrator {
     #[must_use]
     pub fn take_over(mut self, take_over: TakeOver) -> Self {
         self.take_overs.push(take_over);
+        self
+    }
+
+    /// Shares what this process knows of the keys in use.
+    pub(crate) fn knowing(mut self, keys: KeysInUse) -> Self {
+        self.keys = keys;
         self
     }
 
@@ -226,18 +232,10 @@ impl Migrator {
         Ok(self.cluster.indices(&[names.alias(), &names.any()]).await?)
     }
 
-    /// How this node's keys stand to those in use. One request at most.
-    pub(super) async fn keys_standing(&self) -> Result<Standing> {
-        self.keys.standing(self.encryption.key_ring().as_deref(), &self.registry).await
-    }
-
-    /// The same, once this node's primary key is recorded as in use: it may write under it then.
-    pub(super) async fn recorded_keys(&self) -> Result<Standing> {
-        let standing = self.keys_standing().await?;
-        match (&standing, self.encryption.key_ring()) {
-            (Standing::NewPrimary, Some(ring)) => self.keys.record(&ring).await,
-            _ => Ok(standing),
-        }
+    /// Returns the blocker of a node that lacks keys which are in use. One request at most.
+    pub(super) async fn lacking_keys(&self) -> Result<Option<Blocker>> {
+        let lacking = self.keys.lacking(self.encryption.key_ring().as_deref(), &self.registry).await?;
+        Ok(lacking.map(|lacking| Blocker { what: lacking.what(), cure: lacking.cure() }))
     }
 
     pub(super) fn copying(&self) -> MutexGuard<'_, BTreeMap<String, GroupPlan>> {
@@ -282,12 +280,4 @@ fn leave_out(plan: &mut Plan, unseen: Unseen) {
     plan.groups.retain(|group| group.current.is_some() || !is_unseen(group));
     plan.blockers.push(Blocker { what: unseen.what(), cure: unseen.cure() });
     plan.unseen = unseen.0;
-}
-
-/// What keeps a node that lacks keys from starting.
-pub(super) fn lacking_keys(standing: &Standing) -> Option<Blocker> {
-    match standing {
-        Standing::Lacking(lacking) => Some(Blocker { what: lacking.what(), cure: lacking.cure() }),
-        Standing::Fine | Standing::NewPrimary => None,
-    }
 }

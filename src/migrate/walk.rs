@@ -11,7 +11,7 @@ use super::report::{BadDocuments, per_second};
 use super::steps::Steps;
 use super::{Brought, Ended, GroupPlan, IndexReport, State, Way};
 use crate::cluster::{Cluster, CreateIndex, Health, IndexPurpose};
-use crate::control::GenerationNumbers;
+use crate::control::{GenerationNumbers, KeysInUse};
 use crate::conversion::Conversion;
 use crate::encryption::KibanaCodec;
 use crate::environment::Clock;
@@ -24,6 +24,7 @@ const INDEX_TIMEOUT: Duration = Duration::from_secs(60);
 pub(super) struct Walk<'a> {
     pub(super) cluster: &'a dyn Cluster,
     pub(super) conversion: &'a Conversion,
+    pub(super) keys: &'a KeysInUse,
     pub(super) clock: &'a dyn Clock,
     pub(super) progress: &'a ProgressSender,
     /// Types whose documents are to be deleted.
@@ -159,13 +160,23 @@ impl Walk<'_> {
         reads_everything: bool,
         steps: Option<&Steps>,
     ) -> Result<Pass> {
-        let Self { cluster, group: plan, progress, policy, .. } = *self;
+        let Self { cluster, group: plan, progress, policy, keys, .. } = *self;
         let conversion = &match self.codec {
             Some(codec) => self.conversion.clone().taking_over(codec.clone()),
             None => self.conversion.clone(),
         };
-        let converter =
-            Converter { cluster, conversion, plan, progress, write_alias, target, reads_everything, policy, steps };
+        let converter = Converter {
+            cluster,
+            conversion,
+            keys,
+            plan,
+            progress,
+            write_alias,
+            target,
+            reads_everything,
+            policy,
+            steps,
+        };
         converter.run().await
     }
 

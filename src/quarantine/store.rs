@@ -9,6 +9,8 @@ use crate::cluster::{
     BulkAction, BulkOperation, BulkRequest, Cluster, ClusterErrorKind, CreateIndex, Gone, Hit, IndexPurpose, ItemError,
     ItemErrorKind, ItemOutcome, Query, Refresh, Scan, SequenceNumber, Unseen,
 };
+use crate::control::KeysInUse;
+use crate::encryption::EncryptionService;
 use crate::layout::{IndexNames, Prefix};
 use crate::{Error, ErrorKind, Result};
 
@@ -280,6 +282,7 @@ impl Quarantine {
     /// As [`list`](Self::list).
     pub(crate) async fn rewrite<T>(
         &self,
+        (keys, encryption): (&KeysInUse, &EncryptionService),
         look: impl Fn(&Quarantined, &str) -> (T, Option<String>),
         mut collect: impl FnMut(T),
     ) -> Result<Rewritten> {
@@ -289,7 +292,7 @@ impl Quarantine {
             return Ok(rewritten);
         }
         let scan = Scan { cluster: self.cluster.as_ref(), index: &index, query: Query::Everything };
-        let work = |page| self.rewrite_page(page, &look);
+        let work = |page| self.rewrite_page((keys, encryption), page, &look);
         scan.run(work, |(looked, of_page): (Vec<T>, Rewritten)| {
             looked.into_iter().for_each(&mut collect);
             rewritten.replaced += of_page.replaced;
@@ -301,6 +304,7 @@ impl Quarantine {
 
     async fn rewrite_page<T>(
         &self,
+        (keys, encryption): (&KeysInUse, &EncryptionService),
         page: Vec<Hit>,
         look: &impl Fn(&Quarantined, &str) -> (T, Option<String>),
     ) -> Result<(Vec<T>, Rewritten)> {
@@ -315,6 +319,7 @@ impl Quarantine {
                 operations.push(replace(&found.placed, &found.entry.with_source(&source)?)?);
             }
         }
+        keys.before_writing(encryption).await?;
         for outcome in self.write(&operations).await? {
             match outcome {
                 Ok(_) => rewritten.replaced += 1,

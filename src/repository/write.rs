@@ -16,7 +16,6 @@ use crate::cluster::{
 use crate::document::{RawId, StoredDocument, VersionToken};
 use crate::environment::Environment;
 use crate::layout::{Gate, IndexNames};
-use crate::model::VirtualVersion;
 use crate::registry::{self, TypeDefinition};
 use crate::{Error, ErrorKind, Result};
 
@@ -27,8 +26,6 @@ pub(super) struct Write {
     action: BulkAction,
     /// The version that it replaces or deletes; none if it creates.
     over: Option<VersionToken>,
-    /// Whether there are envelopes in it.
-    is_encrypted: bool,
 }
 
 impl Write {
@@ -43,8 +40,7 @@ impl Write {
         sources: &mut Sources,
     ) -> Result<Self> {
         let (id, source) = (key.raw_id(definition)?, sources.add(definition, key, document)?);
-        let is_encrypted = has_envelopes(definition, document);
-        Ok(Self { id, action: BulkAction::Create { source }, over: None, is_encrypted })
+        Ok(Self { id, action: BulkAction::Create { source }, over: None })
     }
 
     /// Replaces the document at `read`.
@@ -59,8 +55,7 @@ impl Write {
         sources: &mut Sources,
     ) -> Result<Self> {
         let (id, source) = (key.raw_id(definition)?, sources.add(definition, key, document)?);
-        let is_encrypted = has_envelopes(definition, document);
-        Ok(Self { id, action: BulkAction::Replace { source, read: sequence(read) }, over: Some(read), is_encrypted })
+        Ok(Self { id, action: BulkAction::Replace { source, read: sequence(read) }, over: Some(read) })
     }
 
     /// Deletes the document at `read`.
@@ -70,23 +65,12 @@ impl Write {
     pub(super) fn delete(definition: &TypeDefinition, key: &ObjectKey, read: VersionToken, gone: Gone) -> Result<Self> {
         let id = key.raw_id(definition)?;
         let action = BulkAction::Delete { read: sequence(read), gone };
-        Ok(Self { id, action, over: Some(read), is_encrypted: false })
+        Ok(Self { id, action, over: Some(read) })
     }
 
     pub(super) fn is_deletion(&self) -> bool {
         matches!(self.action, BulkAction::Delete { .. })
     }
-}
-
-/// Returns whether a document may have envelopes: one of a newer model version may have them where this software knows of none.
-fn has_envelopes(definition: &TypeDefinition, document: &StoredDocument) -> bool {
-    let is_newest = || {
-        let newest = VirtualVersion::of(definition.latest().number).to_string();
-        document.root.type_migration_version.as_ref() == Some(&newest)
-    };
-    let sets = &definition.latest().sets;
-    let has = |name: &str| document.attributes.get(name).is_some_and(|value| !value.is_null());
-    definition.encrypts() && (sets.encrypted.iter().any(|attribute| has(&attribute.name)) || !is_newest())
 }
 
 /// The sources of the documents of one attempt at writing them, each another document. They have one nonce, by which the attempt
@@ -198,10 +182,7 @@ impl Repository {
         let mut items = Items::new(count);
         let mut batches: BTreeMap<(&str, u32), Batch<'_, K>> = BTreeMap::new();
         let mut looked_up = BTreeMap::new();
-        if writes.iter().any(|(_, write)| write.is_encrypted)
-            && let Some(ring) = self.shared.encryption.key_ring()
-            && let Err(error) = self.shared.keys.before_writing(&ring).await
-        {
+        if let Err(error) = self.shared.keys.before_writing(&self.shared.encryption).await {
             return (0..count).map(|_| Err(error.clone())).collect();
         }
         for (at, (object, write)) in writes.into_iter().enumerate() {

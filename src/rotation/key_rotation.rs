@@ -138,10 +138,7 @@ impl KeyRotation {
             Error::invalid("there is no key to encrypt with", "configure the keys, the new one as the primary key")
         })?;
         let started = self.environment.clock().monotonic();
-        // Where no key is in use there is nothing to rotate, and nothing is recorded: this key may be one by mistake.
-        if !self.keys.read().await?.is_empty() || self.status().await?.keys.iter().any(KeyCounts::is_needed) {
-            self.keys.before_writing(&ring).await?;
-        }
+        self.keys.check(&ring).await?;
         let (mut documents, mut quarantine) = (DocumentCounts::default(), DocumentCounts::default());
         for pass in 1..=MAX_PASSES {
             // Only what was in use before this look can be out of use after it.
@@ -234,7 +231,7 @@ impl KeyRotation {
             .keys
             .change(|keys| {
                 keys.retain(|key| !unneeded.contains(key));
-                keys.extend(old.iter().filter(|key| is_needed(key)));
+                keys.extend(ring.key_ids().iter().filter(|key| is_needed(key)));
             })
             .await?;
         unneeded.iter().for_each(|key| tracing::info!(%key, "nothing is encrypted with this key any more"));
@@ -286,6 +283,8 @@ impl KeyRotation {
             index: name,
             meta,
             write_alias: write_alias.as_deref(),
+            keys: &self.keys,
+            encryption: &self.encryption,
         };
         look.run().await
     }
@@ -307,7 +306,7 @@ impl KeyRotation {
         let mut read = 0;
         let rewritten = self
             .quarantine
-            .rewrite(look, |(id, inspected)| {
+            .rewrite((&self.keys, &self.encryption), look, |(id, inspected)| {
                 read += 1;
                 tally.count(names.alias(), &id, inspected);
             })

@@ -8,6 +8,8 @@ use super::inspect::{Inspector, Work};
 use super::progress::ProgressSender;
 use super::tally::Tally;
 use crate::cluster::{BulkAction, BulkOperation, BulkRequest, Cluster, Hit, ItemErrorKind, Query, Refresh, Scan};
+use crate::control::KeysInUse;
+use crate::encryption::EncryptionService;
 use crate::layout::IndexMeta;
 use crate::{ErrorKind, Result};
 
@@ -26,6 +28,8 @@ pub(super) struct Look<'a> {
     pub(super) meta: Arc<IndexMeta>,
     /// What is written through; none if the keys are only counted.
     pub(super) write_alias: Option<&'a str>,
+    pub(super) keys: &'a KeysInUse,
+    pub(super) encryption: &'a EncryptionService,
 }
 
 impl Look<'_> {
@@ -84,6 +88,7 @@ impl Look<'_> {
 
     /// Writes documents, and gives the ids of those that are no longer as they were read.
     async fn write(&self, alias: &str, operations: &[BulkOperation], tally: &mut Tally) -> Result<Vec<String>> {
+        self.keys.before_writing(self.encryption).await?;
         let request = BulkRequest { alias, operations, refresh: Refresh::Later };
         let mut moved = Vec::new();
         for (operation, outcome) in operations.iter().zip(self.cluster.bulk(&request).await?) {

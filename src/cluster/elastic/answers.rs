@@ -194,7 +194,15 @@ pub(super) struct CompositeAnswer {
 #[derive(Debug, Deserialize)]
 pub(super) struct BucketAnswer {
     pub(super) key: BucketKey,
+    #[serde(deserialize_with = "documents")]
     pub(super) doc_count: u64,
+}
+
+/// More documents than an index of 1,024 shards holds: counts are added up, and no answer makes their sum overflow.
+const MAX_DOCUMENTS: u64 = 1 << 42;
+
+fn documents<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    u64::deserialize(deserializer).map(|count| count.min(MAX_DOCUMENTS))
 }
 
 #[derive(Debug, Deserialize)]

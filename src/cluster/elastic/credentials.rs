@@ -41,8 +41,14 @@ impl SecretSource {
                 Zeroizing::new(text.trim_end_matches(['\n', '\r']).to_owned())
             }
         };
-        match secret.is_empty() {
-            true => Err(Error::invalid(format!("{what} is empty"), "give one, or leave the setting out")),
+        if secret.is_empty() {
+            return Err(Error::invalid(format!("{what} is empty"), "give one, or leave the setting out"));
+        }
+        match secret.contains(char::is_control) {
+            true => Err(Error::invalid(
+                format!("{what} has several lines or control characters"),
+                "give it alone, as UTF-8",
+            )),
             false => Ok(secret),
         }
     }
@@ -104,6 +110,13 @@ impl Credentials {
             Self::ApiKey(key) => {
                 let what = "the API key";
                 let key = key.read(what)?;
+                let is_of_a_key = |c: char| c.is_ascii_alphanumeric() || "+/=_-:".contains(c);
+                if !key.chars().all(is_of_a_key) || key.matches(':').count() > 1 {
+                    return Err(Error::invalid(
+                        "the API key has another form",
+                        "give `encoded` of the answer that made the key, or its `id` and `api_key` with a colon between them",
+                    ));
+                }
                 let encoded = match key.contains(':') {
                     true => Zeroizing::new(STANDARD.encode(key.as_bytes())),
                     false => key,

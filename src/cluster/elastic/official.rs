@@ -225,8 +225,14 @@ impl Opened {
             ));
         }
         // What a proxy is for is not on this machine, and it would see the credentials.
-        if urls.iter().all(|url| is_this_machine(url.host_str().unwrap_or_default())) {
+        let on_this_machine = urls.iter().filter(|url| is_this_machine(url.host_str().unwrap_or_default())).count();
+        if on_this_machine == urls.len() {
             builder = builder.disable_proxy();
+        } else if on_this_machine > 0 {
+            return Err(Error::invalid(
+                "some of the nodes are on this machine and others are not, so that a proxy for the others would see what is for these",
+                "name this machine by the address that other machines know it by",
+            ));
         }
         builder.build().map_err(|error| {
             Error::invalid(

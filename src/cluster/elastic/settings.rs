@@ -111,8 +111,8 @@ impl ElasticSettings {
         let mut urls = Vec::new();
         let mut user_info = None;
         for (number, text) in (1..).zip(all.split(',')) {
-            // A password may hold a comma, so that any part may be one.
-            let shown = if all.contains('@') { format!("number {number}") } else { format!("{:?}", text.trim()) };
+            // What is malformed may hold a password anywhere.
+            let shown = format!("number {number}");
             let mut url = Url::parse(text.trim()).map_err(|error| malformed(&shown, error))?;
             if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
                 return Err(malformed(&shown, "it is neither http:// nor https:// with a host"));

@@ -95,8 +95,9 @@ impl ClaimedAuthorization {
 
     /// Refuses a provider that the code is not for: whoever gets a code of another one can use it there (a mix-up, RFC 9700 4.4).
     fn check_provider(&self, provider: &Provider) -> Result<(), AuthorizationError> {
-        let is_other = self.provider.as_ref().is_some_and(|begun_with| *begun_with != provider.fingerprint());
-        let is_from_other = provider.issuer.is_some() && self.issuer != provider.issuer;
+        let is_other = self.provider.as_ref() != Some(&provider.fingerprint());
+        // An issuer that this provider is not known by may be another provider's (RFC 9207 section 2.4).
+        let is_from_other = self.issuer != provider.issuer;
         if is_other || is_from_other { Err(AuthorizationError::OtherProvider) } else { Ok(()) }
     }
 

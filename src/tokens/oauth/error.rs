@@ -20,7 +20,8 @@ pub enum AuthorizationError {
     /// The authorization was begun with another provider than the one that its code would go to, or the callback names another one.
     /// The code was not sent.
     #[error(
-        "the authorization belongs to another provider; use the client that began it, and authorize the connector again"
+        "the authorization belongs to another provider; use the client that began it, and authorize the connector again; if the provider \
+         names itself in its callbacks (`iss`), configure that name with `Provider::issuer`"
     )]
     OtherProvider,
     /// The provider, or the user there, said no.

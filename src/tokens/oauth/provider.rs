@@ -100,8 +100,8 @@ impl Provider {
         self
     }
 
-    /// The issuer identifier of a provider that names itself in its callbacks (`iss`, RFC 9207): a callback that names another one,
-    /// or none, is refused before the code is sent.
+    /// Names the issuer identifier of a provider that names itself in its callbacks (`iss`, RFC 9207). A callback that names
+    /// another one, or none, is refused before the code is sent; without this setting, one that names any.
     #[must_use]
     pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
         self.issuer = Some(issuer.into());

@@ -1,13 +1,13 @@
 use saved_objects::encryption::Secret;
 use saved_objects::migrate::Outcome;
-use saved_objects::repository::{Create, ObjectKey};
 use saved_objects::registry::{Registry, TypeDefinition};
+use saved_objects::repository::{Create, Draft, ObjectKey};
 use saved_objects::{ErrorKind, SavedObjects, SavedObjectsBuilder, Start};
 use serde_json::json;
 use tracing::instrument::WithSubscriber;
 
 use super::{NEW, OLD, encryption, id, in_use, keys_in, ring, rotation, sorted};
-use crate::context::{Context, KEY};
+use crate::context::Context;
 use crate::faults::types::types;
 use crate::log::Log;
 use crate::migration::object;
@@ -27,10 +27,14 @@ fn builder(context: &Context, primary: &str, others: &[&str]) -> SavedObjectsBui
 pub(super) async fn a_key_is_recorded_before_it_is_used(context: Context) {
     assert!(in_use(&context).await.is_empty());
     let store = builder(&context, OLD, &[]).start(Start::Migrate).await.expect("started");
-    assert_eq!(in_use(&context).await, [id(OLD)], "nothing is written yet");
+    store.repository().create(bare("b")).await.expect("created");
+    assert!(in_use(&context).await.is_empty(), "nothing is under it");
+    let wrong = builder(&context, NEW, &[]).start(Start::Migrate).await;
+    wrong.expect("a key that was configured by mistake for a while locks no node out");
     store.repository().create(vault("v", "hidden")).await.expect("created");
+    assert_eq!(in_use(&context).await, [id(OLD)]);
 
-    // A migrator on its own, as the command line has it, and one that skips the migration, record it too.
+    // A migration that encrypts nothing, as a start that skips it, records nothing.
     let registry = std::sync::Arc::new(Registry::builder().with(types(1)).build().expect("fine"));
     let (cluster, environment) = (context.cluster(), context.environment.clone());
     let encryption = encryption(&context, ring(NEW, &[OLD]));
@@ -38,20 +42,39 @@ pub(super) async fn a_key_is_recorded_before_it_is_used(context: Context) {
         saved_objects::migrate::Migrator::new(cluster, registry, context.prefix.clone(), encryption, environment);
     let report = migrator.migrate().await;
     assert_eq!(report.outcome, Outcome::NothingToDo, "{report:?}");
-    assert_eq!(in_use(&context).await, sorted(&[OLD, NEW]));
+    assert_eq!(in_use(&context).await, [id(OLD)]);
     let third = "a third key for tests only: 0123456789abcdef";
-    let skipping = builder(&context, third, &[OLD, NEW]).start(Start::Skip).await.expect("started");
-    assert_eq!(in_use(&context).await, sorted(&[OLD, NEW]), "it has encrypted nothing");
+    let skipping = builder(&context, third, &[OLD]).start(Start::Skip).await.expect("started");
     skipping.repository().create(bare("bare")).await.expect("created");
-    assert_eq!(in_use(&context).await, sorted(&[OLD, NEW]), "there is no secret in it");
+    let retitled = |draft: &mut Draft| {
+        draft.attributes.insert("title".to_owned(), json!("another"));
+        Ok(())
+    };
+    skipping.repository().update(&ObjectKey::new("vault", "bare"), retitled).await.expect("updated");
+    assert_eq!(in_use(&context).await, [id(OLD)], "nothing was sealed");
     skipping.repository().create(vault("skipping", "hidden")).await.expect("created");
-    assert_eq!(in_use(&context).await, sorted(&[OLD, NEW, third]));
+    assert_eq!(in_use(&context).await, sorted(&[OLD, third]));
 
-    // Whoever finds its key recorded writes nothing.
+    // A process that finds its key recorded writes nothing about it.
     let before = context.stored("control", "keys:in-use").await;
-    let store = builder(&context, third, &[OLD, NEW]).start(Start::Migrate).await.expect("started");
+    let store = builder(&context, third, &[OLD]).start(Start::Migrate).await.expect("started");
     assert_eq!(store.start_report().expect("a report").outcome, Outcome::NothingToDo);
+    store.repository().create(vault("again", "hidden")).await.expect("created");
     assert_eq!(context.stored("control", "keys:in-use").await, before);
+}
+
+/// The document of the keys in use may be lost, and the key of a command may be another one by mistake.
+pub(super) async fn a_rotation_that_opens_nothing_records_nothing(context: Context) {
+    let store = builder(&context, OLD, &[]).start(Start::Migrate).await.expect("started");
+    store.repository().create(vault("v", "hidden")).await.expect("created");
+    rotation(&context, ring(NEW, &[])).forget(ring(OLD, &[]).primary_key_id()).await.expect("given up");
+    let report = rotation(&context, ring(NEW, &[])).rotate().await.expect("it ends");
+    assert_eq!(report.not_rotated.len(), 1, "{report:?}");
+    assert!(in_use(&context).await.is_empty(), "nothing is under the new key");
+    builder(&context, OLD, &[]).start(Start::Migrate).await.expect("the right key is not locked out");
+    // A rotation that holds the key which it finds records it.
+    rotation(&context, ring(OLD, &[])).rotate().await.expect("there is nothing to do");
+    assert_eq!(in_use(&context).await, [id(OLD)]);
 }
 
 /// Of the tests' platform.
@@ -73,8 +96,15 @@ pub(super) async fn a_start_without_a_key_warns_once(context: Context) {
     }
 }
 
+/// Starts a node with the old key, and stores a secret.
+async fn begin(context: &Context) -> SavedObjects {
+    let store = builder(context, OLD, &[]).start(Start::Migrate).await.expect("started");
+    store.repository().create(vault("begun", "hidden")).await.expect("created");
+    store
+}
+
 pub(super) async fn a_node_that_lacks_a_key_is_refused(context: Context) {
-    builder(&context, OLD, &[]).start(Start::Migrate).await.expect("started");
+    begin(&context).await;
     let before = in_use(&context).await;
     for start in [Start::Migrate, Start::WaitOnly] {
         let error = builder(&context, NEW, &[]).start(start).await.expect_err("it lacks a key");
@@ -90,7 +120,7 @@ pub(super) async fn a_node_that_lacks_a_key_is_refused(context: Context) {
 
 /// Nobody with the right key is locked out by a command that is run with another one.
 pub(super) async fn a_wrong_key_encrypts_nothing(context: Context) {
-    builder(&context, OLD, &[]).start(Start::Migrate).await.expect("started");
+    begin(&context).await;
     let wrong = builder(&context, NEW, &[]).start(Start::Skip).await.expect("it may read what there is");
     let error = wrong.repository().create(vault("v", "hidden")).await.expect_err("it lacks a key");
     assert_eq!(error.kind(), ErrorKind::Incompatible, "{error}");
@@ -105,7 +135,6 @@ pub(super) async fn a_wrong_key_encrypts_nothing(context: Context) {
 pub(super) async fn a_rotation_of_nothing_records_nothing(context: Context) {
     let store = context.builder(types(1)).start(Start::Migrate).await.expect("started");
     store.repository().create(bare("bare")).await.expect("created");
-    rotation(&context, ring(NEW, &[])).forget(ring(KEY, &[]).primary_key_id()).await.expect("given up");
     let report = rotation(&context, ring(NEW, &[])).rotate().await.expect("there is nothing to do");
     assert_eq!(report.outcome, saved_objects::rotation::Outcome::NothingToDo, "{report:?}");
     assert!(in_use(&context).await.is_empty());
@@ -125,8 +154,9 @@ pub(super) async fn keys_are_changed_without_a_restart(context: Context) {
     assert_eq!(keys_in(&context.stored("vaults", "vault:between").await), [id(OLD)], "the old keys stay");
 
     store.reload_keys(ring(NEW, &[OLD])).await.expect("changed");
-    assert_eq!(in_use(&context).await, sorted(&[OLD, NEW]), "recorded before anything is written");
+    assert_eq!(in_use(&context).await, [id(OLD)], "nothing is under the new one yet");
     client.create(vault("after", "hidden 3")).await.expect("created");
+    assert_eq!(in_use(&context).await, sorted(&[OLD, NEW]));
     assert_eq!(keys_in(&context.stored("vaults", "vault:after").await), [id(NEW)]);
     for (name, secret) in [("before", "hidden 1"), ("between", "hidden 2"), ("after", "hidden 3")] {
         let object = client.get_with_secrets(&ObjectKey::new("vault", name)).await.expect("readable");
@@ -135,7 +165,7 @@ pub(super) async fn keys_are_changed_without_a_restart(context: Context) {
 }
 
 pub(super) async fn a_lost_key_is_given_up(context: Context) {
-    builder(&context, OLD, &[]).start(Start::Migrate).await.expect("started");
+    begin(&context).await;
     let with_it = rotation(&context, ring(NEW, &[OLD]));
     let old = ring(OLD, &[]).primary_key_id();
     assert_eq!(with_it.forget(old).await.expect_err("it is not lost").kind(), ErrorKind::Invalid);
@@ -143,6 +173,7 @@ pub(super) async fn a_lost_key_is_given_up(context: Context) {
     let unknown = "0123456789abcdef".parse().expect("an id");
     assert_eq!(without.forget(unknown).await.expect_err("not in use").kind(), ErrorKind::NotFound);
     without.forget(old).await.expect("given up");
-    builder(&context, NEW, &[]).start(Start::Migrate).await.expect("nothing keeps it from starting");
+    let store = builder(&context, NEW, &[]).start(Start::Migrate).await.expect("nothing keeps it from starting");
+    store.repository().create(vault("new", "hidden")).await.expect("created");
     assert_eq!(in_use(&context).await, [id(NEW)]);
 }

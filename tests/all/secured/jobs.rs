@@ -201,7 +201,8 @@ async fn platform(server: &Secured, prefix: &str, key: &str) -> Result<(), Strin
 /// Kibana's index is the one that needs more than what is under the prefix.
 pub(super) async fn a_take_over_needs_exactly_its_privileges(context: Context) {
     let server = secured().await;
-    let all = server.settings(saved_objects::cluster::elastic::Credentials::basic("elastic", server.password_file.clone()));
+    let all =
+        server.settings(saved_objects::cluster::elastic::Credentials::basic("elastic", server.password_file.clone()));
     let cluster = Elastic::builder(all).build().expect("fine settings");
     let prefix = context.prefix.to_string();
     let opens: BTreeSet<String> = truth().into_iter().filter(|it| it.opens).map(|it| it.id).collect();

@@ -23,7 +23,8 @@ use crate::named_trials;
 use crate::server::Server;
 use commands::{every_command_by_user_and_by_key, the_demo_with_the_privileges_of_a_migration};
 use jobs::{
-    a_platform_runs_with_its_privileges, a_take_over_needs_exactly_its_privileges, each_job_needs_exactly_its_privileges,
+    a_platform_runs_with_its_privileges, a_take_over_needs_exactly_its_privileges,
+    each_job_needs_exactly_its_privileges,
 };
 use proxies::what_is_on_this_machine_does_not_go_through_a_proxy;
 pub(crate) use proxies::{CHILD, child};
