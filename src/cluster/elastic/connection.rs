@@ -355,7 +355,11 @@ impl Connection {
         if is_elasticsearch && request.accepted.contains(&status) {
             return Ok(answer);
         }
-        let details = serde_json::from_slice::<ErrorAnswer>(&answer.body).unwrap_or_default();
+        // What was done is told at length, and is not read as an error first: of a large page that costs as much as reading it.
+        let details = match is_elasticsearch && (200..300).contains(&status) {
+            true => ErrorAnswer::default(),
+            false => serde_json::from_slice(&answer.body).unwrap_or_default(),
+        };
         let is_servers_error = details.is_servers(status);
         let is_servers = is_elasticsearch || is_servers_error || is_bare_refusal(status, &answer.body);
         let is_renewed = status == 401 && self.transport.credentials_number() != credentials;
