@@ -137,7 +137,7 @@ pub(crate) fn is_this_machine(host: &str) -> bool {
     let name = host.strip_suffix('.').unwrap_or(host);
     name == "localhost"
         || name.ends_with(".localhost")
-        || address.is_ok_and(|address| address.to_canonical().is_loopback() || address.is_unspecified())
+        || address.is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 /// `timestamp` as it is stored: UTC with milliseconds and `Z`.

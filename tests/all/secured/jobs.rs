@@ -128,6 +128,11 @@ async fn prepare(server: &Secured, context: &Context, prefix: &str) {
     ];
     let ran = server.run(context, &arguments, &variables).await;
     assert_eq!(ran.code, 0, "{ran:?}");
+    store_token(server, prefix).await;
+}
+
+/// Stores a token of the connector `c1`, as the user that may do everything.
+pub(super) async fn store_token(server: &Secured, prefix: &str) {
     let all =
         server.settings(saved_objects::cluster::elastic::Credentials::basic("elastic", server.password_file.clone()));
     let registry =

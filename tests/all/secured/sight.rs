@@ -6,6 +6,7 @@ use saved_objects::{ErrorKind, Start};
 use serde_json::{Value, json};
 
 use super::commands::clean;
+use super::jobs::store_token;
 use super::secured;
 use crate::context::{Context, KEY, MEMORY};
 use crate::faults::types::platform_files;
@@ -22,6 +23,7 @@ pub(super) async fn half_of_the_indices_tell_nothing_of_the_others(context: Cont
     let all = server.api_key(json!({ "name": "all" })).await;
     let ran = server.run_with_key(&context, &["migrate", "--types", types, "--json"], &all).await;
     assert_eq!(ran.code, 0, "{ran:?}");
+    store_token(&server, &prefix).await;
     let groups: Vec<String> = ran.json()["indices"]
         .as_array()
         .expect("indices")
