@@ -12,7 +12,7 @@ use crate::faults::types::types;
 use crate::log::Log;
 use crate::migration::object;
 
-fn vault(id: &str, secret: &str) -> Create {
+pub(super) fn vault(id: &str, secret: &str) -> Create {
     Create::new("vault", object(json!({"title": id, "owner": "kim"}))).id(id).secret("password", Secret::text(secret))
 }
 

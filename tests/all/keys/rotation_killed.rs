@@ -9,6 +9,7 @@ use saved_objects::verify::Verifier;
 use saved_objects::{Repository, Start};
 use serde_json::{Value, json};
 
+use super::in_use::vault;
 use super::{NEW, OLD, encryption, id, in_use, ring, sorted};
 use crate::context::Context;
 use crate::faults::seed::Dice;
@@ -30,8 +31,9 @@ pub(super) async fn a_killed_rotation_is_gone_on_with(context: Context) {
     let writer = context.builder(types(1)).key_ring(ring(NEW, &[OLD])).start(Start::Migrate).await.expect("started");
     // The old key was in use before.
     let old = context.builder(types(1)).key_ring(ring(OLD, &[NEW])).start(Start::Migrate).await.expect("started");
+    old.repository().create(vault("first", "hidden")).await.expect("created");
+    old.repository().delete(&ObjectKey::new("vault", "first")).await.expect("deleted");
     seed(&context, count).await;
-    drop(old);
     let before = verified(&context, &[OLD]).await;
     let folder = tempfile::tempdir().expect("a folder");
     platform_files(1).iter().for_each(|files| files.write(folder.path()).expect("written"));
