@@ -146,7 +146,7 @@ impl Conversion {
                 run(attributes)?;
             }
             StoredSecrets::Envelopes => {
-                let before = Before::new(attributes, vec![old.sets()], new.sets());
+                let before = Before::new(attributes, vec![old.sets()], new);
                 run(attributes)?;
                 upgraded.unreadable =
                     sealing::seal_changed(&self.encryption, &descriptor, &before, (&old, new), attributes)?;
@@ -155,7 +155,7 @@ impl Conversion {
             StoredSecrets::OfKibana(codec) => {
                 // Kibana lists an attribute as bound one release before it begins to write it, at the same version.
                 let next = definition.version(from.max(1).saturating_add(1)).map(|version| &version.sets);
-                let before = Before::new(attributes, std::iter::once(old.sets()).chain(next).collect(), new.sets());
+                let before = Before::new(attributes, std::iter::once(old.sets()).chain(next).collect(), new);
                 run(attributes)?;
                 let opened = codec.open_each(&descriptor, before.sets(), before.attributes());
                 let all = new.sets().encrypted.iter().map(|attribute| attribute.name.clone()).collect();

@@ -16,7 +16,7 @@ pub(super) type Unreadable = Vec<(String, DecryptionCause)>;
 
 /// A document before its upgrade, as far as it counts for secrets.
 pub(super) struct Before<'a> {
-    /// The attributes that are encrypted or bound before or after the upgrade.
+    /// The attributes that a version encrypts or binds.
     attributes: Attributes,
     /// What may have been encrypted.
     sets: Vec<&'a EncryptionSets>,
@@ -35,13 +35,9 @@ enum Origin<'a> {
 }
 
 impl<'a> Before<'a> {
-    /// Remembers what `attributes` are before the upgrade. `sets` say what may be encrypted in them, `new` what will be.
-    pub(super) fn new(attributes: &Attributes, sets: Vec<&'a EncryptionSets>, new: &EncryptionSets) -> Self {
-        let is_named = |name: &str| {
-            let mut all = sets.iter().copied().chain([new]);
-            all.any(|sets| sets.encrypts(name) || sets.binds(name))
-        };
-        let named = attributes.iter().filter(|(name, _)| is_named(name));
+    /// Remembers what `attributes` are before the upgrade to the last version of `new`. `sets` say what may be encrypted in them.
+    pub(super) fn new(attributes: &Attributes, sets: Vec<&'a EncryptionSets>, new: &EncryptionHistory) -> Self {
+        let named = attributes.iter().filter(|(name, _)| new.names(name));
         let named: Attributes = named.map(|(name, value)| (name.clone(), value.clone())).collect();
         let is_copied = |name: &&String| {
             let text = named.get(*name).and_then(Value::as_str);
@@ -58,14 +54,6 @@ impl<'a> Before<'a> {
 
     pub(super) fn attributes(&self) -> &Attributes {
         &self.attributes
-    }
-
-    /// Returns whether what is bound of the document has the values that it had.
-    fn is_bound_alike(&self, (old, new): (&EncryptionSets, &EncryptionSets), after: &Attributes) -> bool {
-        old.bound.iter().chain(&new.bound).all(|name| {
-            let was = self.attributes.get(name).filter(|_| old.binds(name));
-            was == after.get(name).filter(|_| new.binds(name))
-        })
     }
 
     /// Returns where `value` comes from, which the attribute `name` has now.
@@ -98,12 +86,11 @@ pub(super) fn seal_changed(
     (old, new): (&EncryptionHistory, &EncryptionHistory),
     attributes: &mut Attributes,
 ) -> Result<Unreadable> {
-    let is_alike = before.is_bound_alike((old.sets(), new.sets()), attributes);
     let (mut staying, mut changing) = (Attributes::new(), BTreeSet::new());
     for name in old.sets().encrypted.iter().chain(&new.sets().encrypted).map(|attribute| &attribute.name) {
         let Some(value) = attributes.get(name).filter(|value| !value.is_null()) else { continue };
-        let stays = is_alike && new.keeps(old.version(), name, attributes);
-        match stays && before.attributes.get(name) == Some(value) {
+        let is_as_before = before.attributes.get(name) == Some(value);
+        match is_as_before && new.keeps(name, value, (old, &before.attributes), attributes) {
             true => drop(staying.insert(name.clone(), value.clone())),
             false => drop(changing.insert(name.clone())),
         }

@@ -5,10 +5,11 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::canonical_json;
+use super::envelope::Envelope;
 use crate::document::Attributes;
 use crate::model::EncryptionSets;
 
@@ -107,6 +108,12 @@ impl EncryptionHistory {
         !since.is_empty() && since.iter().all(|earlier| earlier.digest == self.last.digest)
     }
 
+    /// Returns whether one of these versions encrypts or binds the attribute `name`.
+    pub(crate) fn names(&self, name: &str) -> bool {
+        let mut all = self.earlier.iter().chain([&self.last]);
+        all.any(|version| version.sets.encrypts(name) || version.sets.binds(name))
+    }
+
     /// Returns the digest of the sets of `version`, if an envelope of `attribute` that was sealed under it is good in a document with
     /// these attributes at the last version: all versions since encrypt and expose the attribute alike, and what of the document
     /// they bind is the same.
@@ -120,9 +127,31 @@ impl EncryptionHistory {
         since.iter().all(is_alike).then(|| since.first().map(|earlier| &earlier.digest))?
     }
 
-    /// Returns whether an envelope of `attribute` that was sealed under `version` is good at the last one.
-    pub(crate) fn keeps(&self, version: u32, attribute: &str, attributes: &Attributes) -> bool {
-        self.sealed_under(version.max(1), attribute, attributes).is_some()
+    /// Returns whether the stored `value` of `attribute` stays as it is when a document that has the attributes `before`, at the
+    /// last version of `old`, gets the attributes `after`, at the last version of this history, which begins with `old`. An
+    /// envelope stays if what it is bound to does not change, and if it is good after the change: what counts is the version that
+    /// the envelope names. A value that does not open before counts as one of the document's version, so that only what has a
+    /// meaning for the document's sets touches it.
+    pub(crate) fn keeps(
+        &self,
+        attribute: &str,
+        value: &Value,
+        (old, before): (&Self, &Attributes),
+        after: &Attributes,
+    ) -> bool {
+        let named = Envelope::named_version(value);
+        let version = named.filter(|version| old.sealed_under(*version, attribute, before).is_some());
+        self.binds_as((old, before), after)
+            && self.sealed_under(version.unwrap_or(old.version()), attribute, after).is_some()
+    }
+
+    /// Returns whether what the last version binds of the attributes `after` is what the last version of `old` binds of `before`.
+    fn binds_as(&self, (old, before): (&Self, &Attributes), after: &Attributes) -> bool {
+        let (old, new) = (old.sets(), self.sets());
+        old.bound.iter().chain(&new.bound).all(|name| {
+            let was = before.get(name).filter(|_| old.binds(name));
+            was == after.get(name).filter(|_| new.binds(name))
+        })
     }
 
     fn push(&mut self, sets: EncryptionSets) {
