@@ -12,6 +12,7 @@ use super::canonical_json;
 use super::envelope::Envelope;
 use crate::document::Attributes;
 use crate::model::EncryptionSets;
+use crate::{Error, ErrorKind, Result};
 
 /// SHA-256 of the sets of a model version, in an order of their own.
 pub(super) type SetsDigest = [u8; 32];
@@ -24,6 +25,8 @@ pub(super) type SetsDigest = [u8; 32];
 pub struct EncryptionHistory {
     earlier: Vec<Arc<VersionSets>>,
     last: Arc<VersionSets>,
+    /// The newest version that this software knows. What those after it encrypt and bind, an index says.
+    known: u32,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -58,10 +61,11 @@ impl VersionSets {
 impl EncryptionHistory {
     /// Creates the history of a type whose first model version has the sets `first`, and the later ones `later`.
     pub fn new(first: EncryptionSets, later: impl IntoIterator<Item = EncryptionSets>) -> Self {
-        let mut history = Self { earlier: Vec::new(), last: VersionSets::new(1, first) };
+        let mut history = Self { earlier: Vec::new(), last: VersionSets::new(1, first), known: 1 };
         for sets in later {
             history.push(sets);
         }
+        history.known = history.version();
         history
     }
 
@@ -74,7 +78,7 @@ impl EncryptionHistory {
         }
         let index = usize::try_from(version).ok()?.checked_sub(1)?;
         let (last, earlier) = self.earlier.get(..=index)?.split_last()?;
-        Some(Cow::Owned(Self { earlier: earlier.to_vec(), last: Arc::clone(last) }))
+        Some(Cow::Owned(Self { earlier: earlier.to_vec(), last: Arc::clone(last), known: self.known.min(version) }))
     }
 
     /// Returns the history up to `version`, which is beyond this one: of the versions in between an index has recorded the sets.
@@ -106,6 +110,27 @@ impl EncryptionHistory {
         let index = version.checked_sub(1).and_then(|index| usize::try_from(index).ok());
         let since = index.and_then(|index| self.earlier.get(index..)).unwrap_or_default();
         !since.is_empty() && since.iter().all(|earlier| earlier.digest == self.last.digest)
+    }
+
+    /// Checks that secrets of the type may be sealed under the last version: if an index says what that is, which may be made up,
+    /// it must bind everything that the newest version does which this software knows. What a document has does not count: an
+    /// attribute that is not bound could be added later.
+    ///
+    /// # Errors
+    /// [`Incompatible`](ErrorKind::Incompatible) if it does not.
+    pub(crate) fn check_protection(&self, type_name: &str) -> Result<()> {
+        let known = self.known.checked_sub(1).and_then(|index| self.earlier.get(usize::try_from(index).ok()?));
+        let unbound = known.and_then(|known| known.sets.bound.iter().find(|name| !self.last.sets.binds(name)));
+        let Some(name) = unbound else { return Ok(()) };
+        Err(Error::new(
+            ErrorKind::Incompatible,
+            format!(
+                "as the index says, model version {} of the type {type_name} does not bind secrets to the attribute {name:?}, to \
+                 which this software binds them",
+                self.version()
+            ),
+        )
+        .with_cure("use software that knows that version; if there is none, the index was changed by an attacker"))
     }
 
     /// Returns whether one of these versions encrypts or binds the attribute `name`.

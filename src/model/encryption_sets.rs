@@ -34,8 +34,8 @@ impl EncryptionSets {
         self.encrypted.iter().any(|attribute| attribute.name == name)
     }
 
-    /// Whether the attribute `name` is bound.
+    /// Whether the attribute `name` is bound. What is encrypted itself is not.
     pub fn binds(&self, name: &str) -> bool {
-        self.bound.iter().any(|bound| bound == name)
+        self.bound.iter().any(|bound| bound == name) && !self.encrypts(name)
     }
 }

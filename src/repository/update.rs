@@ -241,7 +241,7 @@ impl Repository {
             merge::check_secret_changes(definition, sets, &secrets)?;
             content::check_attributes(definition, sets, &attributes)?;
             attributes = merge::merged(definition, sets, &stored.attributes, &shown, &attributes);
-            merge::check_bound(definition, sets, (&stored.attributes, &attributes), &secrets)?;
+            merge::check_protection(definition, history, &stored.attributes)?;
         }
         self.seal_changes(definition, history, key, &stored, &mut attributes, secrets)?;
         let stored_attributes = stored.attributes;
