@@ -18,7 +18,7 @@ use in_use::{
     a_rotation_of_nothing_records_nothing, a_start_without_a_key_warns_once, a_wrong_key_encrypts_nothing, keys_are_changed_without_a_restart,
 };
 use rotation::{
-    a_rotation_that_is_overtaken_looks_again, everything_comes_under_the_new_key, the_command_line_says_what_it_did,
+    a_rotation_that_is_overtaken_looks_again, a_status_opens_and_seals_nothing, everything_comes_under_the_new_key, the_command_line_says_what_it_did,
     what_cannot_be_opened_keeps_its_key, what_nobody_registered_keeps_its_key,
     writers_and_other_rotations_lose_nothing,
 };
@@ -32,6 +32,7 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         a_node_that_lacks_a_key_is_refused,
         a_rotation_of_nothing_records_nothing,
         a_start_without_a_key_warns_once,
+        a_status_opens_and_seals_nothing,
         a_wrong_key_encrypts_nothing,
         keys_are_changed_without_a_restart,
         everything_comes_under_the_new_key,
