@@ -252,6 +252,75 @@ mod tests {
         assert!([6, u32::MAX].iter().all(|version| history.up_to(*version).is_none()));
     }
 
+    fn attributes(value: Value) -> Attributes {
+        value.as_object().cloned().expect("an object")
+    }
+
+    /// An envelope as far as its header goes, which names this version.
+    fn naming(version: u8) -> Value {
+        use base64::Engine;
+        use base64::engine::general_purpose::STANDARD;
+        let header = [b"SOE\x01--key---\0\0\0".as_slice(), &[version], &[0; 33]].concat();
+        json!(STANDARD.encode(header))
+    }
+
+    #[test]
+    fn an_envelope_stays_by_the_version_that_it_names() {
+        let (more, less) = (sets(&[("s", false)], &["a", "b"]), sets(&[("s", false)], &["a"]));
+        let history = EncryptionHistory::new(more, [less.clone(), less]);
+        let second = history.up_to(2).expect("known");
+        let (without, with) = (json!({"a": 1}), json!({"a": 1, "b": 2}));
+        let (null, other) = (json!({"a": 1, "b": null}), json!({"a": 2}));
+        let clear = json!("planted");
+        let table = [
+            (naming(1), &without, &without, true),
+            (naming(1), &without, &with, false),
+            (naming(1), &without, &null, false),
+            (naming(1), &without, &other, false),
+            (naming(2), &without, &with, true),
+            (naming(2), &with, &without, true),
+            (naming(2), &without, &other, false),
+            // These do not open before: only what concerns the document's version touches them.
+            (naming(1), &with, &with, true),
+            (naming(0), &without, &with, true),
+            (naming(3), &without, &with, true),
+            (naming(3), &without, &other, false),
+            (clear.clone(), &without, &with, true),
+            (clear, &without, &other, false),
+        ];
+        for (value, before, after, stays) in table {
+            let (before, after) = (attributes(before.clone()), attributes(after.clone()));
+            for new in [&*second, &history] {
+                assert_eq!(new.keeps("s", &value, (&second, &before), &after), stays, "{value} {before:?} {after:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_an_index_says_must_not_bind_less() {
+        let known = EncryptionHistory::new(sets(&[("s", false)], &[]), [sets(&[("s", false)], &["a", "b"])]);
+        let recorded = [
+            (sets(&[("s", false)], &["a", "b", "c"]), true),
+            (sets(&[("s", false)], &["a"]), false),
+            (sets(&[("s", false)], &[]), false),
+            // What is encrypted itself is not bound.
+            (sets(&[("s", false), ("b", false)], &["a", "b"]), false),
+            (sets(&[], &[]), false),
+        ];
+        for (recorded, is_fine) in recorded {
+            let history =
+                known.continued_to(4, &[(3, sets(&[], &[])), (4, recorded.clone())].into()).expect("recorded");
+            assert_eq!(history.check_protection("note").is_ok(), is_fine, "{recorded:?}");
+        }
+        for version in 0..3 {
+            let history = known.up_to(version).expect("known");
+            assert!(history.check_protection("note").is_ok(), "this software knows what version {version} binds");
+        }
+        // Software whose newest version is the first one.
+        let older = known.up_to(1).expect("known").continued_to(2, &[(2, sets(&[("s", false)], &["z"]))].into());
+        assert!(older.expect("recorded").check_protection("note").is_ok());
+    }
+
     #[test]
     fn an_index_continues_it_without_a_gap() {
         let one = sets(&[("a", false)], &["c"]);

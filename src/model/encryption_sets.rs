@@ -36,7 +36,7 @@ impl EncryptionSets {
 
     /// Whether ordinary reads give the decrypted value of the attribute `name`.
     pub fn exposes(&self, name: &str) -> bool {
-        self.encrypted.iter().any(|attribute| attribute.name == name && attribute.exposed)
+        self.encrypted.iter().find(|attribute| attribute.name == name).is_some_and(|attribute| attribute.exposed)
     }
 
     /// Whether the attribute `name` is bound. What is encrypted itself is not.

@@ -225,6 +225,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_an_earlier_version_bound_counts_as_bound() {
+        let sets = |bound: &[&str]| json!({ "encrypted": [{ "name": "body" }], "bound": bound });
+        let with = |mut sets: Value, changes: Value| {
+            sets["changes"] = changes;
+            sets["create"] = create(&["title", "body", "kind", "other"]);
+            version(sets)
+        };
+        for (name, is_kept) in [("kind", false), ("other", true)] {
+            let backfill = json!([{ "type": "data_backfill", "defaults": { name: "t" } }]);
+            let versions = [
+                with(sets(&["title", "kind"]), json!([])),
+                with(sets(&["title"]), json!([])),
+                with(sets(&["title"]), backfill),
+            ];
+            let definition = read(&note(json!({})), &versions).expect("valid");
+            assert_eq!(definition.keeps_envelopes_from(2), is_kept, "{name}");
+        }
+    }
+
+    #[test]
     fn envelopes_are_kept_where_nothing_can_alter_them() {
         let sets = json!({ "encrypted": [{ "name": "body" }], "bound": ["title"] });
         let (no_bound, none) = (json!({ "bound": [] }), json!({ "encrypted": [], "bound": [] }));

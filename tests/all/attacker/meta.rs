@@ -148,7 +148,8 @@ async fn sets_that_unbind_what_a_document_lacks_seal_nothing(context: Context) {
         let versions: Vec<(u32, Value)> = (3..=last).map(|version| (version, sets.clone())).collect();
         forge(&context, &versions).await;
         claim(&context, "a", last).await;
-        let (_, secrets) = new.get_with_secrets(&key("a")).await.expect("it has no scope: its envelopes are good still");
+        let (_, secrets) =
+            new.get_with_secrets(&key("a")).await.expect("it has no scope: its envelopes are good still");
         assert_eq!(secrets["token"], Secret::text(TOKEN), "{what}");
         let before = stored(&context, "a").await;
         let set = |draft: &mut Draft| {
