@@ -119,8 +119,8 @@ impl<'a> Before<'a> {
 
     /// Returns where `value` comes from, which the attribute `name` has now.
     ///
-    /// What was there already was not made by the upgrade: a clear value that a version did not encrypt yet is one that somebody
-    /// put there, and so is a copy of an encrypted value that the upgrade did not move.
+    /// The upgrade made neither a value that the attribute had before, in clear, nor a copy of an encrypted value that it did not
+    /// move. Such values were planted.
     fn origin(&self, name: &str, value: &Value) -> Origin<'_> {
         if let Some(of) = self.moved.get(name) {
             return Origin::Envelope(of);

@@ -132,9 +132,9 @@ impl Repository {
     /// - [`Decrypt`](crate::ErrorKind::Decrypt) if a secret must be encrypted again and does not open; not if the change sets
     ///   or removes every secret that the object has.
     /// - [`Incompatible`](crate::ErrorKind::Incompatible) if the document is at a newer model version, and this software has no
-    ///   forward schema to read it with, or the index does not say what that version encrypts, or it says that this version binds
-    ///   less than this software does. Otherwise the change is merged
-    ///   into it: what this software does not know of it stays, and so does its version.
+    ///   forward schema to read it with, or the index does not say what that version encrypts, or says that it binds less than
+    ///   this software does. Otherwise the change is merged into it: what this software does not know of it stays, and so does
+    ///   its version.
     /// - [`Corrupt`](crate::ErrorKind::Corrupt), [`Forbidden`](crate::ErrorKind::Forbidden) if the index takes no writes,
     ///   [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown), [`Unavailable`](crate::ErrorKind::Unavailable).
     /// - Those of `change`, unchanged.
