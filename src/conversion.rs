@@ -143,7 +143,9 @@ impl Conversion {
         let old = new.up_to(from).unwrap_or(Cow::Borrowed(new));
         let descriptor = descriptor(definition, document.root.namespace.as_deref(), id);
         let attributes = &mut document.attributes;
-        let run = |attributes: &mut Attributes| definition.upgrade(self.registry.transforms(), from, attributes);
+        let run = |attributes: &mut Attributes| -> Result<()> {
+            Ok(definition.upgrade(self.registry.transforms(), from, attributes)?)
+        };
         match &self.stored {
             StoredSecrets::Closed => run(attributes)?,
             StoredSecrets::Envelopes if definition.keeps_envelopes_from(from) => {
@@ -151,8 +153,7 @@ impl Conversion {
                 run(attributes)?;
             }
             StoredSecrets::Envelopes => {
-                let before = Before::new(attributes, vec![old.sets()], new.sets());
-                run(attributes)?;
+                let before = Before::upgrading(self.environment(), attributes, (vec![old.sets()], new), run)?;
                 upgraded.unreadable =
                     sealing::seal_changed(&self.encryption, &descriptor, &before, (&old, new), attributes)?;
             }
@@ -160,8 +161,8 @@ impl Conversion {
             StoredSecrets::OfKibana(codec) => {
                 // Kibana lists an attribute as bound one release before it begins to write it, at the same version.
                 let next = definition.version(from.max(1).saturating_add(1)).map(|version| &version.sets);
-                let before = Before::new(attributes, std::iter::once(old.sets()).chain(next).collect(), new.sets());
-                run(attributes)?;
+                let sets = std::iter::once(old.sets()).chain(next).collect();
+                let before = Before::upgrading(self.environment(), attributes, (sets, new), run)?;
                 let opened = codec.open_each(&descriptor, before.sets(), before.attributes());
                 let all = new.sets().encrypted.iter().map(|attribute| attribute.name.clone()).collect();
                 upgraded.unreadable =

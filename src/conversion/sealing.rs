@@ -1,27 +1,28 @@
 //! What an upgrade of a document means for its secrets: which envelopes stay, which are sealed anew, and which values are
 //! refused because neither an upgrade nor the key made them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
 use super::is_present;
 use crate::document::Attributes;
 use crate::encryption::{DecryptionCause, Descriptor, EncryptionHistory, EncryptionService, Opened, Secret, Secrets};
+use crate::environment::Environment;
 use crate::model::EncryptionSets;
 use crate::{Error, ErrorKind, Result};
 
 /// Attributes that do not open, and why.
 pub(super) type Unreadable = Vec<(String, DecryptionCause)>;
 
-/// A document before its upgrade, as far as it counts for secrets.
+/// A document before its upgrade, as far as it counts for secrets, and what the upgrade did with its encrypted values.
 pub(super) struct Before<'a> {
-    /// The attributes that are encrypted or bound before or after the upgrade.
+    /// The attributes that a version encrypts or binds.
     attributes: Attributes,
     /// What may have been encrypted.
     sets: Vec<&'a EncryptionSets>,
-    /// The encrypted attributes whose value is in the document more than once.
-    copied: BTreeSet<String>,
+    /// The attributes that have an encrypted value now, each with the one that had it before.
+    moved: BTreeMap<String, String>,
 }
 
 /// Where a value comes from that an encrypted attribute has after the upgrade.
@@ -34,22 +35,78 @@ enum Origin<'a> {
     Clear,
 }
 
+/// Texts that stand for encrypted values while an upgrade runs. They are random, so an attribute that has one of them afterwards has
+/// it from the upgrade: whatever was planted in the document, nothing can be made of it that counts as an encrypted value.
+struct StandIns {
+    /// The attributes, and their stored values, by the texts.
+    values: BTreeMap<String, (String, Value)>,
+}
+
+impl StandIns {
+    /// Puts them in the place of the values that `sets` encrypt.
+    fn put(environment: &Environment, sets: &[&EncryptionSets], attributes: &mut Attributes) -> Result<Self> {
+        let names: BTreeSet<&String> =
+            sets.iter().flat_map(|sets| &sets.encrypted).map(|attribute| &attribute.name).collect();
+        let mut values = BTreeMap::new();
+        let mut random = None;
+        for (number, name) in names.into_iter().enumerate() {
+            let Some(value) = attributes.get_mut(name).filter(|value| !value.is_null()) else { continue };
+            let random = match random {
+                Some(random) => random,
+                None => {
+                    let mut bytes = [0; 8];
+                    environment.rng().fill(&mut bytes)?;
+                    *random.insert(u64::from_be_bytes(bytes))
+                }
+            };
+            let text = format!("{random:016x}-{number}");
+            let stored = std::mem::replace(value, Value::String(text.clone()));
+            values.insert(text, (name.clone(), stored));
+        }
+        Ok(Self { values })
+    }
+
+    /// Takes them out again, wherever they are now. Returns the attributes that had one, each with the one that it stood for.
+    fn take_out(&self, attributes: &mut Attributes) -> BTreeMap<String, String> {
+        if self.values.is_empty() {
+            return BTreeMap::new();
+        }
+        let of = |value: &Value| self.values.get(value.as_str()?).map(|(name, _)| name.clone());
+        let moved = attributes.iter().filter_map(|(name, value)| Some((name.clone(), of(value)?))).collect();
+        attributes.values_mut().for_each(|value| self.take_out_of(value));
+        moved
+    }
+
+    fn take_out_of(&self, value: &mut Value) {
+        match value {
+            Value::String(text) => {
+                if let Some((_, stored)) = self.values.get(text) {
+                    *value = stored.clone();
+                }
+            }
+            Value::Array(values) => values.iter_mut().for_each(|value| self.take_out_of(value)),
+            Value::Object(values) => values.values_mut().for_each(|value| self.take_out_of(value)),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+}
+
 impl<'a> Before<'a> {
-    /// Remembers what `attributes` are before the upgrade. `sets` say what may be encrypted in them, `new` what will be.
-    pub(super) fn new(attributes: &Attributes, sets: Vec<&'a EncryptionSets>, new: &EncryptionSets) -> Self {
-        let is_named = |name: &str| {
-            let mut all = sets.iter().copied().chain([new]);
-            all.any(|sets| sets.encrypts(name) || sets.binds(name))
-        };
-        let named = attributes.iter().filter(|(name, _)| is_named(name));
-        let named: Attributes = named.map(|(name, value)| (name.clone(), value.clone())).collect();
-        let is_copied = |name: &&String| {
-            let text = named.get(*name).and_then(Value::as_str);
-            text.is_some_and(|text| attributes.values().map(|value| occurrences(text, value)).sum::<usize>() > 1)
-        };
-        let encrypted = sets.iter().flat_map(|sets| &sets.encrypted).map(|attribute| &attribute.name);
-        let copied = encrypted.filter(is_copied).cloned().collect();
-        Self { attributes: named, sets, copied }
+    /// Runs `upgrade`, which brings `attributes` to the last version of `new`. `sets` say what may be encrypted in them.
+    ///
+    /// # Errors
+    /// Those of `upgrade`, and [`Internal`](ErrorKind::Internal) if there is no randomness.
+    pub(super) fn upgrading(
+        environment: &Environment,
+        attributes: &mut Attributes,
+        (sets, new): (Vec<&'a EncryptionSets>, &EncryptionHistory),
+        upgrade: impl FnOnce(&mut Attributes) -> Result<()>,
+    ) -> Result<Self> {
+        let named = attributes.iter().filter(|(name, _)| new.names(name));
+        let named = named.map(|(name, value)| (name.clone(), value.clone())).collect();
+        let stand_ins = StandIns::put(environment, &sets, attributes)?;
+        upgrade(attributes)?;
+        Ok(Self { attributes: named, sets, moved: stand_ins.take_out(attributes) })
     }
 
     pub(super) fn sets(&self) -> &[&'a EncryptionSets] {
@@ -60,29 +117,17 @@ impl<'a> Before<'a> {
         &self.attributes
     }
 
-    /// Returns whether what is bound of the document has the values that it had.
-    fn is_bound_alike(&self, (old, new): (&EncryptionSets, &EncryptionSets), after: &Attributes) -> bool {
-        old.bound.iter().chain(&new.bound).all(|name| {
-            let was = self.attributes.get(name).filter(|_| old.binds(name));
-            was == after.get(name).filter(|_| new.binds(name))
-        })
-    }
-
     /// Returns where `value` comes from, which the attribute `name` has now.
     ///
-    /// What was there already was not made by the upgrade: a clear value that a version did not encrypt yet is one that somebody
-    /// put there. An envelope was moved by the upgrade only if it was not there before, and only if one attribute had it:
-    /// otherwise a copy that somebody made could have been moved in its place.
+    /// The upgrade made neither a value that the attribute had before, in clear, nor a copy of an encrypted value that it did not
+    /// move. Such values were planted.
     fn origin(&self, name: &str, value: &Value) -> Origin<'_> {
+        if let Some(of) = self.moved.get(name) {
+            return Origin::Envelope(of);
+        }
         let mut encrypted = self.sets.iter().flat_map(|sets| &sets.encrypted).map(|attribute| attribute.name.as_str());
-        if self.attributes.get(name) == Some(value) {
-            return encrypted.find(|of| *of == name).map_or(Origin::Clear, Origin::Envelope);
-        }
-        match encrypted.find(|of| self.attributes.get(*of) == Some(value)) {
-            None => Origin::Upgrade,
-            Some(of) if self.copied.contains(of) => Origin::Clear,
-            Some(of) => Origin::Envelope(of),
-        }
+        let is_of = |name: &str| self.attributes.get(name) == Some(value);
+        if is_of(name) || encrypted.any(is_of) { Origin::Clear } else { Origin::Upgrade }
     }
 }
 
@@ -98,12 +143,11 @@ pub(super) fn seal_changed(
     (old, new): (&EncryptionHistory, &EncryptionHistory),
     attributes: &mut Attributes,
 ) -> Result<Unreadable> {
-    let is_alike = before.is_bound_alike((old.sets(), new.sets()), attributes);
     let (mut staying, mut changing) = (Attributes::new(), BTreeSet::new());
     for name in old.sets().encrypted.iter().chain(&new.sets().encrypted).map(|attribute| &attribute.name) {
         let Some(value) = attributes.get(name).filter(|value| !value.is_null()) else { continue };
-        let stays = is_alike && new.keeps(old.version(), name, attributes);
-        match stays && before.attributes.get(name) == Some(value) {
+        let is_in_place = before.moved.get(name) == Some(name);
+        match is_in_place && new.keeps(name, value, (old, &before.attributes), attributes) {
             true => drop(staying.insert(name.clone(), value.clone())),
             false => drop(changing.insert(name.clone())),
         }
@@ -159,14 +203,4 @@ pub(super) fn seal_all(
 fn found(opened: &Opened, name: &str) -> Result<Secret, DecryptionCause> {
     let failure = || opened.failures.iter().find(|(of, _)| of == name).map(|(_, cause)| *cause);
     opened.secrets.get(name).cloned().ok_or_else(|| failure().unwrap_or(DecryptionCause::NotSealed))
-}
-
-/// How often `text` is a value in `value`.
-fn occurrences(text: &str, value: &Value) -> usize {
-    match value {
-        Value::String(found) => usize::from(found == text),
-        Value::Array(values) => values.iter().map(|value| occurrences(text, value)).sum(),
-        Value::Object(values) => values.values().map(|value| occurrences(text, value)).sum(),
-        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
-    }
 }

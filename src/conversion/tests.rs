@@ -120,7 +120,8 @@ fn what_no_upgrade_made_is_no_secret() {
     fn move_from(name: &'static str) -> impl Fn(&mut Attributes) + Send + Sync + 'static {
         move |attributes| {
             if let Some(value) = attributes.remove(name) {
-                attributes.insert("kept".to_owned(), value);
+                let trimmed = value.as_str().map(|text| json!(text.trim()));
+                attributes.insert("kept".to_owned(), trimmed.unwrap_or(value));
             }
         }
     }
@@ -128,7 +129,7 @@ fn what_no_upgrade_made_is_no_secret() {
         attributes.insert(name.to_owned(), value);
     }
     // What is planted in a document of the first version, and what the upgrade fetches as the second version's secret.
-    let table: [(&str, Plant, &'static str); 6] = [
+    let table: [(&str, Plant, &'static str); 7] = [
         ("in clear", |it| put(it, "kept", json!("planted")), "nothing"),
         (
             "a copy",
@@ -147,12 +148,20 @@ fn what_no_upgrade_made_is_no_secret() {
             "plain",
         ),
         (
-            "a copy among others",
+            "a copy in other words",
             |it| {
-                let copy = json!([it["memo"]]);
-                put(it, "list", copy);
+                let copy = json!(format!(" {}", it["body"].as_str().expect("an envelope")));
+                put(it, "plain", copy);
             },
-            "memo",
+            "plain",
+        ),
+        (
+            "a copy in other words of what the upgrade drops",
+            |it| {
+                let copy = json!(format!(" {}", it["memo"].as_str().expect("an envelope")));
+                put(it, "plain", copy);
+            },
+            "plain",
         ),
         (
             "another secret",
@@ -170,6 +179,27 @@ fn what_no_upgrade_made_is_no_secret() {
         plant(&mut document.attributes);
         let upgraded = converting.upgraded(&mut document);
         assert_eq!(upgraded, (texts(&[("body", "b")]), vec!["kept".to_owned()]), "{what}");
+    }
+}
+
+#[test]
+fn what_a_transform_moves_is_the_same_whatever_copies_there_are() {
+    let move_memo = |attributes: &mut Attributes| {
+        assert!(!attributes["body"].as_str().expect("a text").starts_with("U09F"), "it sees no envelope");
+        if let Some(memo) = attributes.remove("memo") {
+            attributes.insert("archive".to_owned(), json!([{ "memo": memo }]));
+            attributes.insert("kept".to_owned(), memo);
+        }
+    };
+    let converting = converting("agnostic", move_memo);
+    let mut document = converting.note(&[("body", "b"), ("memo", "m")]);
+    let memo = document.attributes["memo"].clone();
+    document.attributes.insert("list".to_owned(), json!([memo]));
+    document.attributes.insert("plain".to_owned(), memo.clone());
+    assert_eq!(converting.upgraded(&mut document), (texts(&[("body", "b"), ("kept", "m")]), vec![]));
+    for place in ["/list/0", "/plain", "/archive/0/memo"] {
+        let attributes = Value::Object(document.attributes.clone());
+        assert_eq!(attributes.pointer(place), Some(&memo), "what is not encrypted is as it was");
     }
 }
 

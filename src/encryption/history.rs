@@ -5,12 +5,14 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::canonical_json;
+use super::envelope::Envelope;
 use crate::document::Attributes;
 use crate::model::EncryptionSets;
+use crate::{Error, ErrorKind, Result};
 
 /// SHA-256 of the sets of a model version, in an order of their own.
 pub(super) type SetsDigest = [u8; 32];
@@ -23,6 +25,8 @@ pub(super) type SetsDigest = [u8; 32];
 pub struct EncryptionHistory {
     earlier: Vec<Arc<VersionSets>>,
     last: Arc<VersionSets>,
+    /// The newest version that this software knows. What those after it encrypt and bind, an index says.
+    known: u32,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -57,10 +61,11 @@ impl VersionSets {
 impl EncryptionHistory {
     /// Creates the history of a type whose first model version has the sets `first`, and the later ones `later`.
     pub fn new(first: EncryptionSets, later: impl IntoIterator<Item = EncryptionSets>) -> Self {
-        let mut history = Self { earlier: Vec::new(), last: VersionSets::new(1, first) };
+        let mut history = Self { earlier: Vec::new(), last: VersionSets::new(1, first), known: 1 };
         for sets in later {
             history.push(sets);
         }
+        history.known = history.version();
         history
     }
 
@@ -73,7 +78,7 @@ impl EncryptionHistory {
         }
         let index = usize::try_from(version).ok()?.checked_sub(1)?;
         let (last, earlier) = self.earlier.get(..=index)?.split_last()?;
-        Some(Cow::Owned(Self { earlier: earlier.to_vec(), last: Arc::clone(last) }))
+        Some(Cow::Owned(Self { earlier: earlier.to_vec(), last: Arc::clone(last), known: self.known.min(version) }))
     }
 
     /// Returns the history up to `version`, which is beyond this one: of the versions in between an index has recorded the sets.
@@ -107,6 +112,33 @@ impl EncryptionHistory {
         !since.is_empty() && since.iter().all(|earlier| earlier.digest == self.last.digest)
     }
 
+    /// Checks that secrets of the type may be sealed under the last version: if an index says what that is, which may be made up,
+    /// it must bind everything that the newest version does which this software knows. What a document has does not count: an
+    /// attribute that is not bound could be added later.
+    ///
+    /// # Errors
+    /// [`Incompatible`](ErrorKind::Incompatible) if it does not.
+    pub(crate) fn check_protection(&self, type_name: &str) -> Result<()> {
+        let known = self.known.checked_sub(1).and_then(|index| self.earlier.get(usize::try_from(index).ok()?));
+        let unbound = known.and_then(|known| known.sets.bound.iter().find(|name| !self.last.sets.binds(name)));
+        let Some(name) = unbound else { return Ok(()) };
+        Err(Error::new(
+            ErrorKind::Incompatible,
+            format!(
+                "as the index says, model version {} of the type {type_name} does not bind secrets to the attribute {name:?}, to \
+                 which this software binds them",
+                self.version()
+            ),
+        )
+        .with_cure("use software that knows that version; if there is none, the index was changed by an attacker"))
+    }
+
+    /// Returns whether one of these versions encrypts or binds the attribute `name`.
+    pub(crate) fn names(&self, name: &str) -> bool {
+        let mut all = self.earlier.iter().chain([&self.last]);
+        all.any(|version| version.sets.encrypts(name) || version.sets.binds(name))
+    }
+
     /// Returns the digest of the sets of `version`, if an envelope of `attribute` that was sealed under it is good in a document with
     /// these attributes at the last version: all versions since encrypt and expose the attribute alike, and what of the document
     /// they bind is the same.
@@ -120,9 +152,31 @@ impl EncryptionHistory {
         since.iter().all(is_alike).then(|| since.first().map(|earlier| &earlier.digest))?
     }
 
-    /// Returns whether an envelope of `attribute` that was sealed under `version` is good at the last one.
-    pub(crate) fn keeps(&self, version: u32, attribute: &str, attributes: &Attributes) -> bool {
-        self.sealed_under(version.max(1), attribute, attributes).is_some()
+    /// Returns whether the stored `value` of `attribute` stays as it is when a document that has the attributes `before`, at the
+    /// last version of `old`, gets the attributes `after`, at the last version of this history, which begins with `old`. An
+    /// envelope stays if what it is bound to does not change, and if it is good after the change: what counts is the version that
+    /// the envelope names. A value that does not open before counts as one of the document's version, so that only what has a
+    /// meaning for the document's sets touches it.
+    pub(crate) fn keeps(
+        &self,
+        attribute: &str,
+        value: &Value,
+        (old, before): (&Self, &Attributes),
+        after: &Attributes,
+    ) -> bool {
+        let named = Envelope::named_version(value);
+        let version = named.filter(|version| old.sealed_under(*version, attribute, before).is_some());
+        self.binds_as((old, before), after)
+            && self.sealed_under(version.unwrap_or(old.version()), attribute, after).is_some()
+    }
+
+    /// Returns whether what the last version binds of the attributes `after` is what the last version of `old` binds of `before`.
+    fn binds_as(&self, (old, before): (&Self, &Attributes), after: &Attributes) -> bool {
+        let (old, new) = (old.sets(), self.sets());
+        old.bound.iter().chain(&new.bound).all(|name| {
+            let was = before.get(name).filter(|_| old.binds(name));
+            was == after.get(name).filter(|_| new.binds(name))
+        })
     }
 
     fn push(&mut self, sets: EncryptionSets) {
@@ -196,6 +250,75 @@ mod tests {
         }
         assert_eq!(history.up_to(0).expect("as the first").version(), 1);
         assert!([6, u32::MAX].iter().all(|version| history.up_to(*version).is_none()));
+    }
+
+    fn attributes(value: Value) -> Attributes {
+        value.as_object().cloned().expect("an object")
+    }
+
+    /// An envelope as far as its header goes, which names this version.
+    fn naming(version: u8) -> Value {
+        use base64::Engine;
+        use base64::engine::general_purpose::STANDARD;
+        let header = [b"SOE\x01--key---\0\0\0".as_slice(), &[version], &[0; 33]].concat();
+        json!(STANDARD.encode(header))
+    }
+
+    #[test]
+    fn an_envelope_stays_by_the_version_that_it_names() {
+        let (more, less) = (sets(&[("s", false)], &["a", "b"]), sets(&[("s", false)], &["a"]));
+        let history = EncryptionHistory::new(more, [less.clone(), less]);
+        let second = history.up_to(2).expect("known");
+        let (without, with) = (json!({"a": 1}), json!({"a": 1, "b": 2}));
+        let (null, other) = (json!({"a": 1, "b": null}), json!({"a": 2}));
+        let clear = json!("planted");
+        let table = [
+            (naming(1), &without, &without, true),
+            (naming(1), &without, &with, false),
+            (naming(1), &without, &null, false),
+            (naming(1), &without, &other, false),
+            (naming(2), &without, &with, true),
+            (naming(2), &with, &without, true),
+            (naming(2), &without, &other, false),
+            // These do not open before: only what concerns the document's version touches them.
+            (naming(1), &with, &with, true),
+            (naming(0), &without, &with, true),
+            (naming(3), &without, &with, true),
+            (naming(3), &without, &other, false),
+            (clear.clone(), &without, &with, true),
+            (clear, &without, &other, false),
+        ];
+        for (value, before, after, stays) in table {
+            let (before, after) = (attributes(before.clone()), attributes(after.clone()));
+            for new in [&*second, &history] {
+                assert_eq!(new.keeps("s", &value, (&second, &before), &after), stays, "{value} {before:?} {after:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_an_index_says_must_not_bind_less() {
+        let known = EncryptionHistory::new(sets(&[("s", false)], &[]), [sets(&[("s", false)], &["a", "b"])]);
+        let recorded = [
+            (sets(&[("s", false)], &["a", "b", "c"]), true),
+            (sets(&[("s", false)], &["a"]), false),
+            (sets(&[("s", false)], &[]), false),
+            // What is encrypted itself is not bound.
+            (sets(&[("s", false), ("b", false)], &["a", "b"]), false),
+            (sets(&[], &[]), false),
+        ];
+        for (recorded, is_fine) in recorded {
+            let history =
+                known.continued_to(4, &[(3, sets(&[], &[])), (4, recorded.clone())].into()).expect("recorded");
+            assert_eq!(history.check_protection("note").is_ok(), is_fine, "{recorded:?}");
+        }
+        for version in 0..3 {
+            let history = known.up_to(version).expect("known");
+            assert!(history.check_protection("note").is_ok(), "this software knows what version {version} binds");
+        }
+        // Software whose newest version is the first one.
+        let older = known.up_to(1).expect("known").continued_to(2, &[(2, sets(&[("s", false)], &["z"]))].into());
+        assert!(older.expect("recorded").check_protection("note").is_ok());
     }
 
     #[test]

@@ -37,7 +37,8 @@
 //! [`EncryptionHistory`] has these sets for each version up to the document's. An envelope opens only if the version that it
 //! names is one of them, and if all versions from there on encrypt and expose its attribute alike and bind the same of what the
 //! document has: so a document can neither be set back before its envelopes were sealed, nor can it keep an envelope that a change
-//! should have replaced.
+//! should have replaced. Each change of a document is held to the same rule. Nothing is sealed at a version beyond
+//! this software, whose sets an index says, if they do not bind what its newest one does.
 //!
 //! What it does not prevent: putting back a whole old document or one old envelope in its own place, deleting a secret, seeing a
 //! secret's length.

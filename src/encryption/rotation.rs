@@ -70,7 +70,9 @@ impl EncryptionService {
     /// encrypted. Nothing is logged.
     ///
     /// # Errors
-    /// [`Invalid`](crate::ErrorKind::Invalid) if more attributes are bound than can be; the attributes are then unchanged.
+    /// [`Invalid`](crate::ErrorKind::Invalid) if more attributes are bound than can be;
+    /// [`Incompatible`](crate::ErrorKind::Incompatible) if that version is beyond this software and binds less than it. The attributes
+    /// are then unchanged.
     pub fn reseal(
         &self,
         descriptor: &Descriptor<'_>,
@@ -85,6 +87,7 @@ impl EncryptionService {
         if resealed.keys.iter().all(|key| *key == primary) {
             return Ok(resealed);
         }
+        history.check_protection(descriptor.type_name)?;
         let associated_data = AssociatedData::new(descriptor, history, attributes)?;
         let mut secrets = Secrets::new();
         for name in sets.encrypted.iter().map(|encrypted| &encrypted.name) {

@@ -89,8 +89,8 @@ impl EncryptionService {
     ///
     /// # Errors
     /// [`Invalid`](ErrorKind::Invalid) with an [`AttributeError`] if there is something to encrypt but no key;
-    /// also if one of them is nested deeper than [`MAX_DEPTH`]; [`Internal`](ErrorKind::Internal) if that version does not
-    /// encrypt one of them.
+    /// also if one of them is nested deeper than [`MAX_DEPTH`]; [`Incompatible`](ErrorKind::Incompatible) if that version is beyond
+    /// this software and binds less than it; [`Internal`](ErrorKind::Internal) if that version does not encrypt one of them.
     pub fn seal(
         &self,
         descriptor: &Descriptor<'_>,
@@ -99,6 +99,7 @@ impl EncryptionService {
         secrets: &Secrets,
     ) -> Result<()> {
         let Some(first) = secrets.keys().next() else { return Ok(()) };
+        history.check_protection(descriptor.type_name)?;
         secrets.keys().try_for_each(|name| check_encrypted(descriptor, history.sets(), name))?;
         secrets.iter().try_for_each(|(name, secret)| check_depth(descriptor, name, secret))?;
         let Some(ring) = self.key_ring() else {

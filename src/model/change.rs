@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{AttributePath, EncryptionSets};
+use super::AttributePath;
 
 /// What a model version changes. The changes of one version run in the order of their list, each on what the one before
 /// it left.
@@ -48,13 +48,12 @@ impl Change {
         matches!(self, Self::DataBackfill { .. } | Self::DataRemoval { .. } | Self::Transform { .. })
     }
 
-    /// Whether the change can alter an attribute that `sets` encrypts or binds.
-    pub(crate) fn can_change_any_of(&self, sets: &EncryptionSets) -> bool {
-        let has = |name: &str| sets.encrypts(name) || sets.binds(name);
+    /// Returns whether the change can alter an attribute for which `is_one` holds.
+    pub(crate) fn can_alter(&self, is_one: impl Fn(&str) -> bool) -> bool {
         match self {
             Self::MappingsAddition { .. } | Self::MappingsDeprecation { .. } | Self::MappingsChange { .. } => false,
-            Self::DataBackfill { defaults } => defaults.keys().any(|name| has(name)),
-            Self::DataRemoval { paths } => paths.iter().any(|path| has(path.attribute())),
+            Self::DataBackfill { defaults } => defaults.keys().any(|name| is_one(name)),
+            Self::DataRemoval { paths } => paths.iter().any(|path| is_one(path.attribute())),
             Self::Transform { .. } => true,
         }
     }

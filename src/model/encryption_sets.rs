@@ -34,8 +34,13 @@ impl EncryptionSets {
         self.encrypted.iter().any(|attribute| attribute.name == name)
     }
 
-    /// Whether the attribute `name` is bound.
+    /// Whether ordinary reads give the decrypted value of the attribute `name`.
+    pub fn exposes(&self, name: &str) -> bool {
+        self.encrypted.iter().find(|attribute| attribute.name == name).is_some_and(|attribute| attribute.exposed)
+    }
+
+    /// Whether the attribute `name` is bound. What is encrypted itself is not.
     pub fn binds(&self, name: &str) -> bool {
-        self.bound.iter().any(|bound| bound == name)
+        self.bound.iter().any(|bound| bound == name) && !self.encrypts(name)
     }
 }

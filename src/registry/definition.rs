@@ -175,14 +175,14 @@ impl TypeDefinition {
         self.versions.iter().any(|version| version.number > from && version.changes.iter().any(is_mappings_change))
     }
 
-    /// Whether documents at version `from` keep their envelopes on their way to the newest version, whatever is in them: what
-    /// is encrypted and bound is the same, and no change can alter it.
+    /// Returns whether documents at version `from` keep their envelopes on their way to the newest version, whatever is in them:
+    /// [`EncryptionHistory::keeps`] holds for each envelope, because what is encrypted and bound is the same, and no change can
+    /// alter what a version encrypts or binds. Earlier versions count, because envelopes may name them.
     pub(crate) fn keeps_envelopes_from(&self, from: u32) -> bool {
-        let sets = &self.latest.sets;
         let later = self.versions.iter().filter(|version| version.number > from);
+        let mut changes = later.flat_map(|version| &version.changes);
         self.encryption.is_same_since(from.max(1))
-            && (sets.is_empty()
-                || later.flat_map(|version| &version.changes).all(|change| !change.can_change_any_of(sets)))
+            && (!self.encrypts() || changes.all(|change| !change.can_alter(|name| self.encryption.names(name))))
     }
 
     /// Brings attributes from version `from` to the newest: see [`model::upgrade`].
@@ -223,6 +223,26 @@ mod tests {
     use crate::registry::testing::{create, note, read, version};
 
     use super::*;
+
+    #[test]
+    fn what_an_earlier_version_bound_counts_as_bound() {
+        let sets = |bound: &[&str]| json!({ "encrypted": [{ "name": "body" }], "bound": bound });
+        let with = |mut sets: Value, changes: Value| {
+            sets["changes"] = changes;
+            sets["create"] = create(&["title", "body", "kind", "other"]);
+            version(sets)
+        };
+        for (name, is_kept) in [("kind", false), ("other", true)] {
+            let backfill = json!([{ "type": "data_backfill", "defaults": { name: "t" } }]);
+            let versions = [
+                with(sets(&["title", "kind"]), json!([])),
+                with(sets(&["title"]), json!([])),
+                with(sets(&["title"]), backfill),
+            ];
+            let definition = read(&note(json!({})), &versions).expect("valid");
+            assert_eq!(definition.keeps_envelopes_from(2), is_kept, "{name}");
+        }
+    }
 
     #[test]
     fn envelopes_are_kept_where_nothing_can_alter_them() {

@@ -144,11 +144,6 @@ pub(super) fn violates_schema(definition: &TypeDefinition, key: &ObjectKey, viol
     )
 }
 
-/// Whether a bound attribute is not as it was, so that no secret opens any more.
-pub(super) fn bound_changed(sets: &EncryptionSets, before: &Attributes, after: &Attributes) -> bool {
-    sets.bound.iter().any(|name| before.get(name) != after.get(name))
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -214,14 +209,5 @@ mod tests {
             let error = check_identity(&definition, &before, &object(after)).expect_err("changed");
             assert!(error.message().ends_with("cannot be changed: title"), "{error}");
         }
-    }
-
-    #[test]
-    fn an_absent_bound_attribute_is_not_a_null_one() {
-        let definition = read(&note(json!({})), &[version(json!({}))]).expect("fine");
-        let changed = |before, after| bound_changed(&definition.latest().sets, &object(before), &object(after));
-        assert!(changed(json!({}), json!({"title": null})));
-        assert!(changed(json!({"title": "t"}), json!({"title": "u"})));
-        assert!(!changed(json!({"title": "t", "x": 1}), json!({"title": "t", "x": 2})));
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::{ObjectKey, SecretChange, content, difference};
 use crate::document::Attributes;
+use crate::encryption::EncryptionHistory;
 use crate::model::{EncryptionSets, Violation};
 use crate::registry::TypeDefinition;
 use crate::{Error, ErrorKind, Result};
@@ -53,31 +54,17 @@ pub(super) fn check_secret_changes(
     }
 }
 
-/// Refuses to write a document with secrets if an attribute in it, before or after the change, is one that this software binds
-/// and the document's version does not: what an index says of a version that this software does not know may be made up, and
-/// must not take a protection away.
-pub(super) fn check_bound(
+/// Refuses to change a document with secrets if none could be sealed under its version. Otherwise an attribute that its secrets are
+/// bound to could change without them.
+pub(super) fn check_protection(
     definition: &TypeDefinition,
-    sets: &EncryptionSets,
-    (stored, changed): (&Attributes, &Attributes),
-    changes: &BTreeMap<String, SecretChange>,
+    history: &EncryptionHistory,
+    stored: &Attributes,
 ) -> Result<()> {
-    let is_there = |name: &String| stored.contains_key(name) || changed.contains_key(name);
-    let unbound = definition.latest().sets.bound.iter().find(|name| !sets.binds(name) && is_there(name));
-    let mut encrypted = sets.encrypted.iter().chain(&definition.latest().sets.encrypted);
-    let has_secret = encrypted.any(|of| stored.get(&of.name).is_some_and(|value| !value.is_null()));
-    let is_set = |change: &SecretChange| matches!(change, SecretChange::Set(_));
-    match unbound.filter(|_| has_secret || changes.values().any(is_set)) {
-        None => Ok(()),
-        Some(name) => Err(Error::new(
-            ErrorKind::Incompatible,
-            format!(
-                "as the index says, secrets of the type {} are no longer bound to the attribute {name:?} at the document's model \
-                 version",
-                definition.name()
-            ),
-        )
-        .with_cure("change it with software that knows the newer version; if there is none, somebody changed the index")),
+    let mut encrypted = history.sets().encrypted.iter().chain(&definition.latest().sets.encrypted);
+    match encrypted.any(|of| stored.get(&of.name).is_some_and(|value| !value.is_null())) {
+        true => history.check_protection(definition.name()),
+        false => Ok(()),
     }
 }
 

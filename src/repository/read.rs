@@ -201,8 +201,8 @@ impl Repository {
         Err(conversion::newer(definition, object.model_version).context(format!("saved object {}", object.key())))
     }
 
-    /// The decrypted values of exposed attributes, and those that do not open: all of them if nobody knows what the document's
-    /// version encrypts.
+    /// The decrypted values of attributes that both this software and the document's version expose, and those that do not open:
+    /// all that this software exposes if nobody knows what the document's version encrypts.
     fn open_exposed(
         &self,
         definition: &TypeDefinition,
@@ -220,7 +220,7 @@ impl Repository {
             let failures = present.map(|exposed| AttributeError::unrecorded(&descriptor, &exposed.name)).collect();
             return Ok((opened, failures));
         };
-        for exposed in exposed.filter(|exposed| history.sets().encrypts(&exposed.name)) {
+        for exposed in exposed.filter(|exposed| history.sets().exposes(&exposed.name)) {
             match self.shared.encryption.open_attribute(&descriptor, history, attributes, &exposed.name) {
                 Ok(None) => {}
                 Ok(Some(secret)) => drop(opened.insert(exposed.name.clone(), secret.parse::<Value>()?)),

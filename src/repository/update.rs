@@ -1,5 +1,7 @@
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
 use super::many::{Items, on_pool, only};
 use super::read::{Fetched, Loaded, Newer, Unopened};
 use super::write::{Sources, Write};
@@ -130,8 +132,9 @@ impl Repository {
     /// - [`Decrypt`](crate::ErrorKind::Decrypt) if a secret must be encrypted again and does not open; not if the change sets
     ///   or removes every secret that the object has.
     /// - [`Incompatible`](crate::ErrorKind::Incompatible) if the document is at a newer model version, and this software has no
-    ///   forward schema to read it with or the index does not say what that version encrypts. Otherwise the change is merged
-    ///   into it: what this software does not know of it stays, and so does its version.
+    ///   forward schema to read it with, or the index does not say what that version encrypts, or says that it binds less than
+    ///   this software does. Otherwise the change is merged into it: what this software does not know of it stays, and so does
+    ///   its version.
     /// - [`Corrupt`](crate::ErrorKind::Corrupt), [`Forbidden`](crate::ErrorKind::Forbidden) if the index takes no writes,
     ///   [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown), [`Unavailable`](crate::ErrorKind::Unavailable).
     /// - Those of `change`, unchanged.
@@ -239,7 +242,7 @@ impl Repository {
             merge::check_secret_changes(definition, sets, &secrets)?;
             content::check_attributes(definition, sets, &attributes)?;
             attributes = merge::merged(definition, sets, &stored.attributes, &shown, &attributes);
-            merge::check_bound(definition, sets, (&stored.attributes, &attributes), &secrets)?;
+            merge::check_protection(definition, history, &stored.attributes)?;
         }
         self.seal_changes(definition, history, key, &stored, &mut attributes, secrets)?;
         let stored_attributes = stored.attributes;
@@ -267,22 +270,25 @@ impl Repository {
         changes: BTreeMap<String, SecretChange>,
     ) -> Result<()> {
         let encryption = &self.shared.encryption;
-        let sets = history.sets();
         let descriptor = conversion::descriptor(definition, stored.root.namespace.as_deref(), &key.id);
-        let bound_changed = content::bound_changed(sets, &stored.attributes, attributes);
+        let kept = history.sets().encrypted.iter().filter(|encrypted| is_kept(&changes, &encrypted.name));
+        let kept = kept.filter_map(|encrypted| stored.attributes.get_key_value(&encrypted.name));
+        let kept: Vec<_> = kept.filter(|(_, value)| !value.is_null()).collect();
         let mut secrets = Secrets::new();
-        for encrypted in sets.encrypted.iter().filter(|encrypted| is_kept(&changes, &encrypted.name)) {
-            let name = &encrypted.name;
-            let Some(envelope) = stored.attributes.get(name).filter(|value| !value.is_null()) else { continue };
-            if !bound_changed {
-                attributes.insert(name.clone(), envelope.clone());
-            } else if let Some(secret) = encryption.open_attribute(&descriptor, history, &stored.attributes, name)? {
-                secrets.insert(name.clone(), secret);
-            }
-        }
         for (name, change) in changes {
             if let SecretChange::Set(secret) = change {
                 secrets.insert(name, secret);
+            }
+        }
+        // Which envelopes stay depends on all attributes that there will be.
+        attributes.extend(kept.iter().map(|&(name, envelope)| (name.clone(), envelope.clone())));
+        attributes.extend(secrets.keys().map(|name| (name.clone(), Value::Null)));
+        for (name, envelope) in kept {
+            if history.keeps(name, envelope, (history, &stored.attributes), attributes) {
+                continue;
+            }
+            if let Some(secret) = encryption.open_attribute(&descriptor, history, &stored.attributes, name)? {
+                secrets.insert(name.clone(), secret);
             }
         }
         encryption.seal(&descriptor, history, attributes, &secrets)

@@ -295,8 +295,8 @@ impl KeyRotation {
         let mut tally = Tally::default();
         let look = |document: &Quarantined, source: &str| {
             let meta = metas.get(&document.alias).map_or(&nothing, Arc::as_ref);
-            let mut inspected = self.inspector.inspect(meta, &document.id, source, Work::Rotate);
-            let source = inspected.source.take().filter(|_| work == Work::Rotate);
+            let mut inspected = self.inspector.inspect(meta, &document.id, source, work);
+            let source = inspected.source.take();
             // Whatever is in quarantine has a defect; here only those count that keep a key in use.
             if work == Work::Rotate && inspected.keys.is_empty() {
                 inspected.defects.clear();

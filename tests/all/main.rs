@@ -39,6 +39,7 @@ mod proof;
 mod proxy;
 mod real_input;
 mod repository;
+mod sealing;
 mod secured;
 mod server;
 mod take_over;
@@ -125,6 +126,8 @@ fn trials(url: &str) -> Vec<Trial> {
         platform_types::trials(url),
         repository::trials(url),
         repository::trials(MEMORY),
+        sealing::trials(url),
+        sealing::trials(MEMORY),
         secured::trials(url),
         tokens::trials(url),
         tokens::trials(MEMORY),

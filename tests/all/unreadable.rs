@@ -225,7 +225,7 @@ async fn all_stored(context: &Context) -> Vec<Value> {
 
 /// Draws nonces from the system, and counts them: there is one for each secret that is sealed.
 #[derive(Debug, Default)]
-struct Counted(AtomicUsize);
+pub(crate) struct Counted(pub(crate) AtomicUsize);
 
 impl Rng for Counted {
     fn fill(&self, bytes: &mut [u8]) -> saved_objects::Result<()> {

@@ -39,6 +39,11 @@ fn envelope(source: &Value, name: &str) -> Value {
     body[name].clone()
 }
 
+/// The envelope in other words, of which the upgrade makes it again.
+fn padded(envelope: &Value) -> Value {
+    json!(format!(" {}", envelope.as_str().expect("an envelope")))
+}
+
 fn set_back(source: &mut Value) {
     source["typeMigrationVersion"] = json!("10.1.0");
 }
@@ -72,6 +77,10 @@ const SET_BACK: &[(&str, Change)] = &[
     ("set back, with a hidden secret where the upgrade fetches the hint", |source, _| {
         set_back(source);
         set("oldHint", envelope(source, "token"), source);
+    }),
+    ("set back, with a hidden secret that the upgrade makes the hint of", |source, _| {
+        set_back(source);
+        set("oldHint", padded(&envelope(source, "token")), source);
     }),
     ("set back, with a bound attribute", |source, _| {
         set_back(source);
@@ -219,6 +228,9 @@ const PLANTED: &[(&str, Change)] = &[
     ("one secret as another", |source, _| set("refreshToken", envelope(source, "token"), source)),
     ("a hidden secret as the hint", |source, _| set("hint", envelope(source, "token"), source)),
     ("a hidden secret where the hint is fetched", |source, _| set("oldHint", envelope(source, "token"), source)),
+    ("a hidden secret that the hint is made of", |source, _| {
+        set("oldHint", padded(&envelope(source, "token")), source);
+    }),
     ("a secret in clear where one was sealed", |source, _| set("token", json!("planted"), source)),
     ("one secret in the place of another", |source, _| set("memo", envelope(source, "token"), source)),
     ("another bound attribute", |source, _| set("owner", json!("mallory"), source)),

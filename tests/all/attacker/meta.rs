@@ -2,16 +2,21 @@
 
 use libtest_mimic::Trial;
 use saved_objects::ErrorKind;
-use saved_objects::migrate::Outcome;
+use saved_objects::encryption::{EncryptionService, KeyRing};
+use saved_objects::migrate::{OnBad, Outcome};
+use saved_objects::rotation::KeyRotation;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::context::KEY;
 use crate::named_trials;
 
 pub(super) fn trials(url: &str) -> Vec<Trial> {
     named_trials!(
         url,
         sets_that_somebody_made_up_open_and_unbind_nothing,
+        sets_that_unbind_what_a_document_lacks_seal_nothing,
+        a_rotation_seals_nothing_under_sets_that_somebody_made_up,
         sets_that_this_software_knows_are_not_read_from_the_index,
         an_older_node_refuses_what_sets_that_were_changed_do_not_fit,
         a_node_that_knows_a_version_says_what_it_encrypts,
@@ -124,6 +129,79 @@ async fn sets_that_somebody_made_up_open_and_unbind_nothing(context: Context) {
             expect_no_write(&context, &new, "bare", what).await;
         }
     }
+}
+
+/// Sets that leave the scope unbound.
+fn without_scope() -> [(&'static str, Value); 2] {
+    let mut less = second();
+    less["bound"] = json!(["owner"]);
+    // What is encrypted itself is bound to nothing.
+    let mut encrypted = second();
+    encrypted["encrypted"].as_array_mut().expect("a list").push(json!({"name": "scope", "exposed": false}));
+    [("unbound", less), ("encrypted", encrypted)]
+}
+
+async fn sets_that_unbind_what_a_document_lacks_seal_nothing(context: Context) {
+    let new = store(&context, 2, Start::Migrate).await;
+    create(&new, "vault", "a", "default").await;
+    for ((what, sets), last) in without_scope().into_iter().zip([9, 19]) {
+        let versions: Vec<(u32, Value)> = (3..=last).map(|version| (version, sets.clone())).collect();
+        forge(&context, &versions).await;
+        claim(&context, "a", last).await;
+        let (_, secrets) =
+            new.get_with_secrets(&key("a")).await.expect("it has no scope: its envelopes are good still");
+        assert_eq!(secrets["token"], Secret::text(TOKEN), "{what}");
+        let before = stored(&context, "a").await;
+        let set = |draft: &mut Draft| {
+            draft.secret("token", SecretChange::Set(Secret::text("the next token")));
+            Ok(())
+        };
+        let rename = |draft: &mut Draft| {
+            draft.attributes.insert("owner".to_owned(), json!("somebody else"));
+            Ok(())
+        };
+        for error in [new.update(key("a"), set).await.map(drop), new.update(key("a"), rename).await.map(drop)] {
+            let error = error.expect_err("a scope could be added to what is sealed now");
+            assert_eq!(error.kind(), ErrorKind::Incompatible, "{what}: {error:?}");
+        }
+        assert_eq!(stored(&context, "a").await, before, "{what}: nothing was written");
+    }
+}
+
+async fn a_rotation_seals_nothing_under_sets_that_somebody_made_up(context: Context) {
+    let new = store(&context, 2, Start::Migrate).await;
+    for id in ["a", "b", "c"] {
+        create(&new, "vault", id, "default").await;
+    }
+    // There is a quarantine.
+    context.put("vaults", "vault:odd", &json!({"type": "vault"})).await;
+    let report = migrator(&context, 2).rescan().on_bad(OnBad::Quarantine).migrate().await;
+    assert_eq!(report.bad_total, 1, "{report:?}");
+    let versions: Vec<(u32, Value)> =
+        without_scope().into_iter().zip(3..).map(|((_, sets), version)| (version, sets)).collect();
+    forge(&context, &versions).await;
+    claim(&context, "a", 3).await;
+    claim(&context, "b", 4).await;
+    let mut held = stored(&context, "c").await;
+    held["typeMigrationVersion"] = json!("10.3.0");
+    let entry = json!({
+        "alias": context.prefix.group("vaults").alias(), "id": "vault:c", "type": "vault", "reason": "odd",
+        "since": "2026-01-01T00:00:00.000Z", "source": held,
+    });
+    context.put("control-quarantine", "planted", &entry).await;
+    let before = [stored(&context, "a").await, stored(&context, "b").await];
+
+    let keys = KeyRing::new("a new key for tests only: 0123456789abcdef".into(), vec![KEY.into()]).expect("fine keys");
+    let encryption = EncryptionService::new(Some(keys), context.environment.clone());
+    let (registry, environment) = (Arc::new(registry(2)), context.environment.clone());
+    let rotation = KeyRotation::new(context.cluster(), registry, context.prefix.clone(), encryption, environment);
+    let report = rotation.rotate().await.expect("it ends");
+    let named: Vec<&str> = report.not_rotated.iter().map(|one| one.id.as_str()).collect();
+    assert_eq!(named, ["vault:c", "vault:a", "vault:b"], "{report:?}");
+    assert!(report.not_rotated.iter().all(|one| one.reason.contains("\"scope\"")), "{report:?}");
+    assert_eq!((report.documents.rotated, report.quarantine.rotated), (1, 0), "{report:?}");
+    assert_eq!([stored(&context, "a").await, stored(&context, "b").await], before);
+    assert_eq!(context.stored("control-quarantine", "planted").await, entry);
 }
 
 async fn sets_that_this_software_knows_are_not_read_from_the_index(context: Context) {

@@ -30,7 +30,7 @@ const MEMO: &str = "a memo that nobody reads";
 const REFRESH: &str = "the refresh token of the owner";
 
 /// Vaults and safes, as releases 1 to 3 have them. The second one encrypts a refresh token, the pin under another name and a
-/// hint that readers see, and binds a scope; the third fills in a kind, which no secret is bound to.
+/// hint that readers see, without the white space around it, and binds a scope; the third fills in a kind, which no secret is bound to.
 fn types(release: usize) -> Vec<TypeDefinition> {
     let properties = |names: &[&str]| -> Value {
         names
@@ -76,7 +76,8 @@ fn registry(release: usize) -> Registry {
     let tidy = |attributes: &mut Attributes| {
         for (from, to) in [("pin", "sealedPin"), ("oldHint", "hint")] {
             if let Some(value) = attributes.remove(from) {
-                attributes.insert(to.to_owned(), value);
+                let trimmed = value.as_str().map(|text| json!(text.trim()));
+                attributes.insert(to.to_owned(), trimmed.unwrap_or(value));
             }
         }
         Ok(())

@@ -19,8 +19,8 @@ use in_use::{
     a_start_without_a_key_warns_once, a_wrong_key_encrypts_nothing, keys_are_changed_without_a_restart,
 };
 use rotation::{
-    a_rotation_that_is_overtaken_looks_again, everything_comes_under_the_new_key, the_command_line_says_what_it_did,
-    what_cannot_be_opened_keeps_its_key, what_nobody_registered_keeps_its_key,
+    a_rotation_that_is_overtaken_looks_again, a_status_opens_and_seals_nothing, everything_comes_under_the_new_key,
+    the_command_line_says_what_it_did, what_cannot_be_opened_keeps_its_key, what_nobody_registered_keeps_its_key,
     writers_and_other_rotations_lose_nothing,
 };
 use rotation_killed::a_killed_rotation_is_gone_on_with;
@@ -34,6 +34,7 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         a_rotation_of_nothing_records_nothing,
         a_rotation_that_opens_nothing_records_nothing,
         a_start_without_a_key_warns_once,
+        a_status_opens_and_seals_nothing,
         a_wrong_key_encrypts_nothing,
         keys_are_changed_without_a_restart,
         everything_comes_under_the_new_key,

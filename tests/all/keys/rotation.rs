@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use saved_objects::cluster::{BulkAction, BulkOperation, BulkRequest, Gone, Refresh};
-use saved_objects::encryption::Secret;
+use saved_objects::encryption::{EncryptionService, Secret};
+use saved_objects::environment::{Environment, SystemClock};
 use saved_objects::migrate::{OnBad, Outcome as Migrated};
 use saved_objects::quarantine::Quarantine;
 use saved_objects::repository::{Create, ObjectKey, SecretChange};
@@ -21,6 +22,7 @@ use crate::faults::room::Room;
 use crate::faults::seed::Dice;
 use crate::faults::types::{NEWEST, platform_files, registry, types};
 use crate::migration::object;
+use crate::unreadable::Counted;
 
 async fn verified(context: &Context, primary: &str, others: &[&str]) -> Verified {
     let (registry, prefix) = (registry(NEWEST), context.prefix.clone());
@@ -114,6 +116,23 @@ pub(super) async fn everything_comes_under_the_new_key(context: Context) {
     assert_eq!(keys_in(&context.stored("vaults", "vault:v1").await), [id(NEW)]);
     let (_, secrets) = repository.get_with_secrets(&ObjectKey::new("vault", "v2")).await.expect("readable");
     assert_eq!(secrets.get("password"), Some(&Secret::text("hidden")));
+}
+
+pub(super) async fn a_status_opens_and_seals_nothing(context: Context) {
+    let room = seeded(&context).await;
+    let mut bad = context.stored("vaults", "vault:v1").await;
+    bad["vault"]["odd"] = json!(1);
+    context.put("vaults", "vault:v1", &bad).await;
+    let report = room.migrator(context.cluster(), registry(2)).on_bad(OnBad::Quarantine).migrate().await;
+    assert_eq!(report.bad_total, 1, "{report:?}");
+    let nonces = Arc::new(Counted::default());
+    let environment = Environment::new(Arc::new(SystemClock::start()), nonces.clone());
+    let encryption = EncryptionService::new(Some(ring(NEW, &[OLD])), environment.clone());
+    let (registry, prefix) = (registry(NEWEST), context.prefix.clone());
+    let status = KeyRotation::new(context.cluster(), registry, prefix, encryption, environment).status().await;
+    let status = status.expect("counted");
+    assert_eq!(counts(&status, OLD).1, 1, "{status:?}");
+    assert_eq!(nonces.0.load(Ordering::SeqCst), 0, "nothing was sealed, and so nothing opened");
 }
 
 pub(super) async fn what_cannot_be_opened_keeps_its_key(context: Context) {

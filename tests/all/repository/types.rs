@@ -60,6 +60,15 @@ pub(super) fn login(versions: usize) -> TypeDefinition {
     definition(file, &versions)
 }
 
+/// As [`login`] at version 1; version 2 exposes nothing any more.
+pub(super) fn login_that_hides(versions: usize) -> TypeDefinition {
+    let (file, mut all) = login_parts(1);
+    let mut second = all[0].clone();
+    second["encrypted"] = json!([{ "name": "password" }, { "name": "hint" }]);
+    all.push(second);
+    definition(file, &all[..versions])
+}
+
 fn login_parts(versions: usize) -> Parts {
     let text = json!({ "type": "string" });
     let file = json!({

@@ -21,6 +21,7 @@ pub(super) fn trials(url: &str) -> Vec<Trial> {
         a_change_is_merged_into_a_newer_document,
         secrets_of_a_newer_document_are_kept_set_and_removed,
         a_newer_document_is_judged_by_what_the_change_breaks,
+        what_a_newer_version_hides_is_not_shown,
     )
 }
 
@@ -189,4 +190,30 @@ async fn a_newer_document_is_judged_by_what_the_change_breaks(context: Context) 
     assert_eq!(kind(old.update(&key, clear).await), ErrorKind::Invalid);
     assert_eq!(stored(&context, "things", "login:a").await, before, "nothing was written");
     new.get_with_secrets(&key).await.expect("opens");
+}
+
+async fn what_a_newer_version_hides_is_not_shown(context: Context) {
+    let (new, _) = store_of(&context, vec![types::login_that_hides(2)], Start::Migrate).await;
+    let (old, _) = store_of(&context, vec![types::login_that_hides(1)], Start::Skip).await;
+    let (new, old) = (new.repository().clone(), old.repository().clone());
+    let request = Create::new("login", object(json!({"user": "kim"}))).id("a");
+    let request = request.secret("password", Secret::text("SECRET")).secret("hint", Secret::text("h"));
+    new.create(request).await.expect("created");
+    let key = key("login", "a");
+    let shown = object(json!({"user": "kim"}));
+    let read = old.get(&key).await.expect("readable");
+    assert_eq!((read.model_version, &read.attributes, read.unopened.len()), (2, &shown, 0));
+    refresh(&context).await;
+    assert_eq!(old.find(&["login"], Find::new()).await.expect("found").objects, [read]);
+    let (_, secrets) = old.get_with_secrets(&key).await.expect("opens");
+    assert_eq!(secrets.get("hint"), Some(&Secret::text("h")), "who may read secrets reads it");
+
+    let note = |draft: &mut Draft| {
+        draft.attributes.insert("note".to_owned(), json!("n"));
+        Ok(())
+    };
+    let updated = old.update(&key, note).await.expect("merged");
+    assert_eq!(updated.attributes, object(json!({"user": "kim", "note": "n"})));
+    let (_, secrets) = new.get_with_secrets(&key).await.expect("opens");
+    assert_eq!(secrets.get("hint"), Some(&Secret::text("h")), "it is kept");
 }
