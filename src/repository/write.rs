@@ -187,6 +187,30 @@ impl Repository {
         }
     }
 
+    /// Refuses a replacement that would not be sent.
+    pub(super) async fn check_writable(
+        &self,
+        definition: &TypeDefinition,
+        key: &ObjectKey,
+        document: &StoredDocument,
+        read: VersionToken,
+    ) -> Result<()> {
+        let mut sources = Sources::of(1, &self.shared.environment);
+        let write = Write::replace(definition, key, document, read, &mut sources)?;
+        if let Some(source) = write.action.source() {
+            limits::check_request(&*self.shared.cluster, key, source.len()).await?;
+        }
+        self.check_keys(write.is_encrypted).await
+    }
+
+    /// Refuses to write envelopes without the keys that are in use.
+    async fn check_keys(&self, is_encrypted: bool) -> Result<()> {
+        match self.shared.encryption.key_ring().filter(|_| is_encrypted) {
+            Some(ring) => self.shared.keys.before_writing(&ring).await,
+            None => Ok(()),
+        }
+    }
+
     /// Writes documents, each another one, and answers for each in order. One bulk goes to each index; what cannot be written
     /// keeps nothing else from being written.
     pub(super) async fn write_many<K: Keyed>(
@@ -198,10 +222,7 @@ impl Repository {
         let mut items = Items::new(count);
         let mut batches: BTreeMap<(&str, u32), Batch<'_, K>> = BTreeMap::new();
         let mut looked_up = BTreeMap::new();
-        if writes.iter().any(|(_, write)| write.is_encrypted)
-            && let Some(ring) = self.shared.encryption.key_ring()
-            && let Err(error) = self.shared.keys.before_writing(&ring).await
-        {
+        if let Err(error) = self.check_keys(writes.iter().any(|(_, write)| write.is_encrypted)).await {
             return (0..count).map(|_| Err(error.clone())).collect();
         }
         for (at, (object, write)) in writes.into_iter().enumerate() {
