@@ -166,6 +166,17 @@ impl<T: Object> Objects<T> {
         typed(self.repository().replace(request).await?)
     }
 
+    /// Refuses what [`replace`](Self::replace) would refuse before it sends the object.
+    pub(crate) async fn check_replaceable<A>(
+        &self,
+        object: &SavedObject<A>,
+        attributes: &T::Attributes,
+        secrets: T::Secrets,
+    ) -> Result<()> {
+        let request = Replace::of_seen(object, self.namespace(), convert::to_json(attributes)?)?;
+        self.repository().check_replaceable(&request.secrets(secrets.into_secrets())).await
+    }
+
     /// As [`replace`](Self::replace), for a caller who has read no more of the object than its version and when it was
     /// created.
     pub(crate) async fn replace_unread(

@@ -62,6 +62,7 @@ use crate::document::RawId;
 use crate::encryption::EncryptionService;
 use crate::environment::Environment;
 use crate::layout::{IndexNames, Prefix};
+use crate::model::CreateSchema;
 use crate::registry::{Registry, TypeDefinition};
 
 use generations::Generations;
@@ -165,6 +166,11 @@ impl Repository {
     /// Refuses a type that this repository does not reach.
     pub(crate) fn check_type(&self, type_name: &str) -> Result<()> {
         self.definition(type_name).map(drop)
+    }
+
+    /// The schema that new objects of a type satisfy.
+    pub(crate) fn create_schema(&self, type_name: &str) -> Result<&CreateSchema> {
+        Ok(&self.definition(type_name)?.latest().create)
     }
 
     /// The `_id` of the document at `key`.

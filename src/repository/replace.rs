@@ -2,7 +2,7 @@ use super::attempts::Attempts;
 use super::{Action, ObjectKey, Repository, SavedObject, content, errors};
 use crate::Result;
 use crate::cluster::Refresh;
-use crate::document::{Attributes, Namespace, Reference, RootFields, VersionToken};
+use crate::document::{Attributes, Namespace, Reference, RootFields, StoredDocument, VersionToken};
 use crate::encryption::{Secret, Secrets};
 use crate::registry::TypeDefinition;
 
@@ -182,6 +182,15 @@ impl Repository {
         }
     }
 
+    /// Refuses what [`replace`](Self::replace) over an object that was read would refuse before it sends the document: for what is in
+    /// it, or for the keys.
+    pub(crate) async fn check_replaceable(&self, request: &Replace) -> Result<()> {
+        let definition = self.definition(&request.key.type_name)?;
+        let Over::Read(read) = &request.over else { return Ok(()) };
+        let document = self.replacement(definition, request, read.root.clone(), &read.identity)?;
+        self.check_writable(definition, &request.key, &document, read.version).await
+    }
+
     /// Replaces the document that has these root fields; none if it no longer is at `read`.
     async fn replace_over(
         &self,
@@ -191,6 +200,21 @@ impl Repository {
         identity: &Attributes,
         read: VersionToken,
     ) -> Result<Option<SavedObject>> {
+        let document = self.replacement(definition, request, root, identity)?;
+        match self.replace_document(definition, &request.key, &document, read, request.refresh).await? {
+            Some(version) => self.updated(definition, &request.key, document, version, None).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The document that a request makes of the one that has these root fields.
+    fn replacement(
+        &self,
+        definition: &TypeDefinition,
+        request: &Replace,
+        root: RootFields,
+        identity: &Attributes,
+    ) -> Result<StoredDocument> {
         content::check_identity(definition, identity, &request.attributes)?;
         let root = RootFields {
             references: request.references.clone().unwrap_or(root.references),
@@ -199,11 +223,6 @@ impl Repository {
             updated_by: None,
             ..root
         };
-        let (attributes, secrets) = (request.attributes.clone(), request.secrets.clone());
-        let document = self.seal_whole(definition, &request.key, root, attributes, secrets)?;
-        match self.replace_document(definition, &request.key, &document, read, request.refresh).await? {
-            Some(version) => self.updated(definition, &request.key, document, version, None).map(Some),
-            None => Ok(None),
-        }
+        self.seal_whole(definition, &request.key, root, request.attributes.clone(), request.secrets.clone())
     }
 }

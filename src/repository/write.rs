@@ -171,6 +171,22 @@ impl Repository {
         }
     }
 
+    /// Refuses a replacement that would not be sent.
+    pub(super) async fn check_writable(
+        &self,
+        definition: &TypeDefinition,
+        key: &ObjectKey,
+        document: &StoredDocument,
+        read: VersionToken,
+    ) -> Result<()> {
+        let mut sources = Sources::of(1, &self.shared.environment);
+        let write = Write::replace(definition, key, document, read, &mut sources)?;
+        if let Some(source) = write.action.source() {
+            limits::check_request(&*self.shared.cluster, key, source.len()).await?;
+        }
+        self.shared.keys.before_writing(&self.shared.encryption).await
+    }
+
     /// Writes documents, each another one, and answers for each in order. One bulk goes to each index; what cannot be written
     /// keeps nothing else from being written.
     pub(super) async fn write_many<K: Keyed>(

@@ -62,6 +62,11 @@ impl<I> TokenAttributes<I> {
         times.refresh_token_expires_at = update.refresh_token_expiry(times.refresh_token_expires_at.take());
         now.clone_into(&mut times.updated_at);
     }
+
+    /// Drops the other attributes that are not known or null.
+    pub(super) fn keep_known(&mut self, is_known: impl Fn(&str) -> bool) {
+        self.others.retain(|name, value| is_known(name) && !value.is_null());
+    }
 }
 
 /// The secrets of a type as one value.

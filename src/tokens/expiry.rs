@@ -21,9 +21,10 @@ pub(super) fn after(start: Timestamp, lifetime: Duration) -> Result<Timestamp> {
     })
 }
 
-/// As [`after`]. No lifetime means that nobody said one: then there is no such moment.
+/// As [`after`], for a lifetime that a provider told. No lifetime, or one of zero, means that the provider did not say: then there is
+/// no such moment.
 pub(super) fn after_if_known(start: Timestamp, lifetime: Option<Duration>) -> Result<Option<Timestamp>> {
-    lifetime.map(|lifetime| after(start, lifetime)).transpose()
+    lifetime.filter(|lifetime| !lifetime.is_zero()).map(|lifetime| after(start, lifetime)).transpose()
 }
 
 /// The stored text of a moment; none if it is no moment in UTC or with an offset.
@@ -47,7 +48,7 @@ mod tests {
         let now = moment("2026-03-01T10:00:00.250Z");
         let table = [
             (None, None),
-            (Some(0), Some("2026-03-01T10:00:00.250Z")),
+            (Some(0), None),
             (Some(1), Some("2026-03-01T10:00:01.250Z")),
             (Some(3600), Some("2026-03-01T11:00:00.250Z")),
             (Some(15_724_800), Some("2026-08-30T10:00:00.250Z")),

@@ -118,13 +118,15 @@ impl TokenUpdate {
 /// What the token endpoint of an OAuth provider granted.
 #[derive(Debug, Clone)]
 pub struct Grant {
-    /// The token to be stored: the whole value of the header, `Bearer …`, if that is where it goes.
+    /// The token to be stored: the whole value of the header, `Bearer …`, if that is where it goes. Empty if a provider that was asked
+    /// with a refresh token gave another refresh token and no access token.
     pub access_token: Secret,
     /// The refresh token, if the provider gave one.
     pub refresh_token: Option<Secret>,
-    /// How long the token is good from now on; none if the provider did not say. Zero is over at once.
+    /// How long the token is good from now on; none if the provider did not say. Zero is none: providers say it of tokens that do not
+    /// expire.
     pub expires_in: Option<Duration>,
-    /// How long the refresh token is good from now on; none if the provider did not say. Zero is over at once.
+    /// How long the refresh token is good from now on; none, or zero, if the provider did not say.
     pub refresh_token_expires_in: Option<Duration>,
 }
 

@@ -58,7 +58,8 @@ pub(super) async fn revoke(revoker: &dyn Revoker, revocation: &Revocation, clock
         Either::Left((Ok(outcome), _)) => outcome,
         Either::Left((Err(_), _)) => Err(ProviderError::Refused { reason: "the revoker panicked".to_owned() }),
         Either::Right(_) => {
-            Err(ProviderError::Transient { reason: format!("no answer within {} s", DEADLINE.as_secs()) })
+            let reason = format!("no answer within {} s", DEADLINE.as_secs());
+            Err(ProviderError::Transient { reason, retry_after: None })
         }
     };
     if let Err(error) = outcome {

@@ -40,8 +40,11 @@ impl Clock for ImpatientClock {
 /// The longest pause that a [`PollingClock`] makes pass at once.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// A clock on which short pauses pass at once, as those between two looks at something, and long ones when it has got there:
-/// by the short ones, or by [`forward`](Self::forward).
+/// How long a caller waits for a refresh beside a token that is good. It is no pause between two looks.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A clock on which short pauses pass at once, as those between two looks at something, and long ones and the patience of callers
+/// when it has got there: by the short ones, or by [`forward`](Self::forward).
 #[derive(Debug)]
 pub(crate) struct PollingClock(watch::Sender<Duration>);
 
@@ -72,7 +75,7 @@ impl Clock for PollingClock {
     {
         let until = self.monotonic() + duration;
         Box::pin(async move {
-            if duration <= LONGEST_PAUSE {
+            if duration <= LONGEST_PAUSE && duration != PATIENCE {
                 self.forward(duration);
                 return tokio::task::yield_now().await;
             }

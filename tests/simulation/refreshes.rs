@@ -21,6 +21,7 @@ use crate::world::World;
 
 const USED_ONCE: &str = "a refresh token is used once";
 const GRANTED: &str = "an access token that is given was granted";
+const LEFT_ALONE: &str = "a provider is left alone for as long as it wants";
 const STORED: &str = "what a provider granted is stored, or its asker was told";
 
 /// A grant that never reached the store: its asker was killed, stalled for longer than its claim holds, or told that it could not
@@ -29,6 +30,9 @@ const LOST: &str = "known limit: a grant was lost with its asker";
 
 /// How long a grant is on its way to the store at most, before others may ask: the time of a claim, by the fastest clock.
 const CLAIMED_FOR: Duration = Duration::from_secs(30);
+
+/// How many seconds go by on the fastest clock in a second.
+const FASTEST_RATE: f64 = 1.5;
 
 /// The object that holds the token, for the story.
 const TOKEN: &str = "connector_token";
@@ -47,6 +51,8 @@ struct Grants {
     /// The good refresh token of each authorization, with what became of its grant.
     good: BTreeMap<u64, Granted>,
     access_tokens: BTreeSet<String>,
+    /// Until when each life of a node is to leave the provider alone, by the fastest clock.
+    left_alone: BTreeMap<String, Duration>,
 }
 
 #[derive(Debug)]
@@ -102,10 +108,21 @@ impl Refresher for Asking {
         let Self { world, life, dice } = self;
         let presented =
             request.refresh_token.as_ref().expect("it needs one").expose_text().expect("a text").to_string();
-        let transient = |reason: &str| ProviderError::Transient { reason: reason.to_owned() };
+        let transient = |reason: &str, retry_after| ProviderError::Transient { reason: reason.to_owned(), retry_after };
+        if let Some(until) = lock(&world.provider.grants).left_alone.get(&life.name)
+            && world.simulator.now() < *until
+        {
+            let how = format!("{} asks at {:?}, before {until:?}", life.name, world.simulator.now());
+            world.journal.broken(LEFT_ALONE, TOKEN, how);
+        }
         world.simulator.sleep(Duration::from_millis(20 + dice.below(2_000))).await;
         if dice.happens(5) {
-            return Err(transient("too busy"));
+            let retry_after = dice.happens(50).then(|| Duration::from_secs(1 + dice.below(20)));
+            if let Some(pause) = retry_after {
+                let until = world.simulator.now() + pause.div_f64(FASTEST_RATE);
+                lock(&world.provider.grants).left_alone.insert(life.name.clone(), until);
+            }
+            return Err(transient("too busy", retry_after));
         }
         let (grant, authorization) = {
             let (now, mut grants) = (world.simulator.now(), lock(&world.provider.grants));
@@ -131,7 +148,7 @@ impl Refresher for Asking {
         if dice.happens(3) {
             let mut grants = lock(&world.provider.grants);
             grants.good.get_mut(&authorization).expect("granted").is_lost = true;
-            return Err(transient("the answer is lost"));
+            return Err(transient("the answer is lost", None));
         }
         Ok(grant)
     }

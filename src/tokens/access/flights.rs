@@ -55,12 +55,27 @@ pub(super) struct Unstored {
     pub(super) asked_at: Timestamp,
 }
 
-/// One slot for each token that is being refreshed in this process: whoever holds its lock refreshes. And what refreshes got
-/// and could not store, until the next one does: whoever was told so may have gone away.
+/// Why a provider is not asked for a token for a while.
+#[derive(Debug, Clone)]
+pub(super) enum Pause {
+    /// It wants to be left alone.
+    Busy,
+    /// It refused this refresh token.
+    Refused(Secret),
+}
+
+/// The longest time for which a provider is left alone, whatever it says.
+const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// One slot for each token that is being refreshed in this process: the task that holds its lock refreshes. Beside it, what refreshes
+/// got and could not store, until the next one does, since the caller that was told so may have gone away; and the pauses after
+/// which providers are asked again.
 #[derive(Clone, Default)]
 pub(super) struct Flights {
     slots: Arc<Mutex<HashMap<String, Weak<tokio::sync::Mutex<Flight>>>>>,
     unstored: Arc<Mutex<HashMap<String, Unstored>>>,
+    /// With the ends of the pauses by the monotonic clock.
+    pauses: Arc<Mutex<HashMap<String, (Pause, Duration)>>>,
 }
 
 impl fmt::Debug for Flights {
@@ -101,6 +116,20 @@ impl Flights {
     /// It was stored, or is of no use any more.
     pub(super) fn forget_unstored(&self, key: &str) {
         self.all_unstored().remove(key);
+    }
+
+    /// Begins a pause of this length.
+    pub(super) fn pause(&self, key: String, pause: Pause, length: Duration, now: Duration) {
+        let mut pauses = self.pauses.lock().unwrap_or_else(PoisonError::into_inner);
+        pauses.retain(|_, (_, until)| *until > now);
+        pauses.insert(key, (pause, now.saturating_add(length.min(LONGEST_PAUSE))));
+    }
+
+    /// The pause that there is at `now`, and how much longer it lasts.
+    pub(super) fn paused(&self, key: &str, now: Duration) -> Option<(Pause, Duration)> {
+        let pauses = self.pauses.lock().unwrap_or_else(PoisonError::into_inner);
+        let (pause, until) = pauses.get(key).filter(|(_, until)| *until > now)?;
+        Some((pause.clone(), until.saturating_sub(now)))
     }
 
     fn all_unstored(&self) -> MutexGuard<'_, HashMap<String, Unstored>> {

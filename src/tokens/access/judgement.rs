@@ -1,9 +1,11 @@
 //! Whether a stored token is good enough to be given out; pure.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 
 use crate::encryption::Secret;
-use crate::tokens::{ConnectorToken, OAuthCredentials};
+use crate::tokens::{ConnectorToken, OAuthCredentials, expiry};
 
 /// Tokens are refreshed when less than this is left of them, or than a quarter of their life if that is shorter.
 const LONGEST_MARGIN: SignedDuration = SignedDuration::from_secs(60);
@@ -19,12 +21,19 @@ pub(super) enum Judgement {
     Over,
 }
 
-/// Judges `token` at `now`. `refused` is one that its service did not accept, whatever its expiry says.
-pub(super) fn judge(token: &ConnectorToken<OAuthCredentials>, refused: Option<&Secret>, now: Timestamp) -> Judgement {
+/// Judges `token` at `now`. `refused` is one that its service did not accept, whatever its expiry says. `assumed` is the lifetime of a
+/// token that has no expiry.
+pub(super) fn judge(
+    token: &ConnectorToken<OAuthCredentials>,
+    refused: Option<&Secret>,
+    assumed: Option<Duration>,
+    now: Timestamp,
+) -> Judgement {
     if refused == Some(&token.credentials.access_token) {
         return Judgement::Over;
     }
-    let Some(expires_at) = token.metadata.expires_at else { return Judgement::Good };
+    let assumed = || expiry::after(token.metadata.updated_at, assumed?).ok();
+    let Some(expires_at) = token.metadata.expires_at.or_else(assumed) else { return Judgement::Good };
     let left = expires_at.duration_since(now);
     let lifetime = expires_at.duration_since(token.metadata.updated_at);
     if left <= SignedDuration::ZERO {
@@ -48,19 +57,25 @@ mod tests {
         let seconds = SignedDuration::from_secs;
         let (due, over, good) = (|left| Judgement::Due(seconds(left)), Judgement::Over, Judgement::Good);
         let table = [
-            (None, 1_000_000, None, good),
-            (Some(3600), 0, None, good),
-            (Some(3600), 3540, None, good),
-            (Some(3600), 3541, None, due(59)),
-            (Some(3600), 3600, None, over),
-            (Some(40), 30, None, good),
-            (Some(40), 31, None, due(9)),
-            (Some(0), 0, None, over),
-            (Some(3600), 0, Some("a"), over),
-            (Some(3600), 0, Some("b"), good),
-            (None, 0, Some("a"), over),
+            (None, None, 1_000_000, None, good),
+            (Some(3600), None, 0, None, good),
+            (Some(3600), None, 3540, None, good),
+            (Some(3600), None, 3541, None, due(59)),
+            (Some(3600), None, 3600, None, over),
+            (Some(40), None, 30, None, good),
+            (Some(40), None, 31, None, due(9)),
+            (Some(0), None, 0, None, over),
+            (Some(3600), None, 0, Some("a"), over),
+            (Some(3600), None, 0, Some("b"), good),
+            (None, None, 0, Some("a"), over),
+            (None, Some(600), 540, None, good),
+            (None, Some(600), 541, None, due(59)),
+            (None, Some(600), 600, None, over),
+            (Some(3600), Some(600), 600, None, good),
+            (Some(600), Some(3600), 600, None, over),
+            (None, Some(u64::MAX), 1_000_000, None, good),
         ];
-        for (lifetime, age, refused, expected) in table {
+        for (lifetime, assumed, age, refused, expected) in table {
             let metadata = TokenMetadata {
                 id: TokenId::new(ScopeKind::Shared, "x"),
                 scope: Scope::Shared,
@@ -74,8 +89,8 @@ mod tests {
             };
             let credentials = OAuthCredentials { access_token: Secret::text("a"), refresh_token: None };
             let (token, refused) = (ConnectorToken { metadata, credentials }, refused.map(Secret::text));
-            let judged = judge(&token, refused.as_ref(), written + seconds(age));
-            assert_eq!(judged, expected, "{lifetime:?} {age} {refused:?}");
+            let judged = judge(&token, refused.as_ref(), assumed.map(Duration::from_secs), written + seconds(age));
+            assert_eq!(judged, expected, "{lifetime:?} {assumed:?} {age} {refused:?}");
         }
     }
 }

@@ -7,17 +7,21 @@ use jiff::Timestamp;
 
 use super::claim::Claim;
 use super::flights::Unstored;
-use super::judgement::{Judgement, judge};
+use super::judgement::Judgement;
 use super::refresh::{Readable, Refresh};
 use super::{AccessToken, ProviderError};
 use crate::encryption::Secret;
+use crate::environment::iso_millis;
 use crate::tokens::identity::Identity;
 use crate::tokens::records::Stored;
-use crate::tokens::{Grant, Revocation, TokenError, TokenId, TokenUpdate, expiry};
+use crate::tokens::{ConnectorToken, Grant, OAuthCredentials, Revocation, TokenError, TokenId, TokenUpdate, expiry};
 use crate::{Error, ErrorKind};
 
 /// The pauses between the attempts to store a grant, before it is given to the caller instead: ten seconds.
 const PAUSES_MS: [u64; 7] = [100, 200, 400, 800, 1_500, 3_000, 4_000];
+
+/// How long a token is good that is over: zero would be a lifetime that is not known.
+const SHORTEST_LIFETIME: Duration = Duration::from_millis(1);
 
 /// What became of one attempt.
 enum Attempt<I> {
@@ -35,12 +39,24 @@ struct Kept<'a> {
     token: AccessToken,
 }
 
+impl Kept<'_> {
+    /// Whether all of it is stored. A provider may grant the same access token as before, with another refresh token or for longer.
+    fn is_in<I>(&self, stored: &Readable<I>) -> bool {
+        let to_millis = |moment: Option<Timestamp>| moment.map(iso_millis);
+        let is_granted = |refresh_token| stored.refresh_token() == Some(refresh_token);
+        stored.token.credentials.access_token == self.token.token
+            && self.grant.refresh_token.as_ref().is_none_or(is_granted)
+            && to_millis(stored.token.metadata.expires_at) == to_millis(self.update.expires_at)
+    }
+}
+
 impl<I: Identity> Refresh<I> {
     /// Stores what was granted over what was `found`, or anew if nothing was.
     ///
     /// # Errors
     /// [`Deleted`](TokenError::Deleted) if what was found is gone, [`NotStored`](TokenError::NotStored) if it was not stored
-    /// and would be lost.
+    /// and would be lost, [`RefreshFailed`](TokenError::RefreshFailed) if there was no access token in it; a refresh token is stored all
+    /// the same.
     pub(super) async fn keep(
         &self,
         claim: &mut Claim,
@@ -49,7 +65,9 @@ impl<I: Identity> Refresh<I> {
         asked_at: Timestamp,
     ) -> Result<AccessToken, TokenError> {
         let id = &self.id(found.as_ref());
-        let grant = sound(grant, asked_at).map_err(|source| TokenError::RefreshFailed { id: id.clone(), source })?;
+        let failed = |source| TokenError::RefreshFailed { id: id.clone(), source };
+        let has_token = has_text(&grant.access_token);
+        let grant = sound(grant, found.as_ref().map(|found| &found.token), asked_at).map_err(failed)?;
         let update = grant.clone().into_update(asked_at)?;
         let token = AccessToken { token: grant.access_token.clone(), expires_at: update.expires_at };
         let kept = Kept { id, grant: &grant, update, token };
@@ -62,6 +80,7 @@ impl<I: Identity> Refresh<I> {
                 Err(error) => error.into(),
             },
             Some(found) => match self.keep_over(claim, found, &kept).await? {
+                Ok(token) if !has_token && token == kept.token => return Err(failed(no_access_token())),
                 Ok(token) => return Ok(token),
                 Err(error) => error,
             },
@@ -70,6 +89,9 @@ impl<I: Identity> Refresh<I> {
             // Whoever is told so may have gone away, or be one of many: the next refresh here stores it.
             self.flights.keep_unstored(self.key(), Unstored { granted_for, grant: grant.clone(), asked_at });
             return Err(TokenError::NotStored { id: id.clone(), grant: Box::new(grant), source });
+        }
+        if !has_token {
+            return Err(failed(no_access_token()));
         }
         // Nothing is lost but this: the next one asks once more.
         tracing::warn!(token = %id, error = %source, "a new token was not stored; it is given all the same");
@@ -161,12 +183,10 @@ impl<I: Identity> Refresh<I> {
                 return Err(TokenError::Deleted { id: kept.id.clone() });
             }
             // The write happened, and its answer was lost.
-            Ok(Some(again)) if again.token.credentials.access_token == kept.token.token => {
-                Attempt::Over(kept.token.clone())
-            }
+            Ok(Some(again)) if kept.is_in(&again) => Attempt::Over(kept.token.clone()),
             // Somebody authorized anew, or refreshed too: what they stored stays.
             Ok(Some(again)) if again.refresh_token() != found.refresh_token() => {
-                let is_over = judge(&again.token, self.refused.as_ref(), self.clock().now()) == Judgement::Over;
+                let is_over = self.judge(&again.token) == Judgement::Over;
                 Attempt::Over(if is_over { kept.token.clone() } else { AccessToken::of(&again.token) })
             }
             Ok(Some(again)) => Attempt::Again(Some(Box::new(again)), failure),
@@ -192,19 +212,38 @@ impl<I: Identity> Refresh<I> {
 }
 
 /// The grant as it can be stored. An empty refresh token is none, and a lifetime beyond the year 9999 is for ever: nothing of
-/// that is worth losing what was granted.
-fn sound(grant: Grant, asked_at: Timestamp) -> Result<Grant, ProviderError> {
-    let has_text = |secret: &Secret| secret.expose_text().is_ok_and(|text| !text.is_empty());
-    if !has_text(&grant.access_token) {
-        return Err(ProviderError::Refused { reason: "it granted no access token".to_owned() });
-    }
+/// that is worth losing what was granted. With a refresh token alone the stored access token stays, as good or as bad as it was.
+fn sound(
+    grant: Grant,
+    stored: Option<&ConnectorToken<OAuthCredentials>>,
+    asked_at: Timestamp,
+) -> Result<Grant, ProviderError> {
     let in_time = |lifetime: &Duration| expiry::after(asked_at, *lifetime).is_ok();
-    Ok(Grant {
+    let grant = Grant {
         access_token: grant.access_token,
         refresh_token: grant.refresh_token.filter(has_text),
         expires_in: grant.expires_in.filter(in_time),
         refresh_token_expires_in: grant.refresh_token_expires_in.filter(in_time),
-    })
+    };
+    match stored {
+        _ if has_text(&grant.access_token) => Ok(grant),
+        Some(stored) if grant.refresh_token.is_some() => {
+            let left = |expires_at: Timestamp| {
+                Duration::try_from(expires_at.duration_since(asked_at)).unwrap_or_default().max(SHORTEST_LIFETIME)
+            };
+            let access_token = stored.credentials.access_token.clone();
+            Ok(Grant { access_token, expires_in: stored.metadata.expires_at.map(left), ..grant })
+        }
+        _ => Err(no_access_token()),
+    }
+}
+
+fn has_text(secret: &Secret) -> bool {
+    secret.expose_text().is_ok_and(|text| !text.is_empty())
+}
+
+fn no_access_token() -> ProviderError {
+    ProviderError::Refused { reason: "it granted no access token".to_owned() }
 }
 
 fn others_write(id: &TokenId) -> Error {
@@ -225,12 +264,12 @@ mod tests {
             expires_in: Some(Duration::MAX),
             refresh_token_expires_in: Some(Duration::from_secs(u64::MAX)),
         };
-        let sound_grant = sound(grant.clone(), now).expect("it has a token");
+        let sound_grant = sound(grant.clone(), None, now).expect("it has a token");
         assert_eq!(sound_grant.refresh_token, None);
         assert_eq!((sound_grant.expires_in, sound_grant.refresh_token_expires_in), (None, None));
         sound_grant.into_update(now).expect("it can be stored");
         for empty in [Secret::text(""), Secret::json(&7).expect("not null")] {
-            let error = sound(Grant { access_token: empty, ..grant.clone() }, now).expect_err("no token");
+            let error = sound(Grant { access_token: empty, ..grant.clone() }, None, now).expect_err("no token");
             assert!(matches!(error, ProviderError::Refused { .. }), "{error:?}");
         }
     }

@@ -24,13 +24,15 @@ use crate::encryption::Secret;
 use crate::store::SavedObjects;
 use crate::{Error, ErrorKind, Result};
 use flights::Flights;
-use judgement::{Judgement, judge};
+use judgement::Judgement;
 use refresh::{Refresh, check_refresh_token};
 
 /// How long a provider may take unless said otherwise.
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(30);
 /// How long one may take at most.
 const LONGEST_DEADLINE: Duration = Duration::from_secs(60 * 60);
+/// How long a caller waits for a refresh at most while the stored token is good.
+const PATIENCE: SignedDuration = SignedDuration::from_secs(1);
 
 /// Access tokens that stay valid, whoever refreshes them and however many ask.
 ///
@@ -59,6 +61,7 @@ pub struct AccessTokens {
     users: Records<UserIdentity>,
     flights: Flights,
     deadline: Duration,
+    assumed_lifetime: Option<Duration>,
 }
 
 /// A token that was good when it was given.
@@ -87,7 +90,17 @@ impl AccessTokens {
             users: Records::over(store.repository())?,
             flights: Flights::default(),
             deadline: DEFAULT_DEADLINE,
+            assumed_lifetime: None,
         })
+    }
+
+    /// Assumes that a token of which no lifetime is known is good for so long after it was stored, and refreshes it then. This is for
+    /// providers that grant without `expires_in`, or with one of zero. A token that cannot be refreshed is given out as before.
+    /// Default: none, such a token is good until its service refuses it.
+    #[must_use]
+    pub fn assumed_lifetime(mut self, lifetime: Duration) -> Self {
+        self.assumed_lifetime = Some(lifetime).filter(|lifetime| !lifetime.is_zero());
+        self
     }
 
     /// Gives a provider so long to answer, an hour at most; 30 seconds unless said otherwise. A process that is killed as it refreshes keeps
@@ -107,8 +120,9 @@ impl AccessTokens {
 
     /// The connector's token in the scope, refreshed if it is time to. One real-time read if not.
     ///
-    /// As long as the stored token is good it is waited for the refresh only so long, and if the provider gives no new one,
-    /// for whatever passing reason, the stored one is given.
+    /// While the stored token is good, waits for the refresh for a second at most, and then returns the stored one; the refresh goes on.
+    /// If the provider gives no new one for a passing reason, the stored one is returned as well. After a refusal with `Retry-After` the
+    /// provider is not asked before that time is over, and a refresh token that it refused is not used again for five minutes.
     ///
     /// # Errors
     /// Those of [`TokenError`] that say why there is no good token. With [`NotStored`](TokenError::NotStored) the caller has
@@ -185,6 +199,7 @@ impl AccessTokens {
             identity,
             refresher: Arc::clone(refresher),
             deadline: self.deadline,
+            assumed_lifetime: self.assumed_lifetime,
             refused: refused.cloned(),
             outdated: None,
         };
@@ -193,22 +208,29 @@ impl AccessTokens {
             if refresher.needs_refresh_token() && self.flights.unstored(&refresh.key()).is_none() {
                 return Err(TokenError::NoToken { connector_id: refresh.identity.connector_id().clone() });
             }
+            if let Some(error) = refresh.held_off(None) {
+                return Err(error);
+            }
             return self.refreshed(refresh, began).await;
         };
-        let left = match judge(&stored.token, refused, clock.now()) {
+        let left = match refresh.judge(&stored.token) {
             Judgement::Good => return Ok(AccessToken::of(&stored.token)),
             Judgement::Due(left) => Some(left),
             Judgement::Over => None,
         };
         if refresher.needs_refresh_token()
-            && let Err(error) = check_refresh_token(&stored, clock.now())
+            && let Err(error) = check_refresh_token(&stored.token, clock.now())
         {
             // Nobody can refresh it, so no claim is needed to know what becomes of it.
             return if left.is_some() { Ok(AccessToken::of(&stored.token)) } else { Err(error) };
         }
+        if let Some(error) = refresh.held_off(Some(&stored)) {
+            let is_good = left.is_some() && is_passing(&error);
+            return if is_good { Ok(AccessToken::of(&stored.token)) } else { Err(error) };
+        }
         let stored = stored.token;
         let refresh = Refresh { outdated: Some(stored.credentials.access_token.clone()), ..refresh };
-        let refreshed = self.refreshed(refresh, began);
+        let refreshed = self.refreshed(refresh.clone(), began);
         let outcome = match left {
             None => refreshed.await,
             Some(left) => match select(pin!(refreshed), clock.sleep(patience(left))).await {
@@ -217,7 +239,7 @@ impl AccessTokens {
             },
         };
         match outcome {
-            Err(error) if is_passing(&error) && judge(&stored, refused, clock.now()) != Judgement::Over => {
+            Err(error) if is_passing(&error) && refresh.judge(&stored) != Judgement::Over => {
                 tracing::warn!(token = %stored.metadata.id, %error, "a token was not refreshed; it still is good");
                 Ok(AccessToken::of(&stored))
             }
@@ -247,8 +269,7 @@ impl AccessTokens {
 
 /// How long a refresh is waited for if the stored token is good for `left`: what is given then must reach its service.
 fn patience(left: SignedDuration) -> Duration {
-    let in_flight = (left / 4).min(SignedDuration::from_secs(1));
-    (left - in_flight).unsigned_abs()
+    (left - left / 4).min(PATIENCE).unsigned_abs()
 }
 
 /// Whether the stored token is worth giving all the same. If it is gone, or if the caller has to keep a grant, it is not.

@@ -11,7 +11,7 @@ use futures::future::{Either, select};
 use jiff::Timestamp;
 
 use super::claim::Claim;
-use super::flights::Flights;
+use super::flights::{Flights, Pause};
 use super::judgement::{Judgement, judge};
 use super::{AccessToken, ProviderError, RefreshRequest, Refresher};
 use crate::control::{Claims, Taking, Watch};
@@ -27,7 +27,9 @@ const WATCH_PAUSE: Duration = Duration::from_millis(100);
 /// How often in a row the cluster may fail while a claim is waited for.
 const MAX_FAILURES: u32 = 3;
 /// How long a stalled process may take to store what made the provider refuse the refresh token that is still stored.
-const STALL_PAUSE: Duration = Duration::from_secs(1);
+const STALL_PAUSE: Duration = Duration::from_millis(1_500);
+/// How long a refresh token that the provider refused is not used again.
+const REFUSED_PAUSE: Duration = Duration::from_secs(5 * 60);
 
 /// What a refresh works with.
 #[derive(Clone)]
@@ -38,6 +40,8 @@ pub(super) struct Refresh<I: Identity> {
     pub(super) claims: Claims,
     pub(super) flights: Flights,
     pub(super) deadline: Duration,
+    /// How long a token without an expiry is good.
+    pub(super) assumed_lifetime: Option<Duration>,
     /// The token that its service did not accept.
     pub(super) refused: Option<Secret>,
     /// The stored token that the caller found not to be good any more.
@@ -156,8 +160,40 @@ impl<I: Identity> Refresh<I> {
     }
 
     fn if_good(&self, found: &Readable<I>) -> Option<AccessToken> {
-        let is_good = judge(&found.token, self.refused.as_ref(), self.now()) == Judgement::Good;
-        is_good.then(|| AccessToken::of(&found.token))
+        (self.judge(&found.token) == Judgement::Good).then(|| AccessToken::of(&found.token))
+    }
+
+    /// Judges a stored token as it is now. A lifetime is assumed only of tokens that can be refreshed: of another one nothing would be
+    /// left.
+    pub(super) fn judge(&self, token: &ConnectorToken<OAuthCredentials>) -> Judgement {
+        let now = self.now();
+        let can_refresh = !self.refresher.needs_refresh_token() || check_refresh_token(token, now).is_ok();
+        judge(token, self.refused.as_ref(), self.assumed_lifetime.filter(|_| can_refresh), now)
+    }
+
+    /// Why the provider is not asked now, if it wants to be left alone or has just refused the refresh token that is `found`.
+    pub(super) fn held_off(&self, found: Option<&Readable<I>>) -> Option<TokenError> {
+        let key = self.key();
+        let (pause, left) = self.flights.paused(&key, self.clock().monotonic())?;
+        // What was granted before and not stored needs no provider.
+        if self.flights.unstored(&key).is_some() {
+            return None;
+        }
+        match pause {
+            Pause::Busy => {
+                let reason = format!("it wants to be left alone for another {} s", left.as_secs_f64().ceil());
+                Some(self.failed(ProviderError::Transient { reason, retry_after: Some(left) }))
+            }
+            Pause::Refused(refused) => {
+                let is_refused =
+                    self.refresher.needs_refresh_token() && found.and_then(Readable::refresh_token) == Some(&refused);
+                is_refused.then(|| TokenError::Revoked { id: self.id(found) })
+            }
+        }
+    }
+
+    fn hold_off(&self, pause: Pause, length: Duration) {
+        self.flights.pause(self.key(), pause, length, self.clock().monotonic());
     }
 
     /// Refreshes the token as it is now that nobody else does.
@@ -171,7 +207,7 @@ impl<I: Identity> Refresh<I> {
                 return Ok(Worked::Token(token));
             }
             let request = self.request(found.as_ref())?;
-            self.check_storable().await?;
+            self.check_storable(found.as_ref()).await?;
             if !claim.is_ours(self.clock()).await {
                 return Ok(Worked::ClaimLost);
             }
@@ -182,10 +218,20 @@ impl<I: Identity> Refresh<I> {
                     let id = self.id(found.as_ref());
                     match self.rotated_by_another(&request).await? {
                         Some(again) => found = Some(again),
-                        None => return Err(TokenError::Revoked { id }),
+                        None => {
+                            if let Some(refused) = request.refresh_token {
+                                self.hold_off(Pause::Refused(refused), REFUSED_PAUSE);
+                            }
+                            return Err(TokenError::Revoked { id });
+                        }
                     }
                 }
-                Err(source) => return Err(self.failed(source)),
+                Err(source) => {
+                    if let ProviderError::Transient { retry_after: Some(length), .. } = source {
+                        self.hold_off(Pause::Busy, length);
+                    }
+                    return Err(self.failed(source));
+                }
             }
         }
     }
@@ -194,7 +240,7 @@ impl<I: Identity> Refresh<I> {
     fn request(&self, found: Option<&Readable<I>>) -> Result<RefreshRequest, TokenError> {
         if self.refresher.needs_refresh_token() {
             let Some(found) = found else { return Err(self.no_token()) };
-            check_refresh_token(found, self.now())?;
+            check_refresh_token(&found.token, self.now())?;
         }
         Ok(RefreshRequest {
             scope: self.identity.scope(),
@@ -205,13 +251,10 @@ impl<I: Identity> Refresh<I> {
     }
 
     /// A refresh token that rotates is used up by the question, so none is asked whose answer could not be stored: while the
-    /// index is copied, for instance.
-    async fn check_storable(&self) -> Result<(), TokenError> {
-        if !self.refresher.needs_refresh_token() {
-            return Ok(());
-        }
-        let checked = self.records.repository().check_takes_writes(I::TYPE).await;
-        checked.map_err(|error| {
+    /// index is copied, for instance, or if the record could not be written.
+    async fn check_storable(&self, found: Option<&Readable<I>>) -> Result<(), TokenError> {
+        let Some(found) = found.filter(|_| self.refresher.needs_refresh_token()) else { return Ok(()) };
+        self.records.check_can_store_over(&found.current).await.map_err(|error| {
             TokenError::Other(error.context("the provider was not asked, because what it grants could not be stored"))
         })
     }
@@ -266,9 +309,9 @@ impl<I: Identity> Refresh<I> {
 }
 
 /// Refuses a token that no refresh token is there for, or one that has expired too.
-pub(super) fn check_refresh_token<I>(found: &Readable<I>, now: Timestamp) -> Result<(), TokenError> {
-    let metadata = &found.token.metadata;
-    if found.refresh_token().is_none() {
+pub(super) fn check_refresh_token(token: &ConnectorToken<OAuthCredentials>, now: Timestamp) -> Result<(), TokenError> {
+    let metadata = &token.metadata;
+    if token.credentials.refresh_token.is_none() {
         return Err(TokenError::Expired { id: metadata.id.clone() });
     }
     if metadata.refresh_token_expires_at.is_some_and(|expires_at| expires_at <= now) {
@@ -278,7 +321,7 @@ pub(super) fn check_refresh_token<I>(found: &Readable<I>, now: Timestamp) -> Res
 }
 
 fn transient(reason: &str) -> ProviderError {
-    ProviderError::Transient { reason: reason.to_owned() }
+    ProviderError::Transient { reason: reason.to_owned(), retry_after: None }
 }
 
 /// Whether the same may succeed a moment later.

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use thiserror::Error;
@@ -63,14 +64,16 @@ pub struct RefreshRequest {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ProviderError {
-    /// The provider says `invalid_grant` (RFC 6749, 5.2): the refresh token was used, has expired, or was revoked.
-    #[error("the provider does not accept the refresh token")]
+    /// The provider says `invalid_grant` (RFC 6749, 5.2) or the like: the refresh token was used, has expired, or was revoked.
+    #[error("the provider does not accept the refresh token, code or assertion")]
     InvalidGrant,
     /// The provider was not reached, is too busy, or answered too late. Trying again may help.
     #[error("the provider could not be asked: {reason}; try again later")]
     Transient {
         /// What happened.
         reason: String,
+        /// How long the provider wants to be left alone, if it says so: until then it is not asked for this token again.
+        retry_after: Option<Duration>,
     },
     /// The provider refuses the request, or its answer is none. Trying again does not help.
     #[error("the provider refused: {reason}; check the connector's configuration")]

@@ -10,12 +10,21 @@ use crate::store::SavedObjects;
 use crate::tokens::{Grant, ProviderError};
 use crate::{Error, Result};
 
-/// Refuses what every provider would refuse.
-fn check_credentials(provider: &Provider) -> Result<()> {
+/// The grant type of a refresh (RFC 6749 6).
+pub(super) const REFRESH_TOKEN: &str = "refresh_token";
+
+/// Refuses what every provider would refuse, and a scheme that no header can have.
+fn check_configuration(provider: &Provider) -> Result<()> {
     if provider.client_id.trim().is_empty() {
         return Err(Error::invalid(
             "the provider's client id is empty",
             "give the one that the provider has registered",
+        ));
+    }
+    if !provider.authorization_scheme.as_deref().is_none_or(answer::is_scheme) {
+        return Err(Error::invalid(
+            "the provider's authorization scheme is no scheme of HTTP",
+            "give one word such as `Bearer`, or an empty text to send the token alone",
         ));
     }
     match &provider.authentication {
@@ -39,14 +48,15 @@ impl OAuthClient {
     /// The client of `provider`, with the clock and the randomness of a store.
     ///
     /// # Errors
-    /// [`Invalid`](crate::ErrorKind::Invalid) if the provider has no client id, or an empty client secret;
+    /// [`Invalid`](crate::ErrorKind::Invalid) if the provider has no client id, an empty client secret, or an authorization scheme
+    /// that is none;
     /// [`Internal`](crate::ErrorKind::Internal) if the HTTP client cannot be made.
     pub fn new(provider: Provider, store: &SavedObjects) -> Result<Self> {
         Self::with_environment(provider, store.repository().environment().clone())
     }
 
     pub(super) fn with_environment(provider: Provider, environment: Environment) -> Result<Self> {
-        check_credentials(&provider)?;
+        check_configuration(&provider)?;
         let http = Http::new(environment, provider.timeout)?;
         Ok(Self { provider: Arc::new(provider), http })
     }
@@ -64,7 +74,14 @@ impl OAuthClient {
         let form = Form::default().field("grant_type", grant_type).fields(parameters.iter().copied());
         let others = self.provider.token_parameters.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let answer = self.send(&self.provider.token_endpoint, form.fields(others)).await?;
-        answer::grant(&answer, &self.provider.access_token_path)
+        let grant = answer::grant(&answer, &self.provider)?;
+        // A refresh token alone takes the place of the one that was presented. Otherwise there is none.
+        match grant.access_token.expose_text() {
+            Ok(text) if text.is_empty() && grant_type != REFRESH_TOKEN => {
+                Err(ProviderError::Refused { reason: "the answer has a refresh token and no access token".to_owned() })
+            }
+            _ => Ok(grant),
+        }
     }
 
     /// Sends a form to an endpoint, as the client that it is.
@@ -105,9 +122,11 @@ mod tests {
             provider(" "),
             provider("c").authentication(ClientAuthentication::Basic(empty())),
             provider("c").authentication(ClientAuthentication::Body(empty())),
+            provider("c").authorization_scheme("Bearer "),
         ] {
             assert_eq!(client(refused).expect_err("refused").kind(), ErrorKind::Invalid);
         }
         assert!(client(provider("c")).is_ok());
+        assert!(client(provider("c").authorization_scheme("")).is_ok());
     }
 }

@@ -8,8 +8,13 @@ use crate::{Error, Result};
 
 /// The address of something at a provider, or of the platform's own page to which a provider sends users back: `https`, or
 /// `http` on this machine. It has neither user nor password in it, and no fragment (RFC 6749 3.1).
+///
+/// It is kept as it was given, since providers compare redirect URIs and audiences byte for byte.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Endpoint(Url);
+pub struct Endpoint {
+    given: String,
+    url: Url,
+}
 
 impl Endpoint {
     /// Checks that `url` can be one.
@@ -19,6 +24,10 @@ impl Endpoint {
     pub fn new(url: &str) -> Result<Self> {
         let refuse =
             |why: &str| Err(Error::invalid(format!("an OAuth endpoint {why}"), "give a URL such as https://host/path"));
+        // Parsing would leave them out.
+        if url.trim() != url || url.contains(char::is_control) {
+            return refuse("has white space around it or control characters in it");
+        }
         let Ok(parsed) = Url::parse(url) else { return refuse("is not a URL") };
         match parsed.scheme() {
             "https" => {}
@@ -35,28 +44,29 @@ impl Endpoint {
         if parsed.fragment().is_some() {
             return refuse("has a fragment");
         }
-        Ok(Self(parsed))
+        Ok(Self { given: url.to_owned(), url: parsed })
     }
 
+    /// Where requests are sent: the normal form of what was given.
     pub(super) fn url(&self) -> &Url {
-        &self.0
+        &self.url
     }
 
     /// Returns whether it is on this machine.
     pub(super) fn is_on_this_machine(&self) -> bool {
-        is_this_machine(self.0.host_str().unwrap_or_default())
+        is_this_machine(self.url.host_str().unwrap_or_default())
     }
 
-    /// It as text.
+    /// Returns the text that was given, byte for byte.
     pub fn as_str(&self) -> &str {
-        self.0.as_str()
+        &self.given
     }
 }
 
 impl fmt::Display for Endpoint {
     /// Without the query, which is a place where some providers put keys.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.0.origin().ascii_serialization(), self.0.path())
+        write!(f, "{}{}", self.url.origin().ascii_serialization(), self.url.path())
     }
 }
 
@@ -90,6 +100,10 @@ mod tests {
             "http://127.9.9.9/token",
             "http://[::1]:1234/token",
             "http://localhost/token",
+            "https://provider.example",
+            "https://Provider.Example:443/a/../b/./%7ekim/?",
+            "HTTPS://provider.example/t k",
+            "https://bücher.example/ü",
         ];
         for url in fine {
             assert_eq!(Endpoint::new(url).expect(url).as_str(), url);
@@ -106,6 +120,9 @@ mod tests {
             "file:///etc/passwd",
             "https://kim:hunter2@provider.example/token",
             "https://provider.example/token#part",
+            "https://provider.example/token\n",
+            " https://provider.example/token",
+            "https://provider.example/to\tken",
         ];
         for url in refused {
             let error = Endpoint::new(url).expect_err(url);

@@ -6,6 +6,8 @@ use std::pin::pin;
 use std::time::Duration;
 
 use futures::future::{Either, select};
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimeParser;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
 use reqwest::redirect;
 use zeroize::Zeroizing;
@@ -31,8 +33,8 @@ pub(super) struct Http {
 /// An answer, read whole.
 pub(super) struct Answer {
     pub(super) status: u16,
-    /// For how many seconds the provider wants to be left alone.
-    pub(super) retry_after: Option<u32>,
+    /// How long the provider wants to be left alone.
+    pub(super) retry_after: Option<Duration>,
     pub(super) body: Zeroizing<Vec<u8>>,
 }
 
@@ -64,7 +66,7 @@ impl Http {
             Either::Left((answer, _)) => answer,
             Either::Right(((), _)) => {
                 let reason = format!("{endpoint} did not answer within {} ms", self.timeout.as_millis());
-                Err(ProviderError::Transient { reason })
+                Err(ProviderError::Transient { reason, retry_after: None })
             }
         }
     }
@@ -85,8 +87,8 @@ impl Http {
             request = request.basic_auth(user, Some(password.as_str()));
         }
         let mut response = request.send().await.map_err(|error| unreachable(endpoint, &error))?;
-        let retry_after =
-            response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+        let retry_after = retry_after.and_then(|value| pause(value.trim(), self.environment.clock().now()));
         let status = response.status().as_u16();
         let mut body = Zeroizing::new(Vec::new());
         while let Some(chunk) = response.chunk().await.map_err(|error| unreachable(endpoint, &error))? {
@@ -126,7 +128,19 @@ fn unreachable(endpoint: &Endpoint, error: &reqwest::Error) -> ProviderError {
         "ended the connection before it answered"
     };
     let cause = io_kind(error).map(|kind| format!(": {kind}")).unwrap_or_default();
-    ProviderError::Transient { reason: format!("{endpoint} {what}{cause}") }
+    ProviderError::Transient { reason: format!("{endpoint} {what}{cause}"), retry_after: None }
+}
+
+/// Reads `Retry-After` (RFC 9110 10.2.3): seconds, or the moment until when. None if it is neither, or over.
+fn pause(retry_after: &str, now: Timestamp) -> Option<Duration> {
+    let pause = match retry_after.starts_with(|first: char| first.is_ascii_digit()) {
+        true => Duration::try_from_secs_f64(retry_after.parse::<f64>().ok()?.ceil()).unwrap_or(Duration::MAX),
+        false => {
+            let until = DateTimeParser::new().parse_timestamp(retry_after).ok()?;
+            Duration::try_from(until.duration_since(now)).ok()?
+        }
+    };
+    Some(pause).filter(|pause| !pause.is_zero())
 }
 
 fn io_kind(error: &reqwest::Error) -> Option<io::ErrorKind> {
@@ -138,4 +152,32 @@ fn io_kind(error: &reqwest::Error) -> Option<io::ErrorKind> {
         source = error.source();
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_retry_after_is_a_pause_or_none() {
+        let now: Timestamp = "2026-03-01T10:00:00Z".parse().expect("a moment");
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        let table = [
+            ("60", seconds(60)),
+            ("0", None),
+            ("1.5", seconds(2)),
+            ("Sun, 01 Mar 2026 10:01:00 GMT", seconds(60)),
+            ("Sun, 01 Mar 2026 09:59:00 GMT", None),
+            ("18446744073709551615", Some(Duration::MAX)),
+            ("99999999999999999999999999", Some(Duration::MAX)),
+            ("", None),
+            ("-1", None),
+            ("soon", None),
+            ("NaN", None),
+            ("1 minute", None),
+        ];
+        for (retry_after, expected) in table {
+            assert_eq!(pause(retry_after, now), expected, "{retry_after:?}");
+        }
+    }
 }

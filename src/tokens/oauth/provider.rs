@@ -37,6 +37,8 @@ pub struct Provider {
     pub(super) authorization_parameters: Vec<(String, String)>,
     pub(super) token_parameters: Vec<(String, String)>,
     pub(super) access_token_path: Vec<String>,
+    pub(super) authorization_scheme: Option<String>,
+    pub(super) revoked_codes: Vec<String>,
     pub(super) timeout: Duration,
 }
 
@@ -68,6 +70,8 @@ impl Provider {
             authorization_parameters: Vec::new(),
             token_parameters: Vec::new(),
             access_token_path: vec!["access_token".to_owned()],
+            authorization_scheme: None,
+            revoked_codes: Vec::new(),
             timeout: DEFAULT_TIMEOUT,
         }
     }
@@ -86,7 +90,8 @@ impl Provider {
         self
     }
 
-    /// Where the provider sends users back to: as it is registered there.
+    /// Where the provider sends users back to, as it is registered there: providers compare it byte for byte, so it is sent as it
+    /// was given.
     #[must_use]
     pub fn redirect_uri(mut self, endpoint: Endpoint) -> Self {
         self.redirect_uri = Some(endpoint);
@@ -130,11 +135,30 @@ impl Provider {
         self
     }
 
-    /// Where in the answer the access token is, names joined by dots: `authed_user.access_token`. The other members are looked
-    /// for beside it, and then at the top. Default: `access_token`.
+    /// Sets where in the answer the access token is, names joined by dots: `authed_user.access_token`. The other members are looked
+    /// for beside it, and then at the top. A token that is elsewhere is found there: first under its name at the top, then as
+    /// `access_token` anywhere. Default: `access_token`.
     #[must_use]
     pub fn access_token_path(mut self, path: &str) -> Self {
         self.access_token_path = path.split('.').map(str::to_owned).collect();
+        self
+    }
+
+    /// Sets the authentication scheme by which access tokens are sent to the service, whatever the provider answers: `Bearer`,
+    /// `token`, `Zoho-oauthtoken`. With an empty one the token alone is sent. Default: the provider's `token_type`, if that is a
+    /// scheme of HTTP, and `Bearer` if not.
+    #[must_use]
+    pub fn authorization_scheme(mut self, scheme: impl Into<String>) -> Self {
+        self.authorization_scheme = Some(scheme.into());
+        self
+    }
+
+    /// Adds codes by which the provider says that a refresh token is no longer good, so that the user has to authorize again. They
+    /// are found in any member of a refusal, and capitals and punctuation do not count. `invalid_grant` and what else is usual is
+    /// known without this.
+    #[must_use]
+    pub fn revoked_codes(mut self, codes: impl IntoIterator<Item: Into<String>>) -> Self {
+        self.revoked_codes.extend(codes.into_iter().map(Into::into));
         self
     }
 
@@ -148,8 +172,8 @@ impl Provider {
     /// What an authorization remembers of the provider that it was begun with. Endpoints and client id make a client one of its
     /// provider; the rest may change meanwhile.
     pub(super) fn fingerprint(&self) -> String {
-        let authorization = self.authorization_endpoint.as_ref().map_or("", Endpoint::as_str);
-        derived_id("oauth_provider", &[authorization, self.token_endpoint.as_str(), &self.client_id]).to_string()
+        let authorization = self.authorization_endpoint.as_ref().map_or("", |endpoint| endpoint.url().as_str());
+        derived_id("oauth_provider", &[authorization, self.token_endpoint.url().as_str(), &self.client_id]).to_string()
     }
 
     pub(super) fn scope(&self) -> Option<String> {

@@ -1,5 +1,6 @@
 use async_trait::async_trait;
 
+use super::client::REFRESH_TOKEN;
 use super::{JwtAssertion, OAuthClient};
 use crate::tokens::{Grant, ProviderError, RefreshRequest, Refresher};
 
@@ -42,7 +43,7 @@ impl Refresher for OAuthRefresher {
                 let refresh_token =
                     refresh_token.expose_text().map_err(|_| refused("the refresh token is not a text"))?;
                 // Without a scope the new token may do what the old one did.
-                self.client.ask("refresh_token", &[("refresh_token", &refresh_token)]).await
+                self.client.ask(REFRESH_TOKEN, &[("refresh_token", &refresh_token)]).await
             }
             GrantType::ClientCredentials => {
                 let parameters: Vec<_> = scope.into_iter().collect();

@@ -34,6 +34,6 @@ impl OAuthClient {
             _ => text.as_str(),
         };
         let form = Form::default().field("token", token).field("token_type_hint", hint);
-        answer::revoked(&self.send(endpoint, form).await?)
+        answer::revoked(&self.send(endpoint, form).await?, self.provider())
     }
 }

@@ -1,10 +1,11 @@
 use std::fmt;
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, RSA_PKCS1_SHA256, RsaKeyPair};
-use rustls_pki_types::PrivateKeyDer;
-use rustls_pki_types::pem::PemObject;
+use zeroize::Zeroizing;
 
 use crate::encryption::Secret;
 use crate::{Error, ErrorKind, Result};
@@ -16,6 +17,10 @@ use crate::{Error, ErrorKind, Result};
 #[derive(Clone)]
 pub struct SigningKey(Arc<Pair>);
 
+/// What is asked for in the place of what is no such key.
+const GIVE: &str =
+    "give a PEM of an unencrypted RSA (2048 to 4096 bits), P-256 or Ed25519 key: `PRIVATE KEY` or `RSA PRIVATE KEY`";
+
 enum Pair {
     Rsa(RsaKeyPair),
     P256(EcdsaKeyPair),
@@ -23,23 +28,46 @@ enum Pair {
 }
 
 impl SigningKey {
-    /// Reads a key as PEM: `PRIVATE KEY` (PKCS #8) of any of the three kinds, or `RSA PRIVATE KEY` (PKCS #1).
+    /// Reads a key as PEM: `PRIVATE KEY` (PKCS #8) of any of the three kinds, or `RSA PRIVATE KEY` (PKCS #1). Its lines may be separated
+    /// by `\n` as two characters or by spaces, as in variables of the environment; certificates before it are passed over.
     ///
     /// # Errors
-    /// [`Invalid`](ErrorKind::Invalid) if it is not one. Nothing of it is in the error.
+    /// [`Invalid`](ErrorKind::Invalid) if it is not one; the message tells encrypted keys, keys of older forms, and public keys apart.
+    /// Nothing of it is in the error.
     pub fn from_pem(pem: &Secret) -> Result<Self> {
         let pem = pem.expose_text()?;
-        let pair = match PrivateKeyDer::from_pem_slice(pem.as_bytes()) {
-            Ok(PrivateKeyDer::Pkcs8(der)) => pkcs8(der.secret_pkcs8_der()),
-            Ok(PrivateKeyDer::Pkcs1(der)) => RsaKeyPair::from_der(der.secret_pkcs1_der()).map(Pair::Rsa).ok(),
-            _ => None,
+        let blocks: Vec<Block<'_>> = blocks(&pem).collect();
+        let Some(block) = blocks.iter().find(|block| block.label.ends_with("PRIVATE KEY")).or(blocks.first()) else {
+            return Err(Error::invalid("the private key is no PEM: it has no `-----BEGIN … PRIVATE KEY-----`", GIVE));
         };
-        pair.map(|pair| Self(Arc::new(pair))).ok_or_else(|| {
-            Error::invalid(
-                "the private key is not one that can sign",
-                "give a PEM of an unencrypted RSA (2048 bits or more), P-256 or Ed25519 key: `PRIVATE KEY` or `RSA PRIVATE KEY`",
-            )
-        })
+        if block.is_encrypted() {
+            return Err(Error::invalid(
+                "the private key is encrypted with a passphrase",
+                "decrypt it, `openssl pkcs8 -topk8 -nocrypt -in key.pem`, and keep what that prints as a secret",
+            ));
+        }
+        let read = match block.label {
+            "PRIVATE KEY" => block.der().and_then(|der| pkcs8(&der)),
+            "RSA PRIVATE KEY" => block.der().and_then(|der| RsaKeyPair::from_der(&der).map(Pair::Rsa).ok()),
+            "EC PRIVATE KEY" | "DSA PRIVATE KEY" => {
+                return Err(Error::invalid(
+                    format!("the private key has the old form `{}`", block.label),
+                    "convert it, `openssl pkcs8 -topk8 -nocrypt -in key.pem`; P-256 is the curve that can sign",
+                ));
+            }
+            "OPENSSH PRIVATE KEY" => {
+                return Err(Error::invalid(
+                    "the private key has the form of OpenSSH",
+                    "convert a copy of it, `ssh-keygen -p -m PKCS8 -N '' -f copy`",
+                ));
+            }
+            "PUBLIC KEY" | "RSA PUBLIC KEY" | "CERTIFICATE" => {
+                return Err(Error::invalid("the private key is none: it is a public key or a certificate", GIVE));
+            }
+            _ => return Err(Error::invalid("the private key is none: its PEM is of another kind", GIVE)),
+        };
+        read.map(|pair| Self(Arc::new(pair)))
+            .ok_or_else(|| Error::invalid("the private key is damaged, or of a kind that cannot sign", GIVE))
     }
 
     /// The name of the algorithm as a header of a JWT has it (RFC 7518 3.1, RFC 8037 3.1).
@@ -77,4 +105,109 @@ fn pkcs8(der: &[u8]) -> Option<Pair> {
     let p256 = || EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der, &SystemRandom::new()).map(Pair::P256);
     let ed25519 = || Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).map(Pair::Ed25519);
     rsa.or_else(|_| p256()).or_else(|_| ed25519()).ok()
+}
+
+/// What is between `-----BEGIN label-----` and `-----END label-----`.
+struct Block<'a> {
+    label: &'a str,
+    body: &'a str,
+}
+
+/// The blocks of a PEM, however its lines are separated.
+fn blocks(pem: &str) -> impl Iterator<Item = Block<'_>> {
+    pem.split("-----BEGIN ").skip(1).filter_map(|rest| {
+        let (label, rest) = rest.split_once("-----")?;
+        let (body, end) = rest.split_once("-----END ")?;
+        end.strip_prefix(label)?.starts_with("-----").then_some(Block { label, body })
+    })
+}
+
+impl Block<'_> {
+    /// Whether a passphrase is needed: in PKCS #8 the label says so, in older forms a header.
+    fn is_encrypted(&self) -> bool {
+        self.label == "ENCRYPTED PRIVATE KEY" || self.body.contains("ENCRYPTED")
+    }
+
+    fn der(&self) -> Option<Zeroizing<Vec<u8>>> {
+        let mut base64 = Zeroizing::new(String::with_capacity(self.body.len()));
+        let mut rest = self.body;
+        while let Some(next) = rest.chars().next() {
+            // A line break as two characters.
+            let is_break = ["\\n", "\\r"].iter().any(|two| rest.starts_with(two));
+            rest = &rest[if is_break { 2 } else { next.len_utf8() }..];
+            if !is_break && !next.is_whitespace() {
+                base64.push(next);
+            }
+        }
+        STANDARD.decode(base64.as_bytes()).ok().map(Zeroizing::new)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEYS: [(&str, &str); 3] = [
+        ("RS256", include_str!("../../../tests/fixtures/signing_keys/rsa.pem")),
+        ("ES256", include_str!("../../../tests/fixtures/signing_keys/p256.pem")),
+        ("EdDSA", include_str!("../../../tests/fixtures/signing_keys/ed25519.pem")),
+    ];
+
+    fn read(pem: &str) -> Result<SigningKey> {
+        SigningKey::from_pem(&Secret::text(pem))
+    }
+
+    #[test]
+    fn keys_are_read_however_their_lines_are_separated() {
+        for (algorithm, pem) in KEYS {
+            let pem = pem.trim();
+            let certificate = "-----BEGIN CERTIFICATE-----\naGk=\n-----END CERTIFICATE-----\n";
+            let forms = [
+                pem.to_owned(),
+                format!("\u{feff}{pem}\n\n"),
+                pem.replace('\n', "\r\n"),
+                pem.replace('\n', "\\n"),
+                pem.replace('\n', "\\r\\n"),
+                pem.replace('\n', " "),
+                format!("\"{}\\n\"", pem.replace('\n', "\\n")),
+                format!("{certificate}{pem}"),
+                format!("Bag Attributes\n    friendlyName: key\n{pem}"),
+            ];
+            for form in forms {
+                assert_eq!(read(&form).expect(&form).algorithm(), algorithm);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_such_key_is_told_apart() {
+        let block = |label: &str, body: &str| format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n");
+        let body = "aHVudGVyMg==";
+        let old = "Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\naHVudGVyMg==";
+        let table = [
+            (String::new(), "no PEM"),
+            ("hunter2".to_owned(), "no PEM"),
+            ("-----BEGIN PRIVATE KEY-----\nhunter2".to_owned(), "no PEM"),
+            ("-----BEGIN PRIVATE KEY-----\nhunter2\n-----END RSA PRIVATE KEY-----".to_owned(), "no PEM"),
+            (block("ENCRYPTED PRIVATE KEY", body), "encrypted"),
+            (block("RSA PRIVATE KEY", old), "encrypted"),
+            (block("EC PRIVATE KEY", old), "encrypted"),
+            (block("EC PRIVATE KEY", body), "old form `EC PRIVATE KEY`"),
+            (block("EC PARAMETERS", body) + &block("EC PRIVATE KEY", body), "old form `EC PRIVATE KEY`"),
+            (block("DSA PRIVATE KEY", body), "old form `DSA PRIVATE KEY`"),
+            (block("OPENSSH PRIVATE KEY", body), "OpenSSH"),
+            (block("PUBLIC KEY", body), "public key"),
+            (block("CERTIFICATE", body), "certificate"),
+            (block("PGP MESSAGE", body), "another kind"),
+            (block("PRIVATE KEY", body), "damaged"),
+            (block("PRIVATE KEY", "hunter2\\"), "damaged"),
+            (block("RSA PRIVATE KEY", body), "damaged"),
+        ];
+        for (pem, words) in table {
+            let error = read(&pem).expect_err(&pem);
+            assert_eq!(error.kind(), ErrorKind::Invalid);
+            assert!(error.message().contains(words) && error.cure().is_some(), "{pem}: {error}");
+            assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
+        }
+    }
 }

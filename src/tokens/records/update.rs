@@ -75,9 +75,19 @@ impl<I: Identity> Records<I> {
     async fn read_changed(&self, id: &TokenId, update: &TokenUpdate) -> Result<Changed<I>, TokenError> {
         let unreadable = |error| TokenError::of_reading(id.clone(), error);
         let (read, secrets) = self.objects.get_with_secrets(id.uuid()).await.map_err(unreadable)?;
-        let secrets = secrets.changed(&update.credentials).map_err(unreadable)?;
+        self.changed(read, secrets, update).map_err(unreadable)
+    }
+
+    /// A record with `update` made to it in memory. What its schema does not know goes, so that the record can be written; unless
+    /// newer software wrote it, whose attributes stay.
+    pub(super) fn changed(&self, read: Record<I>, secrets: I::Secrets, update: &TokenUpdate) -> Result<Changed<I>> {
+        let secrets = secrets.changed(&update.credentials)?;
         let mut attributes = read.attributes.clone();
         attributes.change(update, &self.environment().now_iso());
+        if self.repository().check_copyable(&read).is_ok() {
+            let schema = self.repository().create_schema(I::TYPE)?;
+            attributes.keep_known(|name| schema.is_open() || schema.attribute(name).is_some());
+        }
         Ok(Changed { read, attributes, secrets })
     }
 

@@ -347,7 +347,7 @@ impl Refresher for Provider {
         let grant = Grant {
             access_token: Secret::text(TOKEN),
             refresh_token: Some(Secret::text(REFRESH)),
-            expires_in: Some(Duration::ZERO),
+            expires_in: Some(Duration::from_nanos(1)),
             refresh_token_expires_in: None,
         };
         show("grant", &grant);

@@ -203,7 +203,7 @@ impl Revoker for Meddler {
                 self.tokens.create(scope, &connector("c1"), token).await.expect("stored");
             }
         }
-        Err(ProviderError::Transient { reason: "it is never well".to_owned() })
+        Err(ProviderError::Transient { reason: "it is never well".to_owned(), retry_after: None })
     }
 }
 

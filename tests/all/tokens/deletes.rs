@@ -183,7 +183,7 @@ async fn all_of_a_user_and_all_of_a_connector_go(context: Context) {
 async fn what_is_deleted_is_revoked_and_a_failing_provider_stops_nothing(context: Context) {
     let all = tokens(&context).await;
     let provider = Provider::new(Kind::Rotating);
-    provider.fail(ProviderError::Transient { reason: "it is asleep".to_owned() });
+    provider.fail(ProviderError::Transient { reason: "it is asleep".to_owned(), retry_after: None });
     let client = all.client.clone().revoking(provider.clone());
     for number in 0..5 {
         let refresh_token = Some(Secret::text(&format!("r{number}")));

@@ -5,13 +5,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use libtest_mimic::Trial;
-use saved_objects::ErrorKind;
 use saved_objects::cluster::Cluster;
 use saved_objects::encryption::Secret;
 use saved_objects::environment::Clock;
 use saved_objects::tokens::{
-    Credentials, Grant, NewToken, ProviderError, RefreshRequest, Refresher, Scope, TokenClient, TokenError,
+    AccessTokens, Credentials, Grant, NewToken, ProviderError, RefreshRequest, Refresher, Scope, TokenClient,
+    TokenError, TokenUpdate, types,
 };
+use saved_objects::{ErrorKind, Start};
 use serde_json::json;
 
 use super::provider::{FIRST_REFRESH_TOKEN, Kind, Provider};
@@ -19,7 +20,7 @@ use super::{node, node_with, pair, scopes, seconds, token};
 use crate::clock::PollingClock;
 use crate::context::Context;
 use crate::named_trials;
-use crate::tokens::{SHARED_C1, USER_U1_C1, change_stored, connector};
+use crate::tokens::{SHARED_C1, USER_U1_C1, change_stored, connector, documents, stored, text};
 
 pub(super) fn trials(url: &str) -> Vec<Trial> {
     named_trials!(
@@ -36,13 +37,15 @@ pub(super) fn trials(url: &str) -> Vec<Trial> {
         an_assertion_that_is_refused_is_no_revoked_token,
         a_panicking_refresher_is_an_error_that_does_not_quote_it,
         a_provider_is_not_asked_for_what_could_not_be_stored,
+        a_provider_is_not_asked_for_a_record_that_could_not_be_moved,
+        what_the_schema_does_not_know_is_dropped_when_a_token_is_stored,
         a_token_that_cannot_be_refreshed_is_one_request,
         any_deadline_is_one,
     )
 }
 
 fn transient() -> ProviderError {
-    ProviderError::Transient { reason: "it is asleep".to_owned() }
+    ProviderError::Transient { reason: "it is asleep".to_owned(), retry_after: None }
 }
 
 fn refused() -> ProviderError {
@@ -127,7 +130,7 @@ async fn a_silent_provider_is_given_up(context: Context) {
         assert!(!waiting.is_finished());
         node.clock.forward(seconds(1));
         let error = waiting.await.expect("it ends").expect_err("no answer");
-        let TokenError::RefreshFailed { source: ProviderError::Transient { reason }, .. } = &error else {
+        let TokenError::RefreshFailed { source: ProviderError::Transient { reason, .. }, .. } = &error else {
             panic!("{error:?}")
         };
         assert!(reason.contains("30000 ms"), "{reason}");
@@ -218,10 +221,11 @@ async fn a_grant_that_was_not_stored_is_stored_by_the_next_refresh(context: Cont
                 let grant = Grant {
                     access_token: Secret::text("access 1"),
                     refresh_token: Some(Secret::text("refresh 1")),
-                    expires_in: Some(Duration::ZERO),
+                    expires_in: Some(Duration::from_millis(1)),
                     refresh_token_expires_in: None,
                 };
                 node.client.update_with_refresh_token(&id.metadata.id, grant).await.expect("stored by the caller");
+                node.clock.forward(seconds(1));
                 assert_eq!(token(elsewhere.get(&scope, &provider).await), "access 2");
                 // What was kept is older than what is stored, and stays away.
                 assert_eq!(token(node.get_instead_of(&scope, "access 2", &provider).await), "access 3");
@@ -274,11 +278,23 @@ async fn a_grant_is_stored_when_the_index_takes_writes_again(context: Context) {
     let (clock, cluster, index) = (PollingClock::new(), context.cluster(), context.index("connectors"));
     let unblocking = Arc::new(Unblocking { clock: clock.clone(), cluster, index });
     let node = node_with(&context, clock, unblocking).await;
-    for scope in scopes() {
-        let provider = Provider::new(Kind::Rotating);
+    let kinds = [
+        (Kind::Rotating, "access 1", "refresh 1"),
+        // The access token is the same, and what else was granted is to be stored all the same.
+        (Kind::Renewing, "access 0", "refresh 1"),
+        (Kind::Insisting, "access 0", FIRST_REFRESH_TOKEN),
+    ];
+    for (scope, (kind, access_token, refresh_token)) in
+        scopes().into_iter().flat_map(|scope| kinds.map(|kind| (scope.clone(), kind)))
+    {
+        let provider = Provider::new(kind);
         let waiting = refresh_into_a_blocked_index(&context, &node, &scope, &provider).await;
-        assert_eq!(token(waiting.await.expect("it ends")), "access 1");
-        assert_eq!(node.stored(&scope).await, pair("access 1", "refresh 1"));
+        let got = waiting.await.expect("it ends").expect("granted");
+        assert_eq!(text(&got.token), access_token, "{kind:?}");
+        assert_eq!(node.stored(&scope).await, pair(access_token, refresh_token), "{kind:?}");
+        let read = node.client.get(scope.clone(), &connector("c1")).await.expect("readable").expect("there");
+        assert_eq!(read.metadata.expires_at, got.expires_at, "{kind:?}");
+        node.clock.forward(seconds(3600));
     }
 }
 
@@ -394,6 +410,45 @@ async fn a_provider_is_not_asked_for_what_could_not_be_stored(context: Context) 
         unblock(&context).await;
         assert_eq!(token(node.get(&scope, &provider).await), "access 1");
         assert_eq!((provider.asked(), node.stored(&scope).await), (1, pair("access 1", "refresh 1")));
+    }
+}
+
+async fn a_provider_is_not_asked_for_a_record_that_could_not_be_moved(context: Context) {
+    let newer = crate::tokens::tokens(&context).await;
+    let scope = scopes()[1].clone();
+    let uuid = crate::tokens::taken_over::take_over(&newer, &scope, "access 0").await;
+    documents(&context).await;
+    let before = stored(&context, &format!("user_connector_token:{uuid}")).await;
+    // Older software reads what newer software wrote, and would lose some of it at another id.
+    let version_1 = types().expect("built-in types").iter().filter_map(|definition| definition.as_of(1)).collect();
+    let older = context.builder(version_1).start(Start::Skip).await.expect("nothing is migrated");
+    let access = AccessTokens::new(&older).expect("the types are there");
+    let provider = Provider::new(Kind::Rotating);
+    let refresher: Arc<dyn Refresher> = provider.clone();
+    let refused = Secret::text("access 0");
+    let error = access.get_instead_of(scope, &connector("c1"), &refused, &refresher).await.expect_err("newer");
+    assert_eq!(error.kind(), ErrorKind::Incompatible, "{error:?}");
+    assert!(error.to_string().contains("the provider was not asked"), "{error}");
+    assert_eq!(provider.asked(), 0);
+    assert_eq!(stored(&context, &format!("user_connector_token:{uuid}")).await, before);
+}
+
+async fn what_the_schema_does_not_know_is_dropped_when_a_token_is_stored(context: Context) {
+    let node = node(&context).await;
+    let uuids = [("connector_token", SHARED_C1), ("user_connector_token", USER_U1_C1)];
+    for (scope, (type_name, uuid)) in scopes().into_iter().zip(uuids) {
+        let provider = Provider::new(Kind::Rotating);
+        let id = node.store_expired(&scope).await.id;
+        let stray = async || change_stored(&context, type_name, uuid, json!({"stray": {"a": 1}, "other": null})).await;
+        stray().await;
+        assert_eq!(token(node.get(&scope, &provider).await), "access 1");
+        assert_eq!((provider.asked(), node.stored(&scope).await), (1, pair("access 1", "refresh 1")));
+        stray().await;
+        node.client.update(&id, TokenUpdate::token(Secret::text("by hand"))).await.expect("updated");
+        assert_eq!(node.stored(&scope).await, pair("by hand", "refresh 1"));
+        let source = stored(&context, &format!("{type_name}:{uuid}")).await;
+        let attributes = source[type_name].as_object().expect("attributes");
+        assert!(!attributes.contains_key("stray") && !attributes.contains_key("other"), "{source}");
     }
 }
 

@@ -4,6 +4,7 @@ mod failures;
 mod interleavings;
 mod late;
 mod network;
+mod pauses;
 mod processes;
 pub(super) mod provider;
 mod races;
@@ -32,7 +33,7 @@ use provider::{FIRST_REFRESH_TOKEN, Provider};
 pub(crate) use processes::{CHILD, child};
 
 pub(super) fn trials(url: &str) -> Vec<Trial> {
-    let mut trials = vec![refreshes::trials(url), failures::trials(url), races::trials(url)];
+    let mut trials = vec![refreshes::trials(url), failures::trials(url), races::trials(url), pauses::trials(url)];
     if url == MEMORY {
         trials.extend([late::trials(url), interleavings::trials(url)]);
     } else {

@@ -38,6 +38,8 @@ pub(crate) enum Kind {
     Constant,
     /// As constant, and it has one access token for as long as that lasts.
     Insisting,
+    /// As rotating, and it has one access token.
+    Renewing,
     /// It wants no refresh token.
     Alone,
 }
@@ -119,13 +121,14 @@ impl Provider {
         }
         state.grants += 1;
         let number = state.grants;
-        if self.kind == Kind::Rotating {
+        let rotates = matches!(self.kind, Kind::Rotating | Kind::Renewing);
+        if rotates {
             state.refresh_token = format!("refresh {number}");
         }
-        let number = if self.kind == Kind::Insisting { 0 } else { number };
+        let number = if matches!(self.kind, Kind::Insisting | Kind::Renewing) { 0 } else { number };
         Ok(Grant {
             access_token: Secret::text(&format!("access {number}")),
-            refresh_token: (self.kind == Kind::Rotating).then(|| Secret::text(&state.refresh_token)),
+            refresh_token: rotates.then(|| Secret::text(&state.refresh_token)),
             expires_in: self.lifetime,
             refresh_token_expires_in: None,
         })

@@ -1,13 +1,15 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::{join, join_all};
 use libtest_mimic::Trial;
+use saved_objects::encryption::Secret;
 use saved_objects::environment::Clock;
-use saved_objects::tokens::TokenClient;
+use saved_objects::tokens::{NewToken, Scope, TokenClient};
 use serde_json::json;
 
 use super::provider::{Kind, Provider};
-use super::{node, pair, scopes, seconds, token};
+use super::{Node, node, pair, scopes, seconds, token};
 use crate::context::Context;
 use crate::named_trials;
 use crate::tokens::{SHARED_C1, USER_U1_C1, change_stored, connector, documents, text};
@@ -18,7 +20,8 @@ pub(super) fn trials(url: &str) -> Vec<Trial> {
         a_good_token_is_one_request,
         an_expired_token_is_refreshed_and_what_was_rotated_is_stored,
         a_token_is_refreshed_before_it_expires,
-        whoever_waits_gets_the_stored_token_before_it_expires,
+        a_good_token_is_given_after_a_second_and_refreshed_beside,
+        a_token_of_unknown_lifetime_is_refreshed_after_the_assumed_one,
         a_token_just_obtained_is_given_whatever_its_lifetime,
         a_refused_token_is_refreshed_only_if_it_is_the_stored_one,
         a_provider_that_gives_the_refused_token_again_is_asked_once,
@@ -82,17 +85,21 @@ async fn a_token_is_refreshed_before_it_expires(context: Context) {
     }
 }
 
-async fn whoever_waits_gets_the_stored_token_before_it_expires(context: Context) {
+async fn a_good_token_is_given_after_a_second_and_refreshed_beside(context: Context) {
     let node = node(&context).await;
     for scope in scopes() {
         let provider = Provider::new(Kind::Rotating);
         node.store(&scope, Some(seconds(80))).await;
-        node.clock.forward(seconds(65));
+        node.clock.forward(seconds(68));
         provider.hold();
         let waiting = node.getting(&scope, &provider);
         provider.until_asked(1).await;
+        node.clock.forward(Duration::from_millis(999));
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
         assert!(!waiting.is_finished(), "it is waited for");
-        node.clock.forward(seconds(14));
+        node.clock.forward(Duration::from_millis(1));
         assert_eq!(token(waiting.await.expect("it ends")), "access 0");
         provider.let_go();
         // The refresh goes on without whoever asked for it.
@@ -103,10 +110,47 @@ async fn whoever_waits_gets_the_stored_token_before_it_expires(context: Context)
     }
 }
 
+async fn a_token_of_unknown_lifetime_is_refreshed_after_the_assumed_one(context: Context) {
+    let without = node(&context).await;
+    let mut node = without.clone();
+    node.access = node.access.assumed_lifetime(seconds(600));
+    let is_refreshed = async |node: &Node, scope: &Scope, provider: &Arc<Provider>| {
+        let before = provider.asked();
+        token(node.get(scope, provider).await);
+        provider.asked() - before
+    };
+    // Zero is what some providers say of it.
+    for (scope, lifetime) in
+        scopes().into_iter().flat_map(|scope| [None, Some(Duration::ZERO)].map(|said| (scope.clone(), said)))
+    {
+        let provider = Provider::granting(Kind::Rotating, lifetime);
+        node.store_expired(&scope).await;
+        assert_eq!(token(node.get(&scope, &provider).await), "access 1");
+        let read = node.client.get(scope.clone(), &connector("c1")).await.expect("readable").expect("there");
+        assert_eq!(read.metadata.expires_at, None, "nobody knows");
+        for (wait, refreshed) in [(0, 0), (539, 0), (2, 1), (539, 0), (100, 1)] {
+            node.clock.forward(seconds(wait));
+            assert_eq!(is_refreshed(&node, &scope, &provider).await, refreshed, "{lifetime:?} after {wait} s");
+        }
+        node.clock.forward(seconds(100_000));
+        assert_eq!(is_refreshed(&without, &scope, &provider).await, 0, "it is good until its service refuses it");
+        let provider = Provider::granting(Kind::Alone, lifetime);
+        assert_eq!(is_refreshed(&node, &scope, &provider).await, 1);
+        // One that cannot be refreshed is all that there is.
+        node.client
+            .create(scope.clone(), &connector("c1"), NewToken::token(Secret::text("for ever")))
+            .await
+            .expect("stored");
+        node.clock.forward(seconds(100_000));
+        let provider = Provider::new(Kind::Rotating);
+        assert_eq!(token(node.get(&scope, &provider).await), "for ever");
+    }
+}
+
 async fn a_token_just_obtained_is_given_whatever_its_lifetime(context: Context) {
     let node = node(&context).await;
     for scope in scopes() {
-        let provider = Provider::granting(Kind::Rotating, Some(Duration::ZERO));
+        let provider = Provider::granting(Kind::Rotating, Some(Duration::from_millis(1)));
         node.store_expired(&scope).await;
         provider.hold();
         let waiting = [node.getting(&scope, &provider), node.getting(&scope, &provider)];

@@ -4,6 +4,7 @@ mod answers;
 mod authorization;
 mod grants;
 mod secrecy;
+mod table;
 
 use std::sync::Arc;
 
@@ -22,10 +23,14 @@ use crate::context::Context;
 use crate::oauth_server::{OAuthServer, Options};
 
 pub(super) fn trials(url: &str) -> Vec<Trial> {
-    [authorization::trials(url), grants::trials(url), answers::trials(url), secrecy::trials(url)]
-        .into_iter()
-        .flatten()
-        .collect()
+    let trials = [
+        authorization::trials(url),
+        grants::trials(url),
+        answers::trials(url),
+        table::trials(url),
+        secrecy::trials(url),
+    ];
+    trials.into_iter().flatten().collect()
 }
 
 const KEYS: [(&str, &str); 3] = [
