@@ -29,6 +29,7 @@ mod key;
 mod kql;
 mod limits;
 mod many;
+mod mapped_values;
 mod merge;
 mod object;
 mod overwrite;
@@ -92,8 +93,8 @@ pub use sweep::{SweepFailure, Swept};
 #[cfg(any(test, feature = "testing"))]
 pub(crate) use transfer::fuzzing;
 pub use transfer::{
-    Decision, Export, ExportSummary, Import, ImportSummary, NamedObject, OnConflict, Problem, Relocated, SecretForm,
-    Skipped,
+    Decision, Export, ExportSummary, Import, ImportProgress, ImportSummary, NamedObject, OnConflict, Problem,
+    Relocated, SecretForm, Skipped,
 };
 pub use update::{Draft, SecretChange, Update};
 
