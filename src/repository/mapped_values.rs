@@ -103,9 +103,9 @@ fn is_date(field: &Value, value: &Value) -> bool {
     match date::parse(&text) {
         None => date::is_left_to_the_server(&text) && !(is_nanos && text.starts_with('-')),
         Some(_) if !is_nanos => true,
-        // Milliseconds beyond the last are the server's to judge.
+        // What is beyond the last is taken as a number, for whatever reason.
         Some(range) => {
-            let is_too_late = range.first > LAST_OF_NANOS && text.contains('-');
+            let is_too_late = range.first > LAST_OF_NANOS && value.is_string();
             let is_hour_alone = text.split_once('T').is_some_and(|(_, time)| !time.is_empty() && !time.contains(':'));
             !text.starts_with('-') && range.first >= 0 && !is_too_late && !is_hour_alone
         }
