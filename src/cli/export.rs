@@ -7,7 +7,7 @@ use crate::cli::exit::Exit;
 use crate::cli::output::Output;
 use crate::document::Namespace;
 use crate::environment::Environment;
-use crate::repository::{Export, ExportSummary, Find, Kql, ObjectKey, SecretForm};
+use crate::repository::{Export, ExportSummary, Find, Kql, ObjectKey, Repository, SecretForm};
 use crate::{Error, ErrorKind, Result};
 
 /// Write objects as lines of JSON
@@ -28,6 +28,9 @@ pub(super) struct Arguments {
     /// Only objects seen from this namespace (may be repeated) [default: default]
     #[arg(long = "namespace", value_name = "NAMESPACE", value_parser = namespace)]
     namespaces: Vec<Namespace>,
+    /// Export the objects of all namespaces
+    #[arg(long, conflicts_with_all = ["namespaces", "objects"])]
+    all_namespaces: bool,
     /// Export what the objects refer to as well
     #[arg(long)]
     references: bool,
@@ -66,14 +69,17 @@ pub(super) async fn run(
         return Ok(Exit::Usage);
     }
     let repository = connection.repository(environment)?;
-    let exportable = || -> Result<Vec<String>> {
-        let registry = connection.registry()?;
-        Ok(registry.types().filter(|it| it.exportable()).map(|it| it.name().to_owned()).collect())
-    };
+    let is_stdout = arguments.file.as_os_str() == "-";
+    let words = if is_stdout { output.aside() } else { output };
+    let types = if arguments.type_names.is_empty() { exportable(connection)? } else { arguments.type_names.clone() };
     let request = if arguments.objects.is_empty() {
-        let types = if arguments.type_names.is_empty() { exportable()? } else { arguments.type_names.clone() };
-        let find = Find::new().namespaces(arguments.namespaces.clone());
-        Export::found(types, arguments.filter.iter().cloned().fold(find, Find::kql))
+        see_all_writes(&repository, &types, words).await?;
+        let find = match (arguments.all_namespaces, arguments.namespaces.is_empty()) {
+            (true, _) => Find::new().everywhere(),
+            (false, true) => Find::new(),
+            (false, false) => Find::new().namespaces(arguments.namespaces.clone()),
+        };
+        Export::found(&types, arguments.filter.iter().cloned().fold(find, Find::kql))
     } else {
         let namespace = arguments.namespaces.first().cloned().unwrap_or_default();
         Export::objects(arguments.objects.iter().cloned().map(|key| key.in_namespace(namespace.clone())))
@@ -89,7 +95,6 @@ pub(super) async fn run(
     if arguments.no_summary {
         request = request.without_summary();
     }
-    let is_stdout = arguments.file.as_os_str() == "-";
     let summary = if is_stdout {
         repository.export(request, tokio::io::stdout()).await?
     } else {
@@ -103,8 +108,43 @@ pub(super) async fn run(
         describe(&summary, output);
         output.document(&summary)?;
     }
+    if arguments.objects.is_empty() && arguments.namespaces.is_empty() && !arguments.all_namespaces {
+        name_other_namespaces(&repository, &types, words).await;
+    }
     let is_whole = summary.excluded_objects_count == 0 && summary.missing_ref_count == 0;
     Ok(if is_whole { Exit::Done } else { Exit::Blocked })
+}
+
+fn exportable(connection: &Connection) -> Result<Vec<String>> {
+    let registry = connection.registry()?;
+    Ok(registry.types().filter(|it| it.exportable()).map(|it| it.name().to_owned()).collect())
+}
+
+/// Lets searches see what was written before, as far as the credentials allow a refresh.
+pub(super) async fn see_all_writes(repository: &Repository, types: &[String], output: Output) -> Result<()> {
+    match repository.refresh_each(types.iter().map(String::as_str)).await {
+        Err(error) if error.kind() == ErrorKind::Forbidden => {
+            output.say("what was written within the last second may be missing: the credentials allow no refresh");
+            Ok(())
+        }
+        outcome => outcome,
+    }
+}
+
+/// Says which namespaces have objects that an export of the default one leaves out. It is done without that as well.
+async fn name_other_namespaces(repository: &Repository, types: &[String], output: Output) {
+    let types: Vec<&str> = types.iter().map(String::as_str).collect();
+    let Ok(in_use) = repository.namespaces(&types).await else { return };
+    let mut others: Vec<String> = in_use.into_iter().map(|in_use| in_use.namespace).collect();
+    others.retain(|name| name != Namespace::DEFAULT.as_str() && name != "*");
+    others.dedup();
+    if !others.is_empty() {
+        let (count, shown) = (others.len(), others.iter().take(5).cloned().collect::<Vec<_>>().join(", "));
+        let more = if count > 5 { ", …" } else { "" };
+        output.say(format!(
+            "objects of {count} other namespaces are not exported ({shown}{more}): use --all-namespaces or --namespace"
+        ));
+    }
 }
 
 fn describe(summary: &ExportSummary, output: Output) {

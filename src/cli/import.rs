@@ -6,6 +6,7 @@ use crate::cli::connection::Connection;
 use crate::cli::exit::Exit;
 use crate::cli::export::{namespace, object};
 use crate::cli::output::Output;
+use crate::cli::progress;
 use crate::document::Namespace;
 use crate::environment::Environment;
 use crate::repository::{Decision, Import, ImportSummary, NamedObject, ObjectKey, OnConflict, Problem};
@@ -23,6 +24,9 @@ pub(super) struct Arguments {
     /// Give every object a new id
     #[arg(long)]
     new_ids: bool,
+    /// Go on with an import that was cut off: pass over the objects that are there as the file has them
+    #[arg(long, conflicts_with_all = ["overwrite", "new_ids"])]
+    resume: bool,
     /// Import into this namespace [default: the ones the file says]
     #[arg(long, value_name = "NAMESPACE", value_parser = namespace)]
     namespace: Option<Namespace>,
@@ -59,9 +63,10 @@ pub(super) async fn run(
     output: Output,
 ) -> Result<Exit> {
     let repository = connection.writing_repository(environment).await?;
-    let mut request = Import::new().on_conflict(match (arguments.overwrite, arguments.new_ids) {
-        (true, _) => OnConflict::Overwrite,
-        (_, true) => OnConflict::NewIds,
+    let mut request = Import::new().on_conflict(match (arguments.overwrite, arguments.new_ids, arguments.resume) {
+        (true, ..) => OnConflict::Overwrite,
+        (_, true, _) => OnConflict::NewIds,
+        (.., true) => OnConflict::Resume,
         _ => OnConflict::Fail,
     });
     if let Some(bytes) = arguments.max_line_bytes {
@@ -89,8 +94,11 @@ pub(super) async fn run(
     if arguments.only_named {
         request = request.only_decided();
     }
-    let summary = repository.import(request, open(arguments).await?).await?;
-    describe(&summary, output);
+    let file = open(arguments).await?;
+    let progress = request.progress();
+    let working = repository.import(request, file);
+    let summary = progress::watch(output, environment.clock(), progress, working).await?;
+    describe(&summary, arguments, output);
     output.document(&summary)?;
     let may_be_written = |problem: &Problem| problem.kind == "outcome_unknown";
     Ok(match summary.success {
@@ -116,7 +124,7 @@ async fn open(arguments: &Arguments) -> Result<tokio::fs::File> {
     Ok(file)
 }
 
-fn describe(summary: &ImportSummary, output: Output) {
+fn describe(summary: &ImportSummary, arguments: &Arguments, output: Output) {
     for problem in summary.errors.iter().take(20) {
         output.say(format!("line {}: {}: {}", problem.line, problem.kind, problem.message));
         if !problem.destinations.is_empty() {
@@ -131,8 +139,23 @@ fn describe(summary: &ImportSummary, output: Output) {
     if more > 0 {
         output.say(format!("and {more} more problems"));
     }
+    let is_in_the_way = |problem: &Problem| problem.kind == "conflict";
+    if !arguments.resume && !arguments.new_ids && summary.errors.iter().any(is_in_the_way) {
+        output.say("if an earlier import of this file was cut off, --resume passes over what it wrote");
+    }
     if let Some(line) = summary.stopped_at_line {
-        output.say(format!("stopped at line {line}: what follows was not written"));
+        let hint = if arguments.overwrite || arguments.new_ids { "" } else { "; --resume goes on with it" };
+        output.say(format!("stopped at line {line}: what follows was not written{hint}"));
+    }
+    if summary.is_complete.is_none() {
+        output.say("the file has no last line that sums it up: if it should have one, it was cut");
+    }
+    if summary.kept_secrets_count > 0 {
+        let kept = summary.kept_secrets_count;
+        output.say(format!("{kept} objects keep the secrets that they had: the file has none of them"));
+    }
+    if arguments.resume {
+        output.say(format!("{} objects were there already", summary.already_there_count));
     }
     let (written, skipped) = (summary.success_count, summary.skipped_count);
     output.say(format!("{written} objects imported, {skipped} left out"));

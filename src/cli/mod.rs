@@ -11,6 +11,7 @@ mod import;
 mod keys;
 mod logging;
 mod migrate;
+mod namespaces;
 mod output;
 mod privileges;
 mod progress;
@@ -63,6 +64,7 @@ enum Command {
     Import(import::Arguments),
     Keys(keys::Arguments),
     Migrate(migrate::Arguments),
+    Namespaces(namespaces::Arguments),
     Privileges(privileges::Arguments),
     Quarantine(quarantine::Arguments),
     /// Say what is stored, and what a migration would do
@@ -115,6 +117,7 @@ fn run_command(command: &Command, connection: &connection::Connection, output: O
             Command::Import(arguments) => import::run(arguments, connection, &environment, output).await,
             Command::Keys(arguments) => keys::run(arguments, connection, &environment, output).await,
             Command::Migrate(arguments) => migrate::run(arguments, connection, &environment, output).await,
+            Command::Namespaces(arguments) => namespaces::run(arguments, connection, &environment, output).await,
             Command::Privileges(arguments) => privileges::run(arguments, &connection.prefix, output),
             Command::Quarantine(arguments) => quarantine::run(arguments, connection, &environment, output).await,
             Command::Status => status::run(connection, &environment, output).await,

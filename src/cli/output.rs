@@ -29,6 +29,11 @@ impl Output {
         Self { indent: self.indent + 3, ..self }
     }
 
+    /// The same, with its lines on standard error: where standard output has something else.
+    pub(crate) fn aside(self) -> Self {
+        Self { json: true, ..self }
+    }
+
     /// Whether the one JSON document is wanted, rather than lines for a person.
     pub(crate) fn is_json(self) -> bool {
         self.json

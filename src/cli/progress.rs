@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use crate::cli::output::Output;
 use crate::environment::Clock;
+use crate::repository::ImportProgress;
 use crate::{migrate, rotation};
 
 /// How often the log says how far a migration is.
@@ -40,6 +41,14 @@ impl From<&rotation::Progress> for Shown {
         let rotation::Progress { index, documents, looked_at, rotated } = now;
         let (read, written) = (*looked_at, *rotated);
         Self { doing: "rotating", name: index.clone(), documents: (*documents).max(read), read, done: read, written }
+    }
+}
+
+impl From<&ImportProgress> for Shown {
+    fn from(now: &ImportProgress) -> Self {
+        let ImportProgress { is_writing, lines, read, written } = *now;
+        let name = if is_writing { "writing" } else { "checking" };
+        Self { doing: "importing", name: name.to_owned(), documents: lines.max(read), read, done: read, written }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a stored object is: its id and namespaces, its version token, its references, and the form in which Elasticsearch
 //! holds it. Nothing here does I/O.
 
+pub(crate) mod date;
 pub(crate) mod depth;
 mod header;
 mod id;

@@ -39,6 +39,11 @@ pub enum Action {
     ShareEverywhere,
     /// Removing all that a namespace has of a type.
     DeleteNamespace,
+    /// Reaching objects of every namespace at once. The audit hears of it beside the action itself;
+    /// [`Authorization::allows_everywhere`] decides.
+    Everywhere,
+    /// Listing the namespaces in use. [`Authorization::allows_everywhere`] decides.
+    ListNamespaces,
 }
 
 /// Says yes or no to an action on objects of a type in a namespace. It is asked before anything is read or written: what is
@@ -47,6 +52,15 @@ pub enum Action {
 pub trait Authorization: Send + Sync + fmt::Debug {
     /// Whether it may be done. For a type whose objects have no namespace, the default one is given.
     async fn allows(&self, action: Action, type_name: &str, namespace: &Namespace) -> bool;
+
+    /// Whether it may be done to objects of every namespace at once: asked with [`Action::Find`], [`Action::Export`] and
+    /// [`Action::GetSecrets`] for [`Find::everywhere`](super::Find::everywhere), and with [`Action::ListNamespaces`], for types
+    /// whose objects have namespaces. No, unless it is implemented: what may be done in each namespace that somebody thought of
+    /// says nothing of the others.
+    async fn allows_everywhere(&self, action: Action, type_name: &str) -> bool {
+        let _ = (action, type_name);
+        false
+    }
 }
 
 /// Hears of every operation: first whether it is admitted or refused, and if it was admitted, what became of it. Of an
@@ -94,6 +108,10 @@ pub struct AllowAll;
 #[async_trait]
 impl Authorization for AllowAll {
     async fn allows(&self, _action: Action, _type_name: &str, _namespace: &Namespace) -> bool {
+        true
+    }
+
+    async fn allows_everywhere(&self, _action: Action, _type_name: &str) -> bool {
         true
     }
 }
@@ -230,23 +248,46 @@ impl Repository {
             return Ok(self.nothing_admitted());
         }
         let namespace = &self.namespace_of(type_name, namespace);
-        let admitted = self.allows(action, type_name, namespace).await;
-        let mut events = Vec::new();
-        if let Some(audit) = &self.access.audit {
+        let is_allowed = self.allows(action, type_name, namespace).await;
+        let admitted = self.heard(is_allowed, &[action], type_name, id, namespace);
+        if is_allowed { Ok(admitted) } else { Err(refused(action, type_name, namespace)) }
+    }
+
+    /// Lets an operation on objects of every namespace pass, or refuses it.
+    pub(super) async fn admit_everywhere(&self, action: Action, type_name: &str) -> Result<Admitted> {
+        if self.definition(type_name)?.namespace_kind() == NamespaceKind::Agnostic {
+            return self.admit_to(action, type_name, None, &Namespace::DEFAULT).await;
+        }
+        let is_allowed = self.allows_everywhere(action, type_name).await;
+        let actions = [action, Action::Everywhere];
+        let admitted = self.heard(is_allowed, &actions, type_name, None, &Namespace::DEFAULT);
+        if is_allowed { Ok(admitted) } else { Err(refused_everywhere(action, type_name)) }
+    }
+
+    /// Lets the audit hear whether an operation is allowed.
+    fn heard(
+        &self,
+        is_allowed: bool,
+        actions: &[Action],
+        type_name: &str,
+        id: Option<&str>,
+        namespace: &Namespace,
+    ) -> Admitted {
+        let mut admitted = self.nothing_admitted();
+        let Some(audit) = &self.access.audit else { return admitted };
+        for action in actions {
             let event = AuditEvent {
-                action,
+                action: *action,
                 type_name: type_name.to_owned(),
                 id: id.map(str::to_owned),
                 namespace: namespace.clone(),
-                outcome: if admitted { AuditOutcome::Admitted } else { AuditOutcome::Refused },
+                outcome: if is_allowed { AuditOutcome::Admitted } else { AuditOutcome::Refused },
             };
             audit.record(event.clone());
-            events.push(event);
+            // Of what is refused no end is told.
+            admitted.events.extend(is_allowed.then_some(event));
         }
-        match admitted {
-            true => Ok(Admitted { audit: self.access.audit.clone(), events }),
-            false => Err(refused(action, type_name, namespace)),
-        }
+        admitted
     }
 
     /// Whether anybody is asked what may be done.
@@ -258,6 +299,14 @@ impl Repository {
     pub(super) async fn allows(&self, action: Action, type_name: &str, namespace: &Namespace) -> bool {
         match &self.access.authorization {
             Some(authorization) => authorization.allows(action, type_name, namespace).await,
+            None => true,
+        }
+    }
+
+    /// As [`allows`](Self::allows), for objects of every namespace.
+    pub(super) async fn allows_everywhere(&self, action: Action, type_name: &str) -> bool {
+        match &self.access.authorization {
+            Some(authorization) => authorization.allows_everywhere(action, type_name).await,
             None => true,
         }
     }
@@ -308,10 +357,28 @@ fn refused(action: Action, type_name: &str, namespace: &Namespace) -> Error {
         Action::Share => "shared",
         Action::ShareEverywhere => "shared with every namespace",
         Action::DeleteNamespace => "removed all at once",
+        Action::Everywhere => "reached everywhere at once",
+        Action::ListNamespaces => "listed by namespace",
     };
     Error::new(
         ErrorKind::Forbidden,
         format!("objects of the type {type_name} must not be {verb} in namespace {namespace}"),
     )
-    .with_cure("ask whoever administers the platform for permission")
+    .with_cure(ASK)
 }
+
+fn refused_everywhere(action: Action, type_name: &str) -> Error {
+    let what = match action {
+        Action::GetSecrets => "read with their secrets",
+        Action::Export => "exported",
+        Action::ListNamespaces => "listed by namespace",
+        _ => "found",
+    };
+    Error::new(
+        ErrorKind::Forbidden,
+        format!("objects of the type {type_name} must not be {what} in every namespace at once"),
+    )
+    .with_cure(ASK)
+}
+
+const ASK: &str = "ask whoever administers the platform for permission";

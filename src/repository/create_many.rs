@@ -7,7 +7,7 @@ use super::access::Admitted;
 use super::create::{Content, Create};
 use super::many::{Items, Named, Pages, on_pool};
 use super::write::{Sources, Write, Written};
-use super::{Action, ObjectKey, Repository, SavedObject, content, errors};
+use super::{Action, ObjectKey, Repository, SavedObject, content, errors, limits};
 use crate::Result;
 use crate::cluster::Refresh;
 use crate::document::{Attributes, NamespaceKind, RootFields, StoredDocument, VersionToken};
@@ -188,6 +188,7 @@ impl Repository {
         content: Content,
         now: &str,
     ) -> Result<StoredDocument> {
+        limits::check_references(key, &content.references)?;
         let kind = definition.namespace_kind();
         let namespace = key.namespace.id_form().filter(|_| kind == NamespaceKind::Single);
         let root = RootFields {

@@ -25,7 +25,7 @@ const MAX_RESULT_WINDOW: u32 = 10_000;
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Find {
-    namespaces: Vec<Namespace>,
+    seen_from: SeenFrom,
     filters: Vec<Filter>,
     kql: Vec<Kql>,
     search: Option<TextSearch>,
@@ -36,20 +36,35 @@ pub struct Find {
     per_page: Option<u32>,
 }
 
+/// From where the objects are seen that a search finds.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) enum SeenFrom {
+    /// Nothing was said: from the namespace that the client is at home in.
+    #[default]
+    Unsaid,
+    /// From one of these; of none nothing is found.
+    OneOf(Vec<Namespace>),
+    /// From any.
+    Everywhere,
+}
+
 /// A text that is looked for, as people type it.
 #[derive(Debug, Clone, PartialEq, Default)]
 struct TextSearch {
     text: String,
-    fields: Vec<String>,
+    /// `None` is every one that can be searched.
+    fields: Option<Vec<String>>,
     all_words: bool,
 }
 
+/// What is searched unless said otherwise.
+const DEFAULT_ONLY: &[Namespace] = &[Namespace::DEFAULT];
 /// Objects on a page, unless said otherwise.
 const PER_PAGE: u32 = 20;
 impl Default for Find {
     fn default() -> Self {
         Self {
-            namespaces: Vec::new(),
+            seen_from: SeenFrom::default(),
             filters: Vec::new(),
             kql: Vec::new(),
             search: None,
@@ -68,10 +83,26 @@ impl Find {
         Self::default()
     }
 
-    /// Only those seen from one of these namespaces. Without a call of this, the default one is meant.
+    /// Finds only objects seen from one of these namespaces, and nothing at all if the list is empty. Without a call of this, the
+    /// default namespace is searched.
     #[must_use]
     pub fn namespaces(mut self, namespaces: impl IntoIterator<Item = Namespace>) -> Self {
-        self.namespaces.extend(namespaces);
+        self.seen_from = match self.seen_from {
+            SeenFrom::OneOf(mut names) => {
+                names.extend(namespaces);
+                SeenFrom::OneOf(names)
+            }
+            SeenFrom::Unsaid => SeenFrom::OneOf(namespaces.into_iter().collect()),
+            SeenFrom::Everywhere => SeenFrom::Everywhere,
+        };
+        self
+    }
+
+    /// Finds objects of every namespace, whatever [`namespaces`](Self::namespaces) says, if
+    /// [`Authorization::allows_everywhere`](super::Authorization::allows_everywhere) lets the caller do that.
+    #[must_use]
+    pub fn everywhere(mut self) -> Self {
+        self.seen_from = SeenFrom::Everywhere;
         self
     }
 
@@ -97,10 +128,12 @@ impl Find {
         self
     }
 
-    /// Which attributes [`search`](Self::search) looks at. Default: every `text` and `keyword` of the types' mappings.
+    /// Lets [`search`](Self::search) look at these attributes only, at none if the list is empty. Default: every `text` and
+    /// `keyword` of the types' mappings.
     #[must_use]
     pub fn search_fields(mut self, attributes: impl IntoIterator<Item: Into<String>>) -> Self {
-        self.search.get_or_insert_default().fields.extend(attributes.into_iter().map(Into::into));
+        let fields = self.search.get_or_insert_default().fields.get_or_insert_default();
+        fields.extend(attributes.into_iter().map(Into::into));
         self
     }
 
@@ -148,15 +181,19 @@ impl Find {
         self
     }
 
-    /// The namespaces given.
+    /// Returns the namespaces given; none if every one is searched.
     pub(super) fn seen_from(&self) -> &[Namespace] {
-        &self.namespaces
+        match &self.seen_from {
+            SeenFrom::OneOf(namespaces) => namespaces,
+            SeenFrom::Unsaid => DEFAULT_ONLY,
+            SeenFrom::Everywhere => &[],
+        }
     }
 
-    /// The namespaces given, or else `default`.
+    /// Searches `default` if nothing was said of namespaces.
     pub(crate) fn or_in_namespace(mut self, default: &Namespace) -> Self {
-        if self.namespaces.is_empty() {
-            self.namespaces.push(default.clone());
+        if self.seen_from == SeenFrom::Unsaid {
+            self.seen_from = SeenFrom::OneOf(vec![default.clone()]);
         }
         self
     }
@@ -212,7 +249,12 @@ impl Find {
         }
         let of_type = |definition: &&TypeDefinition| {
             let mut parts = vec![Query::equals("type", definition.name())];
-            parts.extend(seen_from(definition.namespace_kind(), &self.namespaces));
+            parts.extend(match &self.seen_from {
+                SeenFrom::Everywhere => None,
+                // Not even objects that every namespace sees.
+                SeenFrom::OneOf(namespaces) if namespaces.is_empty() => Some(Query::Or(Vec::new())),
+                _ => seen_from(definition.namespace_kind(), self.seen_from()),
+            });
             for filter in &filters {
                 parts.push(filter.compile(definition)?);
             }
@@ -287,8 +329,13 @@ impl Repository {
     pub(super) async fn admit_all(&self, action: Action, types: &[&str], request: &Find) -> Result<Admitted> {
         let mut admitted = self.nothing_admitted();
         for type_name in types {
-            for namespace in &request.namespaces {
-                match self.admit_to(action, type_name, None, namespace).await {
+            let everywhere = (request.seen_from == SeenFrom::Everywhere).then_some(None);
+            for namespace in everywhere.into_iter().chain(request.seen_from().iter().map(Some)) {
+                let another = match namespace {
+                    None => self.admit_everywhere(action, type_name).await,
+                    Some(namespace) => self.admit_to(action, type_name, None, namespace).await,
+                };
+                match another {
                     Ok(another) => admitted = admitted.and(another),
                     Err(refused) => return admitted.end(Err(refused)),
                 }
@@ -320,9 +367,9 @@ impl Repository {
 
 impl TextSearch {
     fn compile(&self, definition: &TypeDefinition) -> Result<Query> {
-        let paths = match self.fields.as_slice() {
-            [] => searchable::words_of(definition),
-            fields => fields.to_vec(),
+        let paths = match &self.fields {
+            None => searchable::words_of(definition),
+            Some(fields) => fields.clone(),
         };
         let full = |path: &String| {
             searchable::check(definition, path, None, Use::Match)?;

@@ -1,12 +1,13 @@
 //! What Elasticsearch cannot take, told before anything is sent: with the attribute, the limit and the cure, where the server
 //! would only quote its own internals. The limit on ids is [`RawId`](crate::document::RawId)'s.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::ObjectKey;
 use super::key::Keyed;
+use super::mapped_values::{self, type_of};
 use crate::cluster::Cluster;
-use crate::document::{Attributes, StoredDocument, depth};
+use crate::document::{Attributes, Reference, StoredDocument, depth};
 use crate::registry::TypeDefinition;
 use crate::{Error, Result};
 
@@ -34,39 +35,42 @@ pub(super) fn check(
     if source_bytes < HARMLESS_BYTES {
         return Ok(());
     }
-    let mut check = Check { key, nested: document.root.references.len() };
-    for (at, reference) in document.root.references.iter().enumerate() {
-        for (name, value) in [("name", &reference.name), ("type", &reference.type_name), ("id", &reference.id)] {
-            check.term(&format!("references[{at}].{name}"), value, None)?;
-        }
-    }
+    Check { key, nested: document.root.references.len(), judges_values: false }.document(definition, document)
+}
+
+/// Refuses a document that the index would refuse, as far as that can be known without the server: as [`check`] does, and for the
+/// names and values of its fields too. For callers that must know it before they send anything; of a single write the server
+/// says it as well.
+///
+/// # Errors
+/// [`Invalid`](crate::ErrorKind::Invalid), naming the attribute, what it takes and the cure.
+pub(super) fn check_whole(definition: &TypeDefinition, key: &ObjectKey, document: &StoredDocument) -> Result<()> {
     let root = &document.root;
-    for (name, value) in
-        [("originId", &root.origin_id), ("created_by", &root.created_by), ("updated_by", &root.updated_by)]
-    {
-        if let Some(value) = value {
-            check.term(name, value, None)?;
+    for (name, date) in [("created_at", &root.created_at), ("updated_at", &root.updated_at)] {
+        if date.as_ref().is_some_and(|date| !mapped_values::is_root_date(date)) {
+            return Err(Error::invalid(
+                format!("`{name}` of saved object {key} is no date"),
+                format!("it takes {}", mapped_values::DATES),
+            ));
         }
     }
-    for name in root.namespaces.iter().flatten() {
-        check.term("namespaces", name, None)?;
+    check_references(key, &root.references)?;
+    Check { key, nested: root.references.len(), judges_values: true }.document(definition, document)
+}
+
+/// Refuses references that can lead to no object.
+///
+/// # Errors
+/// [`Invalid`](crate::ErrorKind::Invalid), naming the reference.
+pub(super) fn check_references(key: &ObjectKey, references: &[Reference]) -> Result<()> {
+    let is_nameless = |reference: &Reference| reference.type_name.is_empty() || reference.id.is_empty();
+    match references.iter().position(is_nameless) {
+        None => Ok(()),
+        Some(at) => Err(Error::invalid(
+            format!("references[{at}] of saved object {key} has an empty type or id"),
+            "name the object that it refers to, or leave the reference out",
+        )),
     }
-    let properties = definition.mapping().get("properties").and_then(Value::as_object);
-    for (name, field) in properties.into_iter().flatten() {
-        if let Some(value) = document.attributes.get(name) {
-            check.field(name, field, value)?;
-        }
-    }
-    if check.nested > MAX_NESTED {
-        return Err(Error::invalid(
-            format!(
-                "saved object {key} has {} references and nested objects, and a document may have {MAX_NESTED}",
-                check.nested
-            ),
-            "divide it into several objects",
-        ));
-    }
-    Ok(())
 }
 
 /// Refuses a document that nothing could read again: see [`MAX_DEPTH`](crate::document::MAX_DEPTH).
@@ -103,34 +107,140 @@ pub(super) async fn check_request(cluster: &dyn Cluster, object: &impl Keyed, so
 struct Check<'a> {
     key: &'a ObjectKey,
     nested: usize,
+    /// Whether names and values are judged as well, and not only how long and how many they are.
+    judges_values: bool,
+}
+
+/// An object of a mapping, and whether the index refuses names in it that are not mapped.
+#[derive(Clone, Copy)]
+struct Mapped<'a> {
+    field: &'a Value,
+    is_strict: bool,
+}
+
+impl<'a> Mapped<'a> {
+    /// Returns the object that `field` maps, within this one.
+    fn within(self, field: &'a Value) -> Self {
+        let is_strict = field.get("dynamic").map_or(self.is_strict, |dynamic| dynamic == "strict");
+        Self { field, is_strict }
+    }
 }
 
 impl Check<'_> {
-    /// Checks the value at `path`, which is mapped as `field` says.
-    fn field(&mut self, path: &str, field: &Value, value: &Value) -> Result<()> {
-        if let Value::Array(elements) = value {
-            return elements.iter().try_for_each(|element| self.field(path, field, element));
-        }
-        let kind = field.get("type").and_then(Value::as_str).unwrap_or("object");
-        match (kind, value) {
-            ("keyword", Value::String(text)) => self.term(path, text, ignore_above(field))?,
-            ("flattened", Value::Object(_)) => self.flattened(path, "", field, value)?,
-            ("nested", Value::Object(_)) => self.nested += 1,
-            _ => {}
-        }
-        if let Value::Object(members) = value {
-            for (name, inner) in field.get("properties").and_then(Value::as_object).into_iter().flatten() {
-                if let Some(value) = members.get(name) {
-                    self.field(&format!("{path}.{name}"), inner, value)?;
-                }
+    fn document(mut self, definition: &TypeDefinition, document: &StoredDocument) -> Result<()> {
+        let root = &document.root;
+        for (at, reference) in root.references.iter().enumerate() {
+            for (name, value) in [("name", &reference.name), ("type", &reference.type_name), ("id", &reference.id)] {
+                self.term(&format!("references[{at}].{name}"), value, None)?;
             }
         }
-        for (name, again) in field.get("fields").and_then(Value::as_object).into_iter().flatten() {
-            if again.get("type").and_then(Value::as_str) == Some("keyword") {
-                self.field(&format!("{path}.{name}"), again, value)?;
+        for (name, value) in
+            [("originId", &root.origin_id), ("created_by", &root.created_by), ("updated_by", &root.updated_by)]
+        {
+            if let Some(value) = value {
+                self.term(name, value, None)?;
             }
+        }
+        for name in root.namespaces.iter().flatten() {
+            self.term("namespaces", name, None)?;
+        }
+        let mapping = Mapped { field: definition.mapping(), is_strict: false };
+        self.members("", mapping.within(definition.mapping()), &document.attributes)?;
+        if self.nested <= MAX_NESTED {
+            return Ok(());
+        }
+        let (key, nested) = (self.key, self.nested);
+        Err(Error::invalid(
+            format!(
+                "saved object {key} has {nested} references and nested objects, and a document may have {MAX_NESTED}"
+            ),
+            "divide it into several objects",
+        ))
+    }
+
+    /// Checks the members of the object at `path`.
+    fn members(&mut self, path: &str, object: Mapped<'_>, members: &Map<String, Value>) -> Result<()> {
+        for (name, value) in members {
+            // A name with dots stands for objects, one within the other. As the server splits it: empty names at its end do not count.
+            let names: Vec<&str> = name.trim_end_matches('.').split('.').collect();
+            if self.judges_values && names.iter().any(|name| name.trim().is_empty()) {
+                let within = if path.is_empty() { String::new() } else { format!(" of {path:?}") };
+                return Err(self.refused(
+                    &format!("the name {name:?}{within}"),
+                    "is empty, or empty before or after a dot",
+                    "rename it",
+                ));
+            }
+            self.named(path, object, &names, value)?;
         }
         Ok(())
+    }
+
+    /// Checks the value that `names` lead to from the object at `path`.
+    fn named(&mut self, path: &str, object: Mapped<'_>, names: &[&str], value: &Value) -> Result<()> {
+        let Some((name, rest)) = names.split_first() else { return Ok(()) };
+        let path = if path.is_empty() { (*name).to_owned() } else { format!("{path}.{name}") };
+        let Some(field) = object.field.get("properties").and_then(|fields| fields.get(name)) else {
+            return match self.judges_values && object.is_strict {
+                true => Err(self.refused(
+                    &format!("{path:?}"),
+                    "is not in the mapping, which says `strict`",
+                    "leave it out, or add it to the mapping with a new model version",
+                )),
+                false => Ok(()),
+            };
+        };
+        if rest.is_empty() {
+            return self.field(&path, object.within(field), value);
+        }
+        match type_of(field) {
+            "object" | "nested" => self.named(&path, object.within(field), rest, value),
+            // The rest of the name makes an object of it.
+            _ => self.judge(
+                &path,
+                field,
+                &Value::Object(rest.iter().take(1).map(|name| ((*name).to_owned(), Value::Null)).collect()),
+            ),
+        }
+    }
+
+    /// Checks the value at `path`.
+    fn field(&mut self, path: &str, mapped: Mapped<'_>, value: &Value) -> Result<()> {
+        let field = mapped.field;
+        match value {
+            Value::Null => return Ok(()),
+            Value::Array(elements) => return elements.iter().try_for_each(|element| self.field(path, mapped, element)),
+            _ => self.judge(path, field, value)?,
+        }
+        match (type_of(field), value) {
+            ("keyword", Value::String(text)) => self.term(path, text, ignore_above(field))?,
+            ("flattened", Value::Object(_)) => self.flattened(path, "", field, value)?,
+            ("nested", Value::Object(members)) => {
+                self.nested += 1;
+                self.members(path, mapped, members)?;
+            }
+            ("object", Value::Object(members)) => self.members(path, mapped, members)?,
+            _ => {}
+        }
+        for (name, again) in field.get("fields").and_then(Value::as_object).into_iter().flatten() {
+            self.field(&format!("{path}.{name}"), mapped.within(again), value)?;
+        }
+        Ok(())
+    }
+
+    fn judge(&self, path: &str, field: &Value, value: &Value) -> Result<()> {
+        match mapped_values::refusal(field, value).filter(|_| self.judges_values) {
+            None => Ok(()),
+            Some(takes) => Err(self.refused(
+                &format!("{path:?}"),
+                &format!("has a value that its mapping as {} refuses", type_of(field)),
+                &format!("it {takes}"),
+            )),
+        }
+    }
+
+    fn refused(&self, what: &str, why: &str, cure: &str) -> Error {
+        Error::invalid(format!("{what} of saved object {} {why}", self.key), cure)
     }
 
     /// Each value within a flattened field is a term by itself, and one with its path before it.
@@ -245,6 +355,57 @@ mod tests {
                 (Some(message), Some(expected)) => assert!(message.contains(expected), "{message}"),
                 (message, expected) => panic!("{properties}: {message:?}, not {expected:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn names_and_values_that_the_mapping_refuses_are_named() {
+        let mapping = json!({ "dynamic": false, "properties": {
+            "title": { "type": "keyword", "fields": { "words": { "type": "text" }, "size": { "type": "long" } } },
+            "owner": { "dynamic": "strict", "properties": { "name": { "type": "keyword" }, "free": { "dynamic": "false", "properties": {} } } },
+            "free": { "type": "flattened" }, "list": { "type": "nested", "properties": { "n": { "type": "long" } } },
+        } });
+        let known = json!({ "title": {}, "owner": {}, "free": {}, "list": {} });
+        let schema = json!({ "type": "object", "properties": known });
+        let version = version(json!({ "create": schema, "forward": schema, "encrypted": [], "bound": [] }));
+        let definition = read(&note(json!({ "mapping": mapping })), &[version]).expect("fine");
+        let table = [
+            (json!({ "title": "5", "other": { "": 1, "a..b": 2 } }), None),
+            (json!({ "title": "five" }), Some("\"title.size\"")),
+            (json!({ "title": { "a": 1 } }), Some("\"title\" of saved object note/n1 has a value")),
+            (json!({ "title.raw": 1 }), Some("\"title\"")),
+            (json!({ "": 1 }), Some("the name \"\"")),
+            (json!({ " ": 1 }), Some("the name")),
+            (json!({ "a..b": 1 }), Some("the name \"a..b\"")),
+            (json!({ "title.": "5" }), None),
+            (json!({ "owner": { "name": "kim", "free": { "x": 1 } } }), None),
+            (json!({ "owner": { "age": 1 } }), Some("\"owner.age\" of saved object note/n1 is not in the mapping")),
+            (json!({ "owner.age": null }), Some("\"owner.age\"")),
+            (json!({ "owner": { "": 1 } }), Some("the name \"\" of \"owner\"")),
+            (json!({ "owner": ["kim"] }), Some("\"owner\"")),
+            (json!({ "owner.name": "kim" }), None),
+            (json!({ "list": [{ "n": 1 }, null, { "n": "x" }] }), Some("\"list.n\"")),
+            (json!({ "list.n": "x" }), Some("\"list.n\"")),
+            (json!({ "free": { "a": { "": 1 } } }), None),
+            (json!({ "free": 1 }), Some("\"free\"")),
+        ];
+        for (attributes, expected) in table {
+            let given = attributes.as_object().cloned().expect("an object");
+            let document = StoredDocument { type_name: "note".into(), attributes: given, root: RootFields::default() };
+            let outcome = check_whole(&definition, &ObjectKey::new("note", "n1"), &document);
+            match (outcome, expected) {
+                (Ok(()), None) => {}
+                (Err(error), Some(expected)) => {
+                    assert!(error.message().contains(expected) && error.cure().is_some(), "{error}");
+                }
+                (outcome, expected) => panic!("{attributes}: {outcome:?}, not {expected:?}"),
+            }
+        }
+        let root = |date: &str| RootFields { created_at: Some(date.to_owned()), ..RootFields::default() };
+        for (date, is_fine) in [("2026-03-01T10:00:00.000Z", true), ("yesterday", false), ("", false)] {
+            let document = StoredDocument { type_name: "note".into(), attributes: Attributes::new(), root: root(date) };
+            let outcome = check_whole(&definition, &ObjectKey::new("note", "n1"), &document);
+            assert_eq!(outcome.is_ok(), is_fine, "{date}");
         }
     }
 

@@ -29,7 +29,9 @@ mod key;
 mod kql;
 mod limits;
 mod many;
+mod mapped_values;
 mod merge;
+mod namespaces;
 mod object;
 mod overwrite;
 mod point_in_time;
@@ -84,6 +86,7 @@ pub use found::{Found, Unreadable};
 pub use increment::Increment;
 pub use key::ObjectKey;
 pub use kql::{Kql, KqlError, KqlProblem};
+pub use namespaces::NamespaceInUse;
 pub use object::SavedObject;
 pub use point_in_time::{PageCursor, PointInTimePage, PointInTimeReader};
 pub use replace::Replace;
@@ -93,8 +96,8 @@ pub use sweep::{SweepFailure, Swept};
 #[cfg(any(test, feature = "testing"))]
 pub(crate) use transfer::fuzzing;
 pub use transfer::{
-    Decision, Export, ExportSummary, Import, ImportSummary, NamedObject, OnConflict, Problem, Relocated, SecretForm,
-    Skipped,
+    Decision, Export, ExportSummary, Import, ImportProgress, ImportSummary, NamedObject, OnConflict, Problem,
+    Relocated, SecretForm, Skipped,
 };
 pub use update::{Draft, SecretChange, Update};
 

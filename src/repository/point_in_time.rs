@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::Value;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use super::find::{self, Find};
 use super::found::Found;
 use super::stream::Open;
 use super::{Action, Repository};
-use crate::cluster::{ClusterError, ClusterErrorKind, Search, SearchIn};
+use crate::cluster::{ClusterError, ClusterErrorKind, Direction, Search, SearchIn};
 use crate::document::{Attributes, Namespace};
 use crate::registry::TypeDefinition;
 use crate::{Error, ErrorKind, Result};
@@ -30,6 +31,8 @@ pub struct PointInTimeReader {
     repository: Repository,
     types: Vec<String>,
     open: Open,
+    /// Random: by it a cursor is known as one of this reader.
+    nonce: [u8; 16],
 }
 
 /// One page of a point in time.
@@ -41,13 +44,20 @@ pub struct PointInTimePage<A = Attributes> {
     pub next: Option<PageCursor>,
 }
 
-/// Where a page begins. It belongs to the search that it comes from, and can be kept as text.
+/// Where a page begins. It belongs to the reader and to the search that it comes from (the same types, namespaces, filters and
+/// sort; the size of the page and the fields may change), and can be kept as text.
 #[derive(Debug, Clone, PartialEq)]
-pub struct PageCursor(Vec<Value>);
+pub struct PageCursor {
+    /// What tells the point in time and the search.
+    search: String,
+    /// The sort values of the last object before the page.
+    after: Vec<Value>,
+}
 
 impl fmt::Display for PageCursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&URL_SAFE_NO_PAD.encode(Value::from(self.0.clone()).to_string()))
+        let values = std::iter::once(Value::from(self.search.as_str())).chain(self.after.iter().cloned());
+        f.write_str(&URL_SAFE_NO_PAD.encode(Value::from_iter(values).to_string()))
     }
 }
 
@@ -59,10 +69,11 @@ impl FromStr for PageCursor {
     fn from_str(text: &str) -> Result<Self> {
         let refused = || Error::invalid("a page's cursor is malformed", "pass the one that the page before came with");
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| refused())?;
-        let values: Vec<Value> = serde_json::from_slice(&bytes).map_err(|_| refused())?;
+        let mut values: std::collections::VecDeque<Value> = serde_json::from_slice(&bytes).map_err(|_| refused())?;
+        let Some(Value::String(search)) = values.pop_front() else { return Err(refused()) };
         match values.is_empty() || values.iter().any(|value| value.is_array() || value.is_object()) {
             true => Err(refused()),
-            false => Ok(Self(values)),
+            false => Ok(Self { search, after: values.into() }),
         }
     }
 }
@@ -102,6 +113,8 @@ impl Repository {
                 "give at most an hour; each page begins it anew",
             ));
         }
+        let mut nonce = [0; 16];
+        self.shared.environment.rng().fill(&mut nonce)?;
         let aliases = self.aliases(&definitions);
         let opened = self.shared.cluster.open_point_in_time(&aliases, keep_alive).await;
         let opened = opened.map_err(|error| find::refused(&aliases, error))?;
@@ -109,6 +122,7 @@ impl Repository {
             repository: self.clone(),
             types: types.iter().map(|&name| name.to_owned()).collect(),
             open: Open::new(Arc::clone(&self.shared.cluster), self.shared.environment.clone(), opened),
+            nonce,
         })
     }
 }
@@ -119,7 +133,7 @@ impl PointInTimeReader {
     ///
     /// # Errors
     /// - [`NotFound`](ErrorKind::NotFound) if the point in time is no longer open: too much time went by since the page before.
-    /// - [`Invalid`](ErrorKind::Invalid) as for [`Repository::find`], and if the cursor is not one of this search.
+    /// - [`Invalid`](ErrorKind::Invalid) as for [`Repository::find`], and if the cursor comes from another reader or search.
     /// - [`Forbidden`](ErrorKind::Forbidden), [`Unavailable`](ErrorKind::Unavailable).
     pub async fn page(&mut self, request: &Find, after: Option<&PageCursor>) -> Result<PointInTimePage> {
         let repository = self.repository.clone();
@@ -140,11 +154,19 @@ impl PointInTimeReader {
     ) -> Result<PointInTimePage> {
         let current = self.open.current().ok_or_else(gone)?;
         let size = request.size()?;
-        let search = Search {
-            size,
-            count_total: true,
-            after: after.map(|cursor| cursor.0.clone()),
-            ..request.to_search(SearchIn::PointInTime(current), definitions)?
+        let mut search =
+            Search { size, count_total: true, ..request.to_search(SearchIn::PointInTime(current), definitions)? };
+        let name = self.name_of(&search);
+        search.after = match after {
+            None => None,
+            Some(cursor) if cursor.search == name => Some(cursor.after.clone()),
+            Some(_) => {
+                return Err(Error::invalid(
+                    "the page's cursor comes from another point in time or another search",
+                    "pass it to the reader that gave it, with the same types, namespaces, filters and sort; or begin with the first \
+                     page",
+                ));
+            }
         };
         let mut reading = self.repository.reading(types, request);
         let page = reading.search(&search).await.map_err(refused)?;
@@ -152,10 +174,18 @@ impl PointInTimeReader {
             self.open.go_on_with(current);
         }
         let is_last = reading.taken() < size as usize;
-        let next = page.last_sort.clone().filter(|_| !is_last).map(PageCursor);
+        let next = page.last_sort.clone().filter(|_| !is_last).map(|after| PageCursor { search: name, after });
         let mut found = reading.end(page).await?;
         self.repository.leave_out_unseen(found.objects.iter_mut().collect()).await;
         Ok(PointInTimePage { found, next })
+    }
+
+    /// Returns what a search of this reader is called in its cursors: a digest of all that decides which objects follow one another.
+    fn name_of(&self, search: &Search) -> String {
+        let sorts = search.sort.iter().map(|sort| json!([sort.field, sort.direction == Direction::Descending]));
+        let of_search = json!([search.query.to_json(), sorts.collect::<Vec<_>>()]).to_string();
+        let digest: [u8; 32] = Sha256::new().chain_update(self.nonce).chain_update(of_search).finalize().into();
+        URL_SAFE_NO_PAD.encode(&digest[..16])
     }
 
     /// Closes it now. That it could not be closed is no error: the server does so by itself.
@@ -179,15 +209,15 @@ fn gone() -> Error {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::json;
 
     use super::*;
 
     #[test]
     fn cursors_are_text_and_anything_else_is_refused() {
-        let cursor = PageCursor(vec![json!("a b"), Value::Null, json!(-5), json!(1.5)]);
+        let after = vec![json!("a b"), Value::Null, json!(-5), json!(1.5)];
+        let cursor = PageCursor { search: "search".to_owned(), after };
         assert_eq!(cursor.to_string().parse::<PageCursor>().expect("fine"), cursor);
-        for json in ["[]", "{}", "5", "[[1]]", "[{}]", "nonsense"] {
+        for json in ["[]", "{}", "5", "[\"a\"]", "[1,2]", "[\"a\",[1]]", "[\"a\",{}]", "nonsense"] {
             let text = URL_SAFE_NO_PAD.encode(json);
             assert_eq!(text.parse::<PageCursor>().expect_err(json).kind(), ErrorKind::Invalid);
         }

@@ -23,7 +23,7 @@ impl Repository {
 
     /// As [`refresh`](Self::refresh), once for the index of each of these types. What is not available here, or has no index, is
     /// left to the search to tell.
-    pub(super) async fn refresh_each(&self, types: impl Iterator<Item = &str>) -> Result<()> {
+    pub(crate) async fn refresh_each(&self, types: impl Iterator<Item = &str>) -> Result<()> {
         let mut refreshed = BTreeSet::new();
         for type_name in types {
             let Ok(definition) = self.definition(type_name) else { continue };

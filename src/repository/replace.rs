@@ -1,5 +1,5 @@
 use super::attempts::Attempts;
-use super::{Action, ObjectKey, Repository, SavedObject, content, errors};
+use super::{Action, ObjectKey, Repository, SavedObject, content, errors, limits};
 use crate::Result;
 use crate::cluster::Refresh;
 use crate::document::{Attributes, Namespace, Reference, RootFields, StoredDocument, VersionToken};
@@ -216,6 +216,9 @@ impl Repository {
         identity: &Attributes,
     ) -> Result<StoredDocument> {
         content::check_identity(definition, identity, &request.attributes)?;
+        if let Some(references) = &request.references {
+            limits::check_references(&request.key, references)?;
+        }
         let root = RootFields {
             references: request.references.clone().unwrap_or(root.references),
             managed: request.managed.or(root.managed),

@@ -60,7 +60,7 @@ impl Repository {
         if let Some(may_know) = told.0.get(&of) {
             return *may_know;
         }
-        let mut may_know = false;
+        let mut may_know = self.allows_everywhere(Action::ListNamespaces, type_name).await;
         if let Ok(namespace) = Namespace::new(name) {
             for action in TELLING {
                 may_know = may_know || self.allows(action, type_name, &namespace).await;

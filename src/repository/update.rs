@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::many::{Items, on_pool, only};
 use super::read::{Fetched, Loaded, Newer, Unopened};
 use super::write::{Sources, Write};
-use super::{ObjectKey, Repository, SavedObject, content, merge, read};
+use super::{ObjectKey, Repository, SavedObject, content, limits, merge, read};
 use crate::Result;
 use crate::cluster::Refresh;
 use crate::conversion;
@@ -233,6 +233,10 @@ impl Repository {
         content::check_attributes(definition, &definition.latest().sets, &attributes)?;
         content::check_secret_names(definition, secrets.keys().map(String::as_str))?;
         content::check_identity(definition, &shown, &attributes)?;
+        // Those that are stored already keep no change of another attribute from being made.
+        if references != stored.root.references {
+            limits::check_references(key, &references)?;
+        }
         if let Some(unopened) = unopened
             && unopened.names.iter().any(|name| is_kept(&secrets, name))
         {
@@ -260,7 +264,7 @@ impl Repository {
     }
 
     /// Adds the envelopes to the changed attributes: those that stay, and new ones where they must be new.
-    fn seal_changes(
+    pub(super) fn seal_changes(
         &self,
         definition: &TypeDefinition,
         history: &EncryptionHistory,

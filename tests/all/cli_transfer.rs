@@ -14,6 +14,11 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         secrets_are_not_printed_by_mistake,
         references_of_a_file_are_looked_after,
         many_objects_are_the_same_after_a_transfer,
+        everything_is_the_same_in_another_store,
+        an_export_of_one_namespace_names_the_others,
+        an_export_without_secrets_takes_none_away,
+        an_import_that_was_cut_off_goes_on,
+        a_file_that_may_be_cut_is_named,
     )
 }
 
@@ -122,4 +127,202 @@ async fn many_objects_are_the_same_after_a_transfer(context: Context) {
     let result = ran.json();
     assert_eq!((&result["measure"], &result["documents"]), (&json!("transfer"), &json!(300)));
     assert!(result["peak_rss_mb"].as_u64().is_none_or(|peak| peak < 100), "{result}");
+}
+
+/// Types of every namespace kind, each with a secret, and an index of them.
+async fn prepare_all_kinds(context: &Context) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |path: &str, content: Value| {
+        let path = folder.path().join(path);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        std::fs::write(path, content.to_string()).expect("written");
+    };
+    let kinds = [("note", "agnostic"), ("page", "single"), ("board", "multiple"), ("card", "multiple-isolated")];
+    for (name, kind) in kinds {
+        write(
+            &format!("mappings/{name}.json"),
+            json!({
+                "type": name, "group": "things", "namespace_kind": kind, "exportable": true, "random_id": false,
+                "mapping": { "dynamic": false, "properties": { "title": { "type": "keyword" } } }
+            }),
+        );
+        let properties = json!({ "title": {}, "free": {}, "secret": { "type": "string" } });
+        let create = json!({ "type": "object", "additionalProperties": true, "properties": properties });
+        let encrypted = json!([{ "name": "secret" }]);
+        write(
+            &format!("model_versions/{name}/1.json"),
+            json!({ "create": create, "encrypted": encrypted, "bound": ["title"] }),
+        );
+    }
+    let ran = command(context, &folder, &["migrate"]).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    folder
+}
+
+/// Objects in several namespaces, with and without all that an object can have.
+async fn fill_all_kinds(context: &Context, folder: &tempfile::TempDir) {
+    let file = folder.path().join("seed.ndjson").to_string_lossy().into_owned();
+    let mut lines = Vec::new();
+    for (type_name, namespaces) in [
+        ("note", vec![Value::Null]),
+        ("page", vec![json!(["default"]), json!(["ops"]), json!(["team"])]),
+        ("board", vec![json!(["default", "ops"]), json!(["team"]), json!(["*"]), json!(["ops", "*"])]),
+        ("card", vec![json!(["default"]), json!(["team"])]),
+    ] {
+        for (n, namespaces) in namespaces.into_iter().enumerate() {
+            // Ids of types with one namespace are free in each.
+            let id = if type_name == "page" { "p".to_owned() } else { format!("{type_name}-{n}") };
+            let mut line = json!({
+                "type": type_name, "id": id, "attributes": { "title": id, "free": { "": [1, 2.5, null, "ä"] } },
+                "secrets": { "secret": { "of": id } }, "references": [{ "name": "r", "type": "note", "id": "gone" }],
+                "created_by": "u_kim", "updated_by": "u_lee",
+            });
+            if !namespaces.is_null() {
+                line["namespaces"] = namespaces;
+            }
+            lines.push(line.to_string());
+            if type_name == "note" {
+                let more = [
+                    json!({ "type": "note", "id": "plain", "attributes": {}, "created_at": null, "managed": null }),
+                    json!({
+                        "type": "note", "id": "kibana", "attributes": { "title": "k" }, "coreMigrationVersion": "8.8.0", "managed": true,
+                        "accessControl": { "owner": "u_kim", "accessMode": "write_restricted" }, "originId": "before",
+                    }),
+                ];
+                lines.extend(more.iter().map(Value::to_string));
+            }
+        }
+    }
+    std::fs::write(&file, lines.join("\n")).expect("written");
+    let ran = command(context, folder, &["import", &file, "--json"]).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+}
+
+async fn digests(context: &Context, folder: &tempfile::TempDir) -> Value {
+    let ran = command(context, folder, &["verify", "--json"]).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    ran.json()["indices"][0]["types"].clone()
+}
+
+async fn everything_is_the_same_in_another_store(context: Context) {
+    let folder = prepare_all_kinds(&context).await;
+    fill_all_kinds(&context, &folder).await;
+    let before = digests(&context, &folder).await;
+    let documents = context.documents("things").await;
+    assert_eq!(documents, 12);
+    let forms = [&["--secrets", "encrypted"][..], &["--secrets", "clear", "--i-know-this-prints-secrets"]];
+    for (n, form) in forms.into_iter().enumerate() {
+        let file = folder.path().join(format!("all-{n}.ndjson")).to_string_lossy().into_owned();
+        // Nothing waits here: an export has what was written before it.
+        let arguments = [&["export", &file, "--all-namespaces", "--json"][..], form].concat();
+        let ran = command(&context, &folder, &arguments).await;
+        assert_eq!((ran.code, &ran.json()["exportedCount"]), (0, &json!(documents)), "{ran:?}");
+        let prefix = format!("{}-copy-{n}", context.prefix).parse().expect("a prefix");
+        let other = Context { prefix, ..context.clone() };
+        let ran = command(&other, &folder, &["migrate"]).await;
+        assert_eq!(ran.code, 0, "{ran:?}");
+        let ran = command(&other, &folder, &["import", &file, "--json"]).await;
+        let report = ran.json();
+        assert_eq!((ran.code, &report["successCount"], &report["isComplete"]), (0, &json!(documents), &json!(true)));
+        assert_eq!(digests(&other, &folder).await, before, "{form:?}");
+        // Over what is there, too.
+        let ran = command(&other, &folder, &["import", &file, "--overwrite", "--json"]).await;
+        assert_eq!((ran.code, &ran.json()["keptSecretsCount"]), (0, &json!(0)), "{ran:?}");
+        assert_eq!(digests(&other, &folder).await, before, "{form:?}");
+    }
+}
+
+async fn an_export_of_one_namespace_names_the_others(context: Context) {
+    let folder = prepare_all_kinds(&context).await;
+    fill_all_kinds(&context, &folder).await;
+    let file = folder.path().join("out.ndjson").to_string_lossy().into_owned();
+    let ran = command(&context, &folder, &["export", &file]).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(ran.out.contains("objects of 2 other namespaces are not exported (ops, team)"), "{ran:?}");
+    // Standard output has lines and nothing else.
+    let ran = command(&context, &folder, &["export"]).await;
+    assert!(ran.err.contains("(ops, team)") && !ran.out.contains("--all-namespaces"), "{ran:?}");
+    for told in [&["--all-namespaces"][..], &["--namespace", "ops"]] {
+        let ran = command(&context, &folder, &[&["export"], told].concat()).await;
+        assert!(ran.code == 0 && !ran.err.contains("other namespaces"), "{ran:?}");
+    }
+    let both = command(&context, &folder, &["export", "--all-namespaces", "--namespace", "ops"]).await;
+    assert_eq!(both.code, 64, "{both:?}");
+
+    let ran = command(&context, &folder, &["namespaces", "--json"]).await;
+    let of = |name: &str, types: Value| json!({ "namespace": name, "types": types });
+    let count = |type_name: &str, objects: u64| json!({ "type": type_name, "objects": objects });
+    let expected = [
+        of("*", json!([count("board", 2)])),
+        of("default", json!([count("board", 1), count("card", 1), count("page", 1)])),
+        of("ops", json!([count("board", 2), count("page", 1)])),
+        of("team", json!([count("board", 1), count("card", 1), count("page", 1)])),
+    ];
+    assert_eq!((ran.code, &ran.json()["namespaces"]), (0, &json!(expected)), "{ran:?}");
+    let ran = command(&context, &folder, &["namespaces", "--type", "page"]).await;
+    assert_eq!((ran.code, ran.out.trim()), (0, "default: 1 page\nops: 1 page\nteam: 1 page"), "{ran:?}");
+    assert_eq!(command(&context, &folder, &["namespaces", "--type", "nothing"]).await.code, 1);
+}
+
+async fn an_export_without_secrets_takes_none_away(context: Context) {
+    let folder = prepare_all_kinds(&context).await;
+    fill_all_kinds(&context, &folder).await;
+    let before = digests(&context, &folder).await;
+    let file = folder.path().join("out.ndjson").to_string_lossy().into_owned();
+    let ran = command(&context, &folder, &["export", &file, "--all-namespaces"]).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let text = std::fs::read_to_string(&file).expect("a file");
+    assert!(!text.contains("envelopes") && !text.contains("secrets"), "{text}");
+    let ran = command(&context, &folder, &["import", &file, "--overwrite", "--json"]).await;
+    let report = ran.json();
+    assert_eq!(
+        (ran.code, &report["successCount"], &report["keptSecretsCount"]),
+        (0, &json!(12), &json!(10)),
+        "{ran:?}"
+    );
+    assert!(ran.err.contains("10 objects keep the secrets that they had"), "{ran:?}");
+    assert_eq!(digests(&context, &folder).await, before);
+}
+
+async fn an_import_that_was_cut_off_goes_on(context: Context) {
+    let folder = prepare_all_kinds(&context).await;
+    fill_all_kinds(&context, &folder).await;
+    let before = digests(&context, &folder).await;
+    let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let (whole, half) = (path("whole.ndjson"), path("half.ndjson"));
+    let ran = command(&context, &folder, &["export", &whole, "--all-namespaces", "--secrets", "encrypted"]).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let text = std::fs::read_to_string(&whole).expect("a file");
+    std::fs::write(&half, text.lines().take(5).collect::<Vec<_>>().join("\n")).expect("written");
+    let other = Context { prefix: format!("{}-copy", context.prefix).parse().expect("a prefix"), ..context.clone() };
+    assert_eq!(command(&other, &folder, &["migrate"]).await.code, 0);
+    // What an import that was killed has written.
+    assert_eq!(command(&other, &folder, &["import", &half]).await.code, 0);
+    let again = command(&other, &folder, &["import", &whole]).await;
+    assert!(again.code == 2 && again.out.contains("--resume passes over what it wrote"), "{again:?}");
+    let resumed = command(&other, &folder, &["import", &whole, "--resume", "--json"]).await;
+    let report = resumed.json();
+    assert_eq!((resumed.code, &report["successCount"], &report["alreadyThereCount"]), (0, &json!(7), &json!(5)));
+    assert_eq!(digests(&other, &folder).await, before);
+    for others in [["--resume", "--overwrite"], ["--resume", "--new-ids"]] {
+        assert_eq!(command(&other, &folder, &[&["import", &whole][..], &others].concat()).await.code, 64);
+    }
+}
+
+async fn a_file_that_may_be_cut_is_named(context: Context) {
+    let folder = prepare(&context).await;
+    let file = folder.path().join("in.ndjson").to_string_lossy().into_owned();
+    let line = |id: &str| format!("{{\"type\":\"note\",\"id\":\"{id}\",\"attributes\":{{\"title\":\"t\"}}}}\n");
+    let said = "no last line that sums it up";
+    for (text, is_complete, code) in [
+        (line("a"), Value::Null, 0),
+        (format!("{}{{\"exportedCount\":1}}\n", line("b")), json!(true), 0),
+        (format!("{}{{\"exportedCount\":1}}\n{}", line("c"), line("d")), Value::Null, 0),
+        (format!("{}{{\"exportedCount\":9}}\n", line("e")), json!(false), 2),
+    ] {
+        std::fs::write(&file, &text).expect("written");
+        let ran = command(&context, &folder, &["import", &file, "--json"]).await;
+        assert_eq!((ran.code, &ran.json()["isComplete"]), (code, &is_complete), "{text}: {ran:?}");
+        assert_eq!(ran.err.contains(said), is_complete.is_null(), "{text}: {ran:?}");
+    }
 }

@@ -15,6 +15,7 @@ mod batches;
 mod cli;
 mod cli_tokens;
 mod cli_transfer;
+mod cli_transfer_files;
 mod clock;
 mod conformance;
 mod context;
@@ -105,6 +106,7 @@ fn trials(url: &str) -> Vec<Trial> {
         cli::trials(url),
         cli_tokens::trials(url),
         cli_transfer::trials(url),
+        cli_transfer_files::trials(url),
         elastic::trials(url),
         faults::trials(url),
         generations::trials(url),

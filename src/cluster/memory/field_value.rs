@@ -1,6 +1,6 @@
 use serde_json::{Number, Value};
 
-use super::date::{self, DateRange};
+use crate::document::date::{self, DateRange};
 
 /// The longest term that the server indexes.
 const MAX_TERM_BYTES: usize = 32_766;

@@ -30,7 +30,6 @@
 
 mod aliases;
 mod bulk;
-mod date;
 mod document;
 mod documents;
 mod field_value;

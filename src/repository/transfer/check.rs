@@ -3,19 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::import::{Decision, Import, MAX_NAMED, OnConflict, kind_of};
-use super::line::Line;
+use super::line::{Content, Line};
 use super::opening::SealedAt;
 use super::origins::{Destinations, Newcomer};
-use super::references::Outgoing;
+use super::references::{Outgoing, can_move};
+use super::sameness::Sameness;
 use super::summary::{NamedObject, Problem};
-use super::targets::{self, Prepared, RawLines, Target, Targets, key_of, namespaces_of, parse, problem};
+use super::targets::{self, RawLines, Target, Targets, Unsealed, key_of, namespaces_of, parse, problem};
 use crate::document::{Namespace, RawId};
 use crate::registry::TypeDefinition;
 use crate::repository::access::Admitted;
 use crate::repository::change_namespaces::EVERYWHERE;
 use crate::repository::read::{self, Fetched};
 use crate::repository::{Action, ObjectKey, Repository, errors};
-use crate::{Error, ErrorKind, Result};
+use crate::{ErrorKind, Result};
 
 /// What the first reading found.
 #[derive(Default)]
@@ -23,6 +24,10 @@ pub(super) struct Checked {
     pub(super) problems: Vec<Problem>,
     pub(super) not_listed: u64,
     pub(super) skipped: u64,
+    /// Objects that the store has already, as the file has them.
+    pub(super) already_there: u64,
+    /// Whether the file has as many objects as its last line says; `None` if that says nothing.
+    pub(super) is_complete: Option<bool>,
     pub(super) targets: Targets,
     /// What may be imported, by its line, if somebody hears of it.
     pub(super) admitted: BTreeMap<u64, Admitted>,
@@ -37,6 +42,8 @@ pub(super) struct Checker<'a> {
     left: BTreeSet<String>,
     newcomers: Vec<Newcomer>,
     outgoing: Outgoing,
+    /// Lines since the beginning, or since the last line of an export, each of an object.
+    since_summary: u64,
     checked: Checked,
 }
 
@@ -49,6 +56,7 @@ impl<'a> Checker<'a> {
             left: BTreeSet::new(),
             newcomers: Vec::new(),
             outgoing: Outgoing::default(),
+            since_summary: 0,
             checked: Checked::default(),
         }
     }
@@ -57,23 +65,24 @@ impl<'a> Checker<'a> {
     /// do the references lead that the file does not answer?
     pub(super) async fn end(mut self) -> Result<Checked> {
         let in_file = &self.checked.targets.in_file;
-        if let Some((raw_id, line)) =
-            self.chosen.iter().find(|(raw_id, _)| in_file.contains(*raw_id) && !self.left.contains(*raw_id))
-        {
-            return Err(twice(*line, raw_id));
-        }
+        let is_written = |raw_id: &String| in_file.contains(raw_id) && !self.left.contains(raw_id);
+        let met = self.chosen.iter().filter(|(raw_id, _)| is_written(raw_id));
+        let met: Vec<Problem> = met.map(|(raw_id, line)| twice(*line, raw_id)).collect();
+        met.into_iter().for_each(|problem| self.problem(problem));
         let newcomers = std::mem::take(&mut self.newcomers);
+        let in_file = &self.checked.targets.in_file;
         let outgoing = std::mem::take(&mut self.outgoing).outside(self.repository, in_file);
         // What the searches find decides what is written: they must see all that was written before, a moment ago too.
         let searched = newcomers.iter().map(|newcomer| newcomer.object.type_name.as_str()).chain(outgoing.types());
         self.repository.refresh_each(searched).await?;
         let destinations = Destinations::find(self.repository, &newcomers, in_file).await?;
         for (newcomer, found) in newcomers.iter().zip(&destinations.of_each) {
-            self.destined(newcomer, found, &destinations)?;
+            self.destined(newcomer, found, &destinations).await?;
         }
         let followed = outgoing.follow(self.repository).await?;
         followed.problems.into_iter().for_each(|problem| self.problem(problem));
         self.checked.targets.references = followed.moved;
+        self.checked.problems.sort_by_key(|problem| problem.line);
         Ok(self.checked)
     }
 
@@ -81,17 +90,53 @@ impl<'a> Checker<'a> {
     pub(super) async fn check(&mut self, lines: RawLines) -> Result<()> {
         let mut objects = Vec::new();
         for (number, raw) in lines {
-            let Some(line) = parse(self.request, number, &raw)? else { continue };
-            match self.request.takes(&line.object) {
-                true => objects.extend(self.one(number, raw.len(), line).await?),
-                false => self.checked.skipped += 1,
+            let content = match &raw {
+                Ok(raw) => parse(self.request, raw),
+                Err(error) => {
+                    self.since_summary += 1;
+                    self.problem(problem(number, None, kind_of(error), error.to_string()));
+                    continue;
+                }
+            };
+            match content {
+                Ok(Content::Summary(count)) => self.summed_up(number, count),
+                Ok(Content::Object(line)) => {
+                    self.since_summary += 1;
+                    match self.request.takes(&line.object) {
+                        true => objects.extend(self.one(number, raw.map_or(0, |raw| raw.len()), *line).await?),
+                        false => self.checked.skipped += 1,
+                    }
+                }
+                Err(malformed) => {
+                    self.since_summary += 1;
+                    let of_line = problem(number, None, kind_of(&malformed.error), malformed.error.to_string());
+                    self.problem(Problem { column: Some(malformed.column), ..of_line });
+                }
             }
+        }
+        if self.since_summary > 0 {
+            self.checked.is_complete = self.checked.is_complete.filter(|is_complete| !is_complete);
         }
         self.conflicts(objects).await
     }
 
+    /// Holds the last line of an export to what is before it.
+    fn summed_up(&mut self, number: u64, count: u64) {
+        let before = std::mem::take(&mut self.since_summary);
+        if count == before {
+            self.checked.is_complete = Some(self.checked.is_complete != Some(false));
+            return;
+        }
+        self.checked.is_complete = Some(false);
+        let message = format!(
+            "the last line of the export says that {count} objects were exported, and {before} are before it: the file was cut or \
+             changed; take a whole copy of it, or remove this line to import what is there"
+        );
+        self.problem(problem(number, None, "invalid", message));
+    }
+
     /// What can be said of an object by itself.
-    async fn one(&mut self, number: u64, bytes: usize, line: Line) -> Result<Option<Prepared>> {
+    async fn one(&mut self, number: u64, bytes: usize, line: Line) -> Result<Option<Unsealed>> {
         let object = line.object.clone();
         let definition = match self.repository.exportable(&object.type_name) {
             Ok(definition) => definition,
@@ -120,19 +165,17 @@ impl<'a> Checker<'a> {
         if let Ok(raw_id) = &raw_id
             && !self.checked.targets.in_file.insert(raw_id.to_string())
         {
-            return Err(Error::invalid(format!("line {number}: the file has {key} twice"), "leave one of them out"));
+            let message = format!("the file has {key} twice; leave one of them out");
+            self.problem(problem(number, Some(&object), "invalid", message));
+            return Ok(None);
         }
         self.outgoing.note(self.repository, self.request, number, &key, &line);
         if let Some(refused) = self.choose(number, definition, &key, raw_id.ok())? {
             self.problem(refused);
             return Ok(None);
         }
-        let prepared = self.checked.targets.prepare_one(self.repository, self.request, number, line).await;
-        let prepared = match prepared {
-            Ok(prepared) => targets::check_size(self.repository, bytes, &prepared).await.map(|()| prepared),
-            Err(error) => Err(error),
-        };
-        prepared.map(Some).or_else(|error| {
+        let unsealed = self.checked.targets.unsealed(self.repository, self.request, (number, bytes), line).await;
+        unsealed.map(Some).or_else(|error| {
             self.problem(problem(number, Some(&object), kind_of(&error), error.to_string()));
             Ok(None)
         })
@@ -191,48 +234,84 @@ impl<'a> Checker<'a> {
             && let Ok(raw_id) = RawId::new(definition.name(), definition.namespace_kind(), &key.namespace, &id)
             && self.chosen.insert(raw_id.to_string(), line).is_some()
         {
-            return Err(twice(line, raw_id.as_str()));
+            return Ok(Some(twice(line, raw_id.as_str())));
         }
         self.checked.targets.set(object, Target { id, keeps_origin: overwrites, overwrites });
         Ok(None)
     }
 
     /// What the store has to say.
-    async fn conflicts(&mut self, objects: Vec<Prepared>) -> Result<()> {
+    async fn conflicts(&mut self, objects: Vec<Unsealed>) -> Result<()> {
         let found = targets::look_up(self.repository, &objects).await?;
         for (object, found) in objects.into_iter().zip(found) {
-            let definition = self.repository.definition(&object.key.type_name)?;
             let existing = match found {
                 Ok(existing) => existing,
                 Err(error) if error.kind() == ErrorKind::Corrupt => {
-                    self.problem(object.problem(&error));
+                    self.problem(object.item.problem(&error));
                     continue;
                 }
                 Err(error) => return Err(error),
             };
-            let can_move = definition.namespace_kind().is_multiple()
-                && definition.identity().is_none()
-                && self.checked.targets.get(&object.object).is_none();
-            let is_own = |it: &Fetched| read::is_asked_for(definition, &object.key, &it.document);
-            let is_taken = match existing {
-                None => false,
-                Some(existing) if is_own(&existing) => {
-                    if !self.overwrites(&object.object) {
-                        self.problem(object.problem(&errors::exists_already(&object.key)));
-                    }
-                    continue;
-                }
-                Some(_) if can_move => true,
-                Some(_) => {
-                    self.problem(object.problem(&errors::exists_elsewhere(&object.key)));
-                    continue;
-                }
-            };
-            if can_move {
-                self.newcomers.push(Newcomer::new(object, is_taken));
-            }
+            self.conflict(object, existing).await?;
         }
         Ok(())
+    }
+
+    /// What the store has to say of one object: `existing` has its `_id`.
+    async fn conflict(&mut self, object: Unsealed, existing: Option<Fetched>) -> Result<()> {
+        let repository = self.repository;
+        let key = &object.item.key;
+        let definition = repository.definition(&key.type_name)?;
+        let can_move = can_move(definition) && self.checked.targets.get(&object.item.object).is_none();
+        let is_taken = existing.is_some();
+        let own = existing.filter(|it| read::is_asked_for(definition, key, &it.document));
+        let overwrites = self.overwrites(&object.item.object);
+        let mut conflict = None;
+        let mut newcomer = None;
+        match &own {
+            Some(own) if self.resumes() && !overwrites => {
+                let sameness = Sameness::of(repository, &object);
+                if sameness.is_of(repository, key, own.clone()).await? {
+                    let in_file = ObjectKey { id: object.item.object.id.clone(), ..key.clone() };
+                    self.is_there(object.item.line, in_file.raw_id(definition)?);
+                    return Ok(());
+                }
+                conflict = Some(object.item.problem(&errors::exists_already(key)));
+            }
+            Some(_) if !overwrites => conflict = Some(object.item.problem(&errors::exists_already(key))),
+            Some(_) => {}
+            None if can_move => {
+                let sameness = self.resumes().then(|| Sameness::of(repository, &object));
+                let keeps_secrets = definition.encrypts() && !object.says.secrets;
+                newcomer = Some(Newcomer { is_taken, keeps_secrets, sameness, ..Newcomer::of(&object) });
+            }
+            None if is_taken => conflict = Some(object.item.problem(&errors::exists_elsewhere(key))),
+            None => {}
+        }
+        let (item, line_bytes, ready) = object.sealed(repository, own.filter(|_| overwrites)).await;
+        let checked = match ready {
+            Ok(ready) => targets::check_size(repository, &item.key, line_bytes, &ready.document).await,
+            Err(error) => Err(error),
+        };
+        match (checked, conflict) {
+            (Err(error), _) => self.problem(item.problem(&error)),
+            (Ok(()), Some(conflict)) => self.problem(conflict),
+            (Ok(()), None) => self.newcomers.extend(newcomer),
+        }
+        Ok(())
+    }
+
+    /// Notes that the store has the object of a line already, whose `_id` in the file this is.
+    fn is_there(&mut self, line: u64, raw_id: RawId) {
+        self.checked.already_there += 1;
+        self.checked.targets.there.insert(raw_id.to_string());
+        if let Some(admitted) = self.checked.admitted.remove(&line) {
+            admitted.tell(&Ok(()));
+        }
+    }
+
+    fn resumes(&self) -> bool {
+        self.request.on_conflict == OnConflict::Resume
     }
 
     fn overwrites(&self, object: &NamedObject) -> bool {
@@ -249,13 +328,24 @@ impl<'a> Checker<'a> {
     }
 
     /// Decides about an object that was imported before under another id, as far as `found` says.
-    fn destined(&mut self, newcomer: &Newcomer, found: &[String], all: &Destinations) -> Result<()> {
+    async fn destined(&mut self, newcomer: &Newcomer, found: &[String], all: &Destinations) -> Result<()> {
+        if let ([one], Some(sameness)) = (found, &newcomer.sameness)
+            && !all.is_contested(newcomer, one)
+            && self.has_moved(newcomer, one, sameness).await?
+        {
+            return Ok(());
+        }
         match found {
             [] if newcomer.is_taken => self.relocate(newcomer, true),
             [] => Ok(()),
             // Which of several objects of the file is the one of the store, nobody can say: they are all new.
             [one] if all.is_contested(newcomer, one) || self.is_chosen(newcomer, one) => self.relocate(newcomer, false),
             [one] if self.overwrites(&newcomer.object) => {
+                if newcomer.keeps_secrets
+                    && let Err(error) = self.opens(newcomer, one).await
+                {
+                    self.problem(problem(newcomer.line, Some(&newcomer.object), kind_of(&error), error.to_string()));
+                }
                 let target = Target { id: one.clone(), keeps_origin: true, overwrites: true };
                 self.checked.targets.set(newcomer.object.clone(), target);
                 Ok(())
@@ -275,6 +365,31 @@ impl<'a> Checker<'a> {
         }
     }
 
+    /// Whether the store has a newcomer already, as the file has it, under the id `one`: then it is noted.
+    async fn has_moved(&mut self, newcomer: &Newcomer, one: &str, sameness: &Sameness) -> Result<bool> {
+        let definition = self.repository.definition(&newcomer.key.type_name)?;
+        let key = ObjectKey { id: one.to_owned(), ..newcomer.key.clone() };
+        let Some(stored) = self.repository.fetch(definition, &key).await? else { return Ok(false) };
+        if !sameness.is_of(self.repository, &key, stored).await? {
+            return Ok(false);
+        }
+        let target = Target { id: key.id, keeps_origin: true, overwrites: false };
+        self.checked.targets.set(newcomer.object.clone(), target);
+        self.is_there(newcomer.line, newcomer.key.raw_id(definition)?);
+        Ok(true)
+    }
+
+    /// Opens the secrets of the object with the id `one`, which a newcomer is to overwrite and to keep.
+    async fn opens(&self, newcomer: &Newcomer, one: &str) -> Result<()> {
+        let definition = self.repository.definition(&newcomer.key.type_name)?;
+        let key = ObjectKey { id: one.to_owned(), ..newcomer.key.clone() };
+        if let Some(stored) = self.repository.fetch(definition, &key).await? {
+            let mut loaded = self.repository.load_for_secrets(definition, one, stored).await?;
+            self.repository.open(definition, one, &mut loaded)?;
+        }
+        Ok(())
+    }
+
     /// Whether the request lets another object of the file become the one with this id.
     fn is_chosen(&self, newcomer: &Newcomer, id: &str) -> bool {
         self.chosen.contains_key(&format!("{}:{id}", newcomer.object.type_name))
@@ -288,9 +403,8 @@ impl<'a> Checker<'a> {
     }
 }
 
-fn twice(line: u64, raw_id: &str) -> Error {
-    Error::invalid(
-        format!("line {line}: two objects of the file would become {raw_id}"),
-        "decide for another id, or leave one of them out",
-    )
+fn twice(line: u64, raw_id: &str) -> Problem {
+    let message =
+        format!("two objects of the file would become {raw_id}; decide for another id, or leave one of them out");
+    problem(line, None, "invalid", message)
 }

@@ -3,8 +3,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::StreamExt;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
-use super::line::{Clear, Line};
+use super::line::{Clear, Given, Line};
 use super::summary::{ExportSummary, NamedObject, Skipped};
+use super::targets::ACCESS_CONTROL;
 use crate::cluster::{Hit, Search, SearchIn};
 use crate::conversion;
 use crate::document::{Namespace, NamespaceKind, RawId, StoredDocument};
@@ -321,7 +322,7 @@ impl<W: AsyncWrite + Unpin> Exporter<'_, W> {
             },
             SecretForm::Strip => BTreeMap::new(),
         };
-        let StoredDocument { mut attributes, root, type_name } = loaded.document;
+        let StoredDocument { mut attributes, mut root, type_name } = loaded.document;
         // Its line could not be imported.
         let key = ObjectKey::new(definition.name(), &id);
         limits::check_depth(&key, &attributes)?;
@@ -334,29 +335,36 @@ impl<W: AsyncWrite + Unpin> Exporter<'_, W> {
             }
         }
         let namespaces = match definition.namespace_kind() {
-            NamespaceKind::Agnostic => Vec::new(),
-            NamespaceKind::Single => vec![root.namespace.unwrap_or_else(|| Namespace::DEFAULT.to_string())],
+            NamespaceKind::Agnostic => None,
+            NamespaceKind::Single => Some(vec![root.namespace.unwrap_or_else(|| Namespace::DEFAULT.to_string())]),
             NamespaceKind::Multiple | NamespaceKind::MultipleIsolated => {
                 let all = root.namespaces.unwrap_or_default();
-                match all.len() {
-                    0 | 1 => all,
+                Some(match all.len() {
+                    // Its line could not be imported.
+                    0 => return Err(seen_from_nowhere()),
+                    1 => all,
                     _ => self.repository.known_namespaces(&type_name, &all, &mut Told::default()).await,
-                }
+                })
             }
         };
+        // A line that names none says that there are none; one without the key says nothing, and an import keeps what it overwrites.
+        let has = |form| definition.encrypts() && self.secrets == form;
+        let secrets = secrets.into_iter().map(|(name, secret)| (name, Clear(secret))).collect();
         Ok(Line {
             object: NamedObject { type_name, id },
             namespaces,
             attributes,
-            envelopes,
-            secrets: secrets.into_iter().map(|(name, secret)| (name, Clear(secret))).collect(),
+            envelopes: has(SecretForm::Encrypted).then_some(envelopes),
+            secrets: has(SecretForm::Clear).then_some(secrets),
             references: root.references,
-            managed: root.managed.unwrap_or_default(),
-            origin_id: root.origin_id,
+            managed: Given::Said(root.managed),
+            origin_id: Given::Said(root.origin_id),
             type_migration_version: Some(VirtualVersion::of(definition.latest().number).to_string()),
-            created_at: root.created_at,
+            core_migration_version: root.core_migration_version,
+            access_control: root.others.remove(ACCESS_CONTROL).filter(serde_json::Value::is_object),
+            created_at: Given::Said(root.created_at),
             created_by: root.created_by,
-            updated_at: root.updated_at,
+            updated_at: Given::Said(root.updated_at),
             updated_by: root.updated_by,
         })
     }
@@ -366,9 +374,10 @@ impl<W: AsyncWrite + Unpin> Exporter<'_, W> {
         if !self.follows {
             return Ok(());
         }
-        let first = || line.namespaces.first().and_then(|name| Namespace::new(name).ok()).unwrap_or_default();
+        let first = || line.names().first().and_then(|name| Namespace::new(name).ok()).unwrap_or_default();
         let is_seen = |namespace: &&Namespace| {
-            line.namespaces.is_empty() || line.namespaces.iter().any(|name| name == "*" || name == namespace.as_str())
+            let names = line.names();
+            names.is_empty() || names.iter().any(|name| name == "*" || name == namespace.as_str())
         };
         let namespace = asked_from.iter().find(is_seen).cloned().unwrap_or_else(first);
         let own = ObjectKey::new(&line.object.type_name, &line.object.id).in_namespace(namespace.clone());
@@ -420,6 +429,11 @@ impl<W: AsyncWrite + Unpin> Exporter<'_, W> {
 fn is_seen(definition: &TypeDefinition, key: &ObjectKey, hit: &Hit) -> bool {
     StoredDocument::from_source(hit.source.get().as_bytes())
         .map_or(true, |document| crate::repository::read::is_asked_for(definition, key, &document))
+}
+
+fn seen_from_nowhere() -> Error {
+    Error::new(ErrorKind::Corrupt, "the object is seen from no namespace: its list is empty")
+        .with_cure("let it be seen from one, or delete it with `force`")
 }
 
 fn unwritable(error: std::io::Error) -> Error {

@@ -2,17 +2,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::SeekFrom;
 
 use tokio::io::{AsyncRead, AsyncSeek, AsyncSeekExt, BufReader};
+use tokio::sync::watch;
 
 use super::check::{Checked, Checker};
 use super::lines::Lines;
 use super::summary::{ImportSummary, NamedObject, Relocated};
-use super::targets::{Prepared, RawLines, problem};
+use super::targets::{Item, RawLines, Ready, problem};
 use crate::cluster::Refresh;
 use crate::document::{Namespace, Reference};
 use crate::repository::access::Admitted;
-use crate::repository::read::Fetched;
 use crate::repository::write::{Sources, Write, Written};
-use crate::repository::{Repository, content, errors};
+use crate::repository::{Repository, errors};
 use crate::{Error, ErrorKind, Result};
 
 /// Objects that are looked up or written at once.
@@ -31,8 +31,12 @@ pub enum OnConflict {
     /// Nothing is imported.
     #[default]
     Fail,
-    /// They are overwritten, whatever they are.
+    /// They are overwritten, whatever they are. What a line leaves out stays: when and by whom the object was created, its origin,
+    /// whether it is managed, and its secrets if the line has neither `envelopes` nor `secrets`.
     Overwrite,
+    /// Those that are as the file has them are passed over: what an import that was cut off has written. If one is different, nothing
+    /// is imported.
+    Resume,
     /// Every object gets a new id, and references within the file follow.
     NewIds,
 }
@@ -60,6 +64,20 @@ pub struct Import {
     may_miss: BTreeSet<NamedObject>,
     redirected: BTreeMap<NamedObject, BTreeMap<NamedObject, String>>,
     refresh: Refresh,
+    progress: watch::Sender<ImportProgress>,
+}
+
+/// How far an import is ([`Import::progress`]).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ImportProgress {
+    /// Whether the file is read the second time, and its objects are written.
+    pub is_writing: bool,
+    /// How many lines the file has: while it is read the first time, about.
+    pub lines: u64,
+    /// How many of them were read, in this reading.
+    pub read: u64,
+    /// How many objects were written.
+    pub written: u64,
 }
 
 impl Default for Import {
@@ -74,6 +92,7 @@ impl Default for Import {
             may_miss: BTreeSet::new(),
             redirected: BTreeMap::new(),
             refresh: Refresh::default(),
+            progress: watch::Sender::default(),
         }
     }
 }
@@ -157,6 +176,11 @@ impl Import {
         }
     }
 
+    /// Returns how far the import of this request is, while it runs.
+    pub fn progress(&self) -> watch::Receiver<ImportProgress> {
+        self.progress.subscribe()
+    }
+
     /// Decides when [`Repository::find`] sees the objects.
     #[must_use]
     pub fn refresh(mut self, refresh: Refresh) -> Self {
@@ -166,9 +190,13 @@ impl Import {
 }
 
 impl Repository {
-    /// Reads lines of an export twice: first to check every object, then to write them, in batches. If one cannot be imported,
-    /// nothing is written. What the second reading cannot write, because somebody else wrote meanwhile or the server fails, is
-    /// named in the summary, and so is the line at which the writing stopped, if it did.
+    /// Reads lines of an export twice: first to check every object, then to write them, in batches. If a line is malformed or an
+    /// object cannot be imported, each that is so is named in the summary, and nothing is written. What the index would refuse is
+    /// found by the first reading, as far as that can be known without the server: names, values that do not fit their mapping,
+    /// lengths. What the second reading cannot write, because another caller wrote meanwhile or the server fails, is named in the
+    /// summary, and so is the line at which the writing stopped, if it did.
+    ///
+    /// An import that was cut off is repeated with [`OnConflict::Resume`].
     ///
     /// An object whose id is taken by one that is not seen from its namespace gets another id, and remembers the old one as its
     /// origin; imported again, it is found by that. References to objects of types with several namespaces that the file does not
@@ -195,8 +223,6 @@ impl Repository {
     ///
     /// # Errors
     /// Nothing was written then:
-    /// - [`Invalid`](ErrorKind::Invalid) if a line is not an object or [too long](Import::max_line_bytes), if the file has an
-    ///   object twice, or if two objects of it would become one.
     /// - [`Forbidden`](ErrorKind::Forbidden) if an object must not be imported into one of its namespaces.
     /// - [`NotFound`](ErrorKind::NotFound) if an index does not exist.
     /// - [`Unavailable`](ErrorKind::Unavailable) if the file cannot be read, or the cluster not be reached for checking.
@@ -207,16 +233,34 @@ impl Repository {
     ) -> Result<ImportSummary> {
         let mut checker = Checker::new(self, &request);
         let start = file.stream_position().await.map_err(unreadable)?;
+        let bytes = match request.progress.receiver_count() {
+            0 => 0,
+            _ => bytes_from(&mut file, start).await?,
+        };
         let mut lines = Lines::new(BufReader::new(&mut file), request.max_line_bytes);
         while let Some(batch) = read_batch(&mut lines).await? {
             checker.check(batch).await?;
+            let read = lines.next_number() - 1;
+            // As many as there are if the rest is like what was read.
+            let all = u128::from(read) * u128::from(bytes) / u128::from(lines.read_bytes().max(1));
+            let all = u64::try_from(all).unwrap_or(u64::MAX).max(read);
+            request.progress.send_modify(|progress| (progress.lines, progress.read) = (all, read));
         }
-        let Checked { problems, not_listed, skipped, targets, admitted } = checker.end().await?;
-        let mut summary =
-            ImportSummary { skipped_count: skipped, errors: problems, not_listed, ..ImportSummary::default() };
+        let all_lines = lines.next_number() - 1;
+        let Checked { problems, not_listed, skipped, already_there, is_complete, targets, admitted } =
+            checker.end().await?;
+        let mut summary = ImportSummary {
+            skipped_count: skipped,
+            already_there_count: already_there,
+            is_complete,
+            errors: problems,
+            not_listed,
+            ..ImportSummary::default()
+        };
         if !summary.errors.is_empty() {
             return Ok(summary);
         }
+        request.progress.send_replace(ImportProgress { is_writing: true, lines: all_lines, read: 0, written: 0 });
         file.seek(SeekFrom::Start(start)).await.map_err(unreadable)?;
         let mut lines = Lines::new(BufReader::new(&mut file), request.max_line_bytes);
         let mut writer = Writer { repository: self, request: &request, admitted, summary: &mut summary };
@@ -244,10 +288,19 @@ impl Repository {
                     break;
                 }
             }
+            let (read, written) = (lines.next_number() - 1, writer.summary.success_count);
+            request.progress.send_modify(|progress| (progress.read, progress.written) = (read, written));
         }
         summary.success = summary.errors.is_empty() && summary.stopped_at_line.is_none();
         Ok(summary)
     }
+}
+
+/// How many bytes a file has from `start` on. It is at `start` afterwards.
+async fn bytes_from<R: AsyncSeek + Unpin>(file: &mut R, start: u64) -> Result<u64> {
+    let end = file.seek(SeekFrom::End(0)).await.map_err(unreadable)?;
+    file.seek(SeekFrom::Start(start)).await.map_err(unreadable)?;
+    Ok(end.saturating_sub(start))
 }
 
 /// The next lines, with their numbers; none at the end.
@@ -256,7 +309,7 @@ async fn read_batch<R: tokio::io::AsyncBufRead + Unpin>(lines: &mut Lines<R>) ->
     let mut bytes = 0;
     while batch.len() < BATCH && bytes < BATCH_BYTES {
         let Some((number, line)) = lines.next().await? else { break };
-        bytes += line.len();
+        bytes += line.as_ref().map_or(0, |line| line.len());
         batch.push((number, line));
     }
     Ok((!batch.is_empty()).then_some(batch))
@@ -279,72 +332,68 @@ struct Writer<'a> {
 
 impl Writer<'_> {
     /// Writes a batch. Each of its objects is counted as written or named as not.
-    async fn write(&mut self, prepared: Vec<Prepared>) -> Next {
-        let mut objects = Vec::with_capacity(prepared.len());
+    async fn write(&mut self, prepared: Vec<(Item, Result<Ready>)>) -> Next {
+        let mut items = Vec::with_capacity(prepared.len());
         let mut writes = Vec::with_capacity(prepared.len());
         let mut sources = Sources::of(prepared.len(), self.repository.environment());
-        for object in prepared {
-            match self.write_of(&object, &mut sources) {
-                Ok(write) => {
+        for (item, ready) in prepared {
+            match ready.and_then(|ready| Ok((self.write_of(&item, &ready, &mut sources)?, ready.keeps_secrets))) {
+                Ok((write, keeps_secrets)) => {
                     writes.push(write);
-                    objects.push(object);
+                    items.push((item, keeps_secrets));
                 }
-                Err(error) => self.failed(&object, error),
+                Err(error) => self.failed(&item, error),
             }
         }
         let mut next = Next::GoOn;
-        let writes = objects.iter().map(|object| &object.key).zip(writes).collect();
+        let writes = items.iter().map(|(item, _)| &item.key).zip(writes).collect();
         let outcomes = self.repository.write_many(writes, self.request.refresh).await;
-        for (object, outcome) in objects.iter().zip(outcomes) {
+        for ((item, keeps_secrets), outcome) in items.iter().zip(outcomes) {
             match outcome {
-                Ok(Written::Done(_)) => self.done(object),
-                Ok(Written::Conflict) => self.failed(object, errors::changed(&object.key)),
+                Ok(Written::Done(_)) => self.done(item, *keeps_secrets),
+                Ok(Written::Conflict) => self.failed(item, errors::changed(&item.key)),
                 Err(error) => {
                     // Whatever comes after it would meet these, too.
                     if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::NotFound | ErrorKind::Forbidden) {
                         next = Next::Stop;
                     }
-                    self.failed(object, error);
+                    self.failed(item, error);
                 }
             }
         }
         if self.summary.errors.len() > MAX_NAMED { Next::Stop } else { next }
     }
 
-    fn done(&mut self, object: &Prepared) {
+    fn done(&mut self, item: &Item, keeps_secrets: bool) {
         self.summary.success_count += 1;
-        let destination_id = &object.key.id;
-        if *destination_id != object.object.id {
-            let relocated = Relocated { object: object.object.clone(), destination_id: destination_id.clone() };
+        self.summary.kept_secrets_count += u64::from(keeps_secrets);
+        let destination_id = &item.key.id;
+        if *destination_id != item.object.id {
+            let relocated = Relocated { object: item.object.clone(), destination_id: destination_id.clone() };
             self.summary.relocated.push(relocated);
         }
-        if let Some(admitted) = self.admitted.remove(&object.line) {
+        if let Some(admitted) = self.admitted.remove(&item.line) {
             admitted.tell(&Ok(()));
         }
     }
 
-    fn failed(&mut self, object: &Prepared, error: Error) {
-        let mut problem = object.problem(&error);
-        if object.key.id != object.object.id {
-            problem.destinations.push(object.key.id.clone());
+    fn failed(&mut self, item: &Item, error: Error) {
+        let mut problem = item.problem(&error);
+        if item.key.id != item.object.id {
+            problem.destinations.push(item.key.id.clone());
         }
         self.summary.errors.push(problem);
-        if let Some(admitted) = self.admitted.remove(&object.line) {
+        if let Some(admitted) = self.admitted.remove(&item.line) {
             admitted.tell::<()>(&Err(error));
         }
     }
 
-    fn write_of(&self, object: &Prepared, sources: &mut Sources) -> Result<Write> {
-        let (definition, key) = (self.repository.definition(&object.key.type_name)?, &object.key);
-        let Some(Fetched { document: existing, version }) = &object.existing else {
-            return Write::create(definition, key, &object.document, sources);
-        };
-        content::check_identity(definition, &existing.attributes, &object.document.attributes)?;
-        let mut document = object.document.clone();
-        // Who sees it is not the file's to change.
-        document.root.namespaces.clone_from(&existing.root.namespaces);
-        document.root.namespace.clone_from(&existing.root.namespace);
-        Write::replace(definition, key, &document, *version, sources)
+    fn write_of(&self, item: &Item, ready: &Ready, sources: &mut Sources) -> Result<Write> {
+        let definition = self.repository.definition(&item.key.type_name)?;
+        match ready.over {
+            None => Write::create(definition, &item.key, &ready.document, sources),
+            Some(version) => Write::replace(definition, &item.key, &ready.document, version, sources),
+        }
     }
 
     /// Notes that nothing is written from `line` on, and why, unless that is told already.

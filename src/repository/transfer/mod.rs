@@ -2,7 +2,7 @@
 //!
 //! A line has everything of one object: `type`, `id`, where it is seen, `attributes`, `references`, who made it and when, and
 //! the model version. Encrypted attributes are left out, or are `envelopes` (only for the same keys and the same ids), or are
-//! `secrets` in the clear. The last line of an export sums it up.
+//! `secrets` in the clear. The last line of an export sums it up. What a line leaves out, an object that it overwrites keeps.
 
 mod check;
 mod export;
@@ -14,9 +14,10 @@ mod lines;
 mod opening;
 mod origins;
 mod references;
+mod sameness;
 mod summary;
 mod targets;
 
 pub use export::{Export, SecretForm};
-pub use import::{Decision, Import, OnConflict};
+pub use import::{Decision, Import, ImportProgress, OnConflict};
 pub use summary::{ExportSummary, ImportSummary, NamedObject, Problem, Relocated, Skipped};

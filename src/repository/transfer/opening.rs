@@ -27,7 +27,8 @@ impl SealedAt {
     pub(super) fn of(definition: &TypeDefinition, line: &Line) -> Option<Self> {
         // What was encrypted at any version may be opened to bring it to the newest one.
         let is_encrypted = |name: &str| definition.versions().iter().any(|version| version.sets.encrypts(name));
-        let mut sealed = line.attributes.iter().filter(|(name, _)| is_encrypted(name)).chain(&line.envelopes);
+        let mut sealed =
+            line.attributes.iter().filter(|(name, _)| is_encrypted(name)).chain(line.envelopes.iter().flatten());
         sealed.find(|(_, value)| !value.is_null())?;
         Some(Self { namespace: namespace_of(definition, line), object: line.object.clone() })
     }
@@ -35,7 +36,7 @@ impl SealedAt {
 
 /// Returns the namespace of a line's object, if its type has exactly one and it is not the default one.
 pub(super) fn namespace_of(definition: &TypeDefinition, line: &Line) -> Option<String> {
-    let first = line.namespaces.first().filter(|name| *name != Namespace::DEFAULT.as_str());
+    let first = line.names().first().filter(|name| *name != Namespace::DEFAULT.as_str());
     first.filter(|_| definition.namespace_kind() == NamespaceKind::Single).cloned()
 }
 
@@ -59,8 +60,8 @@ impl Repository {
             NamespaceKind::Single => vec![sealed.namespace.as_ref().map_or(Ok(Namespace::DEFAULT), namespace)?],
             NamespaceKind::Multiple | NamespaceKind::MultipleIsolated => {
                 match self.seen_from(definition, line).await? {
-                    None if line.namespaces.is_empty() => vec![Namespace::DEFAULT],
-                    None => line.namespaces.iter().map(namespace).collect::<Result<_>>()?,
+                    None if line.names().is_empty() => vec![Namespace::DEFAULT],
+                    None => line.names().iter().map(namespace).collect::<Result<_>>()?,
                     Some(names) => {
                         let names: Vec<Namespace> = names.iter().filter_map(|name| namespace(name).ok()).collect();
                         vec![self.readable_from(definition, names).await]

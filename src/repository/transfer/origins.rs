@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::TryStreamExt;
 
+use super::sameness::Sameness;
 use super::summary::NamedObject;
-use super::targets::Prepared;
+use super::targets::{Item, Unsealed};
 use crate::Result;
 use crate::cluster::{Query, Search, SearchIn};
 use crate::document::{Namespace, StoredDocument};
@@ -24,15 +25,27 @@ pub(super) struct Newcomer {
     pub(super) line: u64,
     pub(super) object: NamedObject,
     pub(super) key: ObjectKey,
-    origin_id: Option<String>,
+    pub(super) origin_id: Option<String>,
     /// Whether an object that is not seen has the id, so that this one needs another.
     pub(super) is_taken: bool,
+    /// Whether it keeps the secrets of an object that it overwrites.
+    pub(super) keeps_secrets: bool,
+    /// What it holds, if an import is resumed.
+    pub(super) sameness: Option<Sameness>,
 }
 
 impl Newcomer {
-    pub(super) fn new(object: Prepared, is_taken: bool) -> Self {
-        let Prepared { line, object, key, document, .. } = object;
-        Self { line, object, key, origin_id: document.root.origin_id, is_taken }
+    pub(super) fn of(unsealed: &Unsealed) -> Self {
+        let Item { line, object, key } = &unsealed.item;
+        Self {
+            line: *line,
+            object: object.clone(),
+            key: key.clone(),
+            origin_id: unsealed.root.origin_id.clone(),
+            is_taken: false,
+            keeps_secrets: false,
+            sameness: None,
+        }
     }
 
     /// Whether an object of the store is this one, under another id.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::import::{Import, MAX_NAMED};
 use super::line::Line;
 use super::summary::{NamedObject, Problem};
+use crate::registry::TypeDefinition;
 use crate::repository::{ObjectKey, Repository, Resolution};
 use crate::{Error, ErrorKind, Result};
 
@@ -38,10 +39,7 @@ impl Outgoing {
     ) {
         for reference in &line.references {
             let is_required = request.is_required(&line.object, &reference.type_name);
-            let can_move = repository
-                .definition(&reference.type_name)
-                .is_ok_and(|definition| definition.namespace_kind().is_multiple() && definition.identity().is_none());
-            if !is_required && !can_move {
+            if !is_required && !repository.definition(&reference.type_name).is_ok_and(can_move) {
                 continue;
             }
             let target = ObjectKey::new(&reference.type_name, &reference.id).in_namespace(key.namespace.clone());
@@ -95,6 +93,7 @@ impl Outgoing {
                 missing.iter().take(10).map(|target| format!("{}/{}", target.type_name, target.id)).collect();
             Problem {
                 line,
+                column: None,
                 object: Some(object),
                 kind: "missing_references",
                 message: format!(
@@ -108,6 +107,11 @@ impl Outgoing {
         }));
         Ok(followed)
     }
+}
+
+/// Whether objects of a type may be written under another id than the file's, where that is taken.
+pub(super) fn can_move(definition: &TypeDefinition) -> bool {
+    definition.namespace_kind().is_multiple() && definition.identity().is_none()
 }
 
 /// Whether an object that was looked for is not there.

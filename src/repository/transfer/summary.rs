@@ -45,6 +45,13 @@ pub struct ImportSummary {
     pub success_count: u64,
     /// How many were left out because the request said so.
     pub skipped_count: u64,
+    /// How many the store had already, as the file has them: with [`OnConflict::Resume`](super::OnConflict::Resume) only.
+    pub already_there_count: u64,
+    /// How many of the written objects keep the secrets of the object that they overwrote, because the file has none.
+    pub kept_secrets_count: u64,
+    /// Whether the file has all that was exported: its last line says how many objects are before it. `None` if no line of the file
+    /// says so: it may have been cut.
+    pub is_complete: Option<bool>,
     /// The objects that were written under another id than in the file.
     pub relocated: Vec<Relocated>,
     /// The objects that were not written, or of which that is unknown. If there are such before the first write, nothing is written.
@@ -74,6 +81,9 @@ pub struct Relocated {
 pub struct Problem {
     /// The line of the file, from 1.
     pub line: u64,
+    /// The column, in bytes from 1, if the line is malformed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub column: Option<u64>,
     /// What it is called in the file, if the line says so.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub object: Option<NamedObject>,

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use zeroize::Zeroizing;
-
 use super::import::{Decision, Import, OnConflict, kind_of};
-use super::line::Line;
+use super::line::{Content, Line, Malformed};
+use super::lines::RawLine;
 use super::opening::{self, Opened, SealedAt};
 use super::summary::{NamedObject, Problem};
 use crate::conversion;
-use crate::document::{Namespace, NamespaceKind, RawId, RootFields, StoredDocument, VersionToken};
+use crate::document::{Attributes, Namespace, NamespaceKind, RawId, RootFields, StoredDocument, VersionToken};
+use crate::encryption::Secrets;
 use crate::registry::TypeDefinition;
 use crate::repository::change_namespaces::{EVERYWHERE, MAX_NAMESPACES};
 use crate::repository::read::{self, Fetched};
@@ -18,15 +18,19 @@ use crate::{Error, Result};
 
 /// A line may be longer than the document that is made of it, hardly shorter.
 const MAYBE_TOO_LARGE_BYTES: usize = 512 * 1024;
+/// The root field that the access control of other software has.
+pub(super) const ACCESS_CONTROL: &str = "accessControl";
 
 /// Lines of a file, with their numbers from 1.
-pub(super) type RawLines = Vec<(u64, Zeroizing<Vec<u8>>)>;
+pub(super) type RawLines = Vec<(u64, RawLine)>;
 
 /// What the first reading decided about the objects of a file.
 #[derive(Debug, Default)]
 pub(super) struct Targets {
     /// The `_id`s that the objects have in the file: of those that were checked.
     pub(super) in_file: BTreeSet<String>,
+    /// Those of them that the store has already, as the file has them.
+    pub(super) there: BTreeSet<String>,
     /// The objects that get another id or overwrite what the file alone would not.
     objects: BTreeMap<NamedObject, Target>,
     /// Where envelopes of the file may be opened.
@@ -43,20 +47,152 @@ pub(super) struct Target {
     pub(super) overwrites: bool,
 }
 
-/// An object to be written.
-pub(super) struct Prepared {
+/// An object of the file.
+pub(super) struct Item {
     pub(super) line: u64,
     pub(super) object: NamedObject,
+    /// What it is called where it is written.
     pub(super) key: ObjectKey,
-    pub(super) document: StoredDocument,
-    /// What it overwrites.
-    pub(super) existing: Option<Fetched>,
 }
 
-impl Prepared {
+/// What a line says of an object. What it leaves out, an object that is overwritten keeps.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Says {
+    pub(super) secrets: bool,
+    pub(super) origin: bool,
+    pub(super) managed: bool,
+    pub(super) created_at: bool,
+    pub(super) updated_at: bool,
+}
+
+/// An object of the file as it is to be stored, with its secrets opened.
+pub(super) struct Unsealed {
+    pub(super) item: Item,
+    pub(super) line_bytes: usize,
+    pub(super) root: RootFields,
+    /// Without encrypted ones.
+    pub(super) attributes: Attributes,
+    pub(super) secrets: Secrets,
+    pub(super) says: Says,
+}
+
+/// A document to be written.
+pub(super) struct Ready {
+    pub(super) document: StoredDocument,
+    /// The version that it overwrites.
+    pub(super) over: Option<VersionToken>,
+    /// Whether it has secrets of the object that it overwrites, because the file has none.
+    pub(super) keeps_secrets: bool,
+}
+
+impl Item {
     pub(super) fn problem(&self, error: &Error) -> Problem {
         problem(self.line, Some(&self.object), kind_of(error), error.to_string())
     }
+}
+
+impl Unsealed {
+    /// Seals the object to be created, or to overwrite what exists.
+    pub(super) async fn sealed(
+        self,
+        repository: &Repository,
+        existing: Option<Fetched>,
+    ) -> (Item, usize, Result<Ready>) {
+        let Self { item, line_bytes, root, attributes, secrets, says } = self;
+        let key = &item.key;
+        let ready = match existing {
+            None => created(repository, key, root, says, attributes, secrets),
+            Some(existing) => overwritten(repository, key, root, says, attributes, secrets, existing).await,
+        };
+        (item, line_bytes, ready)
+    }
+}
+
+fn created(
+    repository: &Repository,
+    key: &ObjectKey,
+    mut root: RootFields,
+    says: Says,
+    attributes: Attributes,
+    secrets: Secrets,
+) -> Result<Ready> {
+    let now = || Some(repository.environment().now_iso());
+    if !says.managed {
+        root.managed = Some(false);
+    }
+    if !says.created_at {
+        root.created_at = now();
+    }
+    if !says.updated_at {
+        root.updated_at = now();
+    }
+    let definition = repository.definition(&key.type_name)?;
+    let document = repository.seal_whole(definition, key, root, attributes, secrets)?;
+    checked(definition, key, Ready { document, over: None, keeps_secrets: false })
+}
+
+/// What the file does not say, and who sees the object, stays as it is.
+async fn overwritten(
+    repository: &Repository,
+    key: &ObjectKey,
+    mut root: RootFields,
+    says: Says,
+    mut attributes: Attributes,
+    secrets: Secrets,
+    existing: Fetched,
+) -> Result<Ready> {
+    let definition = repository.definition(&key.type_name)?;
+    let (version, old) = (existing.version, &existing.document);
+    content::check_identity(definition, &old.attributes, &attributes)?;
+    root.namespaces.clone_from(&old.root.namespaces);
+    root.namespace.clone_from(&old.root.namespace);
+    if !says.origin {
+        root.origin_id = root.origin_id.or_else(|| old.root.origin_id.clone());
+    }
+    root.core_migration_version = root.core_migration_version.or_else(|| old.root.core_migration_version.clone());
+    root.others.extend(old.root.others.clone());
+    if !says.managed {
+        root.managed = old.root.managed;
+    }
+    if !says.created_at {
+        root.created_at.clone_from(&old.root.created_at);
+        root.created_by = root.created_by.or_else(|| old.root.created_by.clone());
+    }
+    if !says.updated_at {
+        root.updated_at = Some(repository.environment().now_iso());
+    }
+    if says.secrets || !definition.encrypts() {
+        let document = repository.seal_whole(definition, key, root, attributes, secrets)?;
+        return checked(definition, key, Ready { document, over: Some(version), keeps_secrets: false });
+    }
+    let loaded = repository.load_for_secrets(definition, &key.id, existing).await?;
+    if let Some(newer) = &loaded.newer {
+        return Err(conversion::newer(definition, newer.version));
+    }
+    if let Some(unopened) = loaded.unopened {
+        return Err(unopened.error);
+    }
+    let sets = &definition.latest().sets;
+    content::check_attributes(definition, sets, &attributes)?;
+    repository.seal_changes(
+        definition,
+        definition.encryption(),
+        key,
+        &loaded.document,
+        &mut attributes,
+        BTreeMap::new(),
+    )?;
+    let is_there = |name: &str| attributes.get(name).is_some_and(|value| !value.is_null());
+    let keeps_secrets = sets.encrypted.iter().any(|attribute| is_there(&attribute.name));
+    let document = content::finish(definition, key, root, attributes)?;
+    checked(definition, key, Ready { document, over: Some(version), keeps_secrets })
+}
+
+/// What is written is what the index takes and a reader can read.
+fn checked(definition: &TypeDefinition, key: &ObjectKey, ready: Ready) -> Result<Ready> {
+    limits::check_depth(key, &ready.document.attributes)?;
+    limits::check_whole(definition, key, &ready.document)?;
+    Ok(ready)
 }
 
 impl Targets {
@@ -74,57 +210,65 @@ impl Targets {
         repository: &Repository,
         request: &Import,
         lines: RawLines,
-    ) -> Result<Vec<Prepared>> {
+    ) -> Result<Vec<(Item, Result<Ready>)>> {
         let mut objects = Vec::new();
         for (number, raw) in lines {
-            let Some(line) = parse(request, number, &raw)? else { continue };
-            if !request.takes(&line.object) {
+            let raw = raw.map_err(|_| changed(number))?;
+            let Content::Object(line) = parse(request, &raw).map_err(|_| changed(number))? else { continue };
+            if !request.takes(&line.object) || self.is_there(repository, request, number, &line)? {
                 continue;
             }
-            self.check_read_before(repository, request, number, &line)?;
-            objects.push(self.prepare_one(repository, request, number, line).await?);
+            objects.push(self.unsealed(repository, request, (number, raw.len()), *line).await?);
         }
         let may_overwrite = |object: &NamedObject| match self.objects.get(object) {
             Some(target) => target.overwrites,
             None => request.on_conflict == OnConflict::Overwrite,
         };
-        if !objects.iter().any(|object| may_overwrite(&object.object)) {
-            return Ok(objects);
-        }
-        let found = look_up(repository, &objects).await?;
-        for (object, found) in objects.iter_mut().zip(found) {
-            let definition = repository.definition(&object.key.type_name)?;
-            let is_same = |it: &Fetched| read::is_asked_for(definition, &object.key, &it.document);
+        let mut ready = Vec::with_capacity(objects.len());
+        let found = match objects.iter().any(|object| may_overwrite(&object.item.object)) {
+            true => look_up(repository, &objects).await?,
+            false => objects.iter().map(|_| Ok(None)).collect(),
+        };
+        for (object, found) in objects.into_iter().zip(found) {
+            let definition = repository.definition(&object.item.key.type_name)?;
+            let is_same = |it: &Fetched| read::is_asked_for(definition, &object.item.key, &it.document);
             // A creation where something is fails by itself.
-            object.existing = found?.filter(|it| may_overwrite(&object.object) && is_same(it));
+            let existing = found?.filter(|it| may_overwrite(&object.item.object) && is_same(it));
+            let (item, _, outcome) = object.sealed(repository, existing).await;
+            ready.push((item, outcome));
         }
-        Ok(objects)
+        Ok(ready)
     }
 
-    /// Refuses a line that was not checked: nobody said that it may be imported.
-    fn check_read_before(&self, repository: &Repository, request: &Import, number: u64, line: &Line) -> Result<()> {
+    /// Returns whether the store has the object of a line already, and refuses a line that was not checked: nobody said that it may
+    /// be imported.
+    fn is_there(&self, repository: &Repository, request: &Import, number: u64, line: &Line) -> Result<bool> {
         let definition = repository.exportable(&line.object.type_name)?;
         let key = key_of(request, definition, line)?;
         let raw_id = key.raw_id(definition)?;
         let may_open = SealedAt::of(definition, line).is_none_or(|sealed| self.opened.contains(&sealed));
         match self.in_file.contains(raw_id.as_str()) && may_open {
-            true => Ok(()),
-            false => Err(Error::invalid(
-                format!("line {number}: the file changed while it was imported"),
-                "import it again, once nobody writes to it any more",
-            )),
+            true => Ok(self.there.contains(raw_id.as_str())),
+            false => Err(changed(number)),
         }
     }
 
-    /// The object of a line, ready to be written.
-    pub(super) async fn prepare_one(
+    /// The object of a line, brought to the newest model version, with its secrets opened.
+    pub(super) async fn unsealed(
         &self,
         repository: &Repository,
         request: &Import,
-        number: u64,
+        (number, line_bytes): (u64, usize),
         mut line: Line,
-    ) -> Result<Prepared> {
+    ) -> Result<Unsealed> {
         let definition = repository.exportable(&line.object.type_name)?;
+        let mut says = Says {
+            secrets: line.envelopes.is_some() || line.secrets.is_some(),
+            origin: !line.origin_id.is_absent(),
+            managed: !line.managed.is_absent(),
+            created_at: !line.created_at.is_absent(),
+            updated_at: !line.updated_at.is_absent(),
+        };
         let secrets = line.take_secrets();
         let namespaces = namespaces_of(request, definition, &line)?;
         let mut key = key_of(request, definition, &line)?;
@@ -136,7 +280,7 @@ impl Targets {
             ..RootFields::default()
         };
         let mut attributes = line.attributes;
-        attributes.extend(line.envelopes);
+        attributes.extend(line.envelopes.unwrap_or_default());
         let document = StoredDocument { type_name: object.type_name.clone(), attributes, root: old_root };
         let version = VersionToken { seq_no: 0, primary_term: 0, generation: 0 };
         let mut loaded = repository.load(definition, &object.id, Fetched { document, version }).await?;
@@ -145,11 +289,12 @@ impl Targets {
         }
         let mut all = repository.open(definition, &object.id, &mut loaded)?;
         all.extend(secrets);
+        says.secrets |= !all.is_empty();
         let mut attributes = loaded.document.attributes;
         for encrypted in &definition.latest().sets.encrypted {
             attributes.remove(&encrypted.name);
         }
-        let mut origin_id = line.origin_id;
+        let mut origin_id = line.origin_id.unwrap_or_else(|| None);
         if let Some(target) = self.objects.get(&object) {
             if target.id != object.id {
                 origin_id = target.keeps_origin.then(|| origin_id.unwrap_or_else(|| object.id.clone()));
@@ -169,7 +314,7 @@ impl Targets {
                 reference.id.clone_from(id);
             }
         }
-        let now = || Some(repository.environment().now_iso());
+        let access_control = line.access_control.map(|control| (ACCESS_CONTROL.to_owned(), control));
         let root = RootFields {
             namespace: match kind {
                 NamespaceKind::Single => key.namespace.id_form().map(str::to_owned),
@@ -178,34 +323,45 @@ impl Targets {
             namespaces: kind.is_multiple().then_some(namespaces),
             origin_id,
             references: line.references,
-            managed: Some(line.managed),
-            created_at: line.created_at.or_else(now),
+            managed: line.managed.unwrap_or_else(|| None),
+            core_migration_version: line.core_migration_version,
+            created_at: line.created_at.unwrap_or_else(|| None),
             created_by: line.created_by,
-            updated_at: line.updated_at.or_else(now),
+            updated_at: line.updated_at.unwrap_or_else(|| None),
             updated_by: line.updated_by,
+            others: access_control.into_iter().collect(),
             ..RootFields::default()
         };
-        let document = repository.seal_whole(definition, &key, root, attributes, all)?;
-        limits::check_depth(&key, &document.attributes)?;
-        // Its size is not known yet, and so counts as any.
-        limits::check(definition, &key, &document, usize::MAX)?;
-        Ok(Prepared { line: number, object, key, document, existing: None })
+        let item = Item { line: number, object, key };
+        Ok(Unsealed { item, line_bytes, root, attributes, secrets: all, says })
     }
+}
+
+fn changed(line: u64) -> Error {
+    Error::invalid(
+        format!("line {line}: the file changed while it was imported"),
+        "import it again, once nothing writes to it any more",
+    )
 }
 
 /// Refuses an object that fits into no request, before anything is written.
-pub(super) async fn check_size(repository: &Repository, line_bytes: usize, object: &Prepared) -> Result<()> {
+pub(super) async fn check_size(
+    repository: &Repository,
+    key: &ObjectKey,
+    line_bytes: usize,
+    document: &StoredDocument,
+) -> Result<()> {
     if line_bytes < MAYBE_TOO_LARGE_BYTES {
         return Ok(());
     }
-    limits::check_request(&*repository.shared.cluster, &object.key, object.document.to_source().len()).await
+    limits::check_request(&*repository.shared.cluster, key, document.to_source().len()).await
 }
 
 /// What is stored under the ids of the objects, each answered in order.
-pub(super) async fn look_up(repository: &Repository, objects: &[Prepared]) -> Result<Vec<Result<Option<Fetched>>>> {
+pub(super) async fn look_up(repository: &Repository, objects: &[Unsealed]) -> Result<Vec<Result<Option<Fetched>>>> {
     let mut wanted = Vec::with_capacity(objects.len());
-    for object in objects {
-        wanted.push((repository.definition(&object.key.type_name)?, &object.key));
+    for Unsealed { item, .. } in objects {
+        wanted.push((repository.definition(&item.key.type_name)?, &item.key));
     }
     Ok(repository.fetch_many(&wanted).await)
 }
@@ -219,10 +375,16 @@ pub(super) fn namespaces_of(request: &Import, definition: &TypeDefinition, line:
     if kind == NamespaceKind::Agnostic {
         return Ok(Vec::new());
     }
-    let named = match &request.namespace {
-        Some(namespace) => return Ok(vec![namespace.to_string()]),
-        None if line.namespaces.is_empty() => return Ok(vec![Namespace::DEFAULT.to_string()]),
-        None => &line.namespaces,
+    let named = match (&request.namespace, &line.namespaces) {
+        (Some(namespace), _) => return Ok(vec![namespace.to_string()]),
+        (None, None) => return Ok(vec![Namespace::DEFAULT.to_string()]),
+        (None, Some(named)) if named.is_empty() => {
+            return Err(Error::invalid(
+                "the line names no namespace: its list is empty",
+                "name one in `namespaces`, leave it out for the default one, or say into which namespace to import",
+            ));
+        }
+        (None, Some(named)) => named,
     };
     let is_one = matches!(named.as_slice(), [one] if one != EVERYWHERE);
     if kind != NamespaceKind::Multiple && !is_one {
@@ -259,16 +421,18 @@ pub(super) fn key_of(request: &Import, definition: &TypeDefinition, line: &Line)
     Ok(ObjectKey::new(definition.name(), &line.object.id).in_namespace(namespace))
 }
 
-pub(super) fn parse(request: &Import, number: u64, line: &[u8]) -> Result<Option<Line>> {
-    let mut line = Line::parse(line).map_err(|error| error.context(format!("line {number}")))?;
-    if let Some(line) = &mut line {
+/// Reads a line, with its references as the request wants them.
+pub(super) fn parse(request: &Import, line: &[u8]) -> Result<Content, Malformed> {
+    let mut content = Content::parse(line)?;
+    if let Content::Object(line) = &mut content {
         request.redirect(&line.object, &mut line.references);
     }
-    Ok(line)
+    Ok(content)
 }
 
 pub(super) fn problem(line: u64, object: Option<&NamedObject>, kind: &'static str, message: String) -> Problem {
-    Problem { line, object: object.cloned(), kind, message, destinations: Vec::new(), missing: Vec::new() }
+    let (destinations, missing) = (Vec::new(), Vec::new());
+    Problem { line, column: None, object: object.cloned(), kind, message, destinations, missing }
 }
 
 impl Import {

@@ -1,23 +1,37 @@
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::StreamExt;
 use libtest_mimic::Trial;
+use saved_objects::cluster::Refresh;
 use saved_objects::document::Namespace;
 use saved_objects::encryption::Secret;
-use saved_objects::repository::{Create, Delete, Find, ObjectKey, Replace, Repository, Update};
+use saved_objects::repository::{
+    Action, AuditOutcome, Authorization, Create, Delete, Find, ObjectKey, RecordingAudit, Replace, Repository, Update,
+};
 use saved_objects::{ErrorKind, SavedObject};
 use serde_json::json;
 
 use super::{ids, key, kind, object, put, repository, stored};
-use crate::context::Context;
+use crate::context::{Context, MEMORY};
 use crate::named_trials;
 
 pub(super) fn trials(url: &str) -> Vec<Trial> {
-    named_trials!(
+    let mut trials = named_trials!(
         url,
         each_kind_is_seen_from_its_namespaces,
         one_stored_id_of_two_objects_reaches_the_right_one_only,
         each_kind_has_its_stored_form,
         finds_keep_to_the_namespaces,
+        from_no_namespace_nothing_is_seen,
+        reaching_all_namespaces_is_a_permission_of_its_own,
         shared_objects_are_deleted_only_on_purpose,
-    )
+    );
+    // The cluster in memory groups nothing.
+    if url != MEMORY {
+        trials.extend(named_trials!(url, the_namespaces_in_use_are_listed));
+    }
+    trials
 }
 
 fn namespace(name: &str) -> Namespace {
@@ -138,18 +152,125 @@ async fn finds_keep_to_the_namespaces(context: Context) {
     }
     let everywhere = json!({"type": "board", "board": {}, "references": [], "namespaces": ["*"]});
     put(&context, "things", "board:every", everywhere).await;
-    let find = async |types: &[&str], names: &[&str]| {
-        let request = Find::new().namespaces(names.iter().map(|name| namespace(name)));
+    let find = async |types: &[&str], request: Find| {
         let found = repository.find(types, request).await.expect("found");
         let mut ids: Vec<_> = ids(&found.objects).into_iter().map(str::to_owned).collect();
         ids.sort();
         ids.join(" ")
     };
-    assert_eq!(find(&["page"], &[]).await, "here");
-    assert_eq!(find(&["page"], &["ops"]).await, "there");
-    assert_eq!(find(&["page"], &["ops", "default"]).await, "here there");
-    assert_eq!(find(&["board"], &["ops"]).await, "every there");
-    assert_eq!(find(&["board", "page"], &[]).await, "every here here");
+    let seen_from = |names: &[&str]| Find::new().namespaces(names.iter().map(|name| namespace(name)));
+    assert_eq!(find(&["page"], Find::new()).await, "here");
+    assert_eq!(find(&["page"], seen_from(&["ops"])).await, "there");
+    assert_eq!(find(&["page"], seen_from(&["ops", "default"])).await, "here there");
+    assert_eq!(find(&["page"], seen_from(&["ops"]).namespaces([namespace("default")])).await, "here there");
+    assert_eq!(find(&["board"], seen_from(&["ops"])).await, "every there");
+    assert_eq!(find(&["board", "page"], Find::new()).await, "every here here");
+    assert_eq!(find(&["board", "page"], Find::new().everywhere()).await, "every here here there there");
+    assert_eq!(find(&["page"], seen_from(&["ops"]).everywhere()).await, "here there");
+}
+
+/// A list of allowed namespaces may come out empty: that must open none of them.
+async fn from_no_namespace_nothing_is_seen(context: Context) {
+    let repository = repository(&context).await;
+    for type_name in ["page", "board", "card", "note"] {
+        create_plain(&repository, type_name).await;
+    }
+    let everywhere = json!({"type": "board", "board": {}, "references": [], "namespaces": ["*"]});
+    put(&context, "things", "board:every", everywhere).await;
+    let none = || Find::new().namespaces(Vec::<Namespace>::new());
+    for types in [&["page"][..], &["board"], &["card"], &["note"], &["page", "board", "card", "note"]] {
+        let found = repository.find(types, none()).await.expect("found");
+        assert_eq!((found.total, found.objects.len(), found.unreadable.len()), (0, 0, 0), "{types:?}");
+        let items: Vec<_> = repository.stream(types, none()).expect("a stream").collect().await;
+        assert!(items.is_empty(), "{types:?}: {items:?}");
+        let mut reader =
+            repository.open_point_in_time(types, std::time::Duration::from_secs(60)).await.expect("opened");
+        assert_eq!(reader.page(&none(), None).await.expect("a page").found.total, 0, "{types:?}");
+        reader.close().await;
+    }
+    assert_eq!(repository.find(&["page"], none().namespaces([Namespace::DEFAULT])).await.expect("found").total, 1);
+    // As the fields of a search: none of them has a word.
+    let by_no_field = Find::new().search("t").search_fields(Vec::<String>::new());
+    if context.memory.is_none() {
+        assert_eq!(repository.find(&["page"], by_no_field).await.expect("found").total, 0);
+        assert_eq!(repository.find(&["page"], Find::new().search("t")).await.expect("found").total, 1);
+    }
+    // In a typed client too, which is at home in a namespace.
+    assert_eq!(repository.find(&["page"], Find::new()).await.expect("found").total, 1);
+}
+
+async fn create_plain(repository: &Repository, type_name: &str) {
+    let request = Create::new(type_name, object(json!({"title": "t"}))).id("a").refresh(Refresh::WaitFor);
+    repository.create(request).await.expect("created");
+}
+
+async fn the_namespaces_in_use_are_listed(context: Context) {
+    let repository = repository(&context).await;
+    for (type_name, id, name) in
+        [("page", "a", "default"), ("page", "a", "ops"), ("page", "b", "ops"), ("card", "c", "dev")]
+    {
+        create(&repository, type_name, id, name).await;
+    }
+    create_plain(&repository, "note").await;
+    let shared = |id: &str, namespaces: &[&str]| {
+        (format!("board:{id}"), json!({"type": "board", "board": {}, "namespaces": namespaces}))
+    };
+    for (raw_id, source) in [shared("two", &["ops", "team"]), shared("every", &["*"]), shared("mine", &["default"])] {
+        put(&context, "things", &raw_id, source).await;
+    }
+    let in_use = repository.namespaces(&["page", "board", "card", "note"]).await.expect("listed");
+    let told: Vec<String> =
+        in_use.iter().map(|it| format!("{} {} {}", it.namespace, it.type_name, it.objects)).collect();
+    let expected =
+        ["* board 1", "default board 1", "default page 1", "dev card 1", "ops board 1", "ops page 2", "team board 1"];
+    assert_eq!(told, expected);
+    assert_eq!(repository.namespaces(&["note"]).await.expect("listed"), []);
+    assert_eq!(kind(repository.namespaces(&["nothing"]).await), ErrorKind::Invalid);
+    // More than the server gives at once.
+    let pages = (0..1_100).map(|n| {
+        let request = Create::new("page", object(json!({"title": "t"}))).id("a");
+        request.namespace(namespace(&format!("team-{n:04}")))
+    });
+    assert!(repository.create_many(pages).await.iter().all(Result::is_ok));
+    context.cluster().refresh(&context.index("things")).await.expect("refreshed");
+    let in_use = repository.namespaces(&["page"]).await.expect("listed");
+    assert_eq!((in_use.len(), in_use[0].namespace.as_str()), (1_102, "default"));
+}
+
+/// Allows everything in each namespace, and over all of them what is listed.
+#[derive(Debug)]
+struct Over(&'static [Action]);
+
+#[async_trait]
+impl Authorization for Over {
+    async fn allows(&self, _action: Action, _type_name: &str, _namespace: &Namespace) -> bool {
+        true
+    }
+
+    async fn allows_everywhere(&self, action: Action, _type_name: &str) -> bool {
+        self.0.contains(&action)
+    }
+}
+
+async fn reaching_all_namespaces_is_a_permission_of_its_own(context: Context) {
+    let open = repository(&context).await;
+    create(&open, "page", "a", "ops").await;
+    create_plain(&open, "note").await;
+    let audit = RecordingAudit::default();
+    let of =
+        |actions: &'static [Action]| open.authorized_by(Arc::new(Over(actions))).audited_by(Arc::new(audit.clone()));
+    let everywhere = || Find::new().everywhere();
+    assert_eq!(kind(of(&[]).find(&["page"], everywhere()).await), ErrorKind::Forbidden);
+    assert_eq!(kind(of(&[Action::Export]).find(&["page"], everywhere()).await), ErrorKind::Forbidden);
+    assert_eq!(kind(of(&[]).namespaces(&["page"]).await), ErrorKind::Forbidden);
+    let streamed: Vec<_> = of(&[]).stream(&["page"], everywhere()).expect("a stream").collect().await;
+    assert!(streamed[0].as_ref().is_err_and(|error| error.kind() == ErrorKind::Forbidden), "{streamed:?}");
+    // What has no namespace needs no more than before.
+    assert_eq!(of(&[]).find(&["note"], everywhere()).await.expect("found").total, 1);
+    assert_eq!(of(&[Action::Find]).find(&["page"], everywhere()).await.expect("found").total, 1);
+    let of_page =
+        |action| audit.events().iter().any(|event| event.action == action && event.outcome == AuditOutcome::Done);
+    assert!(of_page(Action::Find) && of_page(Action::Everywhere), "{:#?}", audit.events());
 }
 
 async fn shared_objects_are_deleted_only_on_purpose(context: Context) {

@@ -7,7 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use libtest_mimic::Trial;
 use saved_objects::cluster::Direction;
-use saved_objects::repository::{Delete, Find, PageCursor, PointInTimeReader, RootField};
+use saved_objects::document::Namespace;
+use saved_objects::repository::{Delete, Filter, Find, PageCursor, PointInTimeReader, RootField};
 use saved_objects::{ErrorKind, Start};
 use serde_json::json;
 
@@ -106,8 +107,31 @@ async fn a_cursor_of_another_search_is_refused(context: Context) {
         .sort(RootField::UpdatedAt, Direction::Ascending)
         .per_page(1);
     let cursor = reader.page(&by_two, None).await.expect("a page").next.expect("there is another one");
-    let other = Find::new().sort("title", Direction::Ascending).per_page(1);
-    assert_eq!(kind(reader.page(&other, Some(&cursor)).await), ErrorKind::Invalid);
+    let others = [
+        Find::new().sort("title", Direction::Ascending),
+        by_two.clone().filter(Filter::equals("title", "a")),
+        by_two.clone().namespaces([Namespace::new("ops").expect("a name")]).filter(Filter::exists("title")),
+        // As many values, in another order.
+        Find::new()
+            .sort("title", Direction::Descending)
+            .sort(RootField::CreatedAt, Direction::Ascending)
+            .sort(RootField::UpdatedAt, Direction::Ascending),
+        Find::new()
+            .sort("title", Direction::Ascending)
+            .sort(RootField::UpdatedAt, Direction::Ascending)
+            .sort(RootField::CreatedAt, Direction::Ascending),
+    ];
+    for other in others {
+        let outcome = reader.page(&other.clone().per_page(1), Some(&cursor)).await;
+        assert_eq!(kind(outcome), ErrorKind::Invalid, "{other:?}");
+    }
+    // The same search of another reader, which sees another moment.
+    let mut other = repository.open_point_in_time(&["note"], MINUTE).await.expect("opened");
+    assert_eq!(kind(other.page(&by_two, Some(&cursor)).await), ErrorKind::Invalid);
+    other.close().await;
+    // Another size, and other fields, are the same search.
+    let narrow = by_two.clone().per_page(10).fields(["title"]);
+    assert_eq!(reader.page(&narrow, Some(&cursor)).await.expect("a page").found.objects.len(), 1);
     assert_eq!(kind("nonsense".parse::<PageCursor>()), ErrorKind::Invalid);
     reader.close().await;
 }

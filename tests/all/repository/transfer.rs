@@ -253,8 +253,10 @@ async fn malformed_files_are_refused(context: Context) {
     let repository = repository(&context).await;
     let note = |id: &str| json!({"type": "note", "id": id, "attributes": {"title": "t"}}).to_string();
     for text in ["{", "[]", "{}", "nonsense", "{\"type\": \"note\"}", &format!("{}\n{}", note("a"), note("a"))] {
-        let outcome = repository.import(Import::new(), Cursor::new(text.as_bytes().to_vec())).await;
-        assert_eq!(kind(outcome), ErrorKind::Invalid, "{text}");
+        let text = format!("{text}\n{}\n", note("fine"));
+        let summary = import(&repository, Import::new(), text.as_bytes()).await;
+        let [problem] = summary.errors.as_slice() else { panic!("{text}: {summary:?}") };
+        assert_eq!((problem.kind, summary.success, summary.success_count), ("invalid", false, 0), "{text}");
     }
     let table = [
         (json!({"type": "nothing", "id": "a", "attributes": {}}), "unsupported_type"),

@@ -610,7 +610,7 @@ fn operations() -> impl Strategy<Value = Operation> {
     let targets = || proptest::collection::vec(target(), many.clone());
     let namespace = || (0..NAMESPACES.len()).prop_map(|at| NAMESPACES[at]);
     let types = || proptest::sample::subsequence(TYPES.map(|(name, _)| name).to_vec(), 1..=TYPES.len());
-    let namespaces = || proptest::sample::subsequence(NAMESPACES.to_vec(), 1..=NAMESPACES.len());
+    let namespaces = || proptest::sample::subsequence(NAMESPACES.to_vec(), 0..=NAMESPACES.len());
     let wanted = (types(), namespaces(), proptest::option::weighted(0.3, title()))
         .prop_map(|(types, namespaces, title)| Wanted { types, namespaces, title });
     let keeps_its_id = |new: &New| !new.key.is_collected();

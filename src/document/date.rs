@@ -5,13 +5,26 @@ use jiff::civil::{Date, DateTime, Time};
 
 /// The milliseconds since 1970 that a date text stands for: `2021-01` is all of that month.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct DateRange {
-    pub(super) first: i64,
-    pub(super) last: i64,
+pub(crate) struct DateRange {
+    pub(crate) first: i64,
+    pub(crate) last: i64,
 }
 
-pub(super) fn parse(text: &str) -> Option<DateRange> {
+/// Returns the milliseconds that `text` stands for; `None` if the format does not take it.
+pub(crate) fn parse(text: &str) -> Option<DateRange> {
     parse_iso(text).or_else(|| parse_millis(text))
+}
+
+/// Returns whether only the server can say which moment `text` stands for: in a year before 0, or in a zone that has a name
+/// (`Europe/Berlin`).
+pub(crate) fn is_left_to_the_server(text: &str) -> bool {
+    if text.strip_prefix('-').is_some_and(|rest| rest.contains('-') && parse_iso(rest).is_some()) {
+        return true;
+    }
+    let Some((date, time)) = text.split_once('T') else { return false };
+    let zone = time.trim_start_matches(|c: char| c.is_ascii_digit() || matches!(c, ':' | '.' | ','));
+    let clock = time.strip_suffix(zone).unwrap_or_default();
+    zone.starts_with(|c: char| c.is_ascii_alphabetic()) && zone != "Z" && parse(&format!("{date}T{clock}")).is_some()
 }
 
 fn parse_millis(text: &str) -> Option<DateRange> {
@@ -139,6 +152,23 @@ mod tests {
             "2021-01-01||+1d",
         ] {
             assert_eq!(parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn zones_with_names_and_years_before_0_are_left_to_the_server() {
+        for (text, expected) in [
+            ("2021-01-01T12:16:40Europe/Berlin", true),
+            ("2021-01-01T12UTC", true),
+            ("-0001-01-01", true),
+            ("-2021", false),
+            ("2021-01-01T12:16:40Z", false),
+            ("2021-01-01T12:16:40+01:00", false),
+            ("2021-13-01T12:16:40UTC", false),
+            ("yesterday", false),
+            ("The day before", false),
+        ] {
+            assert_eq!(is_left_to_the_server(text), expected, "{text}");
         }
     }
 }
