@@ -30,10 +30,12 @@ pub enum Action {
     /// Exporting objects.
     Export,
     /// Importing an object: asked in every namespace that it is to be seen from. One that is to be seen from everywhere needs
-    /// [`ShareEverywhere`](Self::ShareEverywhere), too; one with encrypted attributes as they were stored needs
-    /// [`GetSecrets`](Self::GetSecrets) where they were stored, since they are opened for it.
+    /// [`ShareEverywhere`](Self::ShareEverywhere), too. One with encrypted attributes as they were stored needs
+    /// [`GetSecrets`](Self::GetSecrets) where they live, since they are opened for it.
     Import,
     /// Letting an object be seen from a namespace, or no longer: asked in each of these, and in the one that it is seen from.
+    /// Letting one of a type with secrets be seen from another namespace needs [`GetSecrets`](Self::GetSecrets) in the one
+    /// that it is seen from, too, since its secrets can be read there.
     Share,
     /// Letting an object be seen from everywhere, or no longer.
     ShareEverywhere,
@@ -47,6 +49,13 @@ pub enum Action {
 pub trait Authorization: Send + Sync + fmt::Debug {
     /// Whether it may be done. For a type whose objects have no namespace, the default one is given.
     async fn allows(&self, action: Action, type_name: &str, namespace: &Namespace) -> bool;
+
+    /// Whether it may be done in every namespace, those to come included. It is asked before searches that tell the names of
+    /// namespaces, and before an import opens envelopes of which the store does not say where they live. The answer is no
+    /// unless an implementation says otherwise.
+    async fn allows_everywhere(&self, _action: Action, _type_name: &str) -> bool {
+        false
+    }
 }
 
 /// Hears of every operation: first whether it is admitted or refused, and if it was admitted, what became of it. Of an
@@ -94,6 +103,10 @@ pub struct AllowAll;
 #[async_trait]
 impl Authorization for AllowAll {
     async fn allows(&self, _action: Action, _type_name: &str, _namespace: &Namespace) -> bool {
+        true
+    }
+
+    async fn allows_everywhere(&self, _action: Action, _type_name: &str) -> bool {
         true
     }
 }
@@ -230,23 +243,36 @@ impl Repository {
             return Ok(self.nothing_admitted());
         }
         let namespace = &self.namespace_of(type_name, namespace);
-        let admitted = self.allows(action, type_name, namespace).await;
-        let mut events = Vec::new();
+        let is_allowed = self.allows(action, type_name, namespace).await;
+        let admitted = self.heard(is_allowed, action, type_name, id, namespace);
+        match is_allowed {
+            true => Ok(admitted),
+            false => Err(refused(action, type_name, namespace)),
+        }
+    }
+
+    /// Tells the audit whether an operation is admitted or refused.
+    pub(super) fn heard(
+        &self,
+        is_allowed: bool,
+        action: Action,
+        type_name: &str,
+        id: Option<&str>,
+        namespace: &Namespace,
+    ) -> Admitted {
+        let mut admitted = self.nothing_admitted();
         if let Some(audit) = &self.access.audit {
             let event = AuditEvent {
                 action,
                 type_name: type_name.to_owned(),
                 id: id.map(str::to_owned),
                 namespace: namespace.clone(),
-                outcome: if admitted { AuditOutcome::Admitted } else { AuditOutcome::Refused },
+                outcome: if is_allowed { AuditOutcome::Admitted } else { AuditOutcome::Refused },
             };
             audit.record(event.clone());
-            events.push(event);
+            admitted.events.extend(is_allowed.then_some(event));
         }
-        match admitted {
-            true => Ok(Admitted { audit: self.access.audit.clone(), events }),
-            false => Err(refused(action, type_name, namespace)),
-        }
+        admitted
     }
 
     /// Whether anybody is asked what may be done.
@@ -258,6 +284,14 @@ impl Repository {
     pub(super) async fn allows(&self, action: Action, type_name: &str, namespace: &Namespace) -> bool {
         match &self.access.authorization {
             Some(authorization) => authorization.allows(action, type_name, namespace).await,
+            None => true,
+        }
+    }
+
+    /// Whether an action may be done in every namespace.
+    pub(super) async fn allows_everywhere(&self, action: Action, type_name: &str) -> bool {
+        match &self.access.authorization {
+            Some(authorization) => authorization.allows_everywhere(action, type_name).await,
             None => true,
         }
     }
