@@ -29,7 +29,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 pub use exit::Exit;
 use output::Output;
 
-use crate::cluster::{ClusterError, Unseen};
+use crate::cluster::{ClusterError, ItemError, Unseen};
 use crate::environment::Environment;
 use crate::{Error, ErrorKind, Result};
 
@@ -93,13 +93,17 @@ pub fn run() -> ExitCode {
     logging::start(output);
     let exit = run_command(&command, &arguments.global.connection, output).unwrap_or_else(|error| {
         output.failure(&error);
-        let refused = error.find_source::<ClusterError>();
-        let lacks_privilege = refused.is_some_and(|refused| refused.missing_privilege().is_some())
-            || error.find_source::<Unseen>().is_some();
         // What cannot be seen or done for want of a privilege is in the way, and did not fail.
-        if lacks_privilege { Exit::Blocked } else { Exit::Failed }
+        if lacks_privilege(&error) { Exit::Blocked } else { Exit::Failed }
     });
     exit.into()
+}
+
+/// Whether the credentials lack a privilege: to do something, or to see whether something is there.
+fn lacks_privilege(error: &Error) -> bool {
+    let request = error.find_source::<ClusterError>().and_then(ClusterError::missing_privilege);
+    let item = error.find_source::<ItemError>().and_then(ItemError::missing_privilege);
+    request.or(item).is_some() || error.find_source::<Unseen>().is_some()
 }
 
 fn run_command(command: &Command, connection: &connection::Connection, output: Output) -> Result<Exit> {
@@ -125,4 +129,32 @@ fn run_command(command: &Command, connection: &connection::Connection, output: O
             Command::Verify => verify::run(connection, &environment, output).await,
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::{ClusterErrorKind, ItemErrorKind};
+
+    #[test]
+    fn a_missing_privilege_is_known_by_the_source_of_an_error() {
+        let named = "action [x] is unauthorized, this action is granted by the index privileges [write,all]";
+        let request = |reason| Error::from(ClusterError::new(ClusterErrorKind::Forbidden, "POST", "_bulk", reason));
+        let item = |kind, reason: &str| {
+            let item = ItemError { kind, reason: reason.to_owned() };
+            item.into_error(ErrorKind::Internal, "it was not written", "try again").context("one")
+        };
+        let table = [
+            (request(named), true),
+            (request("no"), false),
+            (item(ItemErrorKind::Forbidden, named), true),
+            (item(ItemErrorKind::Forbidden, "no"), false),
+            (item(ItemErrorKind::WriteBlocked, named), false),
+            (Unseen(vec!["a-*".to_owned()]).error(), true),
+            (Error::new(ErrorKind::Forbidden, named), false),
+        ];
+        for (error, expected) in table {
+            assert_eq!(lacks_privilege(&error), expected, "{error:?}");
+        }
+    }
 }

@@ -1,3 +1,5 @@
+use std::fmt;
+
 use bytes::Bytes;
 
 use super::SequenceNumber;
@@ -105,15 +107,30 @@ pub struct ItemError {
 }
 
 impl ItemError {
+    /// Returns the privilege that the credentials lack, if the server says so.
+    pub fn missing_privilege(&self) -> Option<MissingPrivilege<'_>> {
+        match self.kind {
+            ItemErrorKind::Forbidden => MissingPrivilege::in_reason(&self.reason),
+            _ => None,
+        }
+    }
+
     /// Returns the error of a caller whom this keeps from going on: `what` happened, and `cure` helps. It is of the kind
-    /// `otherwise`, unless the credentials do not allow the operation.
-    pub(crate) fn into_error(self, otherwise: ErrorKind, what: impl std::fmt::Display, cure: &str) -> Error {
-        let is_forbidden = self.kind == ItemErrorKind::Forbidden;
-        let missing = MissingPrivilege::in_reason(&self.reason).filter(|_| is_forbidden).map(MissingPrivilege::hint);
-        Error::new(if is_forbidden { ErrorKind::Forbidden } else { otherwise }, format!("{what}: {}", self.reason))
-            .with_cure(missing.unwrap_or_else(|| cure.to_owned()))
+    /// `otherwise`, unless the credentials do not allow the operation. This is its source.
+    pub(crate) fn into_error(self, otherwise: ErrorKind, what: impl fmt::Display, cure: &str) -> Error {
+        let kind = if self.kind == ItemErrorKind::Forbidden { ErrorKind::Forbidden } else { otherwise };
+        let cure = self.missing_privilege().map_or_else(|| cure.to_owned(), MissingPrivilege::hint);
+        Error::new(kind, format!("{what}: {}", self.reason)).with_cure(cure).with_source(self)
     }
 }
+
+impl fmt::Display for ItemError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+impl std::error::Error for ItemError {}
 
 /// Why an operation of a bulk was not done, as far as the engine acts on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -30,10 +30,12 @@ pub enum Action {
     /// Exporting objects.
     Export,
     /// Importing an object: asked in every namespace that it is to be seen from. One that is to be seen from everywhere needs
-    /// [`ShareEverywhere`](Self::ShareEverywhere), too; one with encrypted attributes as they were stored needs
-    /// [`GetSecrets`](Self::GetSecrets) where they were stored, since they are opened for it.
+    /// [`ShareEverywhere`](Self::ShareEverywhere), too. One with encrypted attributes as they were stored needs
+    /// [`GetSecrets`](Self::GetSecrets) where they live, since they are opened for it.
     Import,
     /// Letting an object be seen from a namespace, or no longer: asked in each of these, and in the one that it is seen from.
+    /// Letting one of a type with secrets be seen from another namespace needs [`GetSecrets`](Self::GetSecrets) in the one
+    /// that it is seen from, too, since its secrets can be read there.
     Share,
     /// Letting an object be seen from everywhere, or no longer.
     ShareEverywhere,
@@ -53,10 +55,11 @@ pub trait Authorization: Send + Sync + fmt::Debug {
     /// Whether it may be done. For a type whose objects have no namespace, the default one is given.
     async fn allows(&self, action: Action, type_name: &str, namespace: &Namespace) -> bool;
 
-    /// Whether it may be done to objects of every namespace at once: asked with [`Action::Find`], [`Action::Export`] and
-    /// [`Action::GetSecrets`] for [`Find::everywhere`](super::Find::everywhere), and with [`Action::ListNamespaces`], for types
-    /// whose objects have namespaces. No, unless it is implemented: what may be done in each namespace that somebody thought of
-    /// says nothing of the others.
+    /// Whether it may be done to objects of every namespace, those to come included. It is asked with [`Action::Find`],
+    /// [`Action::Export`] and [`Action::GetSecrets`] for [`Find::everywhere`](super::Find::everywhere), with
+    /// [`Action::ListNamespaces`], before searches that tell the names of namespaces, and before an import opens envelopes of which
+    /// the store does not say where they live. The answer is no unless an implementation says otherwise: what may be done in each
+    /// namespace that is known says nothing of the others.
     async fn allows_everywhere(&self, action: Action, type_name: &str) -> bool {
         let _ = (action, type_name);
         false
@@ -265,7 +268,7 @@ impl Repository {
     }
 
     /// Lets the audit hear whether an operation is allowed.
-    fn heard(
+    pub(super) fn heard(
         &self,
         is_allowed: bool,
         actions: &[Action],

@@ -1,5 +1,6 @@
 use serde_json::{Map, Value, json};
 
+use super::compared_names::{self, ComparedNames};
 use super::filter::{Field, Filter};
 use super::searchable::Use;
 use crate::cluster::Query;
@@ -110,6 +111,22 @@ impl Aggregation {
 
     fn of(kind: Kind) -> Self {
         Self { kind, inner: Vec::new() }
+    }
+
+    /// Adds the names of namespaces that objects of `types` are compared with.
+    ///
+    /// # Errors
+    /// [`Forbidden`](crate::ErrorKind::Forbidden) if it finds out others.
+    pub(super) fn add_compared_names(&self, types: &[&str], names: &mut ComparedNames) -> Result<()> {
+        match &self.kind {
+            Kind::Metric(_, field) | Kind::ByValue(field, _) | Kind::ByInterval(field, _) | Kind::ByDates(field, _) => {
+                if field.is_namespaces() {
+                    return Err(compared_names::telling("objects must not be aggregated by"));
+                }
+            }
+            Kind::Fitting(filter) => filter.add_compared_names(types, names)?,
+        }
+        self.inner.iter().try_for_each(|(_, inner)| inner.add_compared_names(types, names))
     }
 
     fn compile(&self, definitions: &[&TypeDefinition], depth: usize) -> Result<Value> {

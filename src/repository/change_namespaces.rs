@@ -163,7 +163,8 @@ impl Repository {
     /// [`Invalid`](crate::ErrorKind::Invalid) if no namespace is named, or one to be added and removed at once. Of each object:
     /// - [`Invalid`](crate::ErrorKind::Invalid) if its type is not available here or its objects cannot have several namespaces
     ///   (kind `multiple`), if it is named twice, if it would have more than 100.
-    /// - [`Forbidden`](crate::ErrorKind::Forbidden) if it must not be shared so.
+    /// - [`Forbidden`](crate::ErrorKind::Forbidden) if it must not be shared so. Adding a namespace to an object of a type with
+    ///   secrets needs [`GetSecrets`](Action::GetSecrets) in its key's namespace, too.
     /// - [`NotFound`](crate::ErrorKind::NotFound) if it is not seen from its key's namespace.
     /// - [`Conflict`](crate::ErrorKind::Conflict) if it no longer is at the version given; if none was given, if others went on
     ///   writing it.
@@ -182,7 +183,9 @@ impl Repository {
                 continue;
             }
             let admission = match self.shareable(key) {
-                Ok(definition) => self.admit_sharing(&request, key).await.map(|admitted| (definition, admitted)),
+                Ok(definition) => {
+                    self.admit_sharing(&request, definition, key).await.map(|admitted| (definition, admitted))
+                }
                 Err(error) => Err(error),
             };
             if let Some(definition) = items.admit(at, admission) {
@@ -257,13 +260,23 @@ impl Repository {
         }
     }
 
-    /// Lets the object's namespaces be changed, if that may be done in all that the change is about.
-    async fn admit_sharing(&self, request: &ChangeNamespaces, key: &ObjectKey) -> Result<Admitted> {
+    /// Lets the object's namespaces be changed, if that may be done in all that the change is about. Secrets can be read
+    /// wherever the object is seen, so adding a namespace needs the permission to read them.
+    async fn admit_sharing(
+        &self,
+        request: &ChangeNamespaces,
+        definition: &TypeDefinition,
+        key: &ObjectKey,
+    ) -> Result<Admitted> {
         let mut admitted = self.admit(Action::Share, key).await?;
         let others = request.add.iter().chain(&request.remove).filter(|namespace| **namespace != key.namespace);
         let mut more: Vec<_> = others.map(|namespace| (Action::Share, namespace)).collect();
         if request.add_everywhere || request.remove_everywhere {
             more.push((Action::ShareEverywhere, &key.namespace));
+        }
+        let is_seen_from_more = request.add_everywhere || request.add.iter().any(|name| *name != key.namespace);
+        if is_seen_from_more && definition.encrypts() {
+            more.push((Action::GetSecrets, &key.namespace));
         }
         for (action, namespace) in more {
             match self.admit_to(action, &key.type_name, Some(&key.id), namespace).await {

@@ -3,6 +3,7 @@ use std::ops::{Bound, RangeBounds};
 
 use serde_json::Value;
 
+use super::compared_names::{self, ComparedNames};
 use super::searchable::{self, Use};
 use crate::cluster::Query;
 use crate::registry::TypeDefinition;
@@ -72,7 +73,8 @@ pub enum RootField {
     OriginId,
     /// Whether the platform manages it.
     Managed,
-    /// The namespaces in which an object of a multi-namespace type is seen.
+    /// The namespaces in which an object of a multi-namespace type is seen. A caller with rules compares it with names that he
+    /// may know only, and neither sorts nor aggregates by it.
     Namespaces,
     /// The type's name.
     Type,
@@ -125,6 +127,41 @@ impl Filter {
     #[expect(clippy::should_implement_trait, reason = "a constructor beside `and` and `or`")]
     pub fn not(filter: Self) -> Self {
         Self::Not(Box::new(filter))
+    }
+
+    /// Adds the names of namespaces that objects of `types` are compared with.
+    ///
+    /// # Errors
+    /// [`Forbidden`](crate::ErrorKind::Forbidden) if they are compared with anything but whole names, which finds out others.
+    pub(super) fn add_compared_names(&self, types: &[&str], names: &mut ComparedNames) -> Result<()> {
+        match self {
+            Self::And(filters) | Self::Or(filters) => {
+                filters.iter().try_for_each(|filter| filter.add_compared_names(types, names))
+            }
+            Self::Not(filter) | Self::Nested(_, filter) => filter.add_compared_names(types, names),
+            Self::OfType(type_name, filter) => match types.contains(&type_name.as_str()) {
+                true => filter.add_compared_names(&[type_name.as_str()], names),
+                false => Ok(()),
+            },
+            Self::RefersTo(..) | Self::RawIds(_) | Self::Exists(_) => Ok(()),
+            Self::AnyOf(field, _)
+            | Self::Range(field, ..)
+            | Self::Words(field, _)
+            | Self::Phrase(field, _)
+            | Self::Pattern(field, _)
+                if !field.is_namespaces() =>
+            {
+                Ok(())
+            }
+            Self::AnyOf(_, values) => values.iter().try_for_each(|value| match value.as_str() {
+                Some(name) => compared_names::add(types, name, names),
+                None => Err(compared_names::telling("objects must not be compared with values that are no names in")),
+            }),
+            Self::Words(_, name) | Self::Phrase(_, name) => compared_names::add(types, name, names),
+            Self::Range(..) | Self::Pattern(..) => {
+                Err(compared_names::telling("objects must not be compared with ranges and patterns of"))
+            }
+        }
     }
 
     /// The query for documents of one type.
@@ -183,6 +220,11 @@ impl Filter {
 }
 
 impl Field {
+    /// Whether it holds the names of the namespaces in which an object is seen.
+    pub(super) fn is_namespaces(&self) -> bool {
+        *self == Self::Root(RootField::Namespaces)
+    }
+
     /// The field's full path in documents of one type.
     pub(super) fn path(&self, definition: &TypeDefinition, purpose: Use) -> Result<String> {
         self.path_within(definition, None, purpose).map(|(path, _)| path)

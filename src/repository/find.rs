@@ -1,5 +1,6 @@
 use super::access::Admitted;
 use super::aggregation::{self, Aggregation};
+use super::compared_names::{self, ComparedNames};
 use super::filter::{Field, Filter};
 use super::found::Found;
 use super::kql::Kql;
@@ -270,6 +271,28 @@ impl Find {
         }
     }
 
+    /// Returns the names of namespaces that objects of `types`, which are among the definitions, are compared with.
+    ///
+    /// # Errors
+    /// [`Forbidden`](crate::ErrorKind::Forbidden) if the request finds out names that it does not give,
+    /// [`Invalid`](crate::ErrorKind::Invalid) if a filter given as text is not one.
+    pub(super) fn compared_names(&self, types: &[&str], definitions: &[&TypeDefinition]) -> Result<ComparedNames> {
+        let mut names = ComparedNames::new();
+        for kql in &self.kql {
+            kql.to_filter(definitions)?.add_compared_names(types, &mut names)?;
+        }
+        for filter in &self.filters {
+            filter.add_compared_names(types, &mut names)?;
+        }
+        for (_, aggregation) in &self.aggregations {
+            aggregation.add_compared_names(types, &mut names)?;
+        }
+        match self.sort.iter().any(|(field, _)| field.is_namespaces()) {
+            true => Err(compared_names::telling("objects must not be sorted by")),
+            false => Ok(names),
+        }
+    }
+
     fn sorts(&self, definitions: &[&TypeDefinition]) -> Result<Vec<Sort>> {
         let sort = |(field, direction): &(Field, Direction)| match (field, definitions) {
             (Field::Attribute(path), [_, _, ..]) => Err(Error::invalid(
@@ -301,8 +324,12 @@ impl Repository {
     /// # Errors
     /// - [`Invalid`](crate::ErrorKind::Invalid) if a type is not available here, if the filter or the sort is on what cannot
     ///   be searched, if a value does not fit its field, or if the page reaches beyond the first 10,000 objects.
+    /// - [`Forbidden`](crate::ErrorKind::Forbidden) if it must not be searched so: with rules, the names of namespaces that the
+    ///   caller may not know cannot be found out by filters, sorts and aggregations on [`RootField::Namespaces`].
     /// - [`NotFound`](crate::ErrorKind::NotFound) if an index does not exist.
     /// - [`Unavailable`](crate::ErrorKind::Unavailable).
+    ///
+    /// [`RootField::Namespaces`]: super::RootField::Namespaces
     pub async fn find(&self, types: &[&str], request: Find) -> Result<Found> {
         let definitions = self.definitions(types)?;
         let request = request.or_in_namespace(&Namespace::DEFAULT);
@@ -325,7 +352,7 @@ impl Repository {
         Ok(found)
     }
 
-    /// Lets a search pass if it may look for all of its types in all of its namespaces.
+    /// Lets a search pass if it may look for all of its types in all of its namespaces, and finds out no names of others.
     pub(super) async fn admit_all(&self, action: Action, types: &[&str], request: &Find) -> Result<Admitted> {
         let mut admitted = self.nothing_admitted();
         for type_name in types {
@@ -341,7 +368,10 @@ impl Repository {
                 }
             }
         }
-        Ok(admitted)
+        match self.check_compared_names(action, &self.definitions(types)?, request).await {
+            Ok(()) => Ok(admitted),
+            Err(refused) => admitted.end(Err(refused)),
+        }
     }
 
     /// The definitions of types that are searched for.

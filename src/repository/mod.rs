@@ -10,6 +10,7 @@ mod attempts;
 mod change_namespaces;
 mod check_conflicts;
 mod collect_references;
+mod compared_names;
 mod content;
 mod create;
 mod create_many;

@@ -1,11 +1,15 @@
 //! Where an object is seen, as far as the caller may know: the names of namespaces in which he may do nothing with objects of the
-//! type are left out of what he is told.
+//! type are left out of what he is told, and no search finds them out.
 
 use std::collections::BTreeMap;
 
 use super::change_namespaces::EVERYWHERE;
+use super::compared_names::telling;
+use super::find::Find;
 use super::{Action, Repository, SavedObject};
+use crate::Result;
 use crate::document::Namespace;
+use crate::registry::TypeDefinition;
 
 /// What gives a namespace's name away, if one of it is allowed there.
 const TELLING: [Action; 9] = [
@@ -50,6 +54,35 @@ impl Repository {
             }
         }
         known
+    }
+
+    /// Refuses a search that would find out names of namespaces that the caller may not know.
+    ///
+    /// # Errors
+    /// [`Forbidden`](crate::ErrorKind::Forbidden), and [`Invalid`](crate::ErrorKind::Invalid) if a filter given as text is not one.
+    pub(super) async fn check_compared_names(
+        &self,
+        action: Action,
+        definitions: &[&TypeDefinition],
+        request: &Find,
+    ) -> Result<()> {
+        let mut types = Vec::new();
+        for definition in definitions {
+            let is_multiple = definition.namespace_kind().is_multiple();
+            if is_multiple && !self.allows_everywhere(action, definition.name()).await {
+                types.push(definition.name());
+            }
+        }
+        if types.is_empty() {
+            return Ok(());
+        }
+        let mut told = Told::default();
+        for (type_name, name) in request.compared_names(&types, definitions)? {
+            if !self.may_know(&type_name, &name, &mut told).await {
+                return Err(telling(&format!("objects of the type {type_name} must not be compared with {name:?} in")));
+            }
+        }
+        Ok(())
     }
 
     async fn may_know(&self, type_name: &str, name: &str, told: &mut Told) -> bool {

@@ -154,7 +154,7 @@ impl<'a> Checker<'a> {
         };
         let mut admitted = self.admit(definition, &key, &line).await?;
         if let Some(sealed) = SealedAt::of(definition, &line) {
-            match self.repository.admit_opening(definition, &sealed, &key, &line).await {
+            match self.repository.admit_opening(definition, &key, &line).await {
                 Ok(more) => admitted = admitted.and(more),
                 Err(refused) => return admitted.end(Err(refused)),
             }

@@ -8,7 +8,7 @@ use super::check::{Checked, Checker};
 use super::lines::Lines;
 use super::summary::{ImportSummary, NamedObject, Relocated};
 use super::targets::{Item, RawLines, Ready, problem};
-use crate::cluster::Refresh;
+use crate::cluster::{ClusterError, ClusterErrorKind, ItemError, ItemErrorKind, Refresh};
 use crate::document::{Namespace, Reference};
 use crate::repository::access::Admitted;
 use crate::repository::write::{Sources, Write, Written};
@@ -408,10 +408,20 @@ pub(super) fn kind_of(error: &Error) -> &'static str {
     match error.kind() {
         ErrorKind::Conflict => "conflict",
         ErrorKind::Decrypt | ErrorKind::Corrupt | ErrorKind::Incompatible => "unreadable",
-        ErrorKind::Unavailable | ErrorKind::NotFound | ErrorKind::Forbidden | ErrorKind::Internal => "unavailable",
+        ErrorKind::Forbidden if is_of_credentials(error) => "forbidden",
+        // The others are that the index takes no writes now.
+        ErrorKind::Unavailable | ErrorKind::NotFound | ErrorKind::Forbidden => "unavailable",
+        ErrorKind::Internal => "internal",
         ErrorKind::OutcomeUnknown => "outcome_unknown",
         _ => "invalid",
     }
+}
+
+/// Whether the server does not allow it to these credentials.
+fn is_of_credentials(error: &Error) -> bool {
+    let request = error.find_source::<ClusterError>().map(|request| request.kind);
+    let item = error.find_source::<ItemError>().map(|item| item.kind);
+    request == Some(ClusterErrorKind::Forbidden) || item == Some(ItemErrorKind::Forbidden)
 }
 
 fn unreadable(error: std::io::Error) -> Error {

@@ -1,7 +1,10 @@
 //! Who may import encrypted attributes. An import opens them where they were sealed and seals them where they are imported to, so
-//! it needs the permission to read them there: an export of encrypted attributes needs none.
+//! it needs the permission to read them where they live: an export of encrypted attributes needs none.
 
 use std::collections::BTreeSet;
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use super::line::Line;
 use super::summary::NamedObject;
@@ -10,28 +13,43 @@ use crate::registry::TypeDefinition;
 use crate::repository::access::Admitted;
 use crate::repository::change_namespaces::EVERYWHERE;
 use crate::repository::{Action, ObjectKey, Repository};
-use crate::{ErrorKind, Result};
+use crate::{Error, ErrorKind, Result};
 
-/// Where envelopes of a file open: the namespace, for types whose objects live in exactly one, and the object.
+/// Which envelopes of a file may be opened: those of an object in its namespace, for types whose objects live in exactly one;
+/// for types with several namespaces, whose envelopes are bound to none, only these of an object.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct SealedAt {
     namespace: Option<String>,
     object: NamedObject,
+    digest: Option<[u8; 32]>,
 }
 
-/// The places whose envelopes may be opened.
+/// The envelopes that may be opened.
 pub(super) type Opened = BTreeSet<SealedAt>;
 
 impl SealedAt {
-    /// Returns where the envelopes of a line open; `None` if it has none.
+    /// Returns what the envelopes of a line are; `None` if it has none.
     pub(super) fn of(definition: &TypeDefinition, line: &Line) -> Option<Self> {
-        // What was encrypted at any version may be opened to bring it to the newest one.
-        let is_encrypted = |name: &str| definition.versions().iter().any(|version| version.sets.encrypts(name));
-        let mut sealed =
-            line.attributes.iter().filter(|(name, _)| is_encrypted(name)).chain(line.envelopes.iter().flatten());
-        sealed.find(|(_, value)| !value.is_null())?;
-        Some(Self { namespace: namespace_of(definition, line), object: line.object.clone() })
+        envelopes(definition, line).next()?;
+        let digest = definition.namespace_kind().is_multiple().then(|| digest(envelopes(definition, line)));
+        Some(Self { namespace: namespace_of(definition, line), object: line.object.clone(), digest })
     }
+}
+
+/// Returns the encrypted attributes of a line as they were stored, among its attributes too.
+fn envelopes<'a>(definition: &TypeDefinition, line: &'a Line) -> impl Iterator<Item = (&'a String, &'a Value)> {
+    // What was encrypted at any version may be opened to bring it to the newest one.
+    let is_encrypted = move |name: &str| definition.versions().iter().any(|version| version.sets.encrypts(name));
+    let among_attributes = line.attributes.iter().filter(move |(name, _)| is_encrypted(name));
+    among_attributes.chain(line.envelopes.iter().flatten()).filter(|(_, value)| !value.is_null())
+}
+
+fn digest<'a>(envelopes: impl Iterator<Item = (&'a String, &'a Value)>) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for (name, value) in envelopes {
+        hash.update(Value::from(vec![Value::from(name.as_str()), value.clone()]).to_string());
+    }
+    hash.finalize().into()
 }
 
 /// Returns the namespace of a line's object, if its type has exactly one and it is not the default one.
@@ -41,68 +59,81 @@ pub(super) fn namespace_of(definition: &TypeDefinition, line: &Line) -> Option<S
 }
 
 impl Repository {
-    /// Lets the envelopes at `sealed` be opened, or refuses it: `GetSecrets` is asked in the namespace that they are bound to. Those
-    /// of types with several namespaces are bound to none: it is asked in one of those that the store's object with this id
-    /// is seen from, or, if the store has none, in all that the line names.
+    /// Lets the envelopes of a line be opened, or refuses it: `GetSecrets` is asked in the namespace that they are bound to. Those
+    /// of types with several namespaces are bound to none: the store's object must have them, and be seen from a namespace in
+    /// which the caller may read secrets. The refusal is the same whether or not there is such an object.
     pub(super) async fn admit_opening(
         &self,
         definition: &TypeDefinition,
-        sealed: &SealedAt,
         key: &ObjectKey,
         line: &Line,
     ) -> Result<Admitted> {
-        let namespace = |name: &String| match name == EVERYWHERE {
-            true => Ok(key.namespace.clone()),
-            false => Namespace::new(name),
-        };
-        let needed: Vec<Namespace> = match definition.namespace_kind() {
-            NamespaceKind::Agnostic => vec![Namespace::DEFAULT],
-            NamespaceKind::Single => vec![sealed.namespace.as_ref().map_or(Ok(Namespace::DEFAULT), namespace)?],
+        let (type_name, id) = (definition.name(), Some(line.object.id.as_str()));
+        let is_bound_to = match definition.namespace_kind() {
+            NamespaceKind::Agnostic => Namespace::DEFAULT,
+            NamespaceKind::Single => {
+                namespace_of(definition, line).map_or(Ok(Namespace::DEFAULT), |name| Namespace::new(&name))?
+            }
             NamespaceKind::Multiple | NamespaceKind::MultipleIsolated => {
-                match self.seen_from(definition, line).await? {
-                    None if line.names().is_empty() => vec![Namespace::DEFAULT],
-                    None => line.names().iter().map(namespace).collect::<Result<_>>()?,
-                    Some(names) => {
-                        let names: Vec<Namespace> = names.iter().filter_map(|name| namespace(name).ok()).collect();
-                        vec![self.readable_from(definition, names).await]
-                    }
-                }
+                let readable = self.readable_from(definition, key, line).await?;
+                let namespace = readable.as_ref().unwrap_or(&key.namespace);
+                let heard = self.heard(readable.is_some(), &[Action::GetSecrets], type_name, id, namespace);
+                return readable.map(|_| heard).ok_or_else(|| refused(&line.object));
             }
         };
-        let mut admitted = self.nothing_admitted();
-        for namespace in needed {
-            let (type_name, id) = (definition.name(), Some(sealed.object.id.as_str()));
-            match self.admit_to(Action::GetSecrets, type_name, id, &namespace).await {
-                Ok(more) => admitted = admitted.and(more),
-                Err(refused) => return admitted.end(Err(refused)),
-            }
-        }
-        Ok(admitted)
+        self.admit_to(Action::GetSecrets, type_name, id, &is_bound_to).await
     }
 
-    /// From where the store's object is seen that has the id of a line's; `None` if there is none.
-    async fn seen_from(&self, definition: &TypeDefinition, line: &Line) -> Result<Option<Vec<String>>> {
-        let key = ObjectKey::new(definition.name(), &line.object.id);
-        // Without rules nobody has to know; an id that cannot be one is refused later.
-        if !self.has_rules() || key.raw_id(definition).is_err() {
+    /// Returns a namespace in which the caller may read the secrets of the store's object that has the line's id and its
+    /// envelopes.
+    async fn readable_from(
+        &self,
+        definition: &TypeDefinition,
+        key: &ObjectKey,
+        line: &Line,
+    ) -> Result<Option<Namespace>> {
+        if self.allows_everywhere(Action::GetSecrets, definition.name()).await {
+            return Ok(Some(key.namespace.clone()));
+        }
+        // An id that cannot be one is refused later, if anything is.
+        if key.raw_id(definition).is_err() {
             return Ok(None);
         }
-        let found = match self.fetch_any(definition, &key).await {
-            // What cannot be read is seen from nowhere.
-            Err(error) if error.kind() == ErrorKind::Corrupt => return Ok(Some(Vec::new())),
-            outcome => outcome?,
+        let document = match self.fetch_any(definition, key).await {
+            Ok(Some(found)) if found.document.type_name == definition.name() => found.document,
+            Ok(_) => return Ok(None),
+            // Where it lives cannot be known.
+            Err(error) if error.kind() == ErrorKind::Corrupt => return Ok(None),
+            Err(error) => return Err(error),
         };
-        let own = found.filter(|found| found.document.type_name == definition.name());
-        Ok(own.map(|found| found.document.root.namespaces.unwrap_or_default()))
-    }
-
-    /// One of these namespaces from which the caller may read secrets of the type; any if there is none.
-    async fn readable_from(&self, definition: &TypeDefinition, names: Vec<Namespace>) -> Namespace {
-        for name in &names {
-            if self.allows(Action::GetSecrets, definition.name(), name).await {
-                return name.clone();
+        if !envelopes(definition, line).all(|(name, value)| document.attributes.get(name) == Some(value)) {
+            return Ok(None);
+        }
+        for name in document.root.namespaces.iter().flatten() {
+            let namespace = match name.as_str() {
+                EVERYWHERE => key.namespace.clone(),
+                name => match Namespace::new(name) {
+                    Ok(namespace) => namespace,
+                    Err(_) => continue,
+                },
+            };
+            if self.allows(Action::GetSecrets, definition.name(), &namespace).await {
+                return Ok(Some(namespace));
             }
         }
-        names.into_iter().next().unwrap_or_default()
+        Ok(None)
     }
+}
+
+/// It names no namespace, and does not tell whether the store has the object.
+fn refused(object: &NamedObject) -> Error {
+    let NamedObject { type_name, id } = object;
+    Error::new(
+        ErrorKind::Forbidden,
+        format!(
+            "the envelopes of {type_name}/{id} must not be imported: the store has no object with them in a namespace in which \
+             the caller may read secrets"
+        ),
+    )
+    .with_cure("ask an administrator for permission to read secrets where the object lives, or import its secrets in clear")
 }

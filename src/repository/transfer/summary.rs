@@ -87,8 +87,8 @@ pub struct Problem {
     /// What it is called in the file, if the line says so.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub object: Option<NamedObject>,
-    /// `conflict`, `ambiguous_conflict`, `missing_references`, `unsupported_type`, `invalid`, `unreadable`, `unavailable` or
-    /// `outcome_unknown`.
+    /// `conflict`, `ambiguous_conflict`, `missing_references`, `unsupported_type`, `invalid`, `unreadable`, `forbidden` (the server does
+    /// not allow it to these credentials), `unavailable`, `outcome_unknown` or `internal`.
     pub kind: &'static str,
     /// What is wrong, and what helps.
     pub message: String,

@@ -1,16 +1,19 @@
 //! The platform's rules are asked first, and hear of everything.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use libtest_mimic::Trial;
 use saved_objects::ErrorKind;
+use saved_objects::cluster::Direction;
 use saved_objects::document::Namespace;
+use saved_objects::encryption::Secret;
 use saved_objects::repository::{
-    Action,
+    Action, Aggregation, AllowAll,
     AuditOutcome::{Admitted, Done, Failed, GivenUp, Refused},
-    Authorization, ChangeNamespaces, CollectReferences, CollectedState, Create, Delete, Export, Find, Import,
-    Increment, RecordingAudit, Replace, SecretForm,
+    Authorization, ChangeNamespaces, CollectReferences, CollectedState, Create, Delete, Export, Filter, Find, Import,
+    Increment, RecordingAudit, Replace, RootField, SecretForm,
 };
 use serde_json::json;
 
@@ -26,6 +29,8 @@ pub(super) fn trials(url: &str) -> Vec<Trial> {
         exports_and_imports_are_heard_of,
         every_other_operation_is_asked_for,
         names_of_namespaces_that_a_caller_may_not_know_are_told_nowhere,
+        an_import_does_not_tell_where_an_object_lives_or_that_it_does,
+        a_search_finds_no_names_of_namespaces,
     )
 }
 
@@ -251,6 +256,125 @@ async fn names_of_namespaces_that_a_caller_may_not_know_are_told_nowhere(context
     let read = caller.get(&keys[1]).await.expect("there");
     caller.replace(Replace::of(&read, object(json!({"title": "new"})))).await.expect("replaced");
     assert_eq!(open.get(&keys[1]).await.expect("there").namespaces, all);
+}
+
+async fn an_import_does_not_tell_where_an_object_lives_or_that_it_does(context: Context) {
+    let open = store_of(&context, types::all_exportable(), saved_objects::Start::Migrate).await.0.repository().clone();
+    let hidden = Namespace::new("hidden-team").expect("a name");
+    let secret = || Secret::text("what the hidden team hides");
+    for type_name in ["board", "card"] {
+        let create = Create::new(type_name, object(json!({"title": "t"}))).id("there").namespace(hidden.clone());
+        open.create(create.secret("secret", secret())).await.expect("created");
+    }
+    let audit = RecordingAudit::default();
+    let caller = open.authorized_by(Arc::new(AtHomeIn("ops"))).audited_by(Arc::new(audit.clone()));
+    for type_name in ["board", "card"] {
+        let mut told = Vec::new();
+        for id in ["there", "missing"] {
+            let line = json!({
+                "type": type_name, "id": id, "namespaces": ["ops"], "attributes": {}, "envelopes": {"secret": "x"},
+            });
+            let file = std::io::Cursor::new(line.to_string().into_bytes());
+            let error = caller.import(Import::new(), file).await.expect_err("refused");
+            assert_eq!(error.kind(), ErrorKind::Forbidden, "{error}");
+            assert!(error.cure().is_some(), "{error}");
+            told.push(format!("{error:?}").replace(id, "ID"));
+        }
+        assert_eq!(told[0], told[1]);
+        assert!(!told[0].contains("hidden-team"), "{told:?}");
+    }
+    let asked: Vec<_> = audit.events().into_iter().filter(|event| event.action == Action::GetSecrets).collect();
+    assert!(asked.len() == 4 && asked.iter().all(|event| event.outcome == Refused), "{asked:?}");
+    // Who may read secrets everywhere may restore an export of what is gone.
+    let key = key("board", "there").in_namespace(hidden);
+    let mut file = Vec::new();
+    let export = Export::objects([key.clone()]).secrets(SecretForm::Encrypted).without_summary();
+    open.export(export, &mut file).await.expect("exported");
+    open.delete(Delete::new(key.clone())).await.expect("deleted");
+    let all = open.authorized_by(Arc::new(AllowAll));
+    let summary = all.import(Import::new(), std::io::Cursor::new(file)).await.expect("imported");
+    assert!(summary.success, "{summary:?}");
+    let (_, secrets) = open.get_with_secrets(&key).await.expect("there");
+    assert_eq!(secrets["secret"].expose_json(), secret().expose_json());
+}
+
+async fn a_search_finds_no_names_of_namespaces(context: Context) {
+    let open = store_of(&context, types::all_exportable(), saved_objects::Start::Migrate).await.0.repository().clone();
+    let namespace = |name: &str| Namespace::new(name).expect("a name");
+    for type_name in ["board", "card", "page"] {
+        let create = Create::new(type_name, object(json!({"title": "t"}))).id("a").namespace(namespace("ops"));
+        open.create(create).await.expect("created");
+    }
+    let share = ChangeNamespaces::new([key("board", "a").in_namespace(namespace("ops"))]);
+    let shared = open.change_namespaces(share.add(namespace("hidden-team"))).await.expect("answered").remove(0);
+    assert!(shared.is_ok(), "{shared:?}");
+    super::refresh(&context).await;
+    let caller = open.authorized_by(Arc::new(AtHomeIn("ops")));
+    let in_ops = || Find::new().namespaces([namespace("ops")]);
+    let names = || RootField::Namespaces;
+    let nested = Aggregation::by_value(RootField::Type, 10).with("inner", Aggregation::by_value(names(), 10));
+    let within = Filter::or([Filter::equals("title", "t"), Filter::not(Filter::equals(names(), "hidden-team"))]);
+    let telling = [
+        in_ops().aggregation("names", Aggregation::by_value(names(), 10)),
+        in_ops().aggregation("names", Aggregation::count(names())),
+        in_ops().aggregation("names", nested),
+        in_ops().aggregation("names", Aggregation::fitting(Filter::equals(names(), "hidden-team"))),
+        in_ops().sort(names(), Direction::Descending),
+        in_ops().sort(RootField::UpdatedAt, Direction::Ascending).sort(names(), Direction::Ascending),
+        in_ops().filter(Filter::equals(names(), "hidden-team")),
+        in_ops().filter(Filter::any_of(names(), ["ops", "hidden-team"])),
+        in_ops().filter(Filter::any_of(names(), ["ops", "there-is-none"])),
+        in_ops().filter(Filter::equals(names(), 5)),
+        in_ops().filter(Filter::range(names(), "h".."i")),
+        in_ops().filter(Filter::Words(names().into(), "hidden-team".to_owned())),
+        in_ops().filter(Filter::Phrase(names().into(), "hidden-team".to_owned())),
+        in_ops().filter(Filter::Pattern(names().into(), vec!["h".to_owned(), String::new()])),
+        in_ops().filter(within),
+        in_ops().kql("board.namespaces: h*".parse().expect("KQL")),
+        in_ops().kql("board.namespaces: hidden-team".parse().expect("KQL")),
+        in_ops().kql("not board.namespaces >= \"h\"".parse().expect("KQL")),
+    ];
+    for request in telling {
+        // Without rules it is allowed, and to whom everything is. The cluster in memory computes no aggregations.
+        for open in [open.clone(), open.authorized_by(Arc::new(AllowAll))] {
+            let found = open.find(&["board"], request.clone()).await.map_err(|error| error.kind());
+            let is_not_computed = context.memory.is_some() && matches!(found, Err(ErrorKind::Invalid));
+            assert!(found.is_ok() || is_not_computed, "{request:?}: {found:?}");
+        }
+        let mut errors = vec![caller.find(&["board"], request.clone()).await.expect_err("refused")];
+        let mut stream = caller.stream(&["board"], request.clone()).expect("a stream");
+        errors.push(futures::StreamExt::next(&mut stream).await.expect("an item").expect_err("refused"));
+        let mut reader = caller.open_point_in_time(&["board"], Duration::from_secs(60)).await.expect("open");
+        errors.push(reader.page(&request, None).await.expect_err("refused"));
+        reader.close().await;
+        let mut file = Vec::new();
+        errors.push(caller.export(Export::found(["board"], request.clone()), &mut file).await.expect_err("refused"));
+        assert!(file.is_empty(), "{request:?}");
+        for error in errors {
+            assert_eq!(error.kind(), ErrorKind::Forbidden, "{request:?}: {error}");
+            assert!(error.cure().is_some() && error.message().contains("namespaces"), "{error}");
+        }
+    }
+    // What the caller knows may be asked.
+    let known = [
+        in_ops().filter(Filter::any_of(names(), ["ops", "*"])),
+        in_ops().filter(Filter::exists(names())),
+        in_ops().kql("board.namespaces: ops".parse().expect("KQL")),
+        in_ops().kql("board.namespaces: *".parse().expect("KQL")),
+        in_ops().sort(RootField::UpdatedAt, Direction::Descending),
+    ];
+    for request in known {
+        let found = caller.find(&["board"], request.clone()).await.expect("allowed");
+        assert_eq!(found.total, 1, "{request:?}");
+    }
+    let ours = in_ops().aggregation("ours", Aggregation::fitting(Filter::equals(names(), "ops")));
+    let found = caller.find(&["board"], ours).await.map_err(|error| error.kind());
+    assert!(!matches!(found, Err(ErrorKind::Forbidden)), "{found:?}");
+    // The names are asked about for the types that they are compared in.
+    let of_page = in_ops().filter(Filter::OfType("page".to_owned(), Box::new(Filter::equals(names(), "hidden-team"))));
+    assert_eq!(caller.find(&["board", "page"], of_page).await.expect("allowed").total, 0);
+    let of_card = in_ops().filter(Filter::OfType("card".to_owned(), Box::new(Filter::equals(names(), "hidden-team"))));
+    assert_eq!(kind(caller.find(&["board", "card"], of_card).await), ErrorKind::Forbidden);
 }
 
 /// Allows everything in one namespace.

@@ -4,6 +4,7 @@
 mod commands;
 mod jobs;
 mod proxies;
+mod refusals;
 mod sight;
 mod stub;
 mod tls;
@@ -28,6 +29,7 @@ use jobs::{
 };
 use proxies::what_is_on_this_machine_does_not_go_through_a_proxy;
 pub(crate) use proxies::{CHILD, child};
+use refusals::{a_rotation_whose_writes_are_refused_is_blocked, an_import_names_the_privilege_that_a_group_lacks};
 use sight::{half_of_the_indices_tell_nothing_of_the_others, hidden_groups_are_told_in_memory};
 use tls::{
     a_client_certificate_goes_with_other_credentials, changed_credentials_are_read_again,
@@ -42,6 +44,8 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         each_job_needs_exactly_its_privileges,
         a_platform_runs_with_its_privileges,
         a_take_over_needs_exactly_its_privileges,
+        an_import_names_the_privilege_that_a_group_lacks,
+        a_rotation_whose_writes_are_refused_is_blocked,
         half_of_the_indices_tell_nothing_of_the_others,
         hidden_groups_are_told_in_memory,
         what_is_wrong_is_told_in_one_attempt,
