@@ -61,8 +61,11 @@ fn asked_for(text: &str) -> Vec<Asked> {
             any_of: others.into_iter().chain([privilege.to_owned()]).collect(),
         };
         if let Some(privileges) = first.strip_prefix("s `").and_then(|all| all.strip_suffix('`')) {
+            // What is said to include them includes the last.
             let including = names(others.trim_start_matches("which `").trim_end_matches("` includes"));
-            asked.extend(privileges.split("` and `").map(|privilege| any_of(privilege, including.clone())));
+            let (before, last) = privileges.rsplit_once("` and `").unwrap_or(("", privileges));
+            asked.extend(before.split("` and `").map(|privilege| any_of(privilege, Vec::new())));
+            asked.push(any_of(last, including));
         } else if let Some(privilege) = first.strip_prefix(" `").and_then(|rest| rest.split('`').next()) {
             asked.push(any_of(privilege, names(others.trim_start_matches("or "))));
         }
