@@ -60,7 +60,11 @@ pub(crate) async fn work(world: Arc<World>) {
             "restore a snapshot" => restore(&world, &dice, &snapshots),
             "let a snapshot run" => let_snapshot_run(&world, &dice).await,
             "close an index" => close(&world, &dice).await,
-            "put aside" => command(&world, &life, put_aside).await,
+            "put aside" => {
+                command(&world, &life, put_aside).await;
+                // By chance alone, something would hardly ever be there to be brought back.
+                command(&world, &life, bring_back).await;
+            }
             "bring back" => command(&world, &life, bring_back).await,
             _ => fail_over(&world, &dice),
         }
