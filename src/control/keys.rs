@@ -123,7 +123,7 @@ impl KeysInUse {
     /// # Errors
     /// [`Incompatible`](ErrorKind::Incompatible) if the ring lacks a key that is in use, and as [`Control::create`].
     pub(crate) async fn before_writing(&self, encryption: &EncryptionService) -> Result<()> {
-        let new = encryption.sealed_under_others_than(&self.seen());
+        let new = encryption.sealed_but_not_under(&self.seen());
         if new.is_empty() {
             return Ok(());
         }
@@ -138,6 +138,7 @@ impl KeysInUse {
         match lacking {
             Some(lacking) => Err(lacking.refusal("nothing is encrypted with these keys")),
             None => {
+                encryption.sealed_but_not_under(&self.seen());
                 new.iter().for_each(|key| tracing::info!(%key, "objects are encrypted with this key from now on"));
                 Ok(())
             }
@@ -198,12 +199,16 @@ mod tests {
     /// A service that has sealed something with its primary key.
     fn sealed(ring: KeyRing) -> EncryptionService {
         let service = EncryptionService::new(Some(ring), Environment::system());
+        seal(&service);
+        service
+    }
+
+    fn seal(service: &EncryptionService) {
         let types = crate::tokens::types().expect("built-in");
         let token = types.iter().find(|definition| definition.name() == "connector_token").expect("built-in");
         let descriptor = Descriptor { type_name: token.name(), namespace: None, id: "1" };
         let secrets = [("token".to_owned(), Secret::text("hidden"))].into();
         service.seal(&descriptor, token.encryption(), &mut Attributes::new(), &secrets).expect("sealed");
-        service
     }
 
     #[tokio::test]
@@ -231,6 +236,23 @@ mod tests {
         assert_eq!(keys.read().await.expect("read"), BTreeSet::from([a, b]));
         assert!(LackingKeys::of(None, &BTreeSet::from([a])).is_some());
         assert_eq!(LackingKeys::of(None, &BTreeSet::new()), None);
+    }
+
+    #[tokio::test]
+    async fn a_key_that_went_out_of_use_does_not_come_back() {
+        let keys = keys();
+        let (a, b) = (ring('a', "").primary_key_id(), ring('b', "").primary_key_id());
+        let service = sealed(ring('a', ""));
+        keys.before_writing(&service).await.expect("recorded");
+        service.replace_key_ring(ring('b', "a"));
+        seal(&service);
+        keys.before_writing(&service).await.expect("recorded");
+        assert_eq!(keys.read().await.expect("read"), BTreeSet::from([a, b]));
+        keys.change(|keys| drop(keys.remove(&a))).await.expect("a rotation drops it");
+        service.replace_key_ring(ring('b', ""));
+        seal(&service);
+        keys.before_writing(&service).await.expect("nothing is new");
+        assert_eq!(keys.read().await.expect("read"), BTreeSet::from([b]));
     }
 
     #[tokio::test]

@@ -16,7 +16,7 @@ use crate::{Error, ErrorKind, Result};
 #[derive(Debug, Clone)]
 pub struct EncryptionService {
     ring: Arc<RwLock<Option<Arc<KeyRing>>>>,
-    /// The keys that something was sealed under.
+    /// The keys that something was sealed under since they were last [found recorded](Self::sealed_but_not_under).
     sealed_under: Arc<RwLock<BTreeSet<KeyId>>>,
     environment: Environment,
 }
@@ -64,9 +64,12 @@ impl EncryptionService {
         self.ring.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Returns the keys that something was sealed under, but for `others`: they must be recorded as in use before it is written.
-    pub(crate) fn sealed_under_others_than(&self, others: &BTreeSet<KeyId>) -> Vec<KeyId> {
-        self.sealed_under.read().unwrap_or_else(PoisonError::into_inner).difference(others).copied().collect()
+    /// Returns the keys that something was sealed under and that are not among the `recorded` ones: they must be recorded as in use
+    /// before it is written. Those that are recorded are forgotten, so that one that went out of use later does not come back.
+    pub(crate) fn sealed_but_not_under(&self, recorded: &BTreeSet<KeyId>) -> Vec<KeyId> {
+        let mut sealed = self.sealed_under.write().unwrap_or_else(PoisonError::into_inner);
+        sealed.retain(|key| !recorded.contains(key));
+        sealed.iter().copied().collect()
     }
 
     fn note_sealed_under(&self, key: KeyId) {
