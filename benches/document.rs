@@ -1,5 +1,6 @@
-//! What is done to one stored document, without a server: how long each step takes, in microseconds, as the median of several
-//! rounds. `saved-objects bench …` measures the whole beside a raw loop. Among the tests each step is done once, to see that it works.
+//! Benchmark of the steps on one stored document, without a server: the time of each step in microseconds, as the
+//! median of several rounds. `saved-objects bench …` measures whole operations and compares them with a raw loop. A
+//! test run does each step once, to check that it works.
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
@@ -10,7 +11,7 @@ use saved_objects::environment::Environment;
 use saved_objects::model::Transforms;
 use saved_objects::tokens;
 
-/// How many rounds, and how often each step is done in one.
+/// The number of rounds, and the number of repetitions in one round.
 const MEASURED: (usize, u32) = (9, 5_000);
 const TRIED: (usize, u32) = (1, 1);
 const ID: &str = "2f1c9d5e-6d0b-4a53-9a57-0c9c1f6d8e01";

@@ -1,12 +1,12 @@
-//! A small platform with one connector, from start to end: it registers its types, starts, sends a user through an OAuth
-//! provider, calls the connector's service with the token, lets it be refreshed, and disconnects.
+//! A small platform with one connector, from start to end: it registers its types, starts, sends a user through an
+//! OAuth provider, calls the connector's service with the token, refreshes the token, and disconnects.
 //!
 //! ```sh
 //! cargo run --example connector_platform                             # in memory
 //! cargo run --example connector_platform -- http://127.0.0.1:9200    # on a server (`saved-objects dev up` starts one)
 //! ```
 //!
-//! The provider is a local one, the same that the tests have. It rotates refresh tokens, as the strict ones do.
+//! The provider is the local one of the tests. It rotates refresh tokens, as strict providers do.
 #![allow(missing_docs, clippy::disallowed_methods, clippy::expect_used, clippy::panic)]
 
 #[allow(dead_code, unreachable_pub, reason = "the tests use all of it")]
@@ -23,13 +23,13 @@ use saved_objects::tokens::oauth::{
     AuthorizationFlow, Callback, ClientAuthentication, Endpoint, GrantType, OAuthClient, OAuthRefresher, Provider,
 };
 use saved_objects::tokens::{
-    self, AccessTokens, ConnectorId, ConnectorTokens, ProfileUid, Refresher, Revoker, Scope, ScopeKind, TokenClient,
-    TokenError,
+    self, AccessTokens, ConnectorId, ConnectorTokenClient, ProfileUid, Refresher, Revoker, Scope, ScopeKind,
+    TokenClient, TokenError,
 };
 use saved_objects::{SavedObjects, Start};
 use secrecy::SecretString;
 
-/// Only for this example; a real one comes from `KeyRing::from_env`.
+/// The key of this example only; a real platform uses `KeyRing::from_env`.
 const KEY: &str = "a key for an example only: 0123456789abcdef";
 
 #[tokio::main]
@@ -40,7 +40,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let store = start(std::env::args().nth(1)).await?;
     println!("2. the platform has started, and its indices are at the registered model versions");
 
-    // What the platform keeps for each connector: here there is one.
+    // What the platform keeps for each connector; this example has one.
     let client = OAuthClient::new(
         Provider::new(Endpoint::new(&provider.url("/token"))?, Options::default().client_id)
             .authentication(ClientAuthentication::Basic(Secret::text(
@@ -56,14 +56,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let refresher: Arc<dyn Refresher> = Arc::new(OAuthRefresher::new(client.clone(), GrantType::RefreshToken));
     let flow = AuthorizationFlow::new(&store)?;
     let access = AccessTokens::new(&store)?.revoking(revoker.clone());
-    let connections = ConnectorTokens::new(&store)?.revoking(revoker);
+    let connections = ConnectorTokenClient::new(&store)?.revoking(revoker);
     let (kim, connector) = (ProfileUid::new("u_kim_0")?, ConnectorId::new("tracker")?);
     let scope = || Scope::User(kim.clone());
 
-    // The route that a user's "Connect" calls.
+    // The route that the user's "Connect" button calls.
     let url = flow.begin(&client, &kim, ScopeKind::PerUser, &connector).await?;
     println!("3. kim is sent to the provider: {url:?}");
-    // Kim's browser follows it, kim says yes, and the provider sends the browser back to our callback.
+    // Kim's browser follows the URL, Kim consents, and the provider redirects the browser to our callback.
     let query = provider.visit(url.as_str()).await;
 
     // The route of the callback.
@@ -73,11 +73,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let again = flow.claim(&kim, Callback::from_query(&query)?).await.expect_err("a state is used once");
     println!("   the same link once more: {again}");
 
-    // Whatever the platform does for kim.
+    // The work that the platform does for Kim.
     let first = access.get(scope(), &connector, &refresher).await?;
     println!("5. the service answers {}", call(&provider, &first.token).await?);
 
-    // The service stops taking the token, long before it would have expired: eight tasks of ours notice at once.
+    // The service stops accepting the token long before it expires. Eight of our tasks notice at the same time.
     provider.end_access_tokens();
     println!("6. the service answers {}, so eight tasks ask for another token", call(&provider, &first.token).await?);
     let tasks = (0..8).map(|_| access.get_instead_of(scope(), &connector, &first.token, &refresher));
@@ -89,7 +89,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         "   one of them asked the provider ({asked} request), and all got the new one; it is stored, with its refresh token"
     );
 
-    // "Disconnect".
+    // The user clicks "Disconnect".
     let last = access.get(scope(), &connector, &refresher).await?;
     connections.delete(scope(), &connector, None).await?;
     println!("7. kim disconnects: the token is deleted, and revoked at the provider");
@@ -102,7 +102,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A store in memory, or on the server at `url` under a prefix of its own.
+/// Starts a store in memory, or on the server at `url` under its own prefix.
 async fn start(url: Option<String>) -> saved_objects::Result<SavedObjects> {
     let registry = Registry::builder().with(tokens::types()?).build()?;
     let builder = match url {
@@ -116,7 +116,7 @@ async fn start(url: Option<String>) -> saved_objects::Result<SavedObjects> {
         .await
 }
 
-/// The status with which the connector's service answers. This is where a secret leaves the library.
+/// Calls the connector's service and returns the status of its answer. Here a secret leaves the library.
 async fn call(provider: &OAuthServer, token: &Secret) -> Result<u16, Box<dyn Error>> {
     let header = token.expose_text()?;
     let request = reqwest::Client::new().get(provider.url("/service")).header("authorization", header.as_str());

@@ -1,86 +1,192 @@
-//! Time, randomness and tasks, given at the start. Everything else in the library takes them from here, so that tests decide
-//! what time it is, which ids are made and which task runs next; lints forbid reaching for them elsewhere.
+//! Time, randomness and tasks. The library takes them only from here, so that tests control the time, the created ids
+//! and the order of tasks. Lints forbid other sources.
 
 use std::fmt;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::FutureExt;
-use futures::future::{AbortHandle, BoxFuture, abortable};
+use futures::future::{AbortHandle, BoxFuture, Either, abortable, select};
 use jiff::Timestamp;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
 
 use crate::{Error, ErrorKind};
 
+/// The target of log lines about waiting. The command line also shows these lines to the user.
+#[doc(hidden)]
+pub const WAITING: &str = "saved_objects::waiting";
+/// The waiting time before the first log line.
+pub(crate) const UNTOLD: Duration = Duration::from_secs(1);
+/// The time until the second log line. After each line the time doubles.
+pub(crate) const TOLD_AGAIN: Duration = Duration::from_secs(5);
+
 /// A source of time.
 #[async_trait]
 pub trait Clock: Send + Sync + fmt::Debug {
-    /// The wall clock, for time stamps that are stored.
+    /// Returns the wall-clock time, for stored time stamps.
     fn now(&self) -> Timestamp;
-    /// Time since some fixed moment, for measuring how long something takes. It never goes backwards.
+    /// Returns the time since a fixed moment, for measuring durations. It never goes backwards.
     fn monotonic(&self) -> Duration;
     /// Waits for `duration`.
     async fn sleep(&self, duration: Duration);
-    /// Returns whether [`monotonic`](Self::monotonic) advances by itself, and not only during [`sleep`](Self::sleep). With such a
-    /// clock the library notices that the process was suspended. Default: false.
+    /// Returns whether [`monotonic`](Self::monotonic) advances by itself, and not only during [`sleep`](Self::sleep).
+    /// With such a clock the library notices that the process was suspended. Default: false.
     fn passes_by_itself(&self) -> bool {
         false
     }
 }
 
-/// A source of random bytes, fit for nonces and ids.
+/// A source of random bytes that are suitable for nonces and ids.
 pub trait Rng: Send + Sync + fmt::Debug {
-    /// Fills `bytes` with random bytes. An error means that the operating system has no randomness to give.
+    /// Fills `bytes` with random bytes. An error means that the operating system has no randomness.
     fn fill(&self, bytes: &mut [u8]) -> crate::Result<()>;
 }
 
-/// Runs tasks and work that takes long.
+/// Runs tasks and long computations.
 pub trait Executor: Send + Sync + fmt::Debug {
-    /// Runs a task to its end, beside its caller.
+    /// Runs a task to its end, concurrently with its caller.
     fn spawn(&self, task: BoxFuture<'static, ()>);
-    /// Does work that keeps a processor busy, where it keeps no task from its turn.
+    /// Runs work that keeps a processor busy, without blocking other tasks.
     fn spawn_blocking(&self, work: Box<dyn FnOnce() + Send>);
-    /// Returns how many processors such work can keep busy.
+    /// Returns how many processors such work can use.
     fn parallelism(&self) -> usize;
 }
 
-/// The time, the randomness and the tasks that a store works with. Cloning shares them.
+/// Requests that long work ends early and cleanly. Operations in progress are finished or undone, points in time are
+/// closed, and a lease is released. The work ends with an error whose source is [`Stopped`]; the error of a start has
+/// the source [`FailedStart`](crate::FailedStart). Clones share the request. Dropping the future of the work is also
+/// safe, like a crash: the next start resumes it.
+#[derive(Debug, Clone, Default)]
+pub struct Stop(watch::Sender<bool>);
+
+/// The source of the error of work that ended because of a [`Stop`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stopped;
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("it was stopped before its end")
+    }
+}
+
+impl std::error::Error for Stopped {}
+
+impl From<Stopped> for Error {
+    fn from(stopped: Stopped) -> Self {
+        Self::new(ErrorKind::Unavailable, stopped.to_string())
+            .with_hint("start again: what is done stays done")
+            .with_source(stopped)
+    }
+}
+
+impl Stopped {
+    /// Returns whether an error comes from work that was requested to stop.
+    pub fn is_cause_of(error: &Error) -> bool {
+        error.find_source::<Self>().is_some()
+    }
+}
+
+impl Stop {
+    /// Requests the stop. The request cannot be taken back.
+    pub fn request(&self) {
+        self.0.send_replace(true);
+    }
+
+    /// Returns whether a stop was requested.
+    pub fn is_requested(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    /// Waits until a stop is requested.
+    pub async fn requested(&self) {
+        // The sender lives as long as `self`, so this cannot fail.
+        let _ = self.0.subscribe().wait_for(|is_requested| *is_requested).await;
+    }
+
+    /// Returns an error if a stop was requested.
+    ///
+    /// # Errors
+    /// [`Unavailable`](ErrorKind::Unavailable) with the source [`Stopped`].
+    pub(crate) fn check(&self) -> crate::Result<()> {
+        if self.is_requested() { Err(Stopped.into()) } else { Ok(()) }
+    }
+
+    /// Waits for a future that may be dropped at any moment, unless a stop is requested first.
+    ///
+    /// # Errors
+    /// [`Unavailable`](ErrorKind::Unavailable) with the source [`Stopped`] if the stop was requested.
+    pub async fn or<T>(&self, wait: impl Future<Output = T>) -> crate::Result<T> {
+        match select(pin!(wait), pin!(self.requested())).await {
+            Either::Left((done, _)) => Ok(done),
+            Either::Right(((), _)) => Err(Stopped.into()),
+        }
+    }
+}
+
+/// The clock, the randomness and the executor of a store. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Environment {
     clock: Arc<dyn Clock>,
     rng: Arc<dyn Rng>,
     executor: Arc<dyn Executor>,
+    stop: Stop,
 }
 
 impl Environment {
-    /// Creates an environment of the given clock and randomness, whose tasks run on tokio.
+    /// Creates an environment with the given clock and randomness. Its tasks run on tokio.
     pub fn new(clock: Arc<dyn Clock>, rng: Arc<dyn Rng>) -> Self {
-        Self { clock, rng, executor: Arc::new(Tokio) }
+        Self { clock, rng, executor: Arc::new(Tokio), stop: Stop::default() }
     }
 
-    /// Creates the environment of the operating system, whose tasks run on tokio.
+    /// Creates the environment of the operating system. Its tasks run on tokio.
     pub fn system() -> Self {
         Self::new(Arc::new(SystemClock::start()), Arc::new(SystemRng))
     }
 
-    /// Runs tasks by `executor`.
+    /// Sets the executor of tasks.
     #[must_use]
     pub fn with_executor(self, executor: Arc<dyn Executor>) -> Self {
         Self { executor, ..self }
     }
 
-    /// Runs a task beside its caller. It goes on if the returned [`Task`] is dropped.
+    /// Returns the stop request for work in this environment.
+    pub fn stop(&self) -> &Stop {
+        &self.stop
+    }
+
+    /// Waits for `work`. If it takes longer than a second, the log repeatedly names what is waited for and the hint.
+    pub(crate) async fn telling<T>(&self, what: &str, hint: &str, work: impl Future<Output = T>) -> T {
+        // With a clock that advances only during sleeps, nothing waits in real time.
+        if !self.clock.passes_by_itself() {
+            return work.await;
+        }
+        let telling = async {
+            let (mut next, mut waited) = (UNTOLD, Duration::ZERO);
+            loop {
+                self.clock.sleep(next).await;
+                waited = waited.saturating_add(next);
+                tracing::info!(target: WAITING, "waiting for {what}, {} s so far; {hint}", waited.as_secs());
+                next = if next == UNTOLD { TOLD_AGAIN } else { next.saturating_mul(2) };
+            }
+        };
+        match select(pin!(work), pin!(telling)).await {
+            Either::Left((done, _)) => done,
+            Either::Right((never, _)) => never,
+        }
+    }
+
+    /// Runs a task concurrently with its caller. The task continues if the returned [`Task`] is dropped.
     pub fn spawn<T: Send + 'static>(&self, future: impl Future<Output = T> + Send + 'static) -> Task<T> {
         let (sender, outcome) = oneshot::channel();
         let (future, abort) = abortable(future);
         self.executor.spawn(
             async move {
                 if let Ok(done) = future.await {
-                    // The task's owner may be gone.
+                    // The owner of the task may have dropped it.
                     let _ = sender.send(done);
                 }
             }
@@ -89,40 +195,40 @@ impl Environment {
         Task { outcome, abort, ends_with_owner: false }
     }
 
-    /// Does work that keeps a processor busy, where it keeps no task from its turn.
+    /// Runs work that keeps a processor busy, without blocking other tasks.
     ///
     /// # Errors
     /// [`Internal`](ErrorKind::Internal) if the work panics, or if the process ends.
     pub async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> crate::Result<T> {
         let (sender, outcome) = oneshot::channel();
         self.executor.spawn_blocking(Box::new(move || {
-            // The caller may be gone.
+            // The caller may have dropped its future.
             let _ = sender.send(work());
         }));
         outcome.await.map_err(|_| Error::new(ErrorKind::Internal, "work was aborted before its end"))
     }
 
-    /// Returns how many processors work can keep busy.
+    /// Returns how many processors such work can use.
     pub fn parallelism(&self) -> usize {
         self.executor.parallelism()
     }
 
-    /// The clock.
+    /// Returns the clock.
     pub fn clock(&self) -> &dyn Clock {
         self.clock.as_ref()
     }
 
-    /// The source of randomness.
+    /// Returns the source of randomness.
     pub fn rng(&self) -> &dyn Rng {
         self.rng.as_ref()
     }
 
-    /// The current time as it is stored: UTC with milliseconds and `Z`, as `2021-01-01T12:16:40.000Z`.
+    /// Returns the current time in its stored form: UTC with milliseconds and `Z`, such as `2021-01-01T12:16:40.000Z`.
     pub fn now_iso(&self) -> String {
         iso_millis(self.clock.now())
     }
 
-    /// A random UUID, version 4.
+    /// Returns a random UUID, version 4.
     pub fn random_uuid(&self) -> crate::Result<Uuid> {
         let mut bytes = [0; 16];
         self.rng.fill(&mut bytes)?;
@@ -130,8 +236,9 @@ impl Environment {
     }
 }
 
-/// Returns whether `host`, as a parsed URL writes it, is this machine: addresses are in one form there, and IPv6 has brackets. Names
-/// that end with `localhost` are this machine's (RFC 6761 section 6.3).
+/// Returns whether `host`, in the form of a parsed URL, is this machine. In that form addresses are normalized, and
+/// IPv6 addresses have brackets. `localhost` and names that end with `.localhost` are this machine (RFC 6761 section
+/// 6.3).
 pub(crate) fn is_this_machine(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
     let name = host.strip_suffix('.').unwrap_or(host);
@@ -140,12 +247,13 @@ pub(crate) fn is_this_machine(host: &str) -> bool {
         || address.is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
-/// `timestamp` as it is stored: UTC with milliseconds and `Z`.
+/// Returns `timestamp` in its stored form: UTC with milliseconds and `Z`.
+#[doc(hidden)]
 pub fn iso_millis(timestamp: Timestamp) -> String {
     format!("{timestamp:.3}")
 }
 
-/// A task that was [spawned](Environment::spawn): waits for its outcome.
+/// A [spawned](Environment::spawn) task. As a future it waits for the task's result.
 #[derive(Debug)]
 pub struct Task<T> {
     outcome: oneshot::Receiver<T>,
@@ -154,7 +262,7 @@ pub struct Task<T> {
 }
 
 impl<T> Task<T> {
-    /// Ends the task when this is dropped.
+    /// Returns the task changed so that dropping it ends the task.
     #[must_use]
     pub fn ending_with_owner(self) -> Self {
         let mut task = self;
@@ -180,12 +288,12 @@ impl<T> Future for Task<T> {
     }
 }
 
-/// Runs tasks on tokio's runtime, and long work on its pool of blocking threads.
+/// Runs tasks on tokio's runtime, and blocking work on its pool of blocking threads.
 #[derive(Debug, Clone, Copy)]
 pub struct Tokio;
 
 impl Executor for Tokio {
-    /// Drops the task where there is no runtime.
+    /// Runs the task, or drops it if there is no runtime.
     fn spawn(&self, task: BoxFuture<'static, ()>) {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             drop(runtime.spawn(task));
@@ -210,7 +318,7 @@ pub struct SystemClock {
 }
 
 impl SystemClock {
-    /// A clock whose [`Clock::monotonic`] counts from now.
+    /// Creates a clock whose [`Clock::monotonic`] counts from now.
     #[expect(clippy::disallowed_methods, reason = "this is where the clock comes from")]
     pub fn start() -> Self {
         Self { started: std::time::Instant::now() }
@@ -251,14 +359,14 @@ impl Rng for SystemRng {
     }
 }
 
-/// For tests of what waits.
+/// A clock for tests of waiting.
 #[cfg(test)]
 pub(crate) mod set_clock {
     use std::sync::Mutex;
 
     use super::{Clock, Duration, Timestamp, async_trait};
 
-    /// A clock that goes only when it is told to, or when somebody sleeps by it.
+    /// A clock that advances only by `forward` and by sleeps.
     #[derive(Debug, Default)]
     pub(crate) struct SetClock(Mutex<Duration>);
 

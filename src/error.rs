@@ -1,46 +1,47 @@
-//! One error type for the whole library: a coarse [`ErrorKind`] that says what the caller can do about it, a lower-case
-//! message, the cure, and the source. No error ever holds a secret.
+//! The error type of the library. An error has a coarse [`ErrorKind`] that tells what the caller can do, a lower-case
+//! message, a hint, and a source. No error contains a secret.
 
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
 
 /// A `Result` whose error is [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What a caller can do about an [`Error`]. Reports write it in snake case.
+/// The kind of an [`Error`], which tells what a caller can do. Reports write it in snake case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// The object, index or alias does not exist. Create it, or treat it as absent.
     NotFound,
-    /// Somebody else wrote first, or the object exists already. Read again and decide anew.
+    /// Another client wrote first, or the object exists already. Read again and decide again.
     Conflict,
-    /// The input is wrong. Correct it as the message says; repeating does not help.
+    /// The input is wrong. Correct it as the message says. Repeating the call does not help.
     Invalid,
     /// The server refuses these credentials, or the operation is not allowed here.
     Forbidden,
-    /// A secret does not open: the key is missing, or the document was changed from outside.
+    /// A secret cannot be decrypted: the key is missing, or the document was changed from outside.
     Decrypt,
     /// The server cannot be reached, is overloaded, or did not answer in time. Try again later.
     Unavailable,
-    /// This software is too old or too new for what is stored. Run the version that the message names.
+    /// This software is too old or too new for the stored data. Run the version that the message names.
     Incompatible,
-    /// What is stored is not a well-formed object.
+    /// The stored data is not a well-formed object.
     Corrupt,
-    /// A write was sent and its answer lost, and reading back did not tell whether it happened.
+    /// A write was sent, its answer was lost, and reading back did not settle whether it was done.
     OutcomeUnknown,
-    /// A defect of this library, or an answer of the server that it does not understand.
+    /// A defect of this library, or an answer of the server that the library does not understand.
     Internal,
 }
 
 /// The error of every fallible call of this library.
 ///
-/// [`fmt::Display`] shows `message; cure`. The source chain keeps what caused it. Cloning shares the source: what fails a
-/// request fails everything that was asked for in it.
+/// [`fmt::Display`] shows `message; hint`. The source chain has the cause. Clones share the source, because one failed
+/// request fails every operation that it carried.
 #[derive(Clone)]
 pub struct Error(Box<Inner>);
 
@@ -48,29 +49,29 @@ pub struct Error(Box<Inner>);
 struct Inner {
     kind: ErrorKind,
     message: String,
-    cure: Option<String>,
+    hint: Option<String>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 impl Error {
-    /// An error of `kind`. The message is lower-case, names what was wrong, and holds no secret.
+    /// Creates an error of `kind`. The message is lower-case, names what was wrong, and contains no secret.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { kind, message: message.into(), cure: None, source: None }))
+        Self(Box::new(Inner { kind, message: message.into(), hint: None, source: None }))
     }
 
-    /// [`ErrorKind::Invalid`] with its cure.
-    pub fn invalid(message: impl Into<String>, cure: impl Into<String>) -> Self {
-        Self::new(ErrorKind::Invalid, message).with_cure(cure)
+    /// Creates an [`ErrorKind::Invalid`] error with a hint.
+    pub fn invalid(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Invalid, message).with_hint(hint)
     }
 
-    /// Adds what the reader can do about it.
+    /// Adds a hint.
     #[must_use]
-    pub fn with_cure(mut self, cure: impl Into<String>) -> Self {
-        self.0.cure = Some(cure.into());
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.0.hint = Some(hint.into());
         self
     }
 
-    /// Keeps the error that caused this one.
+    /// Adds the error that caused this one.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.0.source = Some(Arc::from(source.into()));
@@ -84,22 +85,22 @@ impl Error {
         self
     }
 
-    /// What a caller can do about it.
+    /// Returns the kind.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// What was wrong, without the cure.
+    /// Returns the message without the hint.
     pub fn message(&self) -> &str {
         &self.0.message
     }
 
-    /// What the reader can do about it, if known.
-    pub fn cure(&self) -> Option<&str> {
-        self.0.cure.as_deref()
+    /// Returns the hint, if there is one.
+    pub fn hint(&self) -> Option<&str> {
+        self.0.hint.as_deref()
     }
 
-    /// The innermost source of type `E`, if the chain has one.
+    /// Returns the first source of type `E` in the chain, if there is one.
     pub fn find_source<E: StdError + 'static>(&self) -> Option<&E> {
         let mut source = self.source();
         while let Some(error) = source {
@@ -115,8 +116,8 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.message)?;
-        match &self.0.cure {
-            Some(cure) => write!(f, "; {cure}"),
+        match &self.0.hint {
+            Some(hint) => write!(f, "; {hint}"),
             None => Ok(()),
         }
     }
@@ -127,9 +128,20 @@ impl fmt::Debug for Error {
         f.debug_struct("Error")
             .field("kind", &self.0.kind)
             .field("message", &self.0.message)
-            .field("cure", &self.0.cure)
+            .field("hint", &self.0.hint)
             .field("source", &self.0.source)
             .finish()
+    }
+}
+
+/// Writes `kind`, `message` and `hint`; the hint is empty if there is none. The source is left out.
+impl Serialize for Error {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut error = serializer.serialize_struct("Error", 3)?;
+        error.serialize_field("kind", &self.kind())?;
+        error.serialize_field("message", self.message())?;
+        error.serialize_field("hint", self.hint().unwrap_or_default())?;
+        error.end()
     }
 }
 

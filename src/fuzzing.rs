@@ -1,8 +1,10 @@
-//! What must hold for any input, however odd. The fuzz targets (`fuzz/`) call these, and the tests replay the inputs that
-//! the targets have found (`fuzz/corpus/`).
+//! Functions that check what must hold for any input. The fuzz targets (`fuzz/`) call them, and the tests call them
+//! with the inputs that the targets have found (`fuzz/corpus/`).
 
 pub use crate::cluster::elastic::fuzzing::answer;
-pub use crate::encryption::fuzzing::{canonical_json, envelope, key_file, kibana_ciphertext};
+#[cfg(any(test, feature = "kibana"))]
+pub use crate::encryption::fuzzing::kibana_ciphertext;
+pub use crate::encryption::fuzzing::{canonical_json, envelope, key_file};
 pub use crate::repository::fuzzing::import_line;
 
 use crate::ErrorKind;
@@ -10,15 +12,16 @@ use crate::document::VersionToken;
 use crate::registry::{Registry, TypeDefinition};
 use crate::repository::Kql;
 
-/// Any text is read as a version token or refused; what is read is printed as a text that is read the same.
+/// Checks that any text is parsed as a version token or refused, and that a parsed token is printed as a text that is
+/// parsed to the same token.
 pub fn version_token(text: &str) {
     if let Ok(token) = text.parse::<VersionToken>() {
         assert_eq!(token.to_string().parse::<VersionToken>().ok(), Some(token));
     }
 }
 
-/// Any files are read as the definition of a type or refused, with at least one problem named. The files are separated by zero
-/// bytes: the type's, and those of its model versions.
+/// Checks that any files are read as the definition of a type, or refused with at least one problem. Zero bytes
+/// separate the files: the type's, and those of its model versions.
 pub fn definition(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let mut files = text.split('\0');
@@ -31,7 +34,8 @@ pub fn definition(data: &[u8]) {
     }
 }
 
-/// Any text is read as a filter or refused at one of its places; what is read is printed as a text that is read the same.
+/// Checks that any text is parsed as a filter or refused at a position within it, and that a parsed filter is printed
+/// as a text that is parsed to the same filter.
 pub fn kql(text: &str) {
     match text.parse::<Kql>() {
         Ok(kql) => assert_eq!(kql.to_string().parse::<Kql>().as_ref(), Ok(&kql)),
@@ -48,7 +52,7 @@ mod tests {
 
     use super::*;
 
-    /// Calls `check` with every input that is kept for a target.
+    /// Calls `check` with every stored input of a target.
     fn replay(target: &str, check: fn(&[u8])) {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
         let files: Vec<_> = std::fs::read_dir(&folder).expect("a corpus").collect();

@@ -1,8 +1,8 @@
 //! Typed, versioned, encrypted objects in Elasticsearch, for platforms that keep their own state there.
 //!
-//! A platform registers its types; at start-up every index is brought to the registered model versions; from then on the
-//! platform reads and writes through typed clients. Definitions are data (`docs/definitions.md`): a mapping, and one file
-//! for each model version.
+//! A platform registers its types. At start-up every index is migrated to the registered model versions. From then on
+//! the platform reads and writes through typed clients. Definitions are data (`docs/definitions.md`): a mapping, and
+//! one file for each model version.
 //!
 //! ```no_run
 //! use saved_objects::encryption::KeyRing;
@@ -44,55 +44,82 @@
 //! # }
 //! ```
 //!
-//! - [`SavedObjects`] opens a store: it migrates, then hands out clients. [`Objects`] is the typed client of one type,
-//!   [`Repository`] the untyped one of all.
-//! - [`tokens`] has the connectors' tokens: their types and their clients.
-//! - [`registry`] and [`model`] say what types and model versions are; [`migrate`] brings indices to them.
-//! - [`encryption`] has keys, and [`Secret`](encryption::Secret), the only form in which a secret leaves the library.
-//! - [`Error`] says by its [`ErrorKind`] what a caller can do, and in its text what the cure is.
+//! Where to begin:
+//!
+//! | to | see |
+//! |---|---|
+//! | open a store, which migrates its indices and returns clients | [`SavedObjects`], [`Start`] |
+//! | read and write objects of one type | [`Objects`], [`Object`] |
+//! | read and write objects of any type as JSON, search, export and import | [`Repository`], [`repository`] |
+//! | keep secrets: keys, and [`Secret`](encryption::Secret), in which they leave the library | [`encryption`] |
+//! | store the tokens of connectors | [`tokens`] |
+//! | define types | [`registry`], and `docs/definitions.md` |
+//! | connect to a cluster with credentials and certificates | [`ElasticSettings`](cluster::elastic::ElasticSettings) |
+//! | migrate, and see to documents that no migration could convert | [`migrate`], [`quarantine`] |
+//! | verify what is stored, change keys | [`verify`], [`rotation`] |
+//! | give time, randomness, tasks or a stop signal | [`environment`] |
+//! | implement another cluster | [`Cluster`](cluster::Cluster), [`cluster`] |
+//!
+//! An [`Error`] has an [`ErrorKind`], which tells what a caller can do, and a hint.
+//!
+//! # Features
+//!
+//! None is on by default.
+//!
+//! - `in-memory`: a cluster in memory, for tests of platforms.
+//! - `oauth`: OAuth 2.0 for tokens.
+//! - `kibana`: takes over what Kibana encrypted.
+//! - `testing`: the suite that an implementation of [`Cluster`](cluster::Cluster) must pass; implies `in-memory`.
 
 pub mod cluster;
-mod control;
-mod conversion;
 pub mod document;
 pub mod encryption;
+mod engine;
 pub mod environment;
 mod error;
 #[cfg(any(test, feature = "testing"))]
 #[doc(hidden)]
 pub mod fuzzing;
+#[doc(hidden)]
 pub mod layout;
+mod maintenance;
 pub mod migrate;
+#[doc(hidden)]
 pub mod model;
 mod objects;
-pub mod quarantine;
 pub mod registry;
 pub mod repository;
-pub mod rotation;
-mod secret_file;
 mod store;
 pub mod tokens;
-pub mod verify;
 
-#[cfg(feature = "cli")]
-pub mod cli;
-
+pub use engine::quarantine;
 pub use error::{Error, ErrorKind, Result};
+pub use layout::Prefix;
+pub use maintenance::{rotation, verify};
 pub use objects::{Change, Object, Objects, SecretAttributes};
 pub use repository::{Repository, SavedObject};
-pub use store::{SavedObjects, SavedObjectsBuilder, Start};
+pub use store::{FailedStart, SavedObjects, SavedObjectsBuilder, Start};
+
+/// The items that the other crates of this workspace and its tests use. They may change at any time.
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::engine::Engine;
+    pub use crate::engine::control::LackingKeys;
+    pub use crate::engine::under_prefix::UnderPrefix;
+    pub use crate::migrate::field_limits::{FieldCounts, too_many};
+}
 
 /// The README's example, which must compile.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-/// The example of the page on security, which must compile.
+/// The example of the security page, which must compile.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/security.md")]
 struct Security;
 
-/// The guide's program, which must compile.
+/// The program of the guide, which must compile.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/using.md")]
 struct Guide;

@@ -1,3 +1,4 @@
+//! Fuzz target: the parser of Elasticsearch's answers. `src/fuzzing.rs` says what must hold for any input.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| saved_objects::fuzzing::answer(data));

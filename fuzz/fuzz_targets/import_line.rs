@@ -1,3 +1,4 @@
+//! Fuzz target: the lines of an import. `src/fuzzing.rs` says what must hold for any input.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| saved_objects::fuzzing::import_line(data));

@@ -1,38 +1,40 @@
+//! A request size that adapts to what the server accepts.
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// How much is sent or asked for at once. It is halved when the server finds it too much, and grows back while the server
-/// takes it. Shared by all that send to the same server; two that change it at once do no harm.
+/// The amount that is sent or requested at once. It is halved when the server is too busy, and grows back as requests
+/// succeed. All senders to one server share it; concurrent changes are harmless.
 #[derive(Debug)]
 pub(crate) struct AdaptiveSize {
     current: AtomicUsize,
-    /// What it never exceeds; lower once the server has said that something is too large at any time.
+    /// The upper bound. `refuse` lowers it when the server rejects a size permanently.
     ceiling: AtomicUsize,
 }
 
 impl AdaptiveSize {
-    /// Begins at `start`, and grows to `ceiling`.
+    /// Creates a size that begins at `start` and grows to `ceiling`.
     pub(crate) fn new(start: usize, ceiling: usize) -> Self {
         Self { current: AtomicUsize::new(start), ceiling: AtomicUsize::new(ceiling) }
     }
 
-    /// How much may be sent now, at least 1.
+    /// Returns the amount that may be sent now, at least 1.
     pub(crate) fn get(&self) -> usize {
         self.current.load(Ordering::Relaxed).clamp(1, self.ceiling.load(Ordering::Relaxed).max(1))
     }
 
-    /// The server was too busy for `sent`.
+    /// Records that the server was too busy for `sent`.
     pub(crate) fn halve(&self, sent: usize) {
         self.current.store((self.get().min(sent) / 2).max(1), Ordering::Relaxed);
     }
 
-    /// The server takes no more than something below `sent`, whenever it is sent.
+    /// Records that the server never accepts `sent`, however idle it is.
     pub(crate) fn refuse(&self, sent: usize) {
         self.halve(sent);
-        // A little below, and not half of it: what was sent may have been far above the limit or just so.
+        // The ceiling drops by a quarter, not by half: `sent` may have been far above the limit or just above it.
         self.ceiling.fetch_min(sent.saturating_sub((sent / 4).max(1)).max(1), Ordering::Relaxed);
     }
 
-    /// The server took it.
+    /// Records that the server accepted a request.
     pub(crate) fn grow(&self) {
         let current = self.get();
         self.current.store(current.saturating_add((current / 2).max(1)), Ordering::Relaxed);

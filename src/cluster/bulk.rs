@@ -1,43 +1,47 @@
+//! Bulk requests: operations on documents, their outcomes and errors.
+
 use std::fmt;
 
 use bytes::Bytes;
 
 use super::SequenceNumber;
-use super::error::MissingPrivilege;
+use super::hints::{hint_of_block, hint_of_closed};
+use super::reason::{MissingPrivilege, index_in};
 use crate::{Error, ErrorKind};
 
-/// Documents to be written through an alias.
+/// A request to write documents through an alias.
 #[derive(Debug, Clone, Copy)]
 pub struct BulkRequest<'a> {
-    /// The alias; a concrete index or a missing name is refused by the server.
+    /// The alias. The server refuses a concrete index or a missing name.
     pub alias: &'a str,
-    /// What is to be done, each on another document.
+    /// The operations, each on a different document.
     pub operations: &'a [BulkOperation],
-    /// When searches see it.
+    /// When the writes become visible to searches.
     pub refresh: Refresh,
 }
 
-/// When a write becomes visible to searches. Reads by id see it at once in any case.
+/// When a write becomes visible to searches. Reads by id see it immediately in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Refresh {
-    /// At the index's next refresh (within a second, usually).
+    /// At the index's next refresh (usually within a second).
     #[default]
     Later,
     /// The answer waits for the index's next refresh.
     WaitFor,
 }
 
-/// One write of a bulk.
+/// One operation of a bulk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BulkOperation {
-    /// The document's `_id`: at most 512 bytes, or the server refuses the whole bulk.
+    /// The document's `_id`, at most 512 bytes: the server refuses the whole bulk if one is longer.
     pub id: String,
-    /// What is done to it.
+    /// What to do with the document.
     pub action: BulkAction,
 }
 
-/// What a bulk does to one document. All but [`Put`](Self::Put) are conditional: repeating them can never overwrite somebody's
-/// work.
+/// The action of a bulk on one document.
+///
+/// All but [`Put`](Self::Put) are conditional: repeating them can never overwrite another writer's change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BulkAction {
     /// Writes the document if no document has the id.
@@ -45,39 +49,40 @@ pub enum BulkAction {
         /// The document's JSON.
         source: Bytes,
     },
-    /// Replaces the document if it still is the one read.
+    /// Replaces the document if its sequence number is still the one read.
     Replace {
         /// The document's JSON.
         source: Bytes,
         /// The sequence number of the document read.
         read: SequenceNumber,
     },
-    /// Writes the document whatever was there: for filling an index that nobody else writes anything else to.
+    /// Writes the document unconditionally. For filling an index that has no other writers.
     Put {
         /// The document's JSON.
         source: Bytes,
     },
-    /// Deletes the document if it still is the one read.
+    /// Deletes the document if its sequence number is still the one read.
     Delete {
         /// The sequence number of the document read.
         read: SequenceNumber,
-        /// What it means that the document is gone after the answer was lost.
+        /// How to settle a lost answer if the document is gone.
         gone: Gone,
     },
 }
 
-/// What it means for a deletion whose answer was lost that the document is gone. Nothing of a deleted document tells who
-/// deleted it.
+/// How to settle a deletion whose answer was lost if the document is gone.
+///
+/// A deleted document does not show who deleted it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gone {
-    /// The deletion is done: it was only to make the document go, whoever deleted it.
+    /// The deletion counts as done: it only had to remove the document, no matter who deleted it.
     Done,
-    /// The outcome is unknown: of several who delete the document only one is to be told that it did.
+    /// The outcome is unknown: of several callers that delete the document, only one may be told that it did.
     Unknown,
 }
 
 impl BulkAction {
-    /// The document that is sent, if one is.
+    /// Returns the document to send, if the action has one.
     pub fn source(&self) -> Option<&Bytes> {
         match self {
             Self::Create { source } | Self::Replace { source, .. } | Self::Put { source } => Some(source),
@@ -88,26 +93,44 @@ impl BulkAction {
     pub(super) const LINE_BREAK_REFUSED: &'static str =
         "a document to be written has a line break between its JSON values";
 
-    /// Whether the document has a line break, which would make the rest of it another operation of the bulk.
+    /// Returns whether the document has a line break. The server would read the rest as another operation of the bulk.
     pub(super) fn has_line_break(&self) -> bool {
         self.source().is_some_and(|source| source.contains(&b'\n'))
     }
 }
 
-/// What became of one operation: the document's new sequence number, or why it was not done.
+/// The outcome of one operation: the document's new sequence number, or why the operation was not done.
 pub type ItemOutcome = Result<SequenceNumber, ItemError>;
 
-/// Why an operation of a bulk was not done.
+/// The reason why an operation of a bulk was not done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ItemError {
-    /// What the engine acts on.
+    /// The kind of error, which the engine acts on.
     pub kind: ItemErrorKind,
     /// The server's type and reason.
     pub reason: String,
 }
 
 impl ItemError {
-    /// Returns the privilege that the credentials lack, if the server says so.
+    /// Creates the error of an operation whose document makes it `bytes` long, more than any request to the server may
+    /// have.
+    pub(super) fn too_large(bytes: usize) -> Self {
+        let reason =
+            format!("it has {bytes} bytes, more than the server takes in one request (http.max_content_length)");
+        Self { kind: ItemErrorKind::TooLarge, reason }
+    }
+
+    /// Returns a hint if the index is closed or has a block.
+    pub(crate) fn block_hint(&self) -> Option<String> {
+        if self.reason.contains("type=index_closed_exception") {
+            let index = self.reason.split_once(" index=").and_then(|(_, rest)| rest.split(' ').next());
+            return Some(hint_of_closed(index.unwrap_or("<index>")));
+        }
+        let is_block = self.reason.contains("type=cluster_block_exception");
+        is_block.then(|| hint_of_block(&self.reason, index_in(&self.reason).unwrap_or("<index>")))
+    }
+
+    /// Returns the privilege that the credentials lack, if the server names it.
     pub fn missing_privilege(&self) -> Option<MissingPrivilege<'_>> {
         match self.kind {
             ItemErrorKind::Forbidden => MissingPrivilege::in_reason(&self.reason),
@@ -115,12 +138,12 @@ impl ItemError {
         }
     }
 
-    /// Returns the error of a caller whom this keeps from going on: `what` happened, and `cure` helps. It is of the kind
-    /// `otherwise`, unless the credentials do not allow the operation. This is its source.
-    pub(crate) fn into_error(self, otherwise: ErrorKind, what: impl fmt::Display, cure: &str) -> Error {
+    /// Converts this into the error of a caller that cannot continue: `what` happened, and `hint` says what to do. The
+    /// error has the kind `otherwise`, unless the credentials do not allow the operation. Its source is this error.
+    pub(crate) fn into_error(self, otherwise: ErrorKind, what: impl fmt::Display, hint: &str) -> Error {
         let kind = if self.kind == ItemErrorKind::Forbidden { ErrorKind::Forbidden } else { otherwise };
-        let cure = self.missing_privilege().map_or_else(|| cure.to_owned(), MissingPrivilege::hint);
-        Error::new(kind, format!("{what}: {}", self.reason)).with_cure(cure).with_source(self)
+        let hint = self.missing_privilege().map_or_else(|| hint.to_owned(), MissingPrivilege::hint);
+        Error::new(kind, format!("{what}: {}", self.reason)).with_hint(hint).with_source(self)
     }
 }
 
@@ -132,28 +155,28 @@ impl fmt::Display for ItemError {
 
 impl std::error::Error for ItemError {}
 
-/// Why an operation of a bulk was not done, as far as the engine acts on it.
+/// The kinds of error of a bulk's operation that the engine distinguishes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ItemErrorKind {
-    /// The document exists already, or is no longer the one read.
+    /// The document already exists, or is no longer the one read.
     Conflict,
-    /// The document to be deleted is not there.
+    /// The document to delete does not exist.
     NotFound,
-    /// The alias is not there, or is an index.
+    /// The alias does not exist, or its name is that of an index.
     AliasMissing,
     /// The index takes no writes: it has a block, or is closed.
     WriteBlocked,
-    /// The credentials do not allow it.
+    /// The credentials do not allow the operation.
     Forbidden,
-    /// The mapping does not take the document.
+    /// The mapping does not accept the document.
     MappingRefused,
-    /// The document alone is larger than what the server takes in one request.
+    /// The document alone is larger than the server accepts in one request.
     TooLarge,
     /// The server was too busy until the retries were used up. The operation was not done.
     Unavailable,
-    /// No answer says whether the operation was done, and reading back does not tell.
+    /// The answer was lost, and reading back does not tell whether the operation was done.
     OutcomeUnknown,
-    /// Something else, as the reason says.
+    /// Another error; the reason describes it.
     Other,
 }

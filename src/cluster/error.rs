@@ -1,29 +1,31 @@
-use std::borrow::Cow;
+//! The error of a call to the cluster.
+
 use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
 use super::elastic::Misconfiguration;
-use crate::{Error, ErrorKind};
+use super::reason::{MissingPrivilege, quoted_from};
+use super::refusal::Refusal;
 
-/// What went wrong with a request, as far as the engine acts on it.
+/// The kinds of errors that the engine distinguishes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ClusterErrorKind {
-    /// No connection, or the server answered 408, 429, 502, 503 or 504, or something between answered in its place, until the
-    /// retries were used up.
+    /// Until the retries were used up, there was no connection, or the server answered 408, 429, 502, 503 or 504, or a
+    /// proxy answered in its place.
     Unavailable,
     /// The server did not answer in time.
     Timeout,
-    /// A write had no answer that says whether it happened, and reading back could not tell.
+    /// The answer of a write does not say whether the write happened, and reading back did not settle it.
     OutcomeUnknown,
-    /// The index, or the alias that stands for it, does not exist.
+    /// The index, or the alias that leads to it, does not exist.
     IndexNotFound,
-    /// An index of this name exists already, and it is not the one that was to be created.
+    /// Another index of this name exists already.
     IndexExists,
-    /// An alias that had to exist does not.
+    /// An alias that must exist does not.
     AliasNotFound,
-    /// The mapping cannot be changed in this way, or does not take the document.
+    /// The mapping cannot be changed in this way, or does not accept the document.
     MappingRefused,
     /// The index would have more fields than its settings allow.
     FieldLimit,
@@ -35,28 +37,30 @@ pub enum ClusterErrorKind {
     IndexClosed,
     /// The index cannot be deleted or closed while a snapshot is made of it.
     SnapshotInProgress,
-    /// The index that was to be cloned takes writes.
+    /// The index to clone has no write block.
     NotWriteBlocked,
     /// The cluster has as many shards as its limit allows.
     ShardLimit,
-    /// The request or its answer is larger than the server takes.
+    /// The request or its answer is larger than the server accepts.
     TooLarge,
-    /// The point in time is not open (any more).
+    /// The point in time is not open, or no longer open.
     PointInTimeMissing,
     /// The credentials are missing or refused, or do not allow this.
     Forbidden,
     /// No connection can be made with these settings and certificates.
     Misconfigured(Misconfiguration),
-    /// The server calls the request malformed.
+    /// The server rejected the request as malformed.
     Rejected,
-    /// An answer that the engine does not understand.
+    /// The cluster in memory does not model the request. A real server might answer it.
+    Unsupported,
+    /// The engine does not understand the answer.
     Unexpected,
 }
 
-/// An error of a [`Cluster`](super::Cluster) call, with all that is known of it: never with a request's body.
+/// An error of a [`Cluster`](super::Cluster) call, with everything that is known about it, but never a request's body.
 #[derive(Debug)]
 pub struct ClusterError {
-    /// What the engine acts on.
+    /// The kind, on which the engine acts.
     pub kind: ClusterErrorKind,
     /// The HTTP method.
     pub method: &'static str,
@@ -64,22 +68,29 @@ pub struct ClusterError {
     pub path: String,
     /// The HTTP status of the last answer, if there was one.
     pub status: Option<u16>,
-    /// The server's error type, such as `index_not_found_exception`.
+    /// The server's error type, such as `index_not_found_exception`. If a search failed on its shards, the type of the
+    /// first failure.
     pub server_type: Option<String>,
-    /// The server's reason.
+    /// The type of the innermost cause on the server.
+    pub cause_type: Option<String>,
+    /// The server's reason. The reason for a failed search is cut off where it may repeat a value.
     pub reason: Option<String>,
-    /// How often the request was sent.
+    /// The index that the error is about, if the server names it.
+    pub index: Option<String>,
+    /// The addresses of the server, if it could not be reached or did not answer.
+    pub server: Option<String>,
+    /// The number of times that the request was sent.
     pub attempts: u32,
-    /// How long the server asked to wait, if it did.
+    /// The time that the server asked to wait, if it did.
     pub retry_after: Option<Duration>,
-    /// Time from the first attempt to the last answer.
+    /// The time from the first attempt to the last answer.
     pub elapsed: Duration,
     /// The transport's error, if there was no answer.
     pub source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
 impl ClusterError {
-    /// An error of `kind` for a request that is not (or no longer) under way.
+    /// Creates an error of `kind` for a request that was not sent or has ended.
     pub fn new(
         kind: ClusterErrorKind,
         method: &'static str,
@@ -92,7 +103,10 @@ impl ClusterError {
             path: path.into(),
             status: None,
             server_type: None,
+            cause_type: None,
             reason: Some(reason.into()),
+            index: None,
+            server: None,
             attempts: 1,
             retry_after: None,
             elapsed: Duration::ZERO,
@@ -100,7 +114,7 @@ impl ClusterError {
         }
     }
 
-    /// Returns the privilege that the credentials lack, if the server says so.
+    /// Returns the privilege that the credentials lack, if the server names it.
     pub fn missing_privilege(&self) -> Option<MissingPrivilege<'_>> {
         match self.kind {
             ClusterErrorKind::Forbidden => MissingPrivilege::in_reason(self.reason.as_deref()?),
@@ -108,102 +122,49 @@ impl ClusterError {
         }
     }
 
-    fn cure(&self) -> Cow<'static, str> {
-        let fixed = match self.kind {
-            ClusterErrorKind::Unavailable | ClusterErrorKind::Timeout => {
-                "check that Elasticsearch runs at the configured URL and is not overloaded, then try again"
-            }
-            ClusterErrorKind::OutcomeUnknown => {
-                "read what the write was to change to see whether it happened; if it was a migration's, start that again"
-            }
-            ClusterErrorKind::IndexNotFound | ClusterErrorKind::AliasNotFound => {
-                "run `saved-objects migrate` to create or heal the indices, and check the prefix"
-            }
-            ClusterErrorKind::IndexExists => "run `saved-objects status` to see what has the name",
-            ClusterErrorKind::MappingRefused => "run `saved-objects migrate --plan` to see what the mapping lacks",
-            ClusterErrorKind::WriteBlocked => {
-                "find out who set the write block; lift it with the setting index.blocks.write=false if it was left behind"
-            }
-            ClusterErrorKind::FieldLimit => {
-                "raise the setting index.mapping.total_fields.limit of the index (or the limit that the reason names), or map fewer fields"
-            }
-            ClusterErrorKind::Blocked => {
-                "lift the block that the reason names: a setting index.blocks.* of the index or cluster.blocks.* of the cluster"
-            }
-            ClusterErrorKind::IndexClosed => "open the index with POST <index>/_open",
-            ClusterErrorKind::SnapshotInProgress => "wait until the snapshot has ended: GET _snapshot/_status shows it",
-            ClusterErrorKind::NotWriteBlocked => "find out who lifted the write block, and start the migration again",
-            ClusterErrorKind::ShardLimit => "raise cluster.max_shards_per_node or delete indices that nobody needs",
-            ClusterErrorKind::TooLarge => "send less at once, or raise http.max_content_length",
-            ClusterErrorKind::PointInTimeMissing => "start the reading again",
-            ClusterErrorKind::Forbidden => return self.cure_of_refusal(),
-            ClusterErrorKind::Misconfigured(wrong) => wrong.hint(),
-            ClusterErrorKind::Rejected | ClusterErrorKind::Unexpected => {
-                "check the server's version and the reason it gives; report it if both look right"
-            }
+    /// Returns why the server refuses a search, if this is the error of a search and the reason is a known one.
+    pub fn refusal(&self) -> Option<Refusal<'_>> {
+        let is_search = self.path.ends_with("_search") || self.path.ends_with("_pit");
+        let is_refused = matches!(self.kind, ClusterErrorKind::Rejected | ClusterErrorKind::Unexpected)
+            || self.server_type.as_deref() == Some("too_many_scroll_contexts_exception");
+        let reason = self.reason.as_deref().filter(|_| is_search && is_refused)?;
+        Refusal::of(self.server_type.as_deref()?, self.cause_type.as_deref(), reason)
+    }
+
+    /// Cuts the reason off where it may repeat a value of the search, because errors are logged.
+    pub(super) fn leave_out_values(&mut self) {
+        // A refusal that is known only by its type may have any reason: `Failed to parse query [a*]`.
+        let is_worded = self.reason.as_deref().is_some_and(|reason| Refusal::of("", None, reason).is_some());
+        let is_expensive = self.refusal() == Some(Refusal::Expensive);
+        let is_known = self.refusal().is_some_and(|refusal| refusal != Refusal::Value) && (is_worded || is_expensive);
+        let may_repeat = match self.kind {
+            ClusterErrorKind::Rejected | ClusterErrorKind::Unexpected => !is_known,
+            ClusterErrorKind::Unavailable => !self.is_out_of_memory(),
+            _ => false,
         };
-        fixed.into()
-    }
-
-    fn cure_of_refusal(&self) -> Cow<'static, str> {
-        if let Some(missing) = self.missing_privilege() {
-            return missing.hint().into();
+        if let Some(reason) = &mut self.reason
+            && may_repeat
+            && let Some(at) = quoted_from(reason)
+        {
+            reason.truncate(at);
+            reason.push('…');
         }
-        let is_without = self.reason.as_deref().is_some_and(|reason| reason.contains("missing authentication"));
-        match self.status {
-            Some(401) if is_without => {
-                "give credentials: SAVED_OBJECTS_ELASTICSEARCH_API_KEY_FILE, or SAVED_OBJECTS_ELASTICSEARCH_USERNAME with \
-                 SAVED_OBJECTS_ELASTICSEARCH_PASSWORD_FILE, or ElasticSettings::credentials"
-            }
-            Some(401) => {
-                "check the API key, the token, or user and password: the server does not know them, or they have expired"
-            }
-            Some(407) => "give the proxy its credentials, or leave it out by NO_PROXY",
-            _ => {
-                "give credentials that may read, write and manage the indices of the prefix: `saved-objects privileges` prints \
-                 what each job needs"
-            }
-        }
-        .into()
-    }
-}
-
-/// A privilege that credentials lack, as the server's reason names it: `this action is granted by the index privileges
-/// [create_index,manage,all]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MissingPrivilege<'a> {
-    /// `index` or `cluster`.
-    pub level: &'a str,
-    /// The privileges that allow the action, the narrowest first; any of them is enough.
-    pub any_of: &'a str,
-    /// The indices, if it is about indices.
-    pub indices: Option<&'a str>,
-}
-
-impl<'a> MissingPrivilege<'a> {
-    /// Reads the server's reason.
-    pub(super) fn in_reason(reason: &'a str) -> Option<Self> {
-        let (action, granted) = reason.split_once("this action is granted by the ")?;
-        let (level, granted) = granted.split_once(" privileges [")?;
-        let (any_of, _) = granted.split_once(']')?;
-        let indices = action.rsplit_once("indices [").and_then(|(_, rest)| Some(rest.split_once(']')?.0));
-        Some(Self { level, any_of, indices })
     }
 
-    /// Returns what to do about it.
-    pub(super) fn hint(self) -> String {
-        let Self { level, any_of, indices } = self;
-        let (first, others) = any_of.split_once(',').map_or((any_of, None), |(first, others)| (first, Some(others)));
-        let others = others.map(|others| format!(" (or {})", others.replace(',', ", "))).unwrap_or_default();
-        let indices = indices.map(|indices| format!(" on {}", indices.replace(',', ", "))).unwrap_or_default();
-        format!(
-            "grant the {level} privilege `{first}`{others}{indices}; `saved-objects privileges` prints what each job needs"
-        )
+    /// Returns whether a circuit breaker of the server refused the request.
+    pub(super) fn is_out_of_memory(&self) -> bool {
+        self.server_type.as_deref() == Some("circuit_breaking_exception")
     }
 }
 
 impl fmt::Display for ClusterError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(refusal) = self.refusal() {
+            return self.write_details(f, &format!("elasticsearch refuses the search: {}", refusal.what()));
+        }
+        if self.is_out_of_memory() {
+            return self.write_details(f, "elasticsearch has no memory for a request or its answer now");
+        }
         let what = match self.kind {
             ClusterErrorKind::Unavailable => "elasticsearch is unavailable",
             ClusterErrorKind::Timeout => "elasticsearch did not answer in time",
@@ -217,7 +178,7 @@ impl fmt::Display for ClusterError {
             ClusterErrorKind::Blocked => "the index is blocked",
             ClusterErrorKind::IndexClosed => "the index is closed",
             ClusterErrorKind::SnapshotInProgress => "a snapshot of the index is being made",
-            ClusterErrorKind::NotWriteBlocked => "an index to be cloned is not write-blocked",
+            ClusterErrorKind::NotWriteBlocked => "the index to clone is not write-blocked",
             ClusterErrorKind::ShardLimit => "the cluster's shard limit is reached",
             ClusterErrorKind::TooLarge => "a request or its answer is too large",
             ClusterErrorKind::PointInTimeMissing => "a point in time is not open",
@@ -227,6 +188,8 @@ impl fmt::Display for ClusterError {
                 f.write_str("no connection to elasticsearch can be made: ")?;
                 return self.write_details(f, &wrong.to_string());
             }
+            // The reason says all, and no server was asked.
+            ClusterErrorKind::Unsupported => return f.write_str(self.reason.as_deref().unwrap_or_default()),
             ClusterErrorKind::Rejected => "elasticsearch rejected a request",
             ClusterErrorKind::Unexpected => "elasticsearch gave an unexpected answer",
         };
@@ -236,12 +199,22 @@ impl fmt::Display for ClusterError {
 
 impl ClusterError {
     fn write_details(&self, f: &mut fmt::Formatter<'_>, what: &str) -> fmt::Result {
-        write!(f, "{what}: {} {}", self.method, self.path)?;
+        let path = if self.path.is_empty() { "/" } else { &self.path };
+        write!(f, "{what}: {} {path}", self.method)?;
+        if let Some(server) = &self.server {
+            write!(f, " at {server}")?;
+        }
         if let Some(status) = self.status {
             write!(f, " status={status}")?;
         }
         if let Some(server_type) = &self.server_type {
             write!(f, " type={server_type}")?;
+        }
+        if let Some(cause_type) = &self.cause_type {
+            write!(f, " cause_type={cause_type}")?;
+        }
+        if let Some(index) = self.index.as_ref().filter(|index| !self.path.starts_with(index.as_str())) {
+            write!(f, " index={index}")?;
         }
         if let Some(reason) = &self.reason {
             write!(f, " reason={reason:?}")?;
@@ -253,6 +226,7 @@ impl ClusterError {
     }
 }
 
+/// Returns the innermost source of an error, or the error itself.
 fn innermost<'a>(error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError + 'static) {
     let mut innermost = error;
     while let Some(source) = innermost.source() {
@@ -267,68 +241,143 @@ impl StdError for ClusterError {
     }
 }
 
-impl From<ClusterError> for Error {
-    fn from(error: ClusterError) -> Self {
-        let kind = match error.kind {
-            ClusterErrorKind::Unavailable
-            | ClusterErrorKind::Timeout
-            | ClusterErrorKind::ShardLimit
-            | ClusterErrorKind::IndexClosed
-            | ClusterErrorKind::SnapshotInProgress => ErrorKind::Unavailable,
-            ClusterErrorKind::OutcomeUnknown => ErrorKind::OutcomeUnknown,
-            ClusterErrorKind::IndexNotFound | ClusterErrorKind::AliasNotFound => ErrorKind::NotFound,
-            ClusterErrorKind::IndexExists | ClusterErrorKind::NotWriteBlocked => ErrorKind::Conflict,
-            ClusterErrorKind::MappingRefused
-            | ClusterErrorKind::FieldLimit
-            | ClusterErrorKind::TooLarge
-            | ClusterErrorKind::Misconfigured(_) => ErrorKind::Invalid,
-            ClusterErrorKind::WriteBlocked | ClusterErrorKind::Blocked | ClusterErrorKind::Forbidden => {
-                ErrorKind::Forbidden
-            }
-            ClusterErrorKind::PointInTimeMissing => ErrorKind::Conflict,
-            ClusterErrorKind::Rejected | ClusterErrorKind::Unexpected => ErrorKind::Internal,
-        };
-        Error::new(kind, error.to_string()).with_cure(error.cure()).with_source(error)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Error, ErrorKind};
+
+    fn error(status: u16, server_type: &str, cause: Option<&str>, reason: &str) -> ClusterError {
+        let kind = if status == 400 { ClusterErrorKind::Rejected } else { ClusterErrorKind::Unavailable };
+        let mut error = ClusterError::new(kind, "POST", "so-notes/_search", reason);
+        error.status = Some(status);
+        error.server_type = Some(server_type.to_owned());
+        error.cause_type = cause.map(str::to_owned);
+        error.index = Some("so-notes-000001".to_owned());
+        error.leave_out_values();
+        error
+    }
+
+    const SHARD: &str = "query_shard_exception";
+    const ARGUMENT: &str = "illegal_argument_exception";
 
     #[test]
-    fn the_missing_privilege_is_read_from_the_servers_reason() {
-        let of_index = "action [indices:admin/create] is unauthorized for API key id [x] of user [elastic] on indices \
-                        [a-notes-000001], this action is granted by the index privileges [create_index,manage,all]";
-        let of_cluster = "action [cluster:monitor/health] is unauthorized for user [kim] with effective roles [r], this \
-                          action is granted by the cluster privileges [monitor,manage,all]";
+    fn each_refusal_has_its_kind_and_its_hint() {
         let table = [
-            (of_index, "index privilege `create_index` (or manage, all) on a-notes-000001;"),
-            (of_cluster, "cluster privilege `monitor` (or manage, all);"),
+            (
+                SHARD,
+                Some(ARGUMENT),
+                "failed to create query: The number of terms [9] used",
+                Refusal::TooManyTerms,
+                "index.max_terms_count",
+            ),
+            (
+                SHARD,
+                Some(ARGUMENT),
+                "failed to create query: The length of regex [1001] used",
+                Refusal::PatternTooLong,
+                "max_regex_length",
+            ),
+            (
+                SHARD,
+                Some("too_many_nested_clauses"),
+                "failed to create query: x",
+                Refusal::TooManyClauses,
+                "`Filter::any_of`",
+            ),
+            ("too_many_clauses", None, "maxClauseCount is set to 1024", Refusal::TooManyClauses, "divide the search"),
+            (
+                SHARD,
+                Some("too_complex_to_determinize_exception"),
+                "Failed to parse query [a*]",
+                Refusal::PatternTooComplex,
+                "fewer `*`",
+            ),
+            (ARGUMENT, None, "Result window is too large, from + size", Refusal::PageTooFar, "`stream`"),
+            (
+                "too_many_buckets_exception",
+                None,
+                "Trying to create too many buckets.",
+                Refusal::TooManyBuckets,
+                "search.max_buckets",
+            ),
+            (
+                ARGUMENT,
+                None,
+                "Keep alive for request (1d) is too large.",
+                Refusal::KeptOpenTooLong,
+                "search.max_keep_alive",
+            ),
+            (
+                SHARD,
+                Some("exception"),
+                "failed to create query: [joining] queries cannot be executed when 'search.allow_expensive_queries' is \
+                 set to false.",
+                Refusal::Expensive,
+                "search.allow_expensive_queries\":null",
+            ),
+            (
+                SHARD,
+                None,
+                "No mapping found for [note.x] in order to sort on",
+                Refusal::NotMapped("note.x"),
+                "saved-objects migrate",
+            ),
+            (SHARD, Some(ARGUMENT), "failed to create query: no such thing", Refusal::Value, "fit the fields' types"),
         ];
-        for (reason, expected) in table {
-            let mut error = ClusterError::new(ClusterErrorKind::Forbidden, "PUT", "a-notes-000001", reason);
-            error.status = Some(403);
+        for (server_type, cause, reason, refusal, hint) in table {
+            let error = error(400, server_type, cause, reason);
+            assert_eq!(error.refusal(), Some(refusal), "{reason}");
             let error = Error::from(error);
-            assert_eq!(error.kind(), ErrorKind::Forbidden);
-            assert!(error.cure().is_some_and(|cure| cure.contains(expected)), "{error}");
+            assert_eq!(error.kind(), refusal.kind());
+            assert!(error.message().starts_with("elasticsearch refuses the search: "), "{error}");
+            assert!(error.hint().is_some_and(|given| given.contains(hint)), "{error}");
         }
-        assert_eq!(MissingPrivilege::in_reason("this action is granted by the index privileges"), None);
+        let contexts =
+            error(429, "too_many_scroll_contexts_exception", None, "Trying to create too many scroll contexts.");
+        assert_eq!(contexts.refusal(), Some(Refusal::TooManyContexts));
+        assert_eq!(Error::from(contexts).kind(), ErrorKind::Unavailable);
     }
 
     #[test]
-    fn refused_credentials_and_missing_ones_have_other_hints() {
+    fn a_reason_is_kept_as_far_as_it_repeats_no_value() {
         let table = [
-            (401, "missing authentication credentials for REST request [/]", "give credentials"),
-            (401, "unable to authenticate user [kim] for REST request [/]", "check the API key"),
-            (403, "no", "saved-objects privileges"),
-            (407, "", "the proxy"),
+            (
+                SHARD,
+                Some("number_format_exception"),
+                "failed to create query: For input string: \"SECRET\"",
+                "failed to create query: For input string: …",
+            ),
+            (
+                SHARD,
+                Some(ARGUMENT),
+                "failed to create query: failed to parse date field [SECRET] with",
+                "failed to create query: failed to parse date field …",
+            ),
+            (SHARD, Some("parse_exception"), "Failed to parse query [SECRET]", "Failed to parse query …"),
+            // A value that looks like a refusal is still a value.
+            (
+                SHARD,
+                Some("number_format_exception"),
+                "failed to create query: For input string: \"The number of terms [SECRET\"",
+                "failed to create query: For input string: …",
+            ),
+            (ARGUMENT, None, "Result window is too large, was [15]", "Result window is too large, was [15]"),
+            (ARGUMENT, None, "Can't parse boolean value [SECRET], expected", "Can't parse boolean value …"),
+            (ARGUMENT, None, "Value [SECRET] is out of range for a long", "Value …"),
+            ("x", None, "'SECRET' is odd", "…"),
         ];
-        for (status, reason, expected) in table {
-            let mut error = ClusterError::new(ClusterErrorKind::Forbidden, "GET", "x", reason);
-            error.status = Some(status);
-            let error = Error::from(error);
-            assert!(error.cure().is_some_and(|cure| cure.contains(expected)), "{status}: {error}");
+        for (server_type, cause, reason, expected) in table {
+            let error = error(400, server_type, cause, reason);
+            assert_eq!(error.reason.as_deref(), Some(expected));
+            assert!(
+                !format!("{:?} {}", error, Error::from(ClusterError::new(ClusterErrorKind::Rejected, "", "", "")))
+                    .contains("SECRET")
+            );
         }
+        let memory =
+            error(429, "circuit_breaking_exception", None, "[parent] Data too large, data for [<http_request>]");
+        assert_eq!(memory.reason.as_deref(), Some("[parent] Data too large, data for [<http_request>]"));
+        let busy = error(429, "es_rejected_execution_exception", None, "rejected execution of Task{SECRET}");
+        assert_eq!(busy.reason.as_deref(), Some("rejected execution of Task…"));
     }
 }

@@ -1,17 +1,19 @@
+//! Hits that borrow from the answer in which they came, so that they are not copied.
+
 use std::ops::Range;
 
 use bytes::Bytes;
 
 use super::{Hit, SequenceNumber};
 
-/// Some hits of a page, in order. They share the answer in which they came, so that they can be given on without a copy.
+/// Some hits of a page, in order. They share the buffer of the answer, so that they can be passed on without a copy.
 #[derive(Debug, Clone)]
 pub struct Hits {
     answer: Bytes,
     hits: Vec<Kept>,
 }
 
-/// A [`Hit`], borrowed.
+/// A borrowed [`Hit`].
 #[derive(Debug, Clone, Copy)]
 pub struct HitRef<'a> {
     /// The concrete index.
@@ -34,19 +36,19 @@ struct Kept {
 
 #[derive(Debug, Clone)]
 enum Text {
-    /// A part of the answer.
+    /// A range of the answer.
     Shared(Range<usize>),
-    /// What stands there in another form.
+    /// A copy, because the answer has the text in another form (escaped).
     Own(String),
 }
 
 impl Hits {
-    /// No hits yet of those in `answer`, and room for so many.
+    /// Creates an empty list for hits of `answer`, with this capacity.
     pub(super) fn in_answer(answer: Bytes, capacity: usize) -> Self {
         Self { answer, hits: Vec::with_capacity(capacity) }
     }
 
-    /// One hit more. What is not a part of the answer is copied.
+    /// Adds a hit. Texts that are not slices of the answer are copied.
     pub(super) fn push(&mut self, hit: HitRef<'_>) {
         let HitRef { index, id, sequence, source } = hit;
         let keep = |text: &str| match part_of(&self.answer, text.as_bytes()) {
@@ -57,17 +59,17 @@ impl Hits {
         self.hits.push(kept);
     }
 
-    /// How many they are.
+    /// Returns the number of hits.
     pub fn len(&self) -> usize {
         self.hits.len()
     }
 
-    /// Whether there are none.
+    /// Returns true if there are no hits.
     pub fn is_empty(&self) -> bool {
         self.hits.is_empty()
     }
 
-    /// The hits, in order.
+    /// Returns the hits in order.
     pub fn iter(&self) -> impl Iterator<Item = HitRef<'_>> {
         self.hits.iter().map(|Kept { index, id, sequence, source }| HitRef {
             index: self.text(index),
@@ -80,7 +82,7 @@ impl Hits {
     fn text<'a>(&'a self, text: &'a Text) -> &'a str {
         match text {
             Text::Own(text) => text,
-            // It was a text when the range was made.
+            // The range was made from a `str`, so it is valid UTF-8.
             Text::Shared(range) => {
                 self.answer.get(range.clone()).and_then(|bytes| str::from_utf8(bytes).ok()).unwrap_or_default()
             }
@@ -99,13 +101,13 @@ impl From<Vec<Hit>> for Hits {
 }
 
 impl Hit {
-    /// The same hit, borrowed.
+    /// Returns a borrowed form of this hit.
     pub fn borrowed(&self) -> HitRef<'_> {
         HitRef { index: &self.index, id: &self.id, sequence: self.sequence, source: self.source.get() }
     }
 }
 
-/// Where in `whole` the slice `part` lies, if it is one of it.
+/// Returns the range of `part` in `whole` if `part` is a slice of it.
 fn part_of(whole: &[u8], part: &[u8]) -> Option<Range<usize>> {
     let start = part.as_ptr().addr().checked_sub(whole.as_ptr().addr())?;
     let end = start.checked_add(part.len())?;

@@ -1,28 +1,42 @@
+//! Indices, aliases and cluster conditions: what the calls of `Cluster` about indices take and
+//! return.
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::ClusterErrorKind;
 
-/// An index as the cluster has it.
+/// The state of an index in the cluster.
 #[derive(Debug, Clone, PartialEq)]
 pub struct IndexState {
-    /// Its unique id, which a new index of the same name does not share.
+    /// The unique id. A new index of the same name has another one.
     pub uuid: String,
-    /// Its mapping: `dynamic`, `properties`, `_meta`.
+    /// The mapping: `dynamic`, `properties`, `_meta`.
     pub mapping: Value,
-    /// Its aliases by name.
+    /// The aliases by name.
     pub aliases: BTreeMap<String, AliasState>,
-    /// Whether it takes no writes because of the setting `index.blocks.write`, which copies set and lift.
+    /// Whether the setting `index.blocks.write` keeps writes out. Copies set and remove it.
     pub write_blocked: bool,
-    /// Its other blocks, as the settings below `index.blocks` call them: `read_only_allow_delete` is the server's own when a
-    /// disk is nearly full.
+    /// The other blocks, by the names of the settings below `index.blocks`. The server itself sets
+    /// `read_only_allow_delete` when a disk is nearly full.
     pub other_blocks: BTreeSet<String>,
+    /// All settings except blocks, by their names without `index.`. They include those that the server sets.
+    pub settings: IndexSettings,
 }
 
+/// Settings of an index by their names without `index.`, such as `mapping.total_fields.limit`.
+///
+/// A server returns their values as strings or lists of strings.
+pub type IndexSettings = BTreeMap<String, Value>;
+
+/// The limit of fields in the mapping of an index that the engine creates, unless [`CreateIndex::settings`] says
+/// otherwise.
+pub(crate) const TOTAL_FIELDS_LIMIT: u64 = 1_500;
+
 impl IndexState {
-    /// Whether documents can be created and replaced, as far as its blocks say.
+    /// Returns true if no block keeps documents from being created and replaced.
     pub fn takes_writes(&self) -> bool {
         !self.write_blocked
             && !["read_only", "read_only_allow_delete"].iter().any(|block| self.other_blocks.contains(*block))
@@ -30,65 +44,100 @@ impl IndexState {
 }
 
 /// An alias of an index.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct AliasState {
-    /// Whether `*` leaves it out.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    /// Whether `*` does not match it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_hidden: bool,
+    /// The query that selects the documents which are visible through it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<Value>,
+    /// The routing of writes through it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index_routing: Option<String>,
+    /// The routing of searches through it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search_routing: Option<String>,
+    /// Whether writes through an alias of several indices go to this index.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub is_write_index: Option<bool>,
 }
 
-/// An index to be created, hidden, with one shard.
+impl AliasState {
+    /// Returns a hidden alias, which `*` does not match. The engine's aliases are hidden.
+    pub fn hidden() -> Self {
+        Self { is_hidden: true, ..Self::default() }
+    }
+}
+
+/// A request to create a hidden index with one shard.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CreateIndex {
-    /// Its name.
+    /// The index's name.
     pub name: String,
-    /// Its mapping, `_meta` included.
+    /// The mapping, `_meta` included.
     pub mapping: Value,
-    /// Its aliases; all are hidden.
+    /// The aliases; all are hidden.
     pub aliases: Vec<String>,
-    /// What it is for.
+    /// What the index is for.
     pub purpose: IndexPurpose,
+    /// Settings that override those of the purpose.
+    pub settings: IndexSettings,
 }
 
-/// What an index is for, which decides its replicas and its refreshes.
+/// The purpose of an index, which decides its replicas and its refreshes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum IndexPurpose {
-    /// To be read and written: a replica as soon as there is a second node, a refresh every second.
+    /// Reads and writes: one replica as soon as there is a second node, a refresh every second.
     #[default]
     Serving,
-    /// To be filled and then cloned: no replica, no refresh unless one is asked for.
+    /// A copy's staging index, which is filled and then cloned: no replica, and only explicit refreshes.
     Filling,
 }
 
-/// A copy of a write-blocked index, made by the server: hidden, for [serving](IndexPurpose::Serving), and without the block.
+/// A request to clone a write-blocked index on the server.
+///
+/// The clone is hidden, [serves](IndexPurpose::Serving), and has no write block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CloneIndex {
-    /// The index to be copied. It must have a write block.
+    /// The index to clone. It must have a write block.
     pub source: String,
     /// The new index. It has the source's mapping and documents, and starts with the source's sequence numbers.
     pub target: String,
-    /// The new index's aliases; all are hidden. The source's are not taken over.
+    /// The new index's aliases; all are hidden. The source's aliases are not copied.
     pub aliases: Vec<String>,
+    /// Settings that override those of the purpose. All others are the source's.
+    pub settings: IndexSettings,
 }
 
-/// One step of an alias update; all steps happen together.
+/// One action of an alias update. All actions of an update are applied atomically.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AliasAction {
-    /// The hidden alias points to the index from now on.
+    /// Points the hidden alias to the index.
     Add {
         /// The index.
         index: String,
         /// The alias.
         alias: String,
     },
-    /// The alias no longer points to the index, which it must have done.
+    /// Like [`Add`](Self::Add), for an alias that an operator created.
+    AddAs {
+        /// The index.
+        index: String,
+        /// The alias.
+        alias: String,
+        /// The alias's properties.
+        state: AliasState,
+    },
+    /// Removes the alias from the index. The index must have it.
     Remove {
         /// The index.
         index: String,
         /// The alias.
         alias: String,
     },
-    /// The index is deleted.
+    /// Deletes the index.
     RemoveIndex {
         /// The index.
         index: String,
@@ -96,7 +145,9 @@ pub enum AliasAction {
 }
 
 impl AliasAction {
-    /// How a repeat after a lost answer can be refused. An index that these actions do not remove was never there.
+    /// Returns the error kinds by which the server can refuse a repeat of actions that are already applied.
+    /// `IndexNotFound` is one of them only if an action removes an index: otherwise the index was missing from the
+    /// start.
     pub(super) fn refusals_when_done(actions: &[Self]) -> &'static [ClusterErrorKind] {
         match actions.iter().any(|action| matches!(action, Self::RemoveIndex { .. })) {
             true => &[ClusterErrorKind::AliasNotFound, ClusterErrorKind::IndexNotFound],
@@ -104,18 +155,22 @@ impl AliasAction {
         }
     }
 
-    /// Returns whether all is as the actions leave it; of several for one alias the last one counts. `has` tells whether an
-    /// index has an alias, `exists` whether it is there.
+    /// Returns true if aliases and indices are as the actions leave them. Of several actions on one alias the last one
+    /// counts. `has` tells whether an index has an alias, `exists` whether an index exists.
     pub(super) fn are_done(actions: &[Self], has: impl Fn(&str, &str) -> bool, exists: impl Fn(&str) -> bool) -> bool {
         let is_last_word = |at: usize, index: &str, alias: &str| {
             let is_of_it = |other: &Self| match other {
-                Self::Add { index: i, alias: a } | Self::Remove { index: i, alias: a } => i == index && a == alias,
+                Self::Add { index: i, alias: a }
+                | Self::AddAs { index: i, alias: a, .. }
+                | Self::Remove { index: i, alias: a } => i == index && a == alias,
                 Self::RemoveIndex { index: i } => i == index,
             };
             !actions.iter().skip(at + 1).any(is_of_it)
         };
         actions.iter().enumerate().all(|(at, action)| match action {
-            Self::Add { index, alias } => !is_last_word(at, index, alias) || has(index, alias),
+            Self::Add { index, alias } | Self::AddAs { index, alias, .. } => {
+                !is_last_word(at, index, alias) || has(index, alias)
+            }
             Self::Remove { index, alias } => !is_last_word(at, index, alias) || !has(index, alias),
             Self::RemoveIndex { index } => !exists(index),
         })
@@ -127,28 +182,29 @@ impl AliasAction {
 pub enum Health {
     /// A primary shard is missing: not everything can be read or written.
     Red,
-    /// All primary shards are there, some replicas are not.
+    /// All primary shards are allocated, but not all replicas.
     Yellow,
-    /// All shards are there.
+    /// All shards are allocated.
     Green,
 }
 
-/// What of the cluster as a whole decides whether an index can be made.
+/// The cluster-wide conditions that decide whether an index can be created.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conditions {
-    /// Which shards the cluster allocates: `cluster.routing.allocation.enable`, which is `all` normally.
+    /// Which shards the cluster allocates: `cluster.routing.allocation.enable`, normally `all`.
     pub allocation: String,
-    /// How many nodes hold data.
+    /// The number of data nodes.
     pub data_nodes: u64,
-    /// How many more shards the cluster takes (`cluster.max_shards_per_node`); none if it does not say.
+    /// The number of shards that the cluster still accepts (`cluster.max_shards_per_node`), or `None` if the limit is
+    /// unknown.
     pub shards_left: Option<u64>,
 }
 
-/// The state that an index's documents are in. While it is the same, no document has changed.
+/// Numbers about the writes to an index. As long as they stay equal, no document has changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct History {
-    /// How many writes the index has taken, deletes included: the sum over its shards of one more than the highest sequence
-    /// number. It shrinks only when a snapshot is restored over the index.
+    /// The number of writes that the index has taken, deletes included: the sum over its shards of the highest sequence
+    /// number plus one. It shrinks only when a snapshot is restored over the index.
     pub writes: u64,
     /// The shards' `history_uuid`s, which a restore replaces.
     pub id: String,
@@ -156,13 +212,13 @@ pub struct History {
     pub primary_term: u64,
 }
 
-/// How many documents of an index have a type and a stored model version.
+/// The number of an index's documents that have a given type and stored model version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TypeCount {
     /// The document's `type`, if it has one.
     pub type_name: Option<String>,
-    /// Its `typeMigrationVersion`, if it has one.
+    /// The document's `typeMigrationVersion`, if it has one.
     pub version: Option<String>,
-    /// How many there are.
+    /// The number of documents.
     pub documents: u64,
 }

@@ -1,21 +1,27 @@
-//! The few Elasticsearch calls the engine needs, as the trait [`Cluster`]. Only core APIs: no scripts, no by-query, no
-//! reindex (design decision 1), so that every build of Elasticsearch can answer them.
+//! The Elasticsearch calls that the engine needs, as the trait [`Cluster`], and its implementations. The trait uses
+//! core APIs only, so that every build of Elasticsearch can answer them: no scripts, no by-query APIs, no reindex
+//! (record 19).
 //!
-//! Requests and answers are typed; errors are told apart by [`ClusterErrorKind`]. A write whose answer was lost is settled
-//! by the implementation (design decision 3), so callers meet [`ClusterErrorKind::OutcomeUnknown`] only when nothing could
-//! tell whether it happened.
+//! Requests and answers are typed; [`ClusterErrorKind`] distinguishes the errors. The implementation settles a write
+//! whose answer was lost (record 11), so callers get [`ClusterErrorKind::OutcomeUnknown`] only when reading back cannot
+//! tell whether the write was done.
 
 mod adaptive;
+mod backoff;
 mod bulk;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
 pub mod elastic;
 mod error;
+mod hints;
 mod hits;
 mod index;
-#[cfg(any(test, feature = "testing"))]
+#[cfg(any(test, feature = "in-memory"))]
 pub mod memory;
 mod page_size;
+mod page_stream;
+mod reason;
+mod refusal;
 mod scan;
 mod search;
 mod unseen;
@@ -27,27 +33,33 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::Value;
 
+pub(crate) use backoff::Backoff;
 pub use bulk::{BulkAction, BulkOperation, BulkRequest, Gone, ItemError, ItemErrorKind, ItemOutcome, Refresh};
 pub use elastic::Elastic;
-pub use error::{ClusterError, ClusterErrorKind, MissingPrivilege};
+pub use error::{ClusterError, ClusterErrorKind};
 pub use hits::{HitRef, Hits};
+pub(crate) use index::TOTAL_FIELDS_LIMIT;
 pub use index::{
-    AliasAction, AliasState, CloneIndex, Conditions, CreateIndex, Health, History, IndexPurpose, IndexState, TypeCount,
+    AliasAction, AliasState, CloneIndex, Conditions, CreateIndex, Health, History, IndexPurpose, IndexSettings,
+    IndexState, TypeCount,
 };
-#[cfg(any(test, feature = "testing"))]
+#[cfg(any(test, feature = "in-memory"))]
 pub use memory::InMemory;
 pub(crate) use page_size::PageSize;
+pub(crate) use page_stream::{OpenPointInTime, PageStream};
+pub use reason::MissingPrivilege;
+pub use refusal::Refusal;
 pub(crate) use scan::Scan;
-pub use search::{Direction, Hit, Page, PointInTime, Query, Search, SearchIn, SequenceNumber, Slice, Sort};
-pub(crate) use unseen::Unseen;
+pub use search::{Direction, Hit, Page, PointInTime, Query, SCORE, Search, SearchIn, SequenceNumber, Slice, Sort};
+pub use unseen::{Unrefreshed, Unseen};
 
 /// A `Result` whose error is [`ClusterError`].
 pub type ClusterResult<T> = Result<T, ClusterError>;
 
-/// The largest request that a server takes unless its `http.max_content_length` says otherwise, in bytes.
+/// The largest request body, in bytes, that a server accepts unless its `http.max_content_length` says otherwise.
 pub const DEFAULT_MAX_CONTENT_LENGTH: usize = 100 * 1024 * 1024;
 
-/// How many requests a cluster was sent, repeats included.
+/// The number of requests that a cluster was sent, retries included.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RequestCounts {
     /// Requests that change nothing.
@@ -57,77 +69,86 @@ pub struct RequestCounts {
 }
 
 impl RequestCounts {
-    /// All requests.
+    /// Returns the number of all requests.
     pub fn total(self) -> u64 {
         self.reads + self.writes
     }
 }
 
-/// An Elasticsearch cluster, as far as the engine needs it.
+/// The calls to an Elasticsearch cluster that the engine needs.
 #[async_trait]
 pub trait Cluster: Send + Sync + fmt::Debug {
-    /// The server's version, such as `9.2.2`. Source: `GET _nodes/_local`.
+    /// Returns the server's version, such as `9.2.2`. Source: `GET _nodes/_local`.
     async fn version(&self) -> ClusterResult<String>;
 
-    /// The indices behind `names` (indices or aliases) by index name, with mapping, settings and aliases; names that do
-    /// not exist are left out. A name may end in `*`, which finds hidden ones too. One request. Source: get index API.
+    /// Returns the indices behind `names` (indices or aliases) by index name, with their mappings, settings and
+    /// aliases.
+    ///
+    /// Names that do not exist are left out. A name may end in `*`, which matches hidden indices too. Sends one
+    /// request. Source: get index API.
     async fn indices(&self, names: &[&str]) -> ClusterResult<BTreeMap<String, IndexState>>;
 
-    /// Creates an index with its mapping, settings and aliases, and waits for its primaries. An index that is already
-    /// there with the same `_meta` digest counts as created: a lost answer is settled that way.
+    /// Creates an index with its mapping, settings and aliases, and waits for its primary shards.
+    ///
+    /// An existing index with the same `_meta` digest counts as created: this settles a lost answer.
     ///
     /// # Errors
     /// [`IndexExists`](ClusterErrorKind::IndexExists) if another index has the name,
     /// [`ShardLimit`](ClusterErrorKind::ShardLimit), [`MappingRefused`](ClusterErrorKind::MappingRefused).
     async fn create_index(&self, request: &CreateIndex) -> ClusterResult<()>;
 
-    /// Adds to an index's mapping. Properties are merged by the server, `_meta` is replaced whole.
+    /// Adds to an index's mapping. The server merges the properties and replaces `_meta` as a whole.
     ///
     /// # Errors
-    /// [`MappingRefused`](ClusterErrorKind::MappingRefused) if the mapping cannot be changed so in place.
+    /// [`MappingRefused`](ClusterErrorKind::MappingRefused) if the mapping cannot be changed this way in place.
     async fn put_mapping(&self, index: &str, mapping: &Value) -> ClusterResult<()>;
 
-    /// Deletes an index; one that is not there is no error.
+    /// Deletes an index. A missing index is not an error.
     async fn delete_index(&self, index: &str) -> ClusterResult<()>;
 
-    /// Applies all actions at once, or none of them. If all is already as they want it, they count as applied: a lost answer
-    /// is settled that way.
+    /// Applies all actions atomically.
+    ///
+    /// If the aliases and indices already are as the actions leave them, the actions count as applied: this settles a
+    /// lost answer.
     ///
     /// # Errors
-    /// [`AliasNotFound`](ClusterErrorKind::AliasNotFound) if one that must exist does not,
+    /// [`AliasNotFound`](ClusterErrorKind::AliasNotFound) if an alias that must exist does not,
     /// [`IndexNotFound`](ClusterErrorKind::IndexNotFound).
     async fn update_aliases(&self, actions: &[AliasAction]) -> ClusterResult<()>;
 
-    /// Gives an index a write block, and waits until the writes under way have ended: no document changes after this. A block
-    /// that is there already is no error.
+    /// Adds a write block to an index and waits until the writes in progress have ended: no document changes after this
+    /// call.
+    ///
+    /// An existing block is not an error.
     ///
     /// # Errors
     /// [`IndexNotFound`](ClusterErrorKind::IndexNotFound).
     async fn add_write_block(&self, index: &str) -> ClusterResult<()>;
 
-    /// Takes an index's write block away; none that is there is no error.
+    /// Removes an index's write block. A missing block is not an error.
     ///
     /// # Errors
     /// [`IndexNotFound`](ClusterErrorKind::IndexNotFound).
     async fn remove_write_block(&self, index: &str) -> ClusterResult<()>;
 
-    /// Clones an index and waits for the clone's primaries. A target that is already there with the `_meta` of the source
-    /// counts as cloned: a lost answer is settled that way.
+    /// Clones an index and waits for the clone's primary shards.
+    ///
+    /// An existing target with the `_meta` of the source counts as cloned: this settles a lost answer.
     ///
     /// # Errors
-    /// [`NotWriteBlocked`](ClusterErrorKind::NotWriteBlocked) if the source takes writes,
-    /// [`IndexNotFound`](ClusterErrorKind::IndexNotFound), [`IndexExists`](ClusterErrorKind::IndexExists) if another index has
-    /// the target's name, [`ShardLimit`](ClusterErrorKind::ShardLimit).
+    /// [`NotWriteBlocked`](ClusterErrorKind::NotWriteBlocked) if the source has no write block,
+    /// [`IndexNotFound`](ClusterErrorKind::IndexNotFound), [`IndexExists`](ClusterErrorKind::IndexExists) if another
+    /// index has the target's name, [`ShardLimit`](ClusterErrorKind::ShardLimit).
     async fn clone_index(&self, request: &CloneIndex) -> ClusterResult<()>;
 
-    /// Returns the state that an index's documents are in, as far as numbers tell. Source: index stats API.
+    /// Returns numbers that change whenever a document of the index changes. Source: index stats API.
     ///
     /// # Errors
-    /// [`IndexNotFound`](ClusterErrorKind::IndexNotFound), [`Unavailable`](ClusterErrorKind::Unavailable) if a primary shard
-    /// is missing.
+    /// [`IndexNotFound`](ClusterErrorKind::IndexNotFound), [`Unavailable`](ClusterErrorKind::Unavailable) if a primary
+    /// shard is missing.
     async fn history(&self, index: &str) -> ClusterResult<History>;
 
-    /// Returns how many writes an index has taken: [`History::writes`].
+    /// Returns the number of writes that an index has taken: [`History::writes`].
     ///
     /// # Errors
     /// Those of [`history`](Self::history).
@@ -135,41 +156,49 @@ pub trait Cluster: Send + Sync + fmt::Debug {
         Ok(self.history(index).await?.writes)
     }
 
-    /// Waits up to `timeout` until the index is at least `wanted`, and gives the health it then has.
+    /// Waits up to `timeout` until the index has at least the health `wanted`, and returns the health that it has then.
     async fn wait_for_health(&self, index: &str, wanted: Health, timeout: Duration) -> ClusterResult<Health>;
 
-    /// What of the cluster as a whole decides whether an index can be made. Source: cluster settings and health APIs.
+    /// Returns the cluster-wide conditions that decide whether an index can be created.
+    ///
+    /// Source: cluster settings and health APIs.
     async fn conditions(&self) -> ClusterResult<Conditions>;
 
-    /// The index templates that would give a new hidden index of this name more than the engine asks for, as paths:
-    /// `_index_template/<name>` or `_template/<name>`.
+    /// Returns the index templates that would add anything to a new hidden index of this name beyond what the engine
+    /// requests.
+    ///
+    /// Each is returned as a path: `_index_template/<name>` or `_template/<name>`.
     async fn interfering_templates(&self, index: &str) -> ClusterResult<Vec<String>>;
 
-    /// Returns those of `names` (indices, aliases, or patterns that end in `*`) of which the credentials may not see every index
-    /// there is or could be. Other requests leave such indices out as if they were not there. A cluster without security shows
-    /// everything. One request. Source: has privileges API.
+    /// Returns those of `names` (indices, aliases, or patterns that end in `*`) that match, or could match, an index
+    /// which the credentials may not see.
+    ///
+    /// Other requests leave such indices out as if they did not exist. A cluster without security shows everything.
+    /// Sends one request. Source: has privileges API.
     async fn unseen(&self, names: &[&str]) -> ClusterResult<Vec<String>> {
         let _ = names;
         Ok(Vec::new())
     }
 
-    /// Makes every write so far visible to searches.
+    /// Makes all writes so far visible to searches.
     async fn refresh(&self, index: &str) -> ClusterResult<()>;
 
-    /// One document in real time: writes are seen without a refresh. None if it is not there.
+    /// Returns one document in real time, or `None` if it does not exist. Writes are visible without a refresh.
     ///
     /// # Errors
-    /// [`IndexNotFound`](ClusterErrorKind::IndexNotFound) if index or alias `index` is not there.
+    /// [`IndexNotFound`](ClusterErrorKind::IndexNotFound) if the index or alias `index` does not exist.
     async fn get(&self, index: &str, id: &str) -> ClusterResult<Option<Hit>>;
 
-    /// Several documents in real time, in the order asked for.
+    /// Returns several documents in real time, in the order of `ids`.
     async fn get_many(&self, index: &str, ids: &[&str]) -> ClusterResult<Vec<Option<Hit>>>;
 
-    /// One page of a search. Documents written since the last refresh are not seen.
+    /// Returns one page of a search. Documents written since the last refresh are not found.
     async fn search(&self, request: &Search) -> ClusterResult<Page>;
 
-    /// As [`search`](Self::search), for whoever goes on with some hits while others are still being read: `each` gets them in
-    /// order and in parts, of `size` but the last one, and the page comes without. What it got counts only if the page comes.
+    /// Like [`search`](Self::search), but passes the hits to `each` in chunks, in order; the returned page has none.
+    ///
+    /// This lets a caller process hits while the rest of the answer is parsed. A chunk has at most `size` hits. The
+    /// chunks are valid only if the call returns a page.
     async fn search_in_parts(
         &self,
         request: &Search,
@@ -185,31 +214,37 @@ pub trait Cluster: Send + Sync + fmt::Debug {
         Ok(page)
     }
 
-    /// How many documents of `index` there are by type and model version, unrefreshed ones left out.
+    /// Returns the number of documents of `index` by type and model version.
+    ///
+    /// Documents written since the last refresh are not counted.
     async fn count_by_type(&self, index: &str) -> ClusterResult<Vec<TypeCount>>;
 
     /// Opens a point in time: searches on it see the index as it is now.
     async fn open_point_in_time(&self, index: &str, keep_alive: Duration) -> ClusterResult<PointInTime>;
 
-    /// Closes a point in time; one that expired is no error.
+    /// Closes a point in time. An expired one is not an error.
     async fn close_point_in_time(&self, point_in_time: &PointInTime) -> ClusterResult<()>;
 
-    /// Writes documents through an alias, never creating an index (`require_alias`), and answers for each operation in
-    /// order; one that fails does not keep the others from being done.
+    /// Writes documents through an alias and returns an outcome for each operation, in order.
+    ///
+    /// Never creates an index (`require_alias`). An operation that fails does not keep the others from being done.
     async fn bulk(&self, request: &BulkRequest<'_>) -> ClusterResult<Vec<ItemOutcome>>;
 
-    /// The largest request that the server takes, in bytes; the default of Elasticsearch where nothing else is known. Source:
-    /// `http.max_content_length_in_bytes` of the nodes info API.
+    /// Returns the largest request body, in bytes, that the server accepts, or Elasticsearch's default if it is not
+    /// known.
+    ///
+    /// Source: `http.max_content_length_in_bytes` of the nodes info API.
     async fn max_content_length(&self) -> ClusterResult<usize> {
         Ok(DEFAULT_MAX_CONTENT_LENGTH)
     }
 
-    /// The most documents that a page of a [scan or stream](SearchIn::PointInTime) asks for. The engine asks for fewer where
-    /// they are large.
+    /// Returns the largest number of documents that a page of a [scan or stream](SearchIn::PointInTime) requests.
+    ///
+    /// The engine requests fewer if the documents are large.
     fn page_limit(&self) -> usize {
         usize::MAX
     }
 
-    /// How many requests were sent so far.
+    /// Returns the number of requests sent so far.
     fn requests(&self) -> RequestCounts;
 }

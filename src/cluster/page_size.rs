@@ -1,46 +1,59 @@
+//! The page size of scans and streams, which adapts to the documents' sizes and to what the server accepts.
+
 use super::adaptive::AdaptiveSize;
 use super::{ClusterError, ClusterErrorKind, Hit};
 
-/// Documents on the first page, when it is not known how large they are.
-const FIRST_PAGE: usize = 100;
-/// Bytes read at once: pages of larger documents have fewer.
-const PAGE_BYTES: usize = 4 << 20;
+/// The target size of a page in bytes: pages of larger documents have fewer documents.
+pub(super) const PAGE_BYTES: usize = 4 << 20;
+/// A page has at most this many times the documents of the previous page, because the size of the next documents is
+/// unknown.
+const GROWTH: usize = 10;
 
-/// How many documents are asked for at once: so many that the answer fits the server and the memory here.
+/// The number of documents to request at once, such that the answer fits the server and this process's memory. The
+/// first page has one document, because a document may be as large as a request can be.
 #[derive(Debug)]
 pub(crate) struct PageSize {
-    /// What the server takes.
+    /// The number that the server accepts.
     size: AdaptiveSize,
-    /// How many documents like the last ones make a page of [`PAGE_BYTES`].
+    /// The number of documents like those of the last page that fill [`PAGE_BYTES`].
     fitting: usize,
+    /// The average bytes of a document on the last page.
+    average: usize,
     max: usize,
 }
 
 impl PageSize {
-    /// Pages of `max` documents, once it is known from the first one how large they are.
+    /// Creates a page size that grows to `max` documents, unless the documents are large.
     pub(crate) fn new(max: usize) -> Self {
-        Self { size: AdaptiveSize::new(max, max), fitting: FIRST_PAGE.min(max), max }
+        Self { size: AdaptiveSize::new(max, max), fitting: 1, average: PAGE_BYTES, max }
     }
 
-    /// Pages that grow to `max` documents one after the other.
-    pub(crate) fn growing(max: usize) -> Self {
-        Self { size: AdaptiveSize::new(FIRST_PAGE, max), fitting: max, max }
-    }
-
-    /// How many documents are to be asked for now, at least 1.
+    /// Returns the number of documents to request now, at least 1.
     pub(crate) fn get(&self) -> usize {
         self.size.get().min(self.fitting)
     }
 
-    /// The server gave these.
-    pub(crate) fn took(&mut self, hits: &[Hit]) {
-        self.size.grow();
-        let bytes: usize = hits.iter().map(|hit| hit.source.get().len()).sum();
-        let average = bytes.checked_div(hits.len()).unwrap_or_default().max(1);
-        self.fitting = (PAGE_BYTES / average).clamp(1, self.max);
+    /// Returns the expected bytes of the next page, if its documents are like those of the last page.
+    pub(super) fn expected_bytes(&self) -> usize {
+        self.average.saturating_mul(self.get())
     }
 
-    /// The server did not answer for `asked` documents. Whether fewer may be asked for instead.
+    /// Records that the server answered a request for `asked` documents with these.
+    pub(crate) fn took<'h>(&mut self, asked: usize, hits: impl IntoIterator<Item = &'h Hit>) {
+        self.size.grow();
+        let (documents, bytes) = hits.into_iter().fold((0, 0), |(n, bytes), hit| (n + 1, bytes + bytes_of(hit)));
+        self.average = usize::checked_div(bytes, documents).unwrap_or_default().max(1);
+        self.fitting = self.fitting_for(asked);
+    }
+
+    /// Returns the number of documents for the page after one of `documents`, judged by their bytes and their number.
+    fn fitting_for(&self, documents: usize) -> usize {
+        let most = documents.saturating_mul(GROWTH).min(self.max).max(1);
+        (PAGE_BYTES / self.average).clamp(1, most)
+    }
+
+    /// Records that the server failed to answer a request for `asked` documents. Returns true if fewer documents may be
+    /// requested instead.
     pub(crate) fn divides(&mut self, asked: usize, error: &ClusterError) -> bool {
         let is_too_much = error.kind == ClusterErrorKind::TooLarge || error.status == Some(429);
         if asked <= 1 || !is_too_much {
@@ -50,6 +63,11 @@ impl PageSize {
         self.size.halve(asked);
         true
     }
+}
+
+/// Returns the bytes of a document.
+pub(super) fn bytes_of(hit: &Hit) -> usize {
+    hit.source.get().len()
 }
 
 #[cfg(test)]
@@ -69,31 +87,36 @@ mod tests {
     }
 
     #[test]
-    fn pages_fit_the_documents() {
+    fn pages_begin_with_one_document_and_grow_by_bytes() {
         let mut size = PageSize::new(1_000);
-        let table = [(1 << 10, 1_000), (1 << 20, 4), (16 << 20, 1), (1 << 13, 512)];
-        assert_eq!(size.get(), FIRST_PAGE);
-        for (bytes, expected) in table {
-            size.took(&hits(2, bytes));
+        let mut pages = Vec::new();
+        for _ in 0..5 {
+            pages.push(size.get());
+            size.took(size.get(), &hits(1, 1 << 10));
+        }
+        assert_eq!(pages, [1, 10, 100, 1_000, 1_000]);
+        // The first page of documents of another size adjusts the page size.
+        let table = [(1 << 20, 1_000, 4), (16 << 20, 4, 1), (1 << 13, 1, 10), (1 << 13, 10, 100), (1 << 13, 100, 512)];
+        for (bytes, asked, expected) in table {
+            size.took(asked, &hits(1, bytes));
             assert_eq!(size.get(), expected, "{bytes}");
         }
-        size.took(&[]);
-        assert_eq!(size.get(), 1_000);
-        assert_eq!(PageSize::new(7).get(), 7);
+        // An empty page says nothing about the size of other documents.
+        size.took(1, &[]);
+        assert_eq!(size.get(), 10);
+        assert_eq!(PageSize::new(7).get(), 1);
     }
 
     #[test]
     fn what_is_too_much_is_divided_down_to_one() {
         let too_large = ClusterError::new(ClusterErrorKind::TooLarge, "POST", "/_search", "too large");
         let mut size = PageSize::new(100);
+        size.took(10, &hits(10, 10));
         for expected in [50, 25, 12, 6, 3, 1] {
             assert!(size.divides(size.get(), &too_large));
             assert_eq!(size.get(), expected);
         }
         assert!(!size.divides(1, &too_large));
         assert!(!size.divides(100, &ClusterError::new(ClusterErrorKind::Rejected, "POST", "/_search", "no")));
-        let mut growing = PageSize::growing(1_000);
-        growing.took(&hits(1, 10));
-        assert!((FIRST_PAGE + 1..1_000).contains(&growing.get()));
     }
 }

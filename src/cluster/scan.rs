@@ -1,87 +1,107 @@
+//! Scans: all documents that a query finds, read page by page and processed concurrently in bounded memory.
+
 use std::pin::pin;
-use std::time::Duration;
+use std::sync::Arc;
 
 use futures::StreamExt;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use super::{Cluster, Hit, PageSize, PointInTime, Query, Search, SearchIn};
-use crate::Result;
+use super::page_size::{PAGE_BYTES, bytes_of};
+use super::page_stream::PageStream;
+use super::{Cluster, Hit, Query, Search, SearchIn};
+use crate::environment::{Environment, Stopped};
+use crate::{Error, ErrorKind, Result};
 
-/// Documents read at once, at most. At 1 KB each a page is 1 MB; larger pages are hardly faster.
-const MAX_PAGE: usize = 1_000;
-/// Pages that wait to be worked on while the next one is read.
+/// The largest number of documents in a page. At 1 KB each a page is 1 MB; larger pages are hardly faster.
+const MAX_PAGE: u32 = 1_000;
+/// The number of pages that wait to be processed while the next one is read.
 const PAGES_AHEAD: usize = 2;
-/// Pages that are worked on at the same time: some are transformed while the server takes the others.
+/// The number of pages that are processed concurrently: some are transformed while the server takes the others.
 const PAGES_IN_FLIGHT: usize = 6;
-/// How long a page may take from being read to the reading of the next one.
-const KEEP_ALIVE: Duration = Duration::from_secs(300);
+/// The total bytes of all pages that are being read, waiting or being processed. A larger document has the scan to
+/// itself.
+const BYTES_UNDER_WAY: usize = 4 * PAGE_BYTES;
 
-/// Reads the documents of an index as they are at one moment, and works on them meanwhile, in bounded memory.
+/// A scan of an index's documents as they are at one moment. It processes pages while it reads others, in bounded
+/// memory.
 #[derive(Debug)]
 pub(crate) struct Scan<'a> {
-    pub(crate) cluster: &'a dyn Cluster,
+    pub(crate) cluster: &'a Arc<dyn Cluster>,
+    /// Ends the scan early if its work is stopped.
+    pub(crate) environment: &'a Environment,
     pub(crate) index: &'a str,
-    /// Which documents.
+    /// Which documents to read.
     pub(crate) query: Query,
 }
 
 impl Scan<'_> {
-    /// Gives every page to `work`, several at the same time, and what comes of it to `collect`, in no particular order. The
-    /// first error ends the scan. The point in time is closed whatever happens.
+    /// Passes every page to `work`, several concurrently, and each result to `collect`, in no particular order. The
+    /// first error ends the scan. If the scan is stopped, the pages already read are processed. The point in time is
+    /// closed in any case.
     pub(crate) async fn run<T, W>(self, work: impl Fn(Vec<Hit>) -> W, collect: impl FnMut(T)) -> Result<()>
     where
         W: Future<Output = Result<T>>,
     {
-        let point_in_time = self.cluster.open_point_in_time(self.index, KEEP_ALIVE).await?;
-        let mut newest = point_in_time.clone();
+        let within = SearchIn::Index(self.index.to_owned());
+        let search = Search { size: MAX_PAGE, ..Search::new(within, self.query) };
+        let mut pages = PageStream::new(self.cluster, self.environment, search);
+        let budget = Budget::new();
         let (sender, receiver) = mpsc::channel(PAGES_AHEAD);
-        let reading = self.read(point_in_time, &mut newest, sender);
-        let working = work_on(receiver, work, collect);
-        // Both run in this task, so that ending it for whatever reason ends them too.
-        let ended = futures::future::try_join(reading, working).await;
-        if let Err(error) = self.cluster.close_point_in_time(&newest).await {
-            tracing::debug!(%error, "a point in time could not be closed; it expires by itself");
-        }
-        ended.map(drop)
+        // Both run in this task, so that dropping the task ends both.
+        let ended =
+            futures::future::try_join(read(&mut pages, &budget, sender), work_on(receiver, work, collect)).await;
+        pages.close().await;
+        let (is_whole, ()) = ended?;
+        if is_whole { Ok(()) } else { Err(Stopped.into()) }
     }
+}
 
-    async fn read(
-        &self,
-        point_in_time: PointInTime,
-        newest: &mut PointInTime,
-        pages: mpsc::Sender<Vec<Hit>>,
-    ) -> Result<()> {
-        let within = SearchIn::PointInTime(point_in_time);
-        let mut search = Search::new(within, self.query.clone());
-        let mut size = PageSize::growing(MAX_PAGE.min(self.cluster.page_limit()));
-        loop {
-            let asked = size.get();
-            search.size = u32::try_from(asked).unwrap_or(u32::MAX);
-            let page = match self.cluster.search(&search).await {
-                Ok(page) => page,
-                Err(error) if size.divides(asked, &error) => continue,
-                Err(error) => return Err(error.into()),
-            };
-            size.took(&page.hits);
-            if let Some(current) = page.point_in_time {
-                newest.clone_from(&current);
-                search.within = SearchIn::PointInTime(current);
-            }
-            let is_last = page.hits.len() < asked;
-            search.after = page.last_sort;
-            // The working side only goes away with an error of its own, which is the one to report.
-            if !page.hits.is_empty() && pages.send(page.hits).await.is_err() {
-                return Ok(());
-            }
-            if is_last || search.after.is_none() {
-                return Ok(());
-            }
+/// Returns true if everything was read, and false if the scan was stopped.
+async fn read(pages: &mut PageStream, budget: &Budget, processing: mpsc::Sender<Weighed>) -> Result<bool> {
+    loop {
+        let mut taken = budget.take(pages.expected_bytes()).await?;
+        let Ok(page) = pages.next().await else { return Ok(false) };
+        let Some(hits) = page? else { return Ok(true) };
+        budget.adjust(&mut taken, hits.iter().map(bytes_of).sum()).await?;
+        // The processing side only goes away with an error of its own, which is the one to report.
+        if !hits.is_empty() && processing.send((hits, taken)).await.is_err() || pages.is_read() {
+            return Ok(true);
         }
     }
 }
 
+/// A page, and the bytes that it reserves until it is processed.
+type Weighed = (Vec<Hit>, OwnedSemaphorePermit);
+
+/// The bytes that the pages of a scan may have in total.
+struct Budget(Arc<Semaphore>);
+
+impl Budget {
+    fn new() -> Self {
+        Self(Arc::new(Semaphore::new(BYTES_UNDER_WAY)))
+    }
+
+    /// Waits until this many bytes are free, or all of them if `bytes` exceeds the total.
+    async fn take(&self, bytes: usize) -> Result<OwnedSemaphorePermit> {
+        let bytes = u32::try_from(bytes.min(BYTES_UNDER_WAY)).unwrap_or(u32::MAX);
+        let ended = |error| Error::new(ErrorKind::Internal, "a scan was ended").with_source(error);
+        self.0.clone().acquire_many_owned(bytes).await.map_err(ended)
+    }
+
+    /// Releases reserved bytes that a page does not need, or waits for those that it lacks.
+    async fn adjust(&self, taken: &mut OwnedSemaphorePermit, bytes: usize) -> Result<()> {
+        let (had, needed) = (taken.num_permits(), bytes.min(BYTES_UNDER_WAY));
+        if let Some(more) = needed.checked_sub(had) {
+            taken.merge(self.take(more).await?);
+        } else {
+            drop(taken.split(had.saturating_sub(needed)));
+        }
+        Ok(())
+    }
+}
+
 async fn work_on<T, W>(
-    pages: mpsc::Receiver<Vec<Hit>>,
+    pages: mpsc::Receiver<Weighed>,
     work: impl Fn(Vec<Hit>) -> W,
     mut collect: impl FnMut(T),
 ) -> Result<()>
@@ -89,9 +109,40 @@ where
     W: Future<Output = Result<T>>,
 {
     let pages = futures::stream::unfold(pages, |mut pages| async move { Some((pages.recv().await?, pages)) });
-    let mut done = pin!(pages.map(work).buffer_unordered(PAGES_IN_FLIGHT));
+    let working = |(page, taken): Weighed| {
+        let done = work(page);
+        async move {
+            let done = done.await;
+            drop(taken);
+            done
+        }
+    };
+    let mut done = pin!(pages.map(working).buffer_unordered(PAGES_IN_FLIGHT));
     while let Some(outcome) = done.next().await {
         collect(outcome?);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn pages_wait_until_their_bytes_are_free() {
+        let budget = Budget::new();
+        let free = || budget.0.available_permits();
+        let mut first = budget.take(PAGE_BYTES).await.expect("free");
+        budget.adjust(&mut first, 10).await.expect("less");
+        assert_eq!(free(), BYTES_UNDER_WAY - 10);
+        budget.adjust(&mut first, 2 * PAGE_BYTES).await.expect("more");
+        assert_eq!(free(), BYTES_UNDER_WAY - 2 * PAGE_BYTES);
+        assert!(futures::poll!(pin!(budget.take(usize::MAX))).is_pending(), "it needs the whole budget");
+        drop(first);
+        let all = budget.take(usize::MAX).await.expect("the whole budget");
+        assert_eq!(free(), 0);
+        assert!(futures::poll!(pin!(budget.take(1))).is_pending());
+        drop(all);
+        assert_eq!(free(), BYTES_UNDER_WAY);
+    }
 }

@@ -1,17 +1,18 @@
-//! What credentials do not see. Elasticsearch leaves out what they may not see as if it were not there, so that nothing can be
-//! concluded from its absence.
+//! What credentials do not see. Elasticsearch leaves out the indices that the credentials may not see, as if they did
+//! not exist, so nothing can be concluded from the absence of an index.
 
 use std::fmt;
 
-use super::{Cluster, ClusterResult};
+use super::{Cluster, ClusterErrorKind, ClusterResult};
 use crate::{Error, ErrorKind};
 
-/// Names of indices, aliases and patterns whose indices the credentials may not all see.
+/// Names of indices, aliases and patterns that match indices which the credentials may not see.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Unseen(pub(crate) Vec<String>);
+pub struct Unseen(pub Vec<String>);
 
 impl Unseen {
-    /// Asks which of `names` these are. One request; none if there are no names.
+    /// Returns the `names` of which the credentials may not see every index. Sends one request, or no request if
+    /// `names` is empty.
     pub(crate) async fn among(cluster: &dyn Cluster, names: &[String]) -> ClusterResult<Self> {
         if names.is_empty() {
             return Ok(Self::default());
@@ -24,26 +25,67 @@ impl Unseen {
         self.0.is_empty()
     }
 
-    /// Returns what is wrong.
-    pub(crate) fn what(&self) -> String {
+    /// Returns a description of the problem.
+    pub fn what(&self) -> String {
         format!(
-            "these credentials may not see everything that is called {}: nothing is concluded from what seems to be missing there",
+            "these credentials may not see everything that is called {}: nothing is concluded from what seems to be \
+             missing there",
             self.0.join(", ")
         )
     }
 
-    /// Returns what the operator does about it.
-    pub(crate) fn cure(&self) -> String {
+    /// Returns what an operator can do about it.
+    pub fn hint(&self) -> String {
         format!(
-            "grant the index privileges `read` and `view_index_metadata` (which `manage` includes) on {}; `saved-objects \
-             privileges` prints what each job needs",
+            "grant the index privileges `read` and `view_index_metadata` (which `manage` includes) on {}; \
+             `saved-objects privileges` prints what each job needs",
             self.0.join(", ")
         )
     }
 
-    /// Returns the error of something that seems to be missing.
-    pub(crate) fn error(&self) -> Error {
-        Error::new(ErrorKind::Forbidden, self.what()).with_cure(self.cure()).with_source(self.clone())
+    /// Returns the error to report for an index that seems to be missing.
+    pub fn error(&self) -> Error {
+        Error::new(ErrorKind::Forbidden, self.what()).with_hint(self.hint()).with_source(self.clone())
+    }
+}
+
+/// An index whose latest writes a search may not see, because the credentials allow no refresh.
+#[derive(Debug, Clone)]
+pub struct Unrefreshed {
+    index: String,
+    error: Error,
+}
+
+impl Unrefreshed {
+    /// Makes every acknowledged write to an index or alias visible to searches. Returns `Some` if the credentials do
+    /// not allow it.
+    pub(crate) async fn after_refresh(cluster: &dyn Cluster, index: &str) -> ClusterResult<Option<Self>> {
+        match cluster.refresh(index).await {
+            Ok(()) => Ok(None),
+            // Credentials that the server does not know at all are an error.
+            Err(error) if error.kind == ClusterErrorKind::Forbidden && error.status != Some(401) => {
+                Ok(Some(Self { index: index.to_owned(), error: error.into() }))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Returns a description of the problem.
+    pub fn what(&self) -> String {
+        format!(
+            "what was written to {} within the last second may be missing: the credentials allow no refresh",
+            self.index
+        )
+    }
+
+    /// Returns what an operator can do about it.
+    pub fn hint(&self) -> &str {
+        self.error.hint().unwrap_or_default()
+    }
+
+    /// Returns the error for a caller that must not miss any write.
+    pub(crate) fn into_error(self) -> Error {
+        self.error
     }
 }
 

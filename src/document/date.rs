@@ -1,21 +1,21 @@
-//! The server's default date format, `strict_date_optional_time||epoch_millis`, without date maths.
+//! The server's default date format, `strict_date_optional_time||epoch_millis`, without date math.
 
 use jiff::SignedDuration;
 use jiff::civil::{Date, DateTime, Time};
 
-/// The milliseconds since 1970 that a date text stands for: `2021-01` is all of that month.
+/// The range of moments, in milliseconds since 1970, that a date text denotes. `2021-01` denotes the whole month.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct DateRange {
     pub(crate) first: i64,
     pub(crate) last: i64,
 }
 
-/// Returns the milliseconds that `text` stands for; `None` if the format does not take it.
+/// Returns the milliseconds that `text` denotes, or `None` if the format does not accept it.
 pub(crate) fn parse(text: &str) -> Option<DateRange> {
     parse_iso(text).or_else(|| parse_millis(text))
 }
 
-/// Returns whether only the server can say which moment `text` stands for: in a year before 0, or in a zone that has a name
+/// Returns whether only the server can interpret `text`: it is in a year before 0 or in a named time zone
 /// (`Europe/Berlin`).
 pub(crate) fn is_left_to_the_server(text: &str) -> bool {
     if text.strip_prefix('-').is_some_and(|rest| rest.contains('-') && parse_iso(rest).is_some()) {
@@ -64,7 +64,7 @@ fn parse_iso(text: &str) -> Option<DateRange> {
     Some(DateRange { first: millis(first_day, earliest)?, last: millis(last_day, latest)? })
 }
 
-/// The first and the last moment of what `HH:mm:ss.fraction` gives, each part of which but the first can be missing.
+/// Returns the first and the last moment that `HH:mm:ss.fraction` denotes. Every part except the first is optional.
 fn parse_clock(clock: &str) -> Option<(Time, Time)> {
     if clock.is_empty() {
         return Some((Time::MIN, Time::MAX));
@@ -90,7 +90,8 @@ fn parse_clock(clock: &str) -> Option<(Time, Time)> {
     Some((time(0, 0, 0)?, time(59, 59, 999_999_999)?))
 }
 
-/// A time without its zone, and the zone's minutes east of Greenwich: `Z`, `+01:00`, `+0100`, `+01` or none.
+/// Splits a time into the clock part and the zone's minutes east of Greenwich. The zone is `Z`, `+01:00`, `+0100`,
+/// `+01` or absent.
 fn split_zone(time: &str) -> Option<(&str, i64)> {
     if let Some(clock) = time.strip_suffix('Z') {
         return (!clock.is_empty()).then_some((clock, 0));

@@ -1,24 +1,25 @@
-//! How deep the JSON of an object may be nested: what is written must be read again, in every form that it gets.
+//! The limit on the nesting depth of an object's JSON. Everything that is written must be readable again, in every form
+//! in which it is stored or exported.
 
 use serde_json::Value;
 
 use super::Attributes;
 
-/// The levels that serde_json reads; it refuses one more, so that no text can overflow the stack.
+/// The number of levels that serde_json reads. It refuses deeper text, so that no input can overflow the stack.
 const READABLE_LEVELS: usize = 127;
-/// The levels around the value of an attribute: the document and its attributes; the line of an export and its `attributes`,
-/// `envelopes` or `secrets`. The quarantine keeps documents as text, which adds none.
+/// The levels around the value of an attribute. In a document: the document and its attributes. In an export: the line
+/// and its `attributes`, `envelopes` or `secrets`. The quarantine stores documents as text, which adds no level.
 const LEVELS_AROUND: usize = 2;
-/// The levels that the value of one attribute may have, an encrypted one's too. An array or an object is one level, and what it
-/// holds comes on top.
+/// The number of levels that the value of one attribute may have, encrypted or not. An array or an object counts as one
+/// level, and its content is added on top.
 pub const MAX_DEPTH: usize = READABLE_LEVELS - LEVELS_AROUND;
 
-/// The name of an attribute that is nested deeper than [`MAX_DEPTH`]; none if all of them can be stored.
+/// Returns the name of an attribute that is nested deeper than [`MAX_DEPTH`], or `None` if all of them can be stored.
 pub(crate) fn too_deep(attributes: &Attributes) -> Option<&str> {
     attributes.iter().find(|(_, value)| exceeds(value, MAX_DEPTH)).map(|(name, _)| name.as_str())
 }
 
-/// Goes no deeper than asked for, whatever it is given.
+/// Returns whether `value` has more than `levels` levels. Recurses at most `levels` deep, whatever the value.
 fn exceeds(value: &Value, levels: usize) -> bool {
     let Some(rest) = levels.checked_sub(1) else { return value.is_array() || value.is_object() };
     match value {
@@ -28,12 +29,13 @@ fn exceeds(value: &Value, levels: usize) -> bool {
     }
 }
 
-/// Whether serde_json refuses a text because of its depth.
+/// Returns whether serde_json refuses a text because of its depth.
 pub(crate) fn is_unreadable(json: &str) -> bool {
     depth(json) > READABLE_LEVELS
 }
 
-/// The levels of a JSON text. It reads no further than it must: a text that is not JSON has some depth as well.
+/// Returns the number of levels of a JSON text. Text that is not valid JSON has a depth as well, because it is not
+/// parsed.
 pub(crate) fn depth(json: &str) -> usize {
     let (mut depth, mut deepest, mut is_text, mut is_escaped) = (0_usize, 0, false, false);
     for byte in json.bytes() {
@@ -53,12 +55,12 @@ pub(crate) fn depth(json: &str) -> usize {
     deepest
 }
 
-/// What is wrong with the value at `path`, which is nested too deep.
+/// Returns the error text for the value at `path`, which is nested too deep.
 pub(crate) fn refusal(path: &str) -> String {
     format!("{path:?} is nested too deep: the value of an attribute may have {MAX_DEPTH} levels of arrays and objects")
 }
 
-/// What helps.
+/// The hint for that error.
 pub(crate) const FLATTEN: &str = "store it flatter, or as a text";
 
 #[cfg(test)]

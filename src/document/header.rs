@@ -1,3 +1,5 @@
+//! The header of a document: the parts that decide how much of the rest is parsed.
+
 use std::borrow::Cow;
 use std::fmt;
 
@@ -5,23 +7,27 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::stored::{self, RootField, RootFields, StoredDocument};
-use super::{Attributes, Corruption, NamespaceKind, RawId, in_order};
+use super::corruption::Corruption;
+use super::fields::{Attributes, RootField, RootFields, Text, Wanted};
+use super::numbers::{self, Numbers};
+use super::stored::StoredDocument;
+use super::{NamespaceKind, RawId, depth};
 
-/// What must be known of a document before it is decided how much of it to parse. The attributes are passed over, unless
-/// [`with_attributes`](Self::with_attributes) is told otherwise.
+/// The parts of a document that are needed to decide how much of it to parse. The attributes are skipped unless
+/// [`with_attributes`](Self::with_attributes) reads them.
 #[derive(Debug)]
 pub struct DocumentHeader<'a> {
+    pub(super) source: &'a str,
     type_name: Cow<'a, str>,
-    /// As far as they were read: of a document that is not in order only the namespace and the version.
+    /// The fields that were read. If the document is not in order, these are only the namespace and the version.
     root: RootFields,
-    /// All that was passed over.
+    /// The skipped fields, as raw JSON.
     unread: Vec<(Cow<'a, str>, &'a RawValue)>,
-    /// The attributes, if they were read on the way.
+    /// The attributes, if they were read together with the header.
     attributes: Option<Attributes>,
 }
 
-/// Most documents have less root fields.
+/// Most documents have fewer root fields.
 const USUAL_FIELDS: usize = 16;
 
 impl<'a> DocumentHeader<'a> {
@@ -33,7 +39,7 @@ impl<'a> DocumentHeader<'a> {
         let mut deserializer = serde_json::Deserializer::from_str(source);
         let header = (&mut deserializer)
             .deserialize_map(HeaderVisitor)
-            .and_then(|header| deserializer.end().map(|()| header))
+            .and_then(|header| deserializer.end().map(|()| Self { source, ..header }))
             .map_err(|error| Corruption::Shape(format!("not a JSON object, at column {}", error.column())))?;
         if header.type_name.is_empty() {
             return Err(Corruption::NoType);
@@ -41,42 +47,28 @@ impl<'a> DocumentHeader<'a> {
         Ok(header)
     }
 
-    /// Reads the header of a document's `_source`, and on the way all the rest, if it is in the order in which this library
-    /// writes documents: one of a kilobyte takes half the time that it takes to go through it twice. Once the root fields that
-    /// come before the attributes are known, `choose` says which attributes are wanted; none: they are to be passed over.
-    ///
-    /// # Errors
-    /// Those of [`from_source`](Self::from_source).
-    pub fn with_attributes<W: Fn(&str) -> bool>(
-        source: &'a str,
-        choose: impl FnMut(&Self) -> Option<W>,
-    ) -> Result<Self, Corruption> {
-        // Whatever is odd about it is said by the one that reads in any order.
-        in_order::read(source, choose).or_else(|_| Self::from_source(source))
-    }
-
-    /// The header of a document of which nothing but the type is read.
+    /// Creates the header of a document of which only the type has been read.
     pub(super) fn of_type(type_name: Cow<'a, str>) -> Self {
-        Self { type_name, root: RootFields::default(), unread: Vec::new(), attributes: None }
+        Self { source: "", type_name, root: RootFields::default(), unread: Vec::new(), attributes: None }
     }
 
-    /// The type.
+    /// Returns the type.
     pub fn type_name(&self) -> &str {
         &self.type_name
     }
 
-    /// `typeMigrationVersion`.
+    /// Returns `typeMigrationVersion`.
     pub fn version(&self) -> Option<&str> {
         self.root.type_migration_version.as_deref()
     }
 
-    /// `namespace`, as the document says it.
+    /// Returns the `namespace` field as the document has it.
     pub(crate) fn namespace(&self) -> Option<&str> {
         self.root.namespace.as_deref()
     }
 
-    /// `namespaces`, also if it is a single text, which the server takes for a list of one; none if it is missing or of another
-    /// form. Only of a header that [`from_source`](Self::from_source) gave.
+    /// Returns `namespaces`, or `None` if it is missing or malformed. A single string counts as a list of one, as the
+    /// server treats it. Works only on a header that [`from_source`](Self::from_source) returned.
     pub(crate) fn namespaces(&self) -> Option<Vec<String>> {
         let (_, value) = self.unread.iter().rev().find(|(name, _)| *name == "namespaces")?;
         match serde_json::from_str(value.get()) {
@@ -97,7 +89,7 @@ impl<'a> DocumentHeader<'a> {
         self.unread.push((name, value));
     }
 
-    /// Checks that the `_id` fits type and namespace, and that there are attributes.
+    /// Checks that the `_id` matches the type and namespace, and that there are attributes.
     ///
     /// # Errors
     /// [`Corruption::WrongId`], [`Corruption::NoAttributes`].
@@ -110,7 +102,7 @@ impl<'a> DocumentHeader<'a> {
     }
 
     fn unread_attributes(&self) -> Result<&'a RawValue, Corruption> {
-        // The last one counts, as for the whole document.
+        // Of repeated fields the last one counts, as in a document that is read as a whole.
         let attributes = self.unread.iter().rev().find(|(name, _)| *name == self.type_name);
         attributes
             .map(|(_, value)| *value)
@@ -118,7 +110,7 @@ impl<'a> DocumentHeader<'a> {
             .ok_or_else(|| Corruption::NoAttributes { type_name: self.type_name().to_owned() })
     }
 
-    /// The whole document, unless the attributes were read on the way and not all of them were wanted.
+    /// Returns the whole document. If the attributes were read with the header, it has only those that were wanted.
     ///
     /// # Errors
     /// [`Corruption`] if it has no attributes, or if a root field has the wrong JSON type.
@@ -126,21 +118,24 @@ impl<'a> DocumentHeader<'a> {
         self.into_document_with(|_| true)
     }
 
-    /// The document with only those attributes that are wanted; the others are not parsed.
+    /// Returns the document with only the wanted attributes. The others are not parsed.
     ///
     /// # Errors
     /// Those of [`into_document`](Self::into_document).
     pub fn into_document_with(mut self, is_wanted: impl Fn(&str) -> bool) -> Result<StoredDocument, Corruption> {
         let attributes = match self.attributes.take() {
             Some(attributes) => attributes,
-            None => stored::attributes(self.unread_attributes()?, is_wanted)?,
+            None => attributes_of(self.unread_attributes()?, is_wanted)?,
         };
         for (name, value) in self.unread.iter().filter(|(name, _)| *name != self.type_name) {
-            // serde's messages can quote values, and a value may be a secret: they are not passed on.
+            // serde's messages can quote values, and a value may be a secret, so they are dropped.
             RootField { root: &mut self.root, name }
                 .deserialize(*value)
                 .map_err(|_| Corruption::Shape("a root field has the wrong JSON type".to_owned()))?;
         }
+        let within = numbers::pointer_to(&self.type_name);
+        self.root.numbers = Numbers::read(self.source, &within, &attributes);
+        self.root.other_numbers = Numbers::read(self.source, "", &self.root.others);
         Ok(StoredDocument { type_name: self.type_name.into_owned(), attributes, root: self.root })
     }
 }
@@ -174,34 +169,7 @@ impl<'de> Visitor<'de> for HeaderVisitor {
     }
 }
 
-/// Reads a text, borrowed where nothing is escaped.
-pub(super) struct Text;
-
-impl<'de> DeserializeSeed<'de> for Text {
-    type Value = Cow<'de, str>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Text {
-    type Value = Cow<'de, str>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a text")
-    }
-
-    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-        Ok(Cow::Borrowed(text))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(Cow::Owned(text.to_owned()))
-    }
-}
-
-/// The text of a JSON value; none if it is not one. Borrowed where nothing is escaped.
+/// Returns the string in a JSON value, or `None` if it is not a string. Borrows it if it contains no escapes.
 pub(super) fn text(value: &RawValue) -> Option<Cow<'_, str>> {
     let quoted = value.get();
     let inner = quoted.strip_prefix('"')?.strip_suffix('"')?;
@@ -212,6 +180,19 @@ pub(super) fn text(value: &RawValue) -> Option<Cow<'_, str>> {
         Ok(Value::String(text)) => Some(Cow::Owned(text)),
         _ => None,
     }
+}
+
+/// Reads the wanted attributes.
+fn attributes_of(attributes: &RawValue, is_wanted: impl Fn(&str) -> bool) -> Result<Attributes, Corruption> {
+    let mut deserializer = serde_json::Deserializer::from_str(attributes.get());
+    Wanted(is_wanted).deserialize(&mut deserializer).map_err(|error| {
+        let column = error.column();
+        Corruption::Shape(match (depth::is_unreadable(attributes.get()), numbers::too_large(attributes.get())) {
+            (true, _) => format!("the attributes are nested too deep to be read, at column {column} of them"),
+            (false, Some(pointer)) => format!("the number at {pointer:?} of the attributes is too large to be read"),
+            (false, None) => format!("the attributes are not JSON that can be read, at column {column} of them"),
+        })
+    })
 }
 
 #[cfg(test)]
@@ -246,7 +227,7 @@ mod tests {
         assert_eq!((header.type_name(), header.version()), ("note", Some("10.2.0")));
     }
 
-    /// Values that attributes and root fields have, should not have, or cannot have.
+    /// Values that attributes and root fields may have, should not have, or cannot have.
     fn value() -> impl Strategy<Value = String> {
         let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
         let mut values: Vec<String> = vec![deep(120), deep(125), deep(126), deep(127), deep(128), deep(300)];
@@ -280,7 +261,7 @@ mod tests {
         prop::sample::select(values)
     }
 
-    /// Fields in any order, some of them twice; many begin as documents that are in order do.
+    /// Fields in any order, some of them repeated. Many sources begin like documents that are in order.
     fn sources() -> impl Strategy<Value = String> {
         let names = prop::sample::select(vec![
             r#""note""#,

@@ -1,20 +1,22 @@
+//! Object ids, and the `_id` under which Elasticsearch stores an object.
+
 use std::fmt;
 
 use super::{Corruption, Namespace, NamespaceKind};
 use crate::{Error, Result};
 
 /// The longest `_id` that Elasticsearch stores, in bytes of UTF-8.
-pub const MAX_RAW_ID_BYTES: usize = 512;
+pub(crate) const MAX_RAW_ID_BYTES: usize = 512;
 
-/// Refuses an object id that cannot be stored: empty, with `/`, or with control characters.
+/// Checks that an object id can be stored: it is not empty and contains no `/` and no control characters.
 ///
 /// # Errors
-/// [`Invalid`](crate::ErrorKind::Invalid), naming the type and the rule.
-pub fn check_object_id(type_name: &str, id: &str) -> Result<()> {
+/// [`Invalid`](crate::ErrorKind::Invalid) if it cannot be stored. The error names the type and the rule.
+pub(crate) fn check_object_id(type_name: &str, id: &str) -> Result<()> {
     if id.is_empty() {
         return Err(Error::invalid(format!("an id of type {type_name} is empty"), "give the object's id"));
     }
-    // No branch, for every object comes through here: so the compiler makes it work on many bytes at a time.
+    // This check runs for every object. Without a branch, the compiler vectorizes it.
     let is_plain = id.bytes().fold(true, |all, byte| all & (byte > 0x1f) & (byte != b'/') & (byte < 0x7f));
     if !is_plain && (id.contains('/') || id.contains(char::is_control)) {
         return Err(Error::invalid(
@@ -25,17 +27,17 @@ pub fn check_object_id(type_name: &str, id: &str) -> Result<()> {
     Ok(())
 }
 
-/// The `_id` of a stored object: `<type>:<id>`, or `<namespace>:<type>:<id>` for an object of a single-namespace type
-/// outside the default namespace (facts/migrations.md 1.5).
+/// The `_id` of a stored object (record 29). It is `<namespace>:<type>:<id>` for an object of a single-namespace type
+/// outside the default namespace, and `<type>:<id>` otherwise.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RawId(String);
 
 impl RawId {
-    /// The `_id` of object `id` of type `type_name`.
+    /// Returns the `_id` of object `id` of type `type_name`.
     ///
     /// # Errors
-    /// [`Invalid`](crate::ErrorKind::Invalid) if the id cannot be stored: see [`check_object_id`], or if the whole is
-    /// longer than [`MAX_RAW_ID_BYTES`] (one such id would make the server refuse a whole bulk).
+    /// [`Invalid`](crate::ErrorKind::Invalid) if the id cannot be stored (see [`check_object_id`]), or if the `_id` is
+    /// longer than [`MAX_RAW_ID_BYTES`]. One such id would make the server refuse a whole bulk request.
     pub fn new(type_name: &str, kind: NamespaceKind, namespace: &Namespace, id: &str) -> Result<Self> {
         check_object_id(type_name, id)?;
         let raw = Self::of_stored(type_name, kind, namespace, id);
@@ -48,7 +50,7 @@ impl RawId {
         Ok(Self(raw))
     }
 
-    /// The `_id` of an object that is stored, even if none could be stored like it.
+    /// Returns the `_id` of a stored object, without checking that a new object could have it.
     pub(crate) fn of_stored(type_name: &str, kind: NamespaceKind, namespace: &Namespace, id: &str) -> String {
         match namespace.id_form() {
             Some(name) if kind == NamespaceKind::Single => [name, ":", type_name, ":", id].concat(),
@@ -56,14 +58,19 @@ impl RawId {
         }
     }
 
-    /// The `_id` as text.
+    /// Returns the `_id` of a stored document, without checking it.
+    pub(crate) fn stored(raw_id: impl Into<String>) -> Self {
+        Self(raw_id.into())
+    }
+
+    /// Returns the `_id` as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The object's id within `raw_id`, the `_id` of a stored document of type `type_name` whose `namespace` field is
-    /// `namespace`; none if the `_id` does not have the form that such a document must have. The prefix is cut by its
-    /// length: ids may contain `:`.
+    /// Returns the object's id within `raw_id`, or `None` if `raw_id` does not have the required form. `raw_id` is the
+    /// `_id` of a stored document of type `type_name` whose `namespace` field is `namespace`. The prefix is cut off by
+    /// its length, because ids may contain `:`.
     pub fn object_id<'a>(
         raw_id: &'a str,
         type_name: &str,
@@ -78,10 +85,10 @@ impl RawId {
         (!id.is_empty()).then_some(id)
     }
 
-    /// As [`object_id`](Self::object_id), with an error that says which form the `_id` should have.
+    /// Like [`object_id`](Self::object_id), but returns an error that names the required form.
     ///
     /// # Errors
-    /// [`Corruption::WrongId`].
+    /// [`Corruption::WrongId`] if `raw_id` does not have the required form.
     pub fn check_form<'a>(
         raw_id: &'a str,
         type_name: &str,

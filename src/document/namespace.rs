@@ -1,31 +1,34 @@
+//! Namespaces, and how the objects of a type relate to them.
+
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
-/// How objects of a type relate to namespaces.
+/// The relation of a type's objects to namespaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NamespaceKind {
-    /// Objects belong to no namespace and are seen from every one.
+    /// Objects belong to no namespace and are visible in every one.
     Agnostic,
     /// An object lives in exactly one namespace, which is part of its stored id.
     Single,
-    /// An object may be shared to several namespaces.
+    /// An object can be shared with several namespaces.
     Multiple,
-    /// An object lives in one namespace, but its id is unique over all of them.
+    /// An object lives in one namespace, but its id is unique across all namespaces.
     MultipleIsolated,
 }
 
 impl NamespaceKind {
-    /// Whether the document lists its namespaces in `namespaces`.
+    /// Returns whether the document lists its namespaces in `namespaces`.
     pub fn is_multiple(self) -> bool {
         matches!(self, Self::Multiple | Self::MultipleIsolated)
     }
 }
 
-/// A namespace: the default one, or one with a name. The text `default` is the default one.
+/// A namespace: the default one or a named one. The name `default` means the default one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Namespace(Option<String>);
 
@@ -33,10 +36,11 @@ impl Namespace {
     /// The default namespace.
     pub const DEFAULT: Self = Self(None);
 
-    /// The namespace called `name`.
+    /// Returns the namespace called `name`.
     ///
     /// # Errors
-    /// [`Invalid`](crate::ErrorKind::Invalid) if the name is empty, is `*`, or contains `:`, white space or a control character.
+    /// [`Invalid`](crate::ErrorKind::Invalid) if the name is empty, is `*`, or contains `:`, `,`, white space or a
+    /// control character.
     pub fn new(name: &str) -> Result<Self> {
         if name == "default" {
             return Ok(Self::DEFAULT);
@@ -56,12 +60,12 @@ impl Namespace {
         Ok(Self(Some(name.to_owned())))
     }
 
-    /// The name in the form that `_id`, `namespace` and associated data use: none for the default namespace.
+    /// Returns the name in the form that `_id`, `namespace` and associated data use: `None` for the default namespace.
     pub fn id_form(&self) -> Option<&str> {
         self.0.as_deref()
     }
 
-    /// The name in the form that `namespaces` uses: `default` is written out.
+    /// Returns the name in the form that `namespaces` uses: `default` for the default namespace.
     pub fn as_str(&self) -> &str {
         self.0.as_deref().unwrap_or("default")
     }
@@ -70,6 +74,15 @@ impl Namespace {
 impl fmt::Display for Namespace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Namespace {
+    type Err = Error;
+
+    /// Returns the namespace called `name`, like [`Namespace::new`].
+    fn from_str(name: &str) -> Result<Self> {
+        Self::new(name)
     }
 }
 
@@ -90,6 +103,10 @@ mod tests {
     fn odd_names_are_refused() {
         for name in ["", "*", "a:b", "a b", "a\n", "a,b"] {
             assert!(Namespace::new(name).is_err(), "{name:?}");
+            assert!(name.parse::<Namespace>().is_err(), "{name:?}");
+        }
+        for name in ["default", "ops"] {
+            assert_eq!(name.parse::<Namespace>().expect("valid").to_string(), name);
         }
     }
 }

@@ -1,16 +1,41 @@
-//! The `_source` of a stored document: the root fields, then the attributes under the type's name. By hand, for serde would go
-//! through a map of all root fields for the sake of those that this library does not know.
+//! The writer of a stored document's `_source`: the root fields, then the attributes under the type's name.
+//! Hand-written because `#[serde(flatten)]` would collect all root fields in a map to handle the unknown ones.
 
 use bytes::BufMut;
 
-use super::{Reference, RootFields, StoredDocument, json_text};
+use super::fields::RootFields;
+use super::{Reference, StoredDocument, json_text, numbers};
 
-/// How many bytes a source has at least, roughly.
-pub(super) fn bytes_of(document: &StoredDocument) -> usize {
+impl StoredDocument {
+    /// Returns the document's `_source`.
+    pub fn to_source(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.source_bytes());
+        self.write_source(&mut bytes);
+        bytes
+    }
+
+    /// Appends the document's `_source`.
+    pub(crate) fn write_source(&self, out: &mut impl BufMut) {
+        write(self, self.root.write_nonce.as_deref(), out);
+    }
+
+    /// Appends the document's `_source` with `nonce` instead of its own.
+    pub(crate) fn write_source_with_nonce(&self, nonce: &str, out: &mut impl BufMut) {
+        write(self, Some(nonce), out);
+    }
+
+    /// Returns roughly the least number of bytes that the `_source` has.
+    pub(crate) fn source_bytes(&self) -> usize {
+        bytes_of(self)
+    }
+}
+
+/// Returns roughly the least number of bytes that the document's source has.
+fn bytes_of(document: &StoredDocument) -> usize {
     512 + json_text::bytes_of(&document.attributes)
 }
 
-pub(super) fn write(document: &StoredDocument, nonce: Option<&str>, out: &mut impl BufMut) {
+fn write(document: &StoredDocument, nonce: Option<&str>, out: &mut impl BufMut) {
     let StoredDocument { type_name, attributes, root } = document;
     out.put_slice(br#"{"type":"#);
     json_text::write_text(type_name, out);
@@ -18,11 +43,11 @@ pub(super) fn write(document: &StoredDocument, nonce: Option<&str>, out: &mut im
     out.put_u8(b',');
     json_text::write_text(type_name, out);
     out.put_u8(b':');
-    json_text::write_object(attributes, out);
+    json_text::write_numbered(attributes, &root.numbers, out);
     out.put_u8(b'}');
 }
 
-/// Each of them with a comma before it.
+/// Writes the root fields, each preceded by a comma.
 fn write_root(root: &RootFields, nonce: Option<&str>, out: &mut impl BufMut) {
     write_optional(br#","namespace":"#, root.namespace.as_deref(), out);
     if let Some(namespaces) = &root.namespaces {
@@ -48,7 +73,10 @@ fn write_root(root: &RootFields, nonce: Option<&str>, out: &mut impl BufMut) {
         out.put_u8(b',');
         json_text::write_text(name, out);
         out.put_u8(b':');
-        json_text::write(value, out);
+        match root.other_numbers.is_empty() {
+            true => json_text::write(value, out),
+            false => json_text::write_numbered_value(value, &root.other_numbers, &mut numbers::pointer_to(name), out),
+        }
     }
 }
 
@@ -78,7 +106,7 @@ mod tests {
 
     use super::*;
 
-    /// The same by serde.
+    /// The same form, serialized by serde.
     #[derive(Serialize)]
     struct Source<'a> {
         #[serde(rename = "type")]
@@ -130,6 +158,7 @@ mod tests {
                 updated_by,
                 write_nonce,
                 others,
+                ..RootFields::default()
             }
         })
     }

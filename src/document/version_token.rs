@@ -1,3 +1,5 @@
+//! Version tokens, for optimistic concurrency.
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -7,8 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
-/// The version of a stored object, for optimistic concurrency: opaque to callers, `[seq_no, primary_term, generation]` in
-/// base64 (design decision 4). The generation is there because the numbers of an index and of its copy can match.
+/// The version of a stored object, for optimistic concurrency. It is opaque to callers:
+/// `[seq_no, primary_term, generation]` in base64 (record 20). It includes the generation because the numbers of an
+/// index and of its copy can be equal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct VersionToken {
     pub(crate) seq_no: u64,
@@ -17,8 +20,14 @@ pub struct VersionToken {
 }
 
 impl VersionToken {
-    /// What stands for the version of a document until it is written.
+    /// The placeholder version of a document that is not written yet.
     pub(crate) const UNWRITTEN: Self = Self { seq_no: 0, primary_term: 0, generation: 0 };
+
+    /// Creates a version for values that a fake returns in tests. Different numbers result in different versions.
+    #[cfg(any(test, feature = "in-memory"))]
+    pub fn for_tests(number: u64) -> Self {
+        Self { seq_no: number, primary_term: 1, generation: 1 }
+    }
 }
 
 impl fmt::Display for VersionToken {
@@ -64,7 +73,7 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused() {
-        // `[0,1]` is a token of Kibana: it names no generation.
+        // `[0,1]` is a token of Kibana, which names no generation.
         for bad in ["", "x", "WzAsMV0=", "WzAsMSwtMV0=", "bnVsbA==", "e30="] {
             let error = bad.parse::<VersionToken>().expect_err(bad);
             assert_eq!(error.kind(), crate::ErrorKind::Invalid);

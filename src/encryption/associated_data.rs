@@ -1,35 +1,40 @@
+//! The associated data to which the envelopes of a document are bound.
+
 use std::iter::once;
 use std::ops::Range;
 
 use super::canonical_json;
-use super::envelope::{Header, Nonce};
+use super::envelope_header::{Header, Nonce};
 use super::history::SetsDigest;
 use super::{Descriptor, EncryptionHistory};
 use crate::document::Attributes;
 use crate::{Error, Result};
 
-/// How many attributes a type can bind: AES-SIV takes 126 components, 6 are fixed and each attribute needs two.
-pub const MAX_BOUND_ATTRIBUTES: usize = 60;
+/// The number of attributes that a type can bind. AES-SIV takes 126 components, of which 6 are fixed, and each
+/// attribute needs two.
+pub(crate) const MAX_BOUND_ATTRIBUTES: usize = 60;
 
-/// The first component: an envelope's header, and the digest of the sets of the model version that it names.
+/// The first component: an envelope's header, and the digest of the encryption sets of the model version that it names.
 pub(super) type Heading = [u8; size_of::<Header>() + size_of::<SetsDigest>()];
 
-/// What all envelopes of one document are bound to. Each envelope adds its header, its attribute's name and its nonce.
+/// The associated data that all envelopes of one document share. Each envelope adds its header, its attribute's name
+/// and its nonce.
 pub(super) struct AssociatedData<'a> {
     descriptor: Descriptor<'a>,
     history: &'a EncryptionHistory,
     attributes: &'a Attributes,
-    /// The bound attributes that are present, by name, with the place of their canonical JSON in `canonical`.
+    /// The bound attributes that are present, by name, with the range of their canonical JSON in `canonical`.
     bound: Vec<(&'a str, Range<usize>)>,
     canonical: String,
 }
 
 impl<'a> AssociatedData<'a> {
-    /// Of the object at `descriptor` with these stored attributes, at the last version of `history`. A bound attribute that is null is bound as such, one
-    /// that is absent is not: so an attribute can be bound one release before it is first written.
+    /// Creates the associated data of the object at `descriptor` with these stored attributes, at the last version of
+    /// `history`. A null bound attribute is bound as null. An absent one is not bound, so that a version that
+    /// begins to bind an attribute changes nothing for documents without it (record 17).
     ///
     /// # Errors
-    /// [`Invalid`](crate::ErrorKind::Invalid) if more attributes are present and bound than [`MAX_BOUND_ATTRIBUTES`].
+    /// [`Invalid`](crate::ErrorKind::Invalid) if more bound attributes are present than [`MAX_BOUND_ATTRIBUTES`].
     pub(super) fn new(
         descriptor: &Descriptor<'a>,
         history: &'a EncryptionHistory,
@@ -60,13 +65,14 @@ impl<'a> AssociatedData<'a> {
         Ok(Self { descriptor: *descriptor, history, attributes, bound, canonical })
     }
 
-    /// The model version that what is bound to this is sealed under.
+    /// Returns the model version that envelopes with this associated data are sealed under.
     pub(super) fn model_version(&self) -> u32 {
         self.history.version()
     }
 
-    /// The first component of an envelope of `attribute` with this header, which names `model_version`; none if such an envelope
-    /// cannot be in the document: that version is beyond the document's, or protects something else of it.
+    /// Returns the first component of an envelope of `attribute` with this header, which names `model_version`. Returns
+    /// `None` if such an envelope is not valid in the document: that version is beyond the document's, or protects the
+    /// document differently.
     pub(super) fn heading(&self, header: &Header, model_version: u32, attribute: &str) -> Option<Heading> {
         let digest = self.history.sealed_under(model_version, attribute, self.attributes)?;
         let mut heading = [0; size_of::<Heading>()];
@@ -74,7 +80,7 @@ impl<'a> AssociatedData<'a> {
         Some(heading)
     }
 
-    /// The components for the envelope of `attribute`, in their order.
+    /// Returns the components for the envelope of `attribute`, in order.
     pub(super) fn components<'s>(
         &'s self,
         heading: &'s Heading,

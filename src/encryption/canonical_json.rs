@@ -1,16 +1,18 @@
-//! The one text of a JSON value that envelopes are bound to: no white space, keys sorted by UTF-16 code units, integers of
-//! `i64` and `u64` in full, other numbers as ECMAScript writes them, in strings only the necessary escapes.
+//! The canonical text of a JSON value, to which envelopes are bound. It has no white space, and keys are sorted by
+//! UTF-16 code units. Integers of `i64` and `u64` are written in full, other numbers as in ECMAScript. Strings have
+//! only the necessary escapes.
 
 use std::fmt::Write;
 
 use serde_json::{Map, Number, Value};
 
-/// How integers are written.
+/// The form of integers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Integers {
-    /// In full, as far as `i64` and `u64` reach.
+    /// In full, within the range of `i64` and `u64`.
     InFull,
-    /// As ECMAScript knows them: rounded to a double first.
+    /// As in ECMAScript: rounded to a double first.
+    #[cfg(any(test, feature = "kibana", feature = "testing"))]
     AsDoubles,
 }
 
@@ -19,7 +21,7 @@ pub(super) fn write(value: &Value, out: &mut String) {
     write_with(Integers::InFull, value, out);
 }
 
-/// Appends the text of `value` to `out`, as [`write`] does but for integers.
+/// Appends the text of `value` to `out` like [`write`], with integers in the given form.
 pub(super) fn write_with(integers: Integers, value: &Value, out: &mut String) {
     match value {
         Value::Null => out.push_str("null"),
@@ -61,7 +63,7 @@ pub(super) fn write_string(text: &str, out: &mut String) {
     out.push('"');
 }
 
-/// Whether a JSON string cannot hold `byte` as it is.
+/// Returns whether `byte` must be escaped in a JSON string.
 pub(super) fn needs_escape(byte: u8) -> bool {
     byte < 0x20 || byte == b'"' || byte == b'\\'
 }
@@ -82,6 +84,9 @@ fn write_number(integers: Integers, number: &Number, out: &mut String) {
         append(out, format_args!("{integer}"));
     } else if let Some(double) = number.as_f64() {
         out.push_str(ryu_js::Buffer::new().format(double));
+    } else {
+        // Such a number exists only if a program enables `arbitrary_precision` of serde_json.
+        append(out, format_args!("{number}"));
     }
 }
 
@@ -164,7 +169,7 @@ mod tests {
                 r#"{"a":{"c":null,"d":[{"e":2,"f":1}]},"b":1}"#,
             ),
             (json!({"9": 1, "10": 2, "": 3, "Z": 4, "a": 5}), r#"{"":3,"10":2,"9":1,"Z":4,"a":5}"#),
-            // U+1F600 begins with D83D as UTF-16, which is below FB33; as UTF-8 it is above.
+            // In UTF-16, U+1F600 begins with D83D, which sorts below FB33. In UTF-8 it sorts above.
             (json!({"\u{fb33}": 1, "\u{1f600}": 2}), "{\"\u{1f600}\":2,\"\u{fb33}\":1}"),
         ];
         for (value, expected) in cases {

@@ -1,12 +1,14 @@
+//! The place of a secret.
+
 use std::fmt;
 
-/// Where a secret belongs: the object that it is bound to. [`fmt::Display`] shows the parts joined by `,`.
+/// The object that a secret is bound to. [`fmt::Display`] shows the parts joined by `,`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Descriptor<'a> {
     /// The type's name.
     pub type_name: &'a str,
-    /// The namespace, for types whose objects live in exactly one; none for the default namespace and all other types, so
-    /// that sharing an object needs no new encryption.
+    /// The namespace, for types whose objects live in exactly one. `None` for the default namespace and all other
+    /// types, so that sharing an object requires no new encryption.
     pub namespace: Option<&'a str>,
     /// The object's id, without type and namespace.
     pub id: &'a str,

@@ -1,4 +1,4 @@
-//! The layout of an envelope, and how it is made and opened. The module's documentation has it as a table.
+//! The layout of an envelope, its encryption and decryption. The module's documentation has the layout as a table.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -6,18 +6,12 @@ use serde_json::Value;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::associated_data::AssociatedData;
+use super::cipher::{Tag, TypeKey};
+use super::envelope_header::{Header, MAGIC, Nonce, VERSION, header, split};
 use super::error::DecryptionCause;
 use super::key::KeyId;
-use super::siv::{Siv, Tag};
 use crate::{Error, ErrorKind, Result};
 
-pub(super) type Header = [u8; 16];
-pub(super) type Nonce = [u8; 16];
-
-const MAGIC: [u8; 3] = *b"SOE";
-const VERSION: u8 = 1;
-/// Characters of base64 that have all of the header.
-const HEADER_TEXT: usize = size_of::<Header>().div_ceil(3) * 4;
 const FIXED_BYTES: usize = size_of::<Header>() + size_of::<Nonce>() + size_of::<Tag>();
 
 /// A decoded envelope.
@@ -30,13 +24,15 @@ pub(super) struct Envelope {
 }
 
 impl Envelope {
-    /// Encrypts `plaintext` under `type_key`, which belongs to the key `key_id`, and under the model version of `associated_data`.
+    /// Encrypts `plaintext` with `type_key`, which belongs to the key `key_id`, under the model version of
+    /// `associated_data`.
     ///
     /// # Errors
-    /// [`Internal`](ErrorKind::Internal) if the associated data has too many components, which its maker prevents.
+    /// [`Internal`](ErrorKind::Internal) if the associated data has too many components, which its constructor
+    /// prevents.
     pub(super) fn seal(
         key_id: KeyId,
-        type_key: &Siv,
+        type_key: &TypeKey,
         nonce: Nonce,
         associated_data: &AssociatedData<'_>,
         attribute: &str,
@@ -59,10 +55,10 @@ impl Envelope {
         }
     }
 
-    /// Decrypts to the JSON text that was sealed. `type_key` belongs to the key of [`Envelope::key_id`].
+    /// Decrypts the envelope and returns its JSON text. `type_key` belongs to the key of [`Envelope::key_id`].
     pub(super) fn open(
         self,
-        type_key: &Siv,
+        type_key: &TypeKey,
         associated_data: &AssociatedData<'_>,
         attribute: &str,
     ) -> Result<Zeroizing<String>, DecryptionCause> {
@@ -70,7 +66,7 @@ impl Envelope {
             .heading(&header(self.key_id, self.model_version), self.model_version, attribute)
             .ok_or(DecryptionCause::ModelVersion(self.model_version))?;
         let components = associated_data.components(&heading, attribute, &self.nonce);
-        // What does not authenticate is wiped by the cipher.
+        // If authentication fails, nothing decrypted stays in the buffer.
         let mut buffer = self.ciphertext;
         type_key.open(components, &mut buffer, self.tag).map_err(|_| DecryptionCause::Authentication)?;
         match String::from_utf8(buffer) {
@@ -82,28 +78,17 @@ impl Envelope {
         }
     }
 
-    /// The key that the envelope was made with.
+    /// Returns the id of the key that the envelope was encrypted with.
     pub(super) fn key_id(&self) -> KeyId {
         self.key_id
     }
 
-    /// The envelope that a stored value is; why it is none otherwise. Nothing is opened.
+    /// Reads a stored value as an envelope, or returns the cause why it is not one. Nothing is decrypted.
     pub(super) fn of(stored: &Value) -> Result<Self, DecryptionCause> {
         Self::decode(stored.as_str().ok_or(DecryptionCause::NotAString)?)
     }
 
-    /// The model version that a stored value names, if it begins as envelopes do. Only the header is looked at.
-    pub(super) fn named_version(stored: &Value) -> Option<u32> {
-        let mut bytes = [0; HEADER_TEXT / 4 * 3];
-        STANDARD.decode_slice(stored.as_str()?.get(..HEADER_TEXT)?, &mut bytes).ok()?;
-        let (magic, rest) = split::<3>(&bytes).ok()?;
-        let ([version], rest) = split(rest).ok()?;
-        let (_, rest) = split::<{ size_of::<KeyId>() }>(rest).ok()?;
-        let (model_version, _) = split(rest).ok()?;
-        (magic == MAGIC && version == VERSION).then(|| u32::from_be_bytes(model_version))
-    }
-
-    /// The text that is stored.
+    /// Returns the stored text.
     pub(super) fn encode(&self) -> String {
         let mut bytes = Vec::with_capacity(FIXED_BYTES + self.ciphertext.len());
         bytes.extend_from_slice(&header(self.key_id, self.model_version));
@@ -113,7 +98,7 @@ impl Envelope {
         STANDARD.encode(bytes)
     }
 
-    /// Reads the text that is stored. Only the very text that [`Envelope::encode`] makes is accepted.
+    /// Reads the stored text. Accepts only the exact text that [`Envelope::encode`] produces.
     pub(super) fn decode(text: &str) -> Result<Self, DecryptionCause> {
         let mut bytes = STANDARD.decode(text).map_err(|_| DecryptionCause::Malformed)?;
         let fixed = bytes.first_chunk::<FIXED_BYTES>().ok_or(DecryptionCause::Malformed)?;
@@ -133,16 +118,4 @@ impl Envelope {
         let model_version = u32::from_be_bytes(model_version);
         Ok(Self { key_id: KeyId::new(key_id), model_version, nonce, tag, ciphertext: bytes })
     }
-}
-
-fn split<const N: usize>(bytes: &[u8]) -> Result<([u8; N], &[u8]), DecryptionCause> {
-    let (first, rest) = bytes.split_first_chunk::<N>().ok_or(DecryptionCause::Malformed)?;
-    Ok((*first, rest))
-}
-
-fn header(key_id: KeyId, model_version: u32) -> Header {
-    let mut header = [0; size_of::<Header>()];
-    let parts = MAGIC.into_iter().chain([VERSION]).chain(key_id.to_bytes()).chain(model_version.to_be_bytes());
-    header.iter_mut().zip(parts).for_each(|(byte, part)| *byte = part);
-    header
 }

@@ -1,3 +1,5 @@
+//! Fingerprints of decrypted documents, to compare the content of indices.
+
 use std::fmt;
 use std::ops::AddAssign;
 
@@ -8,16 +10,17 @@ use sha2::Sha256;
 
 use super::{Secrets, canonical_json};
 use crate::document::StoredDocument;
+use crate::document::numbers::Numbers;
 use crate::{Error, ErrorKind, Result};
 
-/// What fingerprints are made with where there is no key. Such documents have no secrets that could be in a fingerprint.
+/// The key of fingerprints when no key is configured. Documents then have no secrets that a fingerprint could contain.
 const PUBLIC_KEY: &[u8] = b"saved-objects/fingerprint/without-keys";
 
-/// A keyed hash of a decrypted document, or of any number of them: the sum modulo 2^256 of each one's HMAC-SHA-256, so the
-/// order does not matter. It tells nothing of the documents to whoever lacks the key.
+/// A keyed hash of one or more decrypted documents: the sum modulo 2^256 of each document's HMAC-SHA-256, so that the
+/// order does not matter. Without the key it reveals nothing of the documents.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Fingerprint {
-    /// The number's limbs, the lowest first.
+    /// The limbs of the number, the lowest first.
     limbs: [u64; 4],
 }
 
@@ -33,7 +36,7 @@ impl AddAssign for Fingerprint {
     }
 }
 
-/// 64 hexadecimal digits.
+/// Formats the fingerprint as 64 hexadecimal digits.
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.limbs.iter().rev().try_for_each(|limb| write!(f, "{limb:016x}"))
@@ -46,12 +49,12 @@ impl Serialize for Fingerprint {
     }
 }
 
-/// Makes fingerprints with a key derived from the primary one: those made under different primary keys differ.
+/// Computes fingerprints with a key derived from the primary key. Fingerprints under different primary keys differ.
 #[derive(Clone)]
 pub struct Fingerprinter(Hmac<Sha256>);
 
 impl Fingerprinter {
-    /// With `key`, or with a public key where there is none.
+    /// Creates a fingerprinter with `key`, or with a public key if there is none.
     pub(super) fn new(key: Option<&[u8]>) -> Result<Self> {
         let keyed = Hmac::new_from_slice(key.unwrap_or(PUBLIC_KEY)).map_err(|error| {
             Error::new(ErrorKind::Internal, "the keyed hash refused the length of its key").with_source(error)
@@ -59,9 +62,10 @@ impl Fingerprinter {
         Ok(Self(keyed))
     }
 
-    /// The fingerprint of the document at `raw_id`, its `_id`, whose opened secrets are `secrets`: of everything in it but
-    /// `updated_at` and the nonce of its last write. JSON counts in its canonical form, a secret as the very text that was encrypted; envelopes of opened
-    /// secrets do not count, so that encrypting again makes no difference.
+    /// Returns the fingerprint of the document whose `_id` is `raw_id` and whose decrypted secrets are `secrets`. It
+    /// covers everything in the document except `updated_at` and the nonce of its last write. JSON is hashed in its
+    /// canonical form, and a secret as the exact text that was encrypted. Envelopes of decrypted secrets are left out,
+    /// so that encrypting again makes no difference.
     ///
     /// # Errors
     /// [`Internal`](ErrorKind::Internal) if the document cannot be written as JSON.
@@ -70,12 +74,18 @@ impl Fingerprinter {
         root.updated_at = None;
         root.write_nonce = None;
         attributes.retain(|name, _| !secrets.contains_key(name));
+        let numbers = [std::mem::take(&mut root.numbers), std::mem::take(&mut root.other_numbers)];
         let root = serde_json::to_value(&root)
             .map_err(|_| Error::new(ErrorKind::Internal, "the root fields of a document cannot be written as JSON"))?;
 
         let mut hash = self.0.clone();
         for part in [raw_id, &type_name, &canonical(&root), &canonical(&Value::Object(attributes))] {
             add(&mut hash, part);
+        }
+        // By value, so that the written form does not matter.
+        for (pointer, decimal) in numbers.iter().flat_map(Numbers::beyond_doubles) {
+            add(&mut hash, pointer);
+            add(&mut hash, &decimal.to_string());
         }
         for (name, secret) in secrets {
             add(&mut hash, name);
@@ -102,7 +112,7 @@ fn canonical(value: &Value) -> String {
     text
 }
 
-/// Adds one part with its length before it, so that no two lists of parts are hashed alike.
+/// Adds one part, preceded by its length, so that two different lists of parts are never hashed alike.
 fn add(hash: &mut Hmac<Sha256>, part: &str) {
     hash.update(&(part.len() as u64).to_be_bytes());
     hash.update(part.as_bytes());

@@ -1,4 +1,5 @@
-//! What must hold for any input: called by the fuzz targets, and by the tests with the inputs that those have found.
+//! Properties that must hold for any input. The fuzz targets call them, and tests call them with the inputs that
+//! fuzzing found.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -6,14 +7,13 @@ use serde_json::{Value, json};
 
 use super::canonical_json::{self, Integers};
 use super::envelope::Envelope;
-use super::{
-    Descriptor, EncryptionHistory, EncryptionService, KeyRing, KeysOf, KibanaCodec, KibanaKeys, Secret, Secrets,
-    key_source,
-};
+use super::{Descriptor, EncryptionHistory, EncryptionService, KeyRing, KeysOf, Secret, Secrets, key_source};
+#[cfg(any(test, feature = "kibana"))]
+use super::{KibanaCodec, KibanaKeys, SourceReader};
 use crate::document::Attributes;
+use crate::encryption::secret_file;
 use crate::environment::Environment;
 use crate::model::{EncryptedAttribute, EncryptionSets};
-use crate::secret_file;
 
 const KEY: &str = "a key for fuzzing only: 0123456789abcdef";
 const NAME: &str = "token";
@@ -24,7 +24,7 @@ fn sets() -> EncryptionSets {
     EncryptionSets { encrypted, bound: vec!["title".to_owned()] }
 }
 
-/// Two versions that are the same, so that an envelope may be of either.
+/// Returns a history of two identical versions, so that an envelope is valid under either.
 fn history() -> EncryptionHistory {
     EncryptionHistory::new(sets(), [sets()])
 }
@@ -33,8 +33,8 @@ fn attributes(stored: Value) -> Attributes {
     Attributes::from_iter([("title".to_owned(), json!("t")), (NAME.to_owned(), stored)])
 }
 
-/// Texts and bytes as envelopes: they are refused, or are the one text of their bytes. A genuine envelope with any bytes
-/// changed does not open.
+/// Checks texts and bytes as envelopes: each is refused or is the only text of its bytes. A genuine envelope with any
+/// byte changed cannot be decrypted.
 pub fn envelope(data: &[u8]) {
     let Some(ring) = KeyRing::new(KEY.into(), Vec::new()).ok() else { return };
     let service = EncryptionService::new(Some(ring), Environment::system());
@@ -43,7 +43,10 @@ pub fn envelope(data: &[u8]) {
         let stored = json!(text);
         if let Ok(envelope) = Envelope::decode(&text) {
             assert_eq!(envelope.encode(), text, "there is one text of an envelope");
-            assert!(Envelope::named_version(&stored).is_some(), "its header can be read by itself");
+            assert!(
+                crate::encryption::envelope_header::named_version(&stored).is_some(),
+                "its header can be read by itself"
+            );
             assert_eq!(KeysOf::anywhere(&stored).keys.into_iter().collect::<Vec<_>>(), [envelope.key_id()]);
         }
         let opened = service.open_attribute(&PLACE, &history(), &attributes(stored), NAME);
@@ -65,9 +68,9 @@ pub fn envelope(data: &[u8]) {
     }
 }
 
-/// Bytes as a key file: they are refused, with nothing of them in the error, or are a key ring.
+/// Checks bytes as a key file: they are refused, with none of them in the error, or yield a key ring.
 pub fn key_file(data: &[u8]) {
-    /// Shorter texts are in messages by chance.
+    /// Shorter texts may occur in messages by chance.
     const LONG: usize = 40;
     match secret_file::text_of(data).and_then(key_source::parse_key_file) {
         Ok(ring) => assert!(!ring.key_ids().is_empty()),
@@ -79,7 +82,8 @@ pub fn key_file(data: &[u8]) {
     }
 }
 
-/// Texts and bytes as values that Kibana encrypted: they do not open.
+/// Checks texts and bytes as values that Kibana encrypted: they cannot be decrypted.
+#[cfg(any(test, feature = "kibana"))]
 pub fn kibana_ciphertext(data: &[u8]) {
     let Ok(keys) = KibanaKeys::new(KEY.into(), Vec::new()) else { return };
     let codec = KibanaCodec::new(keys, Environment::system());
@@ -89,7 +93,8 @@ pub fn kibana_ciphertext(data: &[u8]) {
     }
 }
 
-/// JSON texts: the canonical text is JSON of the same value, is the same for that, and is as another implementation has it.
+/// Checks JSON texts: the canonical text is JSON of the same value, is stable, and equals that of another
+/// implementation.
 pub fn canonical_json(data: &[u8]) {
     let Ok(value) = serde_json::from_slice::<Value>(data) else { return };
     for integers in [Integers::InFull, Integers::AsDoubles] {
@@ -106,7 +111,7 @@ pub fn canonical_json(data: &[u8]) {
     }
 }
 
-/// By serde's strings, `ryu-js` and sorted lists of UTF-16 code units.
+/// Returns the canonical text by serde's strings, `ryu-js` and sorted lists of UTF-16 code units.
 fn reference(integers: Integers, value: &Value) -> String {
     match value {
         Value::Number(number) if integers == Integers::InFull && !number.is_f64() => number.to_string(),

@@ -1,5 +1,5 @@
-//! What each model version of a type encrypts and binds, up to the version of one document: it says under which of these
-//! versions an envelope in that document may have been sealed.
+//! The encryption sets of each model version of a type, up to the version of one document. They decide under which of
+//! these versions an envelope in that document may have been sealed.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -9,30 +9,31 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::canonical_json;
-use super::envelope::Envelope;
+use super::envelope_header::named_version;
 use crate::document::Attributes;
 use crate::model::EncryptionSets;
 use crate::{Error, ErrorKind, Result};
 
-/// SHA-256 of the sets of a model version, in an order of their own.
+/// The SHA-256 digest of the sets of a model version. It does not depend on the order in which the definition declares
+/// them.
 pub(super) type SetsDigest = [u8; 32];
 
-/// The sets of the model versions of a type, from the first to the version of a document. Cloning shares them.
+/// The encryption sets of a type's model versions, from the first to the version of a document. Clones share them.
 ///
-/// An envelope names the model version that it was sealed under. It opens at a document's version if that is not lower, and if
-/// all versions in between encrypt and expose its attribute alike and bind the same of the document.
+/// An envelope names the model version that it was sealed under. It is valid at a document's version if that version is
+/// not lower, and if all versions in between encrypt and expose its attribute alike and bind the same of the document.
 #[derive(Debug, Clone)]
 pub struct EncryptionHistory {
     earlier: Vec<Arc<VersionSets>>,
     last: Arc<VersionSets>,
-    /// The newest version that this software knows. What those after it encrypt and bind, an index says.
+    /// The newest version that this software knows. The sets of later versions come from an index.
     known: u32,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 struct VersionSets {
     number: u32,
-    /// As the definition declares them.
+    /// The sets in the order of the definition.
     sets: EncryptionSets,
     digest: SetsDigest,
 }
@@ -45,7 +46,8 @@ impl VersionSets {
 }
 
 impl VersionSets {
-    /// Returns whether both encrypt and expose `attribute` alike, and bind the same of a document with these attributes.
+    /// Returns whether both versions encrypt and expose `attribute` alike, and bind the same of a document with these
+    /// attributes.
     fn is_alike(&self, other: &Self, attribute: &str, attributes: &Attributes) -> bool {
         let exposed =
             |sets: &EncryptionSets| sets.encrypted.iter().find(|of| of.name == attribute).map(|of| of.exposed);
@@ -59,7 +61,8 @@ impl VersionSets {
 }
 
 impl EncryptionHistory {
-    /// Creates the history of a type whose first model version has the sets `first`, and the later ones `later`.
+    /// Creates the history of a type whose first model version has the sets `first` and whose later versions have the
+    /// sets `later`.
     pub fn new(first: EncryptionSets, later: impl IntoIterator<Item = EncryptionSets>) -> Self {
         let mut history = Self { earlier: Vec::new(), last: VersionSets::new(1, first), known: 1 };
         for sets in later {
@@ -69,8 +72,8 @@ impl EncryptionHistory {
         history
     }
 
-    /// Returns the history up to `version`, or `None` if that is not known here. Version 0, of documents from before model
-    /// versions, counts as the first one.
+    /// Returns the history up to `version`, or `None` if this history does not reach it. Version 0, of documents from
+    /// before model versions, counts as version 1.
     pub fn up_to(&self, version: u32) -> Option<Cow<'_, Self>> {
         let version = version.max(1);
         if version == self.version() {
@@ -81,8 +84,8 @@ impl EncryptionHistory {
         Some(Cow::Owned(Self { earlier: earlier.to_vec(), last: Arc::clone(last), known: self.known.min(version) }))
     }
 
-    /// Returns the history up to `version`, which is beyond this one: of the versions in between an index has recorded the sets.
-    /// `None` if it did not record one of them.
+    /// Returns the history extended to `version`, which is beyond this one, with the sets that an index has recorded.
+    /// Returns `None` if the sets of a version in between are not recorded.
     pub(crate) fn continued_to(&self, version: u32, recorded: &BTreeMap<u32, EncryptionSets>) -> Option<Self> {
         let mut history = self.clone();
         while history.version() < version {
@@ -96,13 +99,13 @@ impl EncryptionHistory {
         self.last.number
     }
 
-    /// Returns what the last version encrypts and binds.
+    /// Returns the encryption sets of the last version.
     pub fn sets(&self) -> &EncryptionSets {
         &self.last.sets
     }
 
-    /// Returns whether `version` is one of these, and all versions after it encrypt, expose and bind what it does: an envelope that
-    /// was sealed under it is good at the last one.
+    /// Returns whether `version` is in this history and all versions after it encrypt, expose and bind the same
+    /// attributes. An envelope that was sealed under it is then valid at the last version.
     pub(crate) fn is_same_since(&self, version: u32) -> bool {
         if version == self.last.number {
             return true;
@@ -112,12 +115,12 @@ impl EncryptionHistory {
         !since.is_empty() && since.iter().all(|earlier| earlier.digest == self.last.digest)
     }
 
-    /// Checks that secrets of the type may be sealed under the last version: if an index says what that is, which may be made up,
-    /// it must bind everything that the newest version does which this software knows. What a document has does not count: an
-    /// attribute that is not bound could be added later.
+    /// Checks that secrets of the type may be sealed under the last version. If the sets of that version come from an
+    /// index, they may be forged, so they must bind everything that the newest version known to this software binds.
+    /// The attributes of a particular document do not count, since an unbound attribute could be added later.
     ///
     /// # Errors
-    /// [`Incompatible`](ErrorKind::Incompatible) if it does not.
+    /// [`Incompatible`](ErrorKind::Incompatible) if the last version binds less.
     pub(crate) fn check_protection(&self, type_name: &str) -> Result<()> {
         let known = self.known.checked_sub(1).and_then(|index| self.earlier.get(usize::try_from(index).ok()?));
         let unbound = known.and_then(|known| known.sets.bound.iter().find(|name| !self.last.sets.binds(name)));
@@ -130,18 +133,18 @@ impl EncryptionHistory {
                 self.version()
             ),
         )
-        .with_cure("use software that knows that version; if there is none, the index was changed by an attacker"))
+        .with_hint("use software that knows that version; if there is none, the index was changed by an attacker"))
     }
 
-    /// Returns whether one of these versions encrypts or binds the attribute `name`.
+    /// Returns whether a version of this history encrypts or binds the attribute `name`.
     pub(crate) fn names(&self, name: &str) -> bool {
         let mut all = self.earlier.iter().chain([&self.last]);
         all.any(|version| version.sets.encrypts(name) || version.sets.binds(name))
     }
 
-    /// Returns the digest of the sets of `version`, if an envelope of `attribute` that was sealed under it is good in a document with
-    /// these attributes at the last version: all versions since encrypt and expose the attribute alike, and what of the document
-    /// they bind is the same.
+    /// Returns the digest of the sets of `version` if an envelope of `attribute` that was sealed under it is valid at
+    /// the last version, in a document with these attributes. For that, all versions since then must encrypt and expose
+    /// the attribute alike and bind the same of the document.
     pub(super) fn sealed_under(&self, version: u32, attribute: &str, attributes: &Attributes) -> Option<&SetsDigest> {
         if version == self.last.number {
             return Some(&self.last.digest);
@@ -152,11 +155,11 @@ impl EncryptionHistory {
         since.iter().all(is_alike).then(|| since.first().map(|earlier| &earlier.digest))?
     }
 
-    /// Returns whether the stored `value` of `attribute` stays as it is when a document that has the attributes `before`, at the
-    /// last version of `old`, gets the attributes `after`, at the last version of this history, which begins with `old`. An
-    /// envelope stays if what it is bound to does not change, and if it is good after the change: what counts is the version that
-    /// the envelope names. A value that does not open before counts as one of the document's version, so that only what has a
-    /// meaning for the document's sets touches it.
+    /// Returns whether the stored `value` of `attribute` stays unchanged in a change of its document. The document
+    /// changes from the attributes `before`, at the last version of `old`, to the attributes `after`, at the last
+    /// version of this history, which begins with `old`. An envelope stays if what it is bound to does not change and
+    /// if it is valid after the change, judged by the version that it names. A value that is not valid before counts as
+    /// one of the document's version, so that it is changed only if the document's sets give a reason.
     pub(crate) fn keeps(
         &self,
         attribute: &str,
@@ -164,13 +167,14 @@ impl EncryptionHistory {
         (old, before): (&Self, &Attributes),
         after: &Attributes,
     ) -> bool {
-        let named = Envelope::named_version(value);
+        let named = named_version(value);
         let version = named.filter(|version| old.sealed_under(*version, attribute, before).is_some());
         self.binds_as((old, before), after)
             && self.sealed_under(version.unwrap_or(old.version()), attribute, after).is_some()
     }
 
-    /// Returns whether what the last version binds of the attributes `after` is what the last version of `old` binds of `before`.
+    /// Returns whether the last version binds the same of the attributes `after` as the last version of `old` binds of
+    /// `before`.
     fn binds_as(&self, (old, before): (&Self, &Attributes), after: &Attributes) -> bool {
         let (old, new) = (old.sets(), self.sets());
         old.bound.iter().chain(&new.bound).all(|name| {
@@ -185,7 +189,7 @@ impl EncryptionHistory {
     }
 }
 
-/// The digest of what a version encrypts, exposes and binds, whatever the order in which its definition names them.
+/// Returns the digest of the sets of a version. It does not depend on the order of the definition.
 fn digest(sets: &EncryptionSets) -> SetsDigest {
     let mut encrypted: Vec<(&str, bool)> =
         sets.encrypted.iter().map(|attribute| (attribute.name.as_str(), attribute.exposed)).collect();
@@ -233,7 +237,7 @@ mod tests {
     #[test]
     fn an_envelope_is_good_until_the_sets_change() {
         let (one, two) = (sets(&[("a", false)], &["c"]), sets(&[("a", false)], &["c", "d"]));
-        // Version 4 is as version 1 was, but not as those in between.
+        // Version 4 has the sets of version 1, but versions 2 and 3 do not.
         let history = EncryptionHistory::new(one.clone(), [two.clone(), two.clone(), one.clone(), one.clone()]);
         let table = [
             (5, [false, false, false, false, true, true, false]),
@@ -256,7 +260,7 @@ mod tests {
         value.as_object().cloned().expect("an object")
     }
 
-    /// An envelope as far as its header goes, which names this version.
+    /// Returns the header of an envelope that names this version, with filler behind it.
     fn naming(version: u8) -> Value {
         use base64::Engine;
         use base64::engine::general_purpose::STANDARD;
@@ -280,7 +284,8 @@ mod tests {
             (naming(2), &without, &with, true),
             (naming(2), &with, &without, true),
             (naming(2), &without, &other, false),
-            // These do not open before: only what concerns the document's version touches them.
+            // These values are not valid before the change, so that only what concerns the document's version affects
+            // them.
             (naming(1), &with, &with, true),
             (naming(0), &without, &with, true),
             (naming(3), &without, &with, true),
@@ -303,7 +308,7 @@ mod tests {
             (sets(&[("s", false)], &["a", "b", "c"]), true),
             (sets(&[("s", false)], &["a"]), false),
             (sets(&[("s", false)], &[]), false),
-            // What is encrypted itself is not bound.
+            // An encrypted attribute is not bound.
             (sets(&[("s", false), ("b", false)], &["a", "b"]), false),
             (sets(&[], &[]), false),
         ];

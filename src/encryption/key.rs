@@ -1,3 +1,5 @@
+//! Keys, their ids, and the derivation of the keys of each type.
+
 use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
@@ -10,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::Sha512;
 use zeroize::{Zeroize, Zeroizing};
 
-use super::siv::Siv;
+use super::cipher::TypeKey;
 use crate::{Error, ErrorKind, Result};
 
 const SALT: &[u8] = b"saved-objects/attribute-encryption/v1";
@@ -18,17 +20,18 @@ const KEY_ID_LABEL: &[u8] = b"key-id";
 const TYPE_KEY_LABEL: &[u8] = b"aes-256-siv\0";
 const FINGERPRINT_LABEL: &[u8] = b"verify";
 
-/// Names a key: derived from its secret, which it does not reveal. It stands in every envelope, and in logs.
+/// The id of a key. It is derived from the key's secret and does not reveal it. It appears in every envelope and in
+/// logs.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyId([u8; 8]);
 
 impl KeyId {
-    /// The id of these bytes, as envelopes hold it.
+    /// Creates an id from the bytes that envelopes contain.
     pub(super) fn new(bytes: [u8; 8]) -> Self {
         Self(bytes)
     }
 
-    /// The bytes, as envelopes hold them.
+    /// Returns the bytes that envelopes contain.
     pub(super) fn to_bytes(self) -> [u8; 8] {
         self.0
     }
@@ -80,12 +83,13 @@ impl<'de> Deserialize<'de> for KeyId {
 pub(super) struct Key {
     id: KeyId,
     derivation: Hkdf<Sha512>,
-    /// Deriving one takes longer than encrypting a small value. There are as many entries as encrypted types.
-    type_keys: RwLock<HashMap<String, Arc<Siv>>>,
+    /// The derived keys by type. Deriving one takes longer than encrypting a small value. There are as many entries as
+    /// encrypted types.
+    type_keys: RwLock<HashMap<String, Arc<TypeKey>>>,
 }
 
 impl Key {
-    /// The key of `secret`, whose strength the caller has checked.
+    /// Derives the key of `secret`, whose strength the caller has checked.
     pub(super) fn derive(secret: &SecretString) -> Result<Self> {
         let (mut prk, derivation) = Hkdf::<Sha512>::extract(Some(SALT), secret.expose_secret().as_bytes());
         prk.as_mut_slice().zeroize();
@@ -98,23 +102,21 @@ impl Key {
         self.id
     }
 
-    /// The key for envelopes of the type `type_name`.
-    pub(super) fn type_key(&self, type_name: &str) -> Result<Arc<Siv>> {
+    /// Returns the key for envelopes of the type `type_name`.
+    pub(super) fn type_key(&self, type_name: &str) -> Result<Arc<TypeKey>> {
         if let Some(key) = self.type_keys.read().unwrap_or_else(PoisonError::into_inner).get(type_name) {
             return Ok(Arc::clone(key));
         }
-        // The first half is for the MAC, the second for the cipher.
-        let mut key = Zeroizing::new([[0; 32]; 2]);
+        let mut key = TypeKey::default();
         self.derivation
-            .expand_multi_info(&[TYPE_KEY_LABEL, type_name.as_bytes()], key.as_flattened_mut())
+            .expand_multi_info(&[TYPE_KEY_LABEL, type_name.as_bytes()], key.as_mut())
             .map_err(derivation_failed)?;
-        let [mac, encryption] = &*key;
-        let key = Arc::new(Siv::new(mac.into(), encryption.into()));
+        let key = Arc::new(key);
         self.type_keys.write().unwrap_or_else(PoisonError::into_inner).insert(type_name.to_owned(), Arc::clone(&key));
         Ok(key)
     }
 
-    /// The key for fingerprints of documents.
+    /// Returns the key for fingerprints of documents.
     pub(super) fn fingerprint_key(&self) -> Result<Zeroizing<[u8; 32]>> {
         let mut key = Zeroizing::new([0; 32]);
         self.derivation.expand(FINGERPRINT_LABEL, key.as_mut_slice()).map_err(derivation_failed)?;

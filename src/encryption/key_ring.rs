@@ -1,3 +1,5 @@
+//! The configured keys of a process.
+
 use secrecy::{ExposeSecret, SecretString};
 
 use super::key::{Key, KeyId};
@@ -7,11 +9,11 @@ pub(super) const MIN_SECRET_BYTES: usize = 32;
 const MAKE_A_KEY: &str = "make one: openssl rand -base64 48";
 const DEMO_SECRET: &str = "saved-objects demo key: everyone can read it";
 
-/// The configured keys: the primary one, which encrypts, and those that are still needed to read what was encrypted
-/// before. Envelopes name their key, so nothing is tried out.
+/// The configured keys: a primary key, which encrypts, and decryption-only keys, which are needed to read older
+/// envelopes. Envelopes name their key, so no keys are tried in turn.
 ///
-/// All nodes that work on one index need the same keys. To change the primary key without downtime: add the new key
-/// everywhere as decryption-only, make it primary everywhere, encrypt everything anew, remove the old one.
+/// All nodes that work on one index need the same keys. To change the primary key without downtime: add the new key as
+/// decryption-only on all nodes, make it primary on all nodes, encrypt everything again, and remove the old key.
 #[derive(Debug)]
 pub struct KeyRing {
     primary: Key,
@@ -19,12 +21,12 @@ pub struct KeyRing {
 }
 
 impl KeyRing {
-    /// A ring of these secrets: texts of at least 32 bytes with high entropy. They are used as they are: a passphrase must
-    /// be stretched before.
+    /// Creates a ring from these secrets: texts of at least 32 bytes with high entropy. They are used unchanged, so a
+    /// passphrase must be stretched first.
     ///
     /// # Errors
     /// [`Invalid`](crate::ErrorKind::Invalid) if a secret is shorter, repeats one byte, is listed twice, or is the demo
-    /// key. The secret is not in the error.
+    /// key. The error does not contain the secret.
     pub fn new(primary: SecretString, decryption_only: Vec<SecretString>) -> Result<Self> {
         let mut ring = Self { primary: checked_key(&primary, "the primary key")?, decryption_only: Vec::new() };
         for (index, secret) in decryption_only.iter().enumerate() {
@@ -34,20 +36,21 @@ impl KeyRing {
         Ok(ring)
     }
 
-    /// The key of the demonstration, which everyone can read. All other ways to make a ring refuse it.
+    /// Creates a ring with the key of the demonstration, which everyone can read. All other constructors refuse that
+    /// key.
     ///
     /// # Errors
-    /// As [`KeyRing::new`].
+    /// Those of [`KeyRing::new`].
     pub fn demo() -> Result<Self> {
         Ok(Self { primary: demo_key()?, decryption_only: Vec::new() })
     }
 
-    /// The key that encrypts.
+    /// Returns the id of the key that encrypts.
     pub fn primary_key_id(&self) -> KeyId {
         self.primary.id()
     }
 
-    /// All keys, the primary one first.
+    /// Returns the ids of all keys, the primary one first.
     pub fn key_ids(&self) -> Vec<KeyId> {
         self.keys().map(Key::id).collect()
     }
@@ -56,7 +59,7 @@ impl KeyRing {
         &self.primary
     }
 
-    /// The key called `id`.
+    /// Returns the key with the id `id`.
     pub(super) fn key(&self, id: KeyId) -> Option<&Key> {
         self.keys().find(|key| key.id() == id)
     }
@@ -65,7 +68,7 @@ impl KeyRing {
         std::iter::once(&self.primary).chain(&self.decryption_only)
     }
 
-    /// The same secret twice has the same id twice, so comparing ids finds both.
+    /// Adds a key. The same secret always has the same id, so comparing ids finds duplicates.
     fn add_decryption_only(&mut self, key: Key) -> Result<()> {
         let id = key.id();
         if id == self.primary.id() {
@@ -82,7 +85,7 @@ impl KeyRing {
     }
 }
 
-/// The key of `secret`, which `name` calls in errors.
+/// Returns the key of `secret` after checking it. Errors call it `name`.
 fn checked_key(secret: &SecretString, name: &str) -> Result<Key> {
     let bytes = secret.expose_secret().as_bytes();
     if bytes.len() < MIN_SECRET_BYTES {

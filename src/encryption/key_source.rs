@@ -1,62 +1,65 @@
-//! Where a key ring comes from: a file, or variables of the process. Never a command line, which others can list.
+//! The sources of a key ring: a file, or environment variables of the process. A command line is not a source, because
+//! other users can list it.
 
 use std::ffi::OsString;
 use std::path::Path;
 
 use secrecy::SecretString;
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
 
 use super::KeyRing;
 use super::key_ring::MIN_SECRET_BYTES;
-use crate::{Error, Result, secret_file};
+use crate::encryption::secret_file;
+use crate::{Error, Result};
 
 /// The environment variable that holds the path of the key file.
 pub const KEY_FILE_VARIABLE: &str = "SAVED_OBJECTS_ENCRYPTION_KEY_FILE";
 /// The environment variable that holds the primary key.
 pub const KEY_VARIABLE: &str = "SAVED_OBJECTS_ENCRYPTION_KEY";
-/// The environment variable that holds the decryption-only keys beside [`KEY_VARIABLE`], separated by commas. A key that
-/// has a comma or begins or ends with white space needs the key file.
+/// The environment variable that holds the decryption-only keys used with [`KEY_VARIABLE`], separated by commas. A key
+/// that contains a comma or begins or ends with white space needs the key file.
 pub const DECRYPTION_ONLY_KEYS_VARIABLE: &str = "SAVED_OBJECTS_DECRYPTION_ONLY_KEYS";
 
-/// The cure for a missing key.
+/// The hint for a missing key.
 pub(super) const KEY_SOURCES: &str = "set SAVED_OBJECTS_ENCRYPTION_KEY_FILE to the path of a key file, or \
                                       SAVED_OBJECTS_ENCRYPTION_KEY to a key, which `openssl rand -base64 48` makes";
 
-/// What a key file may hold.
+/// The hint about the content of a key file.
 const FORMS: &str = "write the key alone, in one line, or {\"primary\": \"…\", \"decryption_only\": [\"…\"]}; a key that looks like something \
                      else goes into that JSON";
 
 impl KeyRing {
-    /// The ring that the process's environment names: [`KEY_FILE_VARIABLE`], or [`KEY_VARIABLE`] with
+    /// Creates the ring that the process's environment specifies: [`KEY_FILE_VARIABLE`], or [`KEY_VARIABLE`] with
     /// [`DECRYPTION_ONLY_KEYS_VARIABLE`].
     ///
     /// # Errors
-    /// [`Invalid`](crate::ErrorKind::Invalid) if none of them is set, and as [`KeyRing::from_env_opt`].
+    /// [`Invalid`](crate::ErrorKind::Invalid) if none of them is set, and those of [`KeyRing::from_env_opt`].
     pub fn from_env() -> Result<Self> {
         required(from_variables(|name| std::env::var_os(name))?)
     }
 
-    /// As [`KeyRing::from_env`], but none if no variable is set.
+    /// Like [`KeyRing::from_env`], but returns `None` if no variable is set.
     ///
     /// # Errors
-    /// [`Invalid`](crate::ErrorKind::Invalid) if the variables contradict each other or are not UTF-8, and as
+    /// [`Invalid`](crate::ErrorKind::Invalid) if the variables contradict each other or are not UTF-8, and those of
     /// [`KeyRing::from_file`] and [`KeyRing::new`].
     pub fn from_env_opt() -> Result<Option<Self>> {
         from_variables(|name| std::env::var_os(name))
     }
 
-    /// The ring in the file at `path`: either the primary key alone in one line, or the JSON
-    /// `{"primary": "…", "decryption_only": ["…"]}`. Newlines at the end are no part of it.
+    /// Reads the ring from the file at `path`: either the primary key alone on one line, or the JSON
+    /// `{"primary": "…", "decryption_only": ["…"]}`. Trailing newlines are ignored.
     ///
     /// # Errors
-    /// [`Invalid`](crate::ErrorKind::Invalid) if the file cannot be read, is larger than 64 KiB, has another form (several lines, a
-    /// JSON list, YAML, `NAME=VALUE`, a byte order mark, UTF-16), or is open to every user of the machine, and as
-    /// [`KeyRing::new`]. No content of the file is in the error.
+    /// [`Invalid`](crate::ErrorKind::Invalid) if the file cannot be read, is larger than 64 KiB, has another form
+    /// (several lines, a JSON list, YAML, `NAME=VALUE`, a byte order mark, UTF-16), or is accessible to every user of
+    /// the machine, and those of [`KeyRing::new`]. The error contains no content of the file.
     pub fn from_file(path: &Path) -> Result<Self> {
         secret_file::read(path)
             .and_then(|text| parse_key_file(&text))
-            .map_err(|error| error.context(format_args!("the key file {}", path.display())))
+            .map_err(|error| error.context(format_args!("the key file {}", secret_file::Shown(path))))
     }
 }
 
@@ -64,13 +67,24 @@ fn required(ring: Option<KeyRing>) -> Result<KeyRing> {
     ring.ok_or_else(|| Error::invalid("no encryption key is configured", KEY_SOURCES))
 }
 
-/// The ring that the variables name, which `lookup` finds.
+/// Returns the ring that the variables specify. `lookup` returns the value of a variable.
 fn from_variables(lookup: impl Fn(&str) -> Option<OsString>) -> Result<Option<KeyRing>> {
-    let primary = text_variable(&lookup, KEY_VARIABLE)?;
-    let decryption_only = text_variable(&lookup, DECRYPTION_ONLY_KEYS_VARIABLE)?;
-    match (lookup(KEY_FILE_VARIABLE), primary, decryption_only) {
+    let mut file = lookup(KEY_FILE_VARIABLE);
+    let mut primary = text_variable(&lookup, KEY_VARIABLE)?;
+    let mut decryption_only = text_variable(&lookup, DECRYPTION_ONLY_KEYS_VARIABLE)?;
+    // If both a file and a key are given, the empty one counts as not set: tools that substitute variables leave empty
+    // ones.
+    if file.as_ref().is_some_and(|path| !path.is_empty()) {
+        primary = primary.filter(|key| !key.is_empty());
+        decryption_only = decryption_only.filter(|keys| !keys.is_empty());
+    } else if primary.as_ref().is_some_and(|key| !key.is_empty()) {
+        file = None;
+    }
+    match (file, primary, decryption_only) {
         (None, None, None) => Ok(None),
-        (Some(path), None, None) => KeyRing::from_file(Path::new(&path)).map(Some),
+        (Some(path), None, None) => {
+            KeyRing::from_file(Path::new(&path)).map_err(|error| error.context(KEY_FILE_VARIABLE)).map(Some)
+        }
         (Some(_), Some(_), _) => {
             Err(Error::invalid(format!("both {KEY_FILE_VARIABLE} and {KEY_VARIABLE} are set"), "unset one of them"))
         }
@@ -108,8 +122,8 @@ fn split_list(list: &str) -> Result<Vec<SecretString>> {
     (1..).zip(list.split(',')).map(key).collect()
 }
 
-/// The key that `text` is. Editors, `echo` and mounted secrets put a newline behind it. What has the form of something else is
-/// refused: taken whole as a key, it would encrypt, and the keys in it would open nothing.
+/// Returns the key in `text`. Editors, `echo` and mounted secrets append a newline. Text in another form is refused:
+/// used whole as a key it would encrypt, and the keys in it would decrypt nothing.
 fn plain_key(text: &str) -> Result<SecretString> {
     let key = text.trim_end_matches(['\n', '\r']);
     match other_form(key) {
@@ -118,14 +132,14 @@ fn plain_key(text: &str) -> Result<SecretString> {
     }
 }
 
-/// What `key` is if it is no key alone.
+/// Returns a description of the form of `key` if it is not a key alone.
 fn other_form(key: &str) -> Option<&'static str> {
     let is_name = |name: &str| {
         let name = name.trim();
         let name = name.strip_prefix("export ").unwrap_or(name).trim_matches(['"', '\'', ' ']);
         !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
     };
-    // A passphrase may have such characters, but no two parts that are long enough for a key.
+    // A passphrase may contain such characters, but not two parts that are long enough for a key.
     let has_several =
         |separator: char| key.split(separator).filter(|part| part.trim().len() >= MIN_SECRET_BYTES).count() > 1;
     let names_a_key = |(name, value): (&str, &str)| {
@@ -139,7 +153,12 @@ fn other_form(key: &str) -> Option<&'static str> {
         (first == '\u{feff}', "it begins with a byte order mark"),
         (key.contains(['\n', '\r']), "it has several lines"),
         (key.contains(char::is_control), "it has control characters, as a text in UTF-16 does"),
+        (key.contains(is_invisible), "it has invisible characters"),
         (key.trim() != key, "it has white space around the key"),
+        (key.starts_with('<'), "it has the form of XML"),
+        (key.starts_with("-----BEGIN "), "it has the form of PEM"),
+        (key.contains(" #") || key.contains("\t#"), "it has a comment behind the key"),
+        (is_path(key), "it is the path of a file, which belongs into SAVED_OBJECTS_ENCRYPTION_KEY_FILE"),
         ("[{\"'".contains(first), "it begins as JSON or as a quoted text does, but is no JSON of the known form"),
         (key.starts_with("- ") || key.split_once(": ").is_some_and(assigns), "it has the form of YAML"),
         (key.split_once('=').is_some_and(assigns), "it has the form NAME=VALUE"),
@@ -147,6 +166,18 @@ fn other_form(key: &str) -> Option<&'static str> {
         ([',', ';', '|', ' '].into_iter().any(has_several), "it has several keys"),
     ];
     checks.into_iter().find_map(|(is_so, what)| is_so.then_some(what))
+}
+
+/// Returns whether terminals do not show the character: a zero-width space, a directional mark, a soft hyphen.
+fn is_invisible(character: char) -> bool {
+    matches!(character, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2064}' | '\u{feff}')
+}
+
+/// Returns whether `key` names a file, or has the form of a path and not of base64.
+fn is_path(key: &str) -> bool {
+    let is_absolute = ["/", "./", "../", "~/"].iter().any(|begin| key.starts_with(begin));
+    let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte);
+    (is_absolute && !key.bytes().all(is_base64)) || Path::new(key).is_file()
 }
 
 #[derive(Deserialize)]
@@ -157,12 +188,16 @@ struct KeyFile {
     decryption_only: Vec<KeyText>,
 }
 
-/// A key as JSON has it.
+/// A key in JSON: any text without surrounding white space and invisible characters, such as a line break at its end.
 pub(super) struct KeyText(pub(super) SecretString);
 
 impl<'de> Deserialize<'de> for KeyText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(|text| Self(text.into()))
+        let text = Zeroizing::new(String::deserialize(deserializer)?);
+        match text.contains(|c: char| c.is_control() || is_invisible(c)) || text.trim() != text.as_str() {
+            true => Err(D::Error::custom("white space around a key, or invisible characters in it")),
+            false => Ok(Self(SecretString::from(text.as_str()))),
+        }
     }
 }
 
@@ -170,11 +205,11 @@ pub(super) fn parse_key_file(text: &str) -> Result<KeyRing> {
     if !text.trim_start().starts_with('{') {
         return KeyRing::new(plain_key(text)?, Vec::new());
     }
-    // serde's own error quotes what it does not like, which may be a key.
+    // serde's own error quotes the offending text, which may be a key.
     let file: KeyFile = serde_json::from_str(text).map_err(|error| {
         Error::invalid(
             format!("it is not JSON of the known form, see line {}, column {}", error.line(), error.column()),
-            "write {\"primary\": \"…\", \"decryption_only\": [\"…\"]}, or the key alone",
+            "write {\"primary\": \"…\", \"decryption_only\": [\"…\"]} without line breaks and blanks around the keys, or the key alone",
         )
     })?;
     KeyRing::new(file.primary.0, file.decryption_only.into_iter().map(|key| key.0).collect())
@@ -221,7 +256,7 @@ mod tests {
 
     #[test]
     fn a_key_may_look_odd() {
-        // The padding of base64 assigns nothing, and JSON quotes whatever there is.
+        // Base64 padding assigns nothing, and JSON quotes any text.
         for content in [
             "v0VGYJ1tUOaQ8qXkDj3vFq4r1oQ1v1b0m9Wc5mF0s0E=",
             "v0VGYJ1tUOaQ8qXkDj3vFq4r1oQ1v1b0m9Wc5mF0sA==\n",
@@ -237,7 +272,7 @@ mod tests {
     fn refuses_other_files_without_quoting_them() {
         let form = "it is not JSON of the known form";
         let utf_16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
-        let cases: [(Vec<u8>, &str); 29] = [
+        let cases: [(Vec<u8>, &str); 37] = [
             (format!("\u{feff}{A}").into(), "a byte order mark"),
             (format!("\u{feff}{{\"primary\": \"{A}\"}}").into(), "a byte order mark"),
             (utf_16(A), "UTF-16"),
@@ -258,6 +293,14 @@ mod tests {
             (format!("{A} {B}").into(), "several keys"),
             (format!("{A}|{B}").into(), "several keys"),
             (format!("primary:{A}").into(), "NAME:VALUE"),
+            (format!("{A} # the old one").into(), "a comment"),
+            (format!("{A}\u{200b}").into(), "invisible characters"),
+            (format!("<key>{A}</key>").into(), "XML"),
+            (format!("-----BEGIN PRIVATE KEY-----{A}").into(), "PEM"),
+            (b"/run/secrets/saved-objects-encryption-key".to_vec(), "the path of a file"),
+            (format!(r#"{{"primary": "{A}\n"}}"#).into(), form),
+            (format!(r#"{{"primary": " {A}"}}"#).into(), form),
+            (format!(r#"{{"primary": "{A}", "decryption_only": ["{B}\u200b"]}}"#).into(), form),
             (Vec::new(), "the primary key has 0 bytes"),
             (b"hunter2".to_vec(), "the primary key has 7 bytes"),
             (vec![b'x'; 64 * 1024 + 1], "more than 65536 bytes"),
@@ -281,10 +324,13 @@ mod tests {
 
     #[test]
     fn a_missing_file_is_named() {
-        let error = KeyRing::from_file(Path::new("no/such/file")).expect_err("no file");
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("missing");
+        let error = KeyRing::from_file(&path).expect_err("no file");
+        let path = path.display();
         assert_eq!(
             error.to_string(),
-            "the key file no/such/file: it cannot be read; check the path and who may read it"
+            format!("the key file {path}: it cannot be read: entity not found; check the path and who may read it")
         );
         assert!(error.find_source::<std::io::Error>().is_some());
     }
@@ -303,7 +349,7 @@ mod tests {
             let result = KeyRing::from_file(file.path());
             assert_eq!(result.is_ok(), accepted, "{mode:o}");
             let Err(error) = result else { continue };
-            assert_eq!(error.cure(), Some(format!("chmod 600 {}", file.path().display()).as_str()));
+            assert_eq!(error.hint(), Some(format!("chmod 600 {}", file.path().display()).as_str()));
         }
     }
 
@@ -319,8 +365,10 @@ mod tests {
         let path = file.path().to_str().expect("a UTF-8 path");
         let padded = format!(" {B} ");
         assert!(ring_of(&[]).expect("nothing is set").is_none());
-        let cases: [(&[_], &[_]); 4] = [
+        let cases: [(&[_], &[_]); 6] = [
             (&[(KEY_FILE_VARIABLE, path)], &[A_ID]),
+            (&[(KEY_FILE_VARIABLE, path), (KEY_VARIABLE, ""), (DECRYPTION_ONLY_KEYS_VARIABLE, "")], &[A_ID]),
+            (&[(KEY_FILE_VARIABLE, ""), (KEY_VARIABLE, A)], &[A_ID]),
             (&[(KEY_VARIABLE, A)], &[A_ID]),
             (&[(KEY_VARIABLE, A), (DECRYPTION_ONLY_KEYS_VARIABLE, "")], &[A_ID]),
             (&[(KEY_VARIABLE, A), (DECRYPTION_ONLY_KEYS_VARIABLE, &padded)], &[A_ID, B_ID]),
@@ -357,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn a_required_key_that_is_missing_has_a_cure() {
+    fn a_required_key_that_is_missing_has_a_hint() {
         let error = required(None).expect_err("no key");
         assert_eq!(
             error.to_string(),

@@ -1,4 +1,4 @@
-//! Bringing an object's secrets under the primary key. What they are bound to does not change.
+//! Encryption of an object's secrets again under the primary key. What they are bound to does not change.
 
 use std::collections::BTreeSet;
 
@@ -12,29 +12,30 @@ use crate::Result;
 use crate::document::Attributes;
 use crate::model::EncryptionSets;
 
-/// Which keys an object's encrypted values name.
+/// The keys that an object's encrypted values name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct KeysOf {
+pub(crate) struct KeysOf {
     /// The keys.
     pub keys: BTreeSet<KeyId>,
-    /// The attributes whose values are no envelopes, and why.
+    /// The attributes whose values are not envelopes, with the cause.
     pub failures: Vec<(String, DecryptionCause)>,
 }
 
-/// What became of an object's secrets.
+/// The result of encrypting an object's secrets again.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Resealed {
-    /// The keys that they were under.
+    /// The keys that the secrets were encrypted under.
     pub keys: BTreeSet<KeyId>,
-    /// How many are under the primary key now and were not before. If it is 0, nothing of the object has changed.
+    /// The number of secrets that are now under the primary key and were not before. If it is 0, the object is
+    /// unchanged.
     pub changed: usize,
-    /// The attributes that are not under the primary key, and why.
+    /// The attributes that are not under the primary key, with the cause.
     pub failures: Vec<(String, DecryptionCause)>,
 }
 
 impl KeysOf {
-    /// The keys that the values of the attributes that `sets` encrypts name. Nothing is opened.
-    pub fn attributes(sets: &EncryptionSets, attributes: &Attributes) -> Self {
+    /// Returns the keys that the values of the attributes that `sets` encrypts name. Nothing is decrypted.
+    pub(crate) fn attributes(sets: &EncryptionSets, attributes: &Attributes) -> Self {
         let mut found = Self::default();
         for name in sets.encrypted.iter().map(|encrypted| &encrypted.name) {
             let Some(stored) = present(attributes, name) else { continue };
@@ -46,8 +47,8 @@ impl KeysOf {
         found
     }
 
-    /// The keys of all envelopes anywhere in `value`, for documents of which nobody can say what is encrypted in them.
-    pub fn anywhere(value: &Value) -> Self {
+    /// Returns the keys of all envelopes anywhere in `value`, for documents whose encryption sets are unknown.
+    pub(crate) fn anywhere(value: &Value) -> Self {
         let mut found = Self::default();
         found.add_anywhere(value);
         found
@@ -64,15 +65,14 @@ impl KeysOf {
 }
 
 impl EncryptionService {
-    /// Encrypts those values anew that are under another key than the primary one, under the last version of `history`, which is
-    /// the document's, and leaves the others as they are: what
-    /// is under the primary key is not opened. One that does not open stays as it is, and does not keep the others from being
-    /// encrypted. Nothing is logged.
+    /// Encrypts again the values that are under another key than the primary one, under the last version of `history`,
+    /// which is the document's version. Values under the primary key stay unchanged and are not decrypted. A value that
+    /// cannot be decrypted stays unchanged, and the others are still encrypted again. Nothing is logged.
     ///
     /// # Errors
-    /// [`Invalid`](crate::ErrorKind::Invalid) if more attributes are bound than can be;
-    /// [`Incompatible`](crate::ErrorKind::Incompatible) if that version is beyond this software and binds less than it. The attributes
-    /// are then unchanged.
+    /// [`Invalid`](crate::ErrorKind::Invalid) if too many attributes are bound.
+    /// [`Incompatible`](crate::ErrorKind::Incompatible) if the version is newer than this software and binds less than
+    /// it. The attributes are then unchanged.
     pub fn reseal(
         &self,
         descriptor: &Descriptor<'_>,

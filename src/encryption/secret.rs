@@ -1,41 +1,47 @@
+//! Decrypted values, which are wiped and never shown.
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Write};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::canonical_json;
+use crate::document::exact;
+use crate::document::numbers::Numbers;
 use crate::{Error, ErrorKind, Result};
 
 /// The decrypted values of an object, by attribute name.
 pub type Secrets = BTreeMap<String, Secret>;
 
-/// A decrypted value: any JSON value but null.
+/// A decrypted value: any JSON value except null.
 ///
-/// It is wiped when dropped, its `Debug` is redacted, it cannot be displayed or serialized, and comparing takes the same
-/// time wherever two texts differ. A clone is one more copy in memory, wiped like the first: clone only what must outlive
-/// its owner.
+/// It is wiped when dropped, its `Debug` is redacted, and it cannot be displayed or serialized. A comparison takes the
+/// same time wherever two texts differ. A clone is another copy in memory, wiped like the first: clone only what must
+/// outlive its owner.
 #[derive(Clone)]
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
-    /// The JSON string `value`.
+    /// Creates a secret from the JSON string `value`.
     pub fn text(value: &str) -> Self {
-        // Room for the longest escape of every byte that needs one: growing would leave a copy behind.
+        // The capacity covers the longest escape of every byte that needs one, because growing would leave a copy
+        // behind.
         let escapes = value.bytes().filter(|byte| canonical_json::needs_escape(*byte)).count();
         let mut json = Zeroizing::new(String::with_capacity(value.len() + 2 + 5 * escapes));
         canonical_json::write_string(value, &mut json);
         Self(json)
     }
 
-    /// The JSON of `value`.
+    /// Creates a secret from the JSON of `value`.
     ///
     /// # Errors
-    /// [`Invalid`](ErrorKind::Invalid) if that is null, or if `value` cannot be written as JSON. The value is not in the
-    /// error.
+    /// [`Invalid`](ErrorKind::Invalid) if the JSON is null, or if `value` cannot be written as JSON. The error does not
+    /// contain the value.
     pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Self> {
         let mut buffer = WipingBuffer::default();
         serde_json::to_writer(&mut buffer, value).map_err(|_| {
@@ -49,7 +55,19 @@ impl Secret {
         Ok(Self(Zeroizing::new(text.to_owned())))
     }
 
-    /// The JSON text of an opened envelope, or none if it is not JSON. Spaces behind the value are padding.
+    /// Creates a secret from the JSON of the value at `pointer` of an object whose number texts are `numbers`.
+    ///
+    /// # Errors
+    /// Those of [`json`](Self::json).
+    pub(crate) fn numbered(value: &Value, numbers: &Numbers, pointer: &str) -> Result<Self> {
+        match numbers.is_empty() || value.is_null() {
+            true => Self::json(value),
+            false => Ok(Self(exact::exact_value(value, numbers, pointer))),
+        }
+    }
+
+    /// Creates a secret from the JSON text of a decrypted envelope. Returns `None` if it is not JSON. Trailing spaces
+    /// are padding.
     pub(super) fn from_plaintext(mut text: Zeroizing<String>) -> Option<Self> {
         serde_json::from_str::<serde::de::IgnoredAny>(&text).ok()?;
         let unpadded = text.trim_end().len();
@@ -57,28 +75,28 @@ impl Secret {
         Some(Self(text))
     }
 
-    /// The value as JSON text.
+    /// Returns the value as JSON text.
     pub fn expose_json(&self) -> &str {
         &self.0
     }
 
-    /// The value, if it is a JSON string.
+    /// Returns the value as a string.
     ///
     /// # Errors
-    /// [`Corrupt`](ErrorKind::Corrupt) if it is not. The value is not in the error.
+    /// [`Corrupt`](ErrorKind::Corrupt) if it is not a JSON string. The error does not contain the value.
     pub fn expose_text(&self) -> Result<Zeroizing<String>> {
         self.parse().map(Zeroizing::new)
     }
 
-    /// The value as a `T`, which is as exposed as `T` makes it.
+    /// Parses the value as a `T`. The result is as protected as `T` is.
     ///
     /// # Errors
-    /// [`Corrupt`](ErrorKind::Corrupt) if it is not a `T`. The value is not in the error.
+    /// [`Corrupt`](ErrorKind::Corrupt) if it is not a `T`. The error does not contain the value.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T> {
         // serde's own error quotes the value.
         serde_json::from_str(&self.0).map_err(|_| {
             Error::new(ErrorKind::Corrupt, format!("the secret is not a {}", std::any::type_name::<T>()))
-                .with_cure("store it again in the form that its type demands")
+                .with_hint("store it again in the form that its type demands")
         })
     }
 }
@@ -97,7 +115,7 @@ impl PartialEq for Secret {
 
 impl Eq for Secret {}
 
-/// Grows without leaving copies of its content behind.
+/// A buffer that leaves no copies of its content behind when it grows.
 #[derive(Default)]
 struct WipingBuffer(Zeroizing<Vec<u8>>);
 
@@ -120,7 +138,7 @@ impl Write for WipingBuffer {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 

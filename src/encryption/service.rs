@@ -1,10 +1,13 @@
+//! The encryption and decryption of the attributes of objects.
+
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use serde_json::Value;
 
 use super::associated_data::AssociatedData;
-use super::envelope::{Envelope, Nonce};
+use super::envelope::Envelope;
+use super::envelope_header::{Nonce, named_version};
 use super::error::{AttributeError, DecryptionCause};
 use super::{Descriptor, EncryptionHistory, Fingerprinter, KeyId, KeyRing, Secret, Secrets};
 use crate::document::{Attributes, MAX_DEPTH, depth};
@@ -12,29 +15,30 @@ use crate::environment::Environment;
 use crate::model::EncryptionSets;
 use crate::{Error, ErrorKind, Result};
 
-/// Encrypts and decrypts the attributes of objects. Cloning shares the keys, so that all clones change them together.
+/// Encrypts and decrypts the attributes of objects. Clones share the keys, so that a change of keys affects all of
+/// them.
 #[derive(Debug, Clone)]
 pub struct EncryptionService {
     ring: Arc<RwLock<Option<Arc<KeyRing>>>>,
-    /// The keys that something was sealed under since they were last [found recorded](Self::sealed_but_not_under).
+    /// The keys that were used for encryption and have not since been [found recorded](Self::retain_unrecorded).
     sealed_under: Arc<RwLock<BTreeSet<KeyId>>>,
     environment: Environment,
 }
 
-/// What of an object's encrypted attributes opens, and what does not.
+/// The encrypted attributes of an object: those that were decrypted, and those that cannot be.
 #[derive(Debug, Default)]
 pub struct Opened {
     /// The decrypted values.
     pub secrets: Secrets,
-    /// The attributes that do not open, and why.
+    /// The attributes that cannot be decrypted, with the cause.
     pub failures: Vec<(String, DecryptionCause)>,
 }
 
 impl Opened {
-    /// The decrypted values, if all open.
+    /// Returns the decrypted values if there are no failures.
     ///
     /// # Errors
-    /// [`Decrypt`](ErrorKind::Decrypt) with an [`AttributeError`] for the first attribute that does not open.
+    /// [`Decrypt`](ErrorKind::Decrypt) with an [`AttributeError`] for the first attribute that cannot be decrypted.
     pub fn into_secrets(self, descriptor: &Descriptor<'_>) -> Result<Secrets> {
         match self.failures.into_iter().next() {
             Some((name, cause)) => Err(AttributeError::decrypt(descriptor, &name, cause)),
@@ -44,29 +48,31 @@ impl Opened {
 }
 
 impl EncryptionService {
-    /// A service with the keys of `ring`. Without one, everything works that needs no encryption and no decryption.
+    /// Creates a service with the keys of `ring`. Without a ring, every operation works that needs no encryption and no
+    /// decryption.
     pub fn new(ring: Option<KeyRing>, environment: Environment) -> Self {
         Self { ring: Arc::new(RwLock::new(ring.map(Arc::new))), sealed_under: Arc::default(), environment }
     }
 
-    /// Returns the environment that it takes randomness from.
+    /// Returns the environment from which the service takes randomness.
     pub(crate) fn environment(&self) -> &Environment {
         &self.environment
     }
 
-    /// Whether there is a key to encrypt with.
+    /// Returns whether there is a key to encrypt with.
     pub fn can_encrypt(&self) -> bool {
         self.key_ring().is_some()
     }
 
-    /// The keys as they are now.
+    /// Returns the current keys.
     pub(crate) fn key_ring(&self) -> Option<Arc<KeyRing>> {
         self.ring.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Returns the keys that something was sealed under and that are not among the `recorded` ones: they must be recorded as in use
-    /// before it is written. Those that are recorded are forgotten, so that one that went out of use later does not come back.
-    pub(crate) fn sealed_but_not_under(&self, recorded: &BTreeSet<KeyId>) -> Vec<KeyId> {
+    /// Forgets that the `recorded` keys were used for encryption, so that a key that goes out of use later is not
+    /// recorded again. Returns the other keys that were used: they must be recorded as in use before the envelopes are
+    /// written.
+    pub(crate) fn retain_unrecorded(&self, recorded: &BTreeSet<KeyId>) -> Vec<KeyId> {
         let mut sealed = self.sealed_under.write().unwrap_or_else(PoisonError::into_inner);
         sealed.retain(|key| !recorded.contains(key));
         sealed.iter().copied().collect()
@@ -79,21 +85,22 @@ impl EncryptionService {
         }
     }
 
-    /// Works with the keys of `ring` from now on. What has begun ends with the keys that it began with.
+    /// Replaces the keys by those of `ring`. Operations that have begun end with the keys that they began with.
     pub(crate) fn replace_key_ring(&self, ring: KeyRing) {
         *self.ring.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(ring));
     }
 
-    /// Puts an envelope into `attributes` for each of `secrets`, which are of the attributes that the last version of `history`
-    /// encrypts: that is the version of the document.
+    /// Adds to `attributes` an envelope for each of `secrets`. The last version of `history`, which is the version of
+    /// the document, must encrypt their attributes.
     ///
-    /// The envelopes are bound to the other attributes as they are now, so those must already be as they will be stored.
-    /// If it fails, `attributes` are unchanged.
+    /// The envelopes are bound to the other attributes as given, so those must already be in the form that is stored.
+    /// On failure, `attributes` are unchanged.
     ///
     /// # Errors
-    /// [`Invalid`](ErrorKind::Invalid) with an [`AttributeError`] if there is something to encrypt but no key;
-    /// also if one of them is nested deeper than [`MAX_DEPTH`]; [`Incompatible`](ErrorKind::Incompatible) if that version is beyond
-    /// this software and binds less than it; [`Internal`](ErrorKind::Internal) if that version does not encrypt one of them.
+    /// [`Invalid`](ErrorKind::Invalid) with an [`AttributeError`] if there is something to encrypt but no key.
+    /// [`Invalid`](ErrorKind::Invalid) also if a secret is nested deeper than [`MAX_DEPTH`].
+    /// [`Incompatible`](ErrorKind::Incompatible) if that version is newer than this software and binds less than it.
+    /// [`Internal`](ErrorKind::Internal) if that version does not encrypt one of the attributes.
     pub fn seal(
         &self,
         descriptor: &Descriptor<'_>,
@@ -114,7 +121,7 @@ impl EncryptionService {
         Ok(())
     }
 
-    /// An envelope under the primary key of `ring` for each of `secrets`.
+    /// Returns an envelope under the primary key of `ring` for each of `secrets`.
     pub(super) fn seal_each(
         &self,
         ring: &KeyRing,
@@ -129,7 +136,7 @@ impl EncryptionService {
         self.note_sealed_under(key.id());
         let type_key = key.type_key(descriptor.type_name)?;
         let mut sealed = Vec::with_capacity(secrets.len());
-        // All at once: asking the system takes a good part of the time that sealing takes.
+        // All nonces in one call, since asking the system takes a considerable part of the time of sealing.
         let mut nonces = vec![Nonce::default(); secrets.len()];
         self.environment.rng().fill(nonces.as_flattened_mut())?;
         for ((name, secret), nonce) in secrets.iter().zip(nonces) {
@@ -140,11 +147,11 @@ impl EncryptionService {
         Ok(sealed)
     }
 
-    /// Decrypts every attribute that is there and that the last version of `history` encrypts, which is the version of the
-    /// document. Those that are absent or null have no secret.
+    /// Decrypts every present attribute that the last version of `history`, which is the version of the document,
+    /// encrypts. Absent and null attributes have no secret.
     ///
     /// # Errors
-    /// [`Decrypt`](ErrorKind::Decrypt) with an [`AttributeError`] for the first attribute that does not open.
+    /// [`Decrypt`](ErrorKind::Decrypt) with an [`AttributeError`] for the first attribute that cannot be decrypted.
     pub fn open(
         &self,
         descriptor: &Descriptor<'_>,
@@ -168,10 +175,10 @@ impl EncryptionService {
         present.map(open).collect()
     }
 
-    /// Decrypts the attribute `name`: none if it is absent or null.
+    /// Decrypts the attribute `name`. Returns `None` if it is absent or null.
     ///
     /// # Errors
-    /// [`Decrypt`](ErrorKind::Decrypt) with an [`AttributeError`] if it does not open;
+    /// [`Decrypt`](ErrorKind::Decrypt) with an [`AttributeError`] if it cannot be decrypted.
     /// [`Internal`](ErrorKind::Internal) if the last version of `history` does not encrypt it.
     pub fn open_attribute(
         &self,
@@ -186,10 +193,10 @@ impl EncryptionService {
         open_value(self.key_ring().as_deref(), descriptor, &associated_data, name, stored).map(Some)
     }
 
-    /// As [`open`](Self::open), for whoever wants to know of every attribute whether it opens. Nothing is logged.
+    /// Like [`open`](Self::open), but reports for every attribute whether it can be decrypted. Nothing is logged.
     ///
     /// # Errors
-    /// [`Invalid`](ErrorKind::Invalid) if more attributes are bound than can be.
+    /// [`Invalid`](ErrorKind::Invalid) if too many attributes are bound.
     pub fn open_each(
         &self,
         descriptor: &Descriptor<'_>,
@@ -212,17 +219,17 @@ impl EncryptionService {
         Ok(opened)
     }
 
-    /// The attributes whose envelopes say that they were sealed after the last version of `history`. Nothing is opened.
+    /// Returns the attributes whose envelopes name a version after the last version of `history`. Nothing is decrypted.
     pub(crate) fn sealed_later(history: &EncryptionHistory, attributes: &Attributes) -> Vec<(String, DecryptionCause)> {
         let encrypted = history.sets().encrypted.iter().map(|encrypted| &encrypted.name);
         let later = encrypted.filter_map(|name| {
-            let version = Envelope::named_version(attributes.get(name)?)?;
+            let version = named_version(attributes.get(name)?)?;
             (version > history.version()).then(|| (name.clone(), DecryptionCause::ModelVersion(version)))
         });
         later.collect()
     }
 
-    /// What makes fingerprints of decrypted documents, with the primary key.
+    /// Returns a fingerprinter for decrypted documents, keyed with the primary key.
     ///
     /// # Errors
     /// [`Internal`](ErrorKind::Internal) if no key can be derived.
@@ -245,7 +252,7 @@ fn open_value(
         .map_err(|cause| AttributeError::decrypt(descriptor, name, cause))
 }
 
-/// The decrypted value, or why it does not open.
+/// Returns the decrypted value, or the cause why it cannot be decrypted.
 pub(super) fn try_open(
     ring: Option<&KeyRing>,
     descriptor: &Descriptor<'_>,
@@ -274,9 +281,11 @@ pub(super) fn present<'a>(attributes: &'a Attributes, name: &str) -> Option<&'a 
     attributes.get(name).filter(|value| !value.is_null())
 }
 
-/// Refuses a secret that could not be read as JSON again, where its attribute is exposed or it is exported.
+/// Checks that a secret can be read as JSON again where its attribute is exposed or exported.
 fn check_depth(descriptor: &Descriptor<'_>, name: &str, secret: &Secret) -> Result<()> {
-    match depth::depth(secret.expose_json()) > MAX_DEPTH {
+    let json = secret.expose_json();
+    // Most secrets are strings, which have no levels.
+    match !json.starts_with('"') && depth::depth(json) > MAX_DEPTH {
         true => Err(Error::invalid(format!("{descriptor}: {}", depth::refusal(name)), depth::FLATTEN)),
         false => Ok(()),
     }

@@ -1,27 +1,30 @@
+//! The gate, which decides whether a generation takes writes.
+
 use super::names::{IndexNames, Mark};
 
-/// Whether an index takes writes, as its aliases say. Users write through one alias, so one request about aliases closes the
-/// gate or opens it, under a condition, which a write block cannot have: a block only drains what is under way.
+/// The state of a generation's gate, as given by its aliases: whether the index takes writes. Users write through one
+/// alias, so a single conditional alias request closes or opens the gate. A write block takes no condition; it only
+/// drains the writes in progress.
 ///
 /// ```text
 /// open ──close──→ copying-<nonce> ──undo──→ undoing-<nonce> ──→ open
 ///                      └──swap──→ (the next generation is open)
 /// ```
 ///
-/// Every step removes the alias that it found, which must exist, and marks have nonces: so a step that lands late, after
-/// others have gone on, fails. The reasons are in `docs/decisions/0015-a-gate-of-aliases.md`.
+/// Every step removes the alias that it found, which must exist, and marks have nonces. A step that arrives late, after
+/// others have continued, therefore fails. Record 15 has the reasons.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Gate {
-    /// Whether the alias is there that writes go through.
+    /// Whether the alias for writes exists.
     pub is_open: bool,
-    /// The marks of a copy or rollback that is at work, or was stopped: one, or none.
+    /// The marks of a copy or rollback that is running or was interrupted: at most one.
     pub copying: Vec<String>,
-    /// The marks of an undoing: one, or none.
+    /// The marks of an undoing: at most one.
     pub undoing: Vec<String>,
 }
 
 impl Gate {
-    /// Reads it off the aliases of a generation's index.
+    /// Reads the gate from the aliases of a generation's index.
     pub fn of<'a>(names: &IndexNames, generation: u32, aliases: impl IntoIterator<Item = &'a String>) -> Self {
         let write_alias = names.write_alias(generation);
         let (copying, undoing) =
@@ -44,7 +47,7 @@ impl Gate {
         self.is_open && !self.is_marked()
     }
 
-    /// Returns whether a mark says that a write block is a copy's, and so may be lifted.
+    /// Returns whether a mark shows that a write block belongs to a copy, and may be removed.
     pub fn is_marked(&self) -> bool {
         !self.copying.is_empty() || !self.undoing.is_empty()
     }

@@ -1,3 +1,5 @@
+//! The facts about types and copies that an index records in its `_meta`.
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -7,70 +9,72 @@ use sha2::{Digest, Sha256};
 use crate::model::EncryptionSets;
 use crate::{Error, ErrorKind, Result};
 
-/// The key of an index's `_meta` that belongs to this library. Other keys are kept as they are.
+/// The key of an index's `_meta` that belongs to this library. Other keys are kept.
 const META_KEY: &str = "saved_objects";
 
-/// What an index's `_meta` says of the types in it: only facts that grow, so that two nodes that record at once can be
-/// merged by maximum (design decision 6).
+/// The part of an index's `_meta` about its types. It has only facts that grow, so that records of two nodes can be
+/// merged by maximum (record 22).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IndexMeta {
-    /// By type.
+    /// The facts by type.
     #[serde(default)]
     pub types: BTreeMap<String, TypeMeta>,
-    /// The highest generation that the group ever had, so that no number, and with it no version token, is used twice.
+    /// The highest generation that the group ever had, so that no number, and therefore no version token, is used
+    /// twice.
     #[serde(default)]
     pub highest_generation: u32,
-    /// What the index was copied from; none for one that was created.
+    /// The copy that made the index. `None` for an index that was created empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copy: Option<CopyRecord>,
-    /// The index of Kibana that the group began with; none for a group that was not taken over.
+    /// The index of Kibana that the group began with. `None` for a group that was not taken over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub taken_over: Option<TakenOver>,
 }
 
-/// An index that Kibana wrote and that a group was copied from. It stays as it was, write-blocked (design decision 19).
+/// An index that Kibana wrote and that a group was copied from. It stays unchanged and write-blocked (record 28).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TakenOver {
-    /// The alias that Kibana reached it by.
+    /// The alias through which Kibana reached the index.
     pub alias: String,
-    /// Its name.
+    /// The name of the index.
     pub index: String,
-    /// Its unique id.
+    /// The unique id of the index.
     pub uuid: String,
 }
 
-/// What an index was copied from, in which state, to what and how. Its digest names the staging index and its alias, so that
-/// no request of a copy of another state can reach it.
+/// The source of a copy, its state, and the result and policies of the copy. The record's digest is part of the name of
+/// the staging index and of its alias, so that no request of a copy of another state can reach it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CopyRecord {
-    /// The source's name.
+    /// The name of the source.
     pub source: String,
-    /// The source's unique id.
+    /// The unique id of the source.
     pub source_uuid: String,
-    /// How many writes the source had taken once its gate was closed.
+    /// The number of writes that the source had taken when its gate was closed.
     pub source_writes: u64,
-    /// The source's history id, which a restore over the index replaces.
+    /// The history id of the source. A restore over the index replaces it.
     #[serde(default)]
     pub source_history: String,
-    /// The source's primary term.
+    /// The primary term of the source.
     #[serde(default)]
     pub source_term: u64,
-    /// What the copy was made to: [`TypeMeta::digest`] of all its types.
+    /// The definitions that the copy was made for: [`TypeMeta::digest`] of all its types.
     pub definitions: String,
-    /// What was done about documents that could not be converted, and about secrets that did not open.
+    /// The policies for documents that could not be converted and for secrets that could not be decrypted.
     #[serde(default)]
     pub policies: String,
-    /// Says that the staging index had every document. Absent until they were counted.
+    /// The proof that the staging index had every document. Absent until they were counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub complete: Option<Complete>,
-    /// The unique id of the generation that the copy became. Absent until just before that generation becomes current. If the index
-    /// with this record has another id, it is an operator's clone of that generation, or a restore under another name.
+    /// The unique id of the generation that the copy became. Absent until just before that generation becomes current.
+    /// An index that has this record but another id is an operator's clone of that generation, or a restore under
+    /// another name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation_uuid: Option<String>,
-    /// How many documents of the source the copy lacks because they are bad.
+    /// The number of documents of the source that the copy lacks because they are bad.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub left_out: u64,
-    /// How many of those it lacks because a secret of them does not open.
+    /// The number of those that it lacks because one of their secrets cannot be decrypted.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub left_out_unreadable: u64,
 }
@@ -78,20 +82,21 @@ pub struct CopyRecord {
 /// A staging index that had every document when they were counted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Complete {
-    /// The unique id of that staging index: another one of its name is another one.
+    /// The unique id of the staging index. Another index of the same name has another id.
     pub uuid: String,
-    /// How many writes it had taken, and so its clone when that became the current generation.
+    /// The number of writes that the staging index had taken, which its clone has when it becomes the current
+    /// generation.
     pub writes: u64,
 }
 
 impl CopyRecord {
-    /// Returns what the copy is made from and to, without what became of it.
+    /// Returns the record without the results of the copy.
     #[must_use]
     pub fn begun(&self) -> Self {
         Self { complete: None, generation_uuid: None, left_out: 0, left_out_unreadable: 0, ..self.clone() }
     }
 
-    /// Returns whether an index with this record is a copy as `wanted` says, whatever became of it later.
+    /// Returns whether an index with this record is a copy like `wanted`, whatever its results.
     pub fn is_made_as(&self, wanted: &Self) -> bool {
         self.begun() == wanted.begun()
     }
@@ -101,12 +106,13 @@ impl CopyRecord {
         self.generation_uuid.as_deref().is_none_or(|own| own == uuid)
     }
 
-    /// Returns whether a source with this history id and so many writes still holds all that the copy was made from.
+    /// Returns whether a source with this history id and number of writes still has everything that the copy was made
+    /// from.
     pub fn is_held_by(&self, history: &str, writes: u64) -> bool {
         self.source_history == history && self.source_writes <= writes
     }
 
-    /// Returns whether the record is of the same source, in a state that it has left.
+    /// Returns whether the record is of the same source in a state before its current one.
     pub fn is_outdated_by(&self, current: &Self) -> bool {
         self.source_uuid == current.source_uuid
             && (self.source_history != current.source_history
@@ -114,7 +120,7 @@ impl CopyRecord {
                 || self.source_term < current.source_term)
     }
 
-    /// Returns the digest of [what the copy is made from and to](Self::begun), in 16 hexadecimal digits.
+    /// Returns the digest of [the record without results](Self::begun), in 16 hexadecimal digits.
     pub fn digest(&self) -> String {
         let begun = json!(self.begun()).to_string();
         Sha256::digest(begun).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
@@ -125,40 +131,66 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-/// What an index's `_meta` says of one type.
+/// The facts about one type in an index's `_meta`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TypeMeta {
     /// The model version whose mapping the index has.
     #[serde(default)]
     pub mapping_version: u32,
-    /// The model version that all documents have been brought to. Older nodes may have written behind it.
+    /// The model version that all documents were converted to. Older nodes may have written documents since then.
     #[serde(default)]
     pub document_version: u32,
     /// The digest of the definition at `document_version`.
     #[serde(default)]
     pub digest: String,
-    /// What each model version seen encrypts and binds, for nodes that do not know the version.
+    /// The encryption sets of each known model version, for nodes that do not know the version.
     #[serde(default)]
     pub sets: BTreeMap<u32, EncryptionSets>,
+    /// The documents that may have been written before their fields were mapped. Absent if that is unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mapped: Option<Mapped>,
+}
+
+/// The moment at which an index got the mapping of a type. Documents of earlier sequence numbers may have fields that
+/// no search finds until they are written again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Mapped {
+    /// The model version whose mapping it is.
+    pub version: u32,
+    /// The number of writes that the index had taken when it had the mapping.
+    pub writes: u64,
+}
+
+impl TypeMeta {
+    /// Returns whether any recorded model version of the type has secrets.
+    pub(crate) fn encrypts(&self) -> bool {
+        self.sets.values().any(|sets| !sets.encrypted.is_empty())
+    }
 }
 
 impl IndexMeta {
-    /// Reads it from an index's mapping; an index that has none was not made by this library, and has no types yet.
+    /// Reads the facts from an index's mapping. An index without them was not made by this library, and has no types
+    /// yet.
     ///
     /// # Errors
-    /// [`Incompatible`](ErrorKind::Incompatible) if it has a form that this version does not know.
+    /// [`Incompatible`](ErrorKind::Incompatible) if they have a form that this version does not know.
     pub fn from_mapping(mapping: &Value) -> Result<Self> {
         match mapping.get("_meta").and_then(|meta| meta.get(META_KEY)) {
             None => Ok(Self::default()),
             Some(meta) => Self::deserialize(meta).map_err(|error| {
                 Error::new(ErrorKind::Incompatible, "an index's _meta.saved_objects has an unknown form")
-                    .with_cure("run the version of this software that wrote it, or a newer one")
+                    .with_hint("run the version of this software that wrote it, or a newer one")
                     .with_source(error)
             }),
         }
     }
 
-    /// The whole `_meta` for an index whose mapping is `mapping`: its other keys are kept.
+    /// Returns whether the mapping of an index has the facts, in any form.
+    pub(crate) fn is_in(mapping: &Value) -> bool {
+        mapping.get("_meta").and_then(|meta| meta.get(META_KEY)).is_some()
+    }
+
+    /// Returns the whole `_meta` for an index whose mapping is `mapping`. Its other keys are kept.
     pub fn into_meta(self, mapping: Option<&Value>) -> Value {
         let mut meta = match mapping.and_then(|mapping| mapping.get("_meta")) {
             Some(Value::Object(meta)) => meta.clone(),
@@ -168,8 +200,9 @@ impl IndexMeta {
         Value::Object(meta)
     }
 
-    /// Both merged: the higher version of each fact wins, and no recorded set is lost. What `other` says of a model version's sets
-    /// counts: it is what software says that knows the version, and what the index says may be made up.
+    /// Returns both merged: the higher version of each fact wins, and no recorded set is lost. For a model version in
+    /// both, the sets of `other` win, because they come from software that knows the version, while those in the index
+    /// may be forged.
     #[must_use]
     pub fn merged(mut self, other: &Self) -> Self {
         for (name, theirs) in &other.types {
@@ -179,6 +212,7 @@ impl IndexMeta {
                 ours.digest.clone_from(&theirs.digest);
             }
             ours.document_version = ours.document_version.max(theirs.document_version);
+            ours.mapped = ours.mapped.max(theirs.mapped);
             ours.sets.extend(theirs.sets.iter().map(|(version, sets)| (*version, sets.clone())));
         }
         self.highest_generation = self.highest_generation.max(other.highest_generation);
@@ -250,7 +284,7 @@ mod tests {
             CopyRecord { source_history: "i".to_owned(), ..record.clone() },
             CopyRecord { source_term: 2, ..record.clone() },
             CopyRecord { definitions: "e".to_owned(), ..record.clone() },
-            // It may lack secrets, which nothing tells from their never having been there.
+            // The copy may lack secrets, which cannot be distinguished from secrets that never existed.
             CopyRecord { policies: "strip".to_owned(), ..record.clone() },
         ];
         for other in &others {

@@ -1,4 +1,4 @@
-//! Bringing every index to the registered versions: planned, done, and planned anew as long as other nodes move things.
+//! Migrates all groups: plans, executes the plan, and plans again while other nodes change the indices.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -7,22 +7,24 @@ use std::time::Duration;
 use tracing::Instrument;
 
 use super::bad::Policy;
-use super::copy::Place;
 use super::decide::is_beyond_others;
+use super::executor::GroupExecutor;
 use super::generations;
-use super::lease::Lease;
-use super::status::Survey;
-use super::walk::Walk;
+use super::lease::{self, Lease};
+use super::survey::Survey;
+use super::undo::CopyContext;
 use super::work::{Run, Work};
-use super::{GroupPlan, Migrator, OnBad, OnUnreadable, Outcome, Plan, Report, Way, preflight, survey, take_over};
-use crate::cluster::{ClusterError, ClusterErrorKind};
+use super::{CurrentIndex, GroupPlan, Migrator, OnBad, OnUnreadable, Outcome, Plan, Report, Way, preflight, take_over};
+use crate::cluster::{ClusterError, ClusterErrorKind, Search, SearchIn};
+use crate::environment::{Stopped, WAITING};
 use crate::registry::TypeDefinition;
 use crate::{Error, ErrorKind, Result};
 
-/// How often it is planned anew because other nodes, that this one sees no lease of, moved what it had planned with.
+/// How often the migration is planned again because other nodes, whose lease this node does not see, changed what it
+/// had planned with.
 const MAX_REPLANS: u32 = 120;
 
-/// How long to wait before it is looked again whether a snapshot is done.
+/// The pause before a request that a snapshot in progress prevented is repeated.
 const SNAPSHOT_PAUSE: Duration = Duration::from_secs(1);
 
 /// How an attempt at all groups ended.
@@ -31,14 +33,16 @@ enum Attempt {
     Blocked,
     /// Another node has the lease.
     OtherAtWork,
-    /// The index of this group does not take the registered mapping.
+    /// The index of this group refuses the registered mapping.
     MappingRefused(String),
 }
 
 impl Migrator {
-    /// Brings every index to the registered versions. All groups are checked for blockers before the first write. If other
-    /// nodes are at work, it waits for them; if they change what was planned with, it is planned anew. Errors are in the
-    /// report; what was done stays done, and the next start goes on from there.
+    /// Migrates every index to the registered versions.
+    ///
+    /// All groups are checked for blockers before the first write. If other nodes are migrating, the migration waits
+    /// for them; if they change what it planned with, it plans again. Errors are in the report. What was done stays
+    /// done, and the next start resumes from there.
     pub async fn migrate(&self) -> Report {
         let mut lease = self.lease();
         let report = self.migrate_under(&mut lease).await;
@@ -51,17 +55,21 @@ impl Migrator {
         let run = Run::begin(self);
         let mut work = Work::default();
         let mut refused = BTreeSet::new();
-        let (mut replans, mut pause) = (0, Lease::FIRST_PAUSE);
+        let (mut replans, mut pauses, mut snapshot_waits) = (0, lease::pauses(), 0_u32);
         loop {
-            let error = match self.attempt(&refused, lease, &mut work).await {
+            let attempted = match self.engine.environment.stop().check() {
+                Ok(()) => self.attempt(&refused, lease, &mut work).await,
+                Err(stopped) => Err(stopped),
+            };
+            let error = match attempted {
                 Ok(Attempt::Done) => return run.report(work.outcome(lease.has_waited), work, None),
                 Ok(Attempt::OtherAtWork) => {
-                    tracing::info!("another node migrates: waiting for it");
+                    tracing::debug!("another node migrates: waiting for it");
                     lease.wait_for_others().await;
                     continue;
                 }
                 Ok(Attempt::Blocked) if replans == 0 => return run.report(Outcome::Blocked, work, None),
-                // Whoever moved the indices under this node may be the one who blocks them, and be done soon.
+                // The node that changed the indices may also be the one that blocks them, and may be done soon.
                 Ok(Attempt::Blocked) if replans >= MAX_REPLANS => return run.report(Outcome::Blocked, work, None),
                 Ok(Attempt::Blocked) => None,
                 Ok(Attempt::MappingRefused(group)) => {
@@ -71,36 +79,44 @@ impl Migrator {
                 }
                 Err(error) if is_moved(&error) && replans < MAX_REPLANS => Some(error),
                 Err(error) if is_in_snapshot(&error) => {
-                    // It may take hours, and ends by itself. Whoever starts decides how long to wait.
-                    tracing::info!(%error, "a snapshot is being made: waiting for it");
+                    // A snapshot may take hours, and ends by itself. The deadline of the start limits the wait.
+                    if snapshot_waits % 10 == 0 {
+                        tracing::info!(target: WAITING, %error, "a snapshot is being made: waiting for it");
+                    }
+                    snapshot_waits += 1;
                     self.undo_copies().await;
-                    lease.tell(&error).await;
-                    self.environment.clock().sleep(SNAPSHOT_PAUSE).await;
+                    lease.report_waiting(&error).await;
+                    lease.sleep(SNAPSHOT_PAUSE).await;
                     continue;
                 }
                 Err(error) => return run.report(Outcome::Failed, work, Some(&error)),
             };
             tracing::info!(
                 error = error.map(tracing::field::display),
-                "planning anew, because other nodes are at work"
+                "planning again, because other nodes are at work"
             );
             replans += 1;
-            pause = lease.pause(pause).await;
+            lease.pause(&mut pauses).await;
         }
     }
 
-    /// Waits until other nodes have brought every index to the registered versions, and writes nothing. It ends only then,
-    /// with an error, or blocked, if this software cannot go on with the indices whatever others do: whoever waits decides how
-    /// long.
+    /// Waits until other nodes have migrated every index to the registered versions, and writes nothing.
+    ///
+    /// The wait has no deadline of its own; the caller limits it. It ends earlier with an error, or as
+    /// [`Blocked`](Outcome::Blocked) if this software cannot work with the indices, whatever other nodes do.
     pub async fn wait(&self) -> Report {
         let run = Run::begin(self);
         let lease = self.lease();
-        let (mut work, mut waited, mut pause) = (Work::default(), false, Lease::FIRST_PAUSE);
+        let (mut work, mut waited, mut pauses) = (Work::default(), false, lease::pauses());
         loop {
-            match self.plan().await {
+            let planned = match self.engine.environment.stop().check() {
+                Ok(()) => self.plan().await,
+                Err(stopped) => Err(stopped),
+            };
+            match planned {
                 Ok(plan) => {
                     let is_ready = plan.is_ready();
-                    // While others work, the keys are looked at once.
+                    // While others work, the keys are read only once.
                     let lacking = match plan.unseen.is_empty() && (is_ready || !waited) {
                         true => self.lacking_keys().await,
                         false => Ok(None),
@@ -109,7 +125,7 @@ impl Migrator {
                         Ok(lacking) => work.blockers.extend(lacking),
                         Err(error) => return run.report(Outcome::Failed, work, Some(&error)),
                     }
-                    if is_beyond_others(&self.registry, &plan) {
+                    if is_beyond_others(&plan) {
                         work.blockers.extend(plan.blockers.clone());
                     }
                     if !work.blockers.is_empty() {
@@ -119,40 +135,41 @@ impl Migrator {
                         plan.groups.iter().for_each(|group| work.add(&Survey::default(), group));
                         return run.report(work.outcome(waited), work, None);
                     }
-                    // Other blockers may be what another node is about to heal.
+                    // Another node may be about to heal the other blockers.
                     waited = true;
                 }
                 Err(error) => return run.report(Outcome::Failed, work, Some(&error)),
             }
-            pause = lease.pause(pause).await;
+            lease.pause(&mut pauses).await;
         }
     }
 
-    /// Undoes the copies that this migrator began and did not end, so that their sources take writes again. What cannot be
-    /// undone now is by the next start of any release.
+    /// Undoes the copies that this migrator began and did not end, so that their sources take writes again. The next
+    /// start of any release undoes what cannot be undone now.
     pub(crate) async fn undo_copies(&self) {
         let begun = std::mem::take(&mut *self.copying());
         let numbers = self.generation_numbers();
         for plan in begun.into_values() {
-            let place = Place {
-                cluster: self.cluster.as_ref(),
-                environment: &self.environment,
+            let context = CopyContext {
+                cluster: self.engine.cluster.as_ref(),
+                environment: &self.engine.environment,
                 numbers: &numbers,
                 plan: &plan,
             };
-            if let Err(error) = place.undo().await {
+            if let Err(error) = context.undo().await {
                 let index = &plan.index;
-                tracing::warn!(index, %error, "a copy was not undone, and its source takes no writes until the next start");
+                tracing::warn!(index, %error, "a copy was not undone, and its source takes no writes until the next \
+                                               start");
             }
         }
     }
 
     fn lease(&self) -> Lease<'_> {
-        let lease = Lease::new(self.control(), &self.environment, &self.progress);
+        let lease = Lease::new(self.engine.control(), &self.engine.environment, &self.progress);
         if self.without_lease { lease.switched_off() } else { lease }
     }
 
-    /// Plans, and does what is planned.
+    /// Plans once, and executes the plan.
     async fn attempt(&self, refused: &BTreeSet<String>, lease: &mut Lease<'_>, work: &mut Work) -> Result<Attempt> {
         let mut plan = self.plan_with(refused).await?;
         if !plan.unseen.is_empty() {
@@ -170,19 +187,16 @@ impl Migrator {
         work.skipped = obstacles.skipped;
         plan.blockers.extend(self.missing_keys(&plan));
         work.blockers.clone_from(&plan.blockers);
-        // What blocks this node may be another node's work.
+        // Another node's work may be what blocks this node.
         if !plan.blockers.is_empty() && lease.is_other_at_work().await {
             return Ok(Attempt::OtherAtWork);
-        }
-        // Kibana wrote it, maybe a moment ago, and what is found in it may be a blocker.
-        for group in plan.groups.iter().filter(|group| group.take_over.is_some() && plan.blockers.is_empty()) {
-            self.cluster.refresh(&group.index).await?;
         }
         let survey = if self.rescan && plan.blockers.is_empty() {
             self.plan_rescan(&mut plan).await?
         } else {
             self.survey_if_possible(&plan).await?
         };
+        work.skipped.extend(survey.skipped.iter().cloned());
         plan.blockers.extend(take_over::misplaced(&plan.groups, &survey));
         work.blockers.clone_from(&plan.blockers);
         if plan.blockers.is_empty() && converts(&plan) && !lease.take(&digest(&plan)).await {
@@ -193,62 +207,83 @@ impl Migrator {
         if !plan.blockers.is_empty() {
             return Ok(Attempt::Blocked);
         }
-        lease.during(self.walk(&plan, &survey, work)).await
+        lease.during(self.execute(&plan, &survey, work)).await
     }
 
-    /// Turns the plan of each group that is where it should be, but has older documents, into one to convert them.
+    /// Plans a conversion for each group that is at the registered versions but has documents to convert.
     async fn plan_rescan(&self, plan: &mut Plan) -> Result<Survey> {
-        for group in plan.groups.iter().filter(|group| group.way == Way::None) {
-            // What was written a moment ago is to be counted.
-            self.cluster.refresh(&group.index).await?;
-        }
         let survey = self.survey(plan).await?;
         for group in &mut plan.groups {
             if group.way != Way::None {
                 continue;
             }
-            // Bad documents are among the outdated ones only by chance.
-            let is_to_be_done = survey.outdated(group) > 0
+            // A bad document need not be an outdated one.
+            let is_marked = |current: &CurrentIndex| group.not_marked(&current.meta).is_empty();
+            let needs_conversion = survey.outdated(group).unwrap_or_default() > 0
+                || !group.current.as_ref().is_none_or(is_marked)
+                || self.has_unmapped(group).await?
                 || (self.on_bad != OnBad::Fail || self.on_unreadable != OnUnreadable::Fail)
-                    && survey::dry_run(self.cluster.as_ref(), &self.conversion, group).await?.total > 0;
-            if is_to_be_done {
+                    && self.dry_run(&self.engine.conversion, group).await?.counts.bad > 0;
+            if needs_conversion {
                 group.way = Way::InPlace;
             }
         }
         Ok(survey)
     }
 
-    /// Walks every group through its states.
-    async fn walk(&self, plan: &Plan, survey: &Survey, work: &mut Work) -> Result<Attempt> {
-        let since = self.environment.now_iso();
+    /// Returns whether documents are left that were written before their type was mapped, as after a stopped rescan.
+    async fn has_unmapped(&self, group: &GroupPlan) -> Result<bool> {
+        let meta = group.current.as_ref().map(|current| current.meta.clone()).unwrap_or_default();
+        let mapped = GroupPlan::writes_before_mapping(meta);
+        if mapped.is_empty() {
+            return Ok(false);
+        }
+        let query = GroupPlan::written_before(&mapped);
+        let search = Search { size: 1, ..Search::new(SearchIn::Index(group.index.clone()), query) };
+        Ok(!self.engine.cluster.search(&search).await?.hits.is_empty())
+    }
+
+    /// Executes the plans of all groups, one after the other.
+    async fn execute(&self, plan: &Plan, survey: &Survey, work: &mut Work) -> Result<Attempt> {
+        let since = self.engine.environment.now_iso();
         let (on_bad, on_unreadable) = (self.on_bad, self.on_unreadable);
         let policy = Policy { on_bad, on_unreadable, quarantine: &self.quarantine, since: &since };
         let numbers = self.generation_numbers();
+        if !plan.has_control && plan.groups.iter().any(begins_with_secrets) {
+            // Processes that write secrets later record keys and claims there, and may lack the privilege to create it.
+            self.engine.control().create_index().await?;
+        }
         for group in &plan.groups {
             self.progress.begin(group.names.alias(), survey.to_be_converted(group));
             let Some(report) = work.indices.get_mut(group.names.alias()) else { continue };
             if group.way == Way::Copy {
                 self.copying().insert(group.group.clone(), group.clone());
             }
-            let walk = Walk {
-                cluster: self.cluster.as_ref(),
-                conversion: &self.conversion,
-                keys: &self.keys,
-                clock: self.environment.clock(),
+            let executor = GroupExecutor {
+                cluster: &self.engine.cluster,
+                conversion: &self.engine.conversion,
+                keys: &self.engine.keys,
+                clock: self.engine.environment.clock(),
                 progress: &self.progress,
                 removed: &self.removed_types(group),
                 group,
                 numbers: &numbers,
                 policy,
-                codec: self.kibana.as_ref().filter(|_| group.take_over.is_some()),
+                source_reader: self.source_reader.as_ref().filter(|_| group.take_over.is_some()),
             };
             let span = tracing::info_span!("migrate", alias = group.names.alias(), way = ?group.way);
-            let walked = walk.run(report, &mut work.bad, &mut work.has_healed).instrument(span).await;
-            if walked.as_ref().is_err_and(is_refused_mapping) {
+            let executed = executor.run(report, &mut work.bad, &mut work.has_healed).instrument(span).await;
+            if executed.as_ref().is_err_and(Stopped::is_cause_of) && group.way == Way::InPlace {
+                // A pass that ended early returns no counts, but what it wrote stays.
+                let now = self.progress.now();
+                (report.documents.read, report.documents.written) = (now.read, now.written);
+            }
+            if executed.as_ref().is_err_and(is_refused_mapping) {
                 return Ok(Attempt::MappingRefused(group.group.clone()));
             }
-            walked?;
-            // One that another node was faster with is undone at the end.
+            // After an error, as when another node made the copy first, the copy stays listed, and is undone at the
+            // end.
+            executed?;
             if group.way == Way::Copy {
                 self.copying().remove(&group.group);
             }
@@ -256,27 +291,35 @@ impl Migrator {
         Ok(Attempt::Done)
     }
 
-    /// The removed types whose documents are to be deleted from a group's index.
+    /// Returns the removed types whose documents the migration deletes from a group's index.
     fn removed_types(&self, group: &GroupPlan) -> Vec<String> {
         let of_group = |definition: &&Arc<TypeDefinition>| definition.group() == group.group;
         match self.delete_removed {
-            true => self.registry.removed_types().filter(of_group).map(|removed| removed.name().to_owned()).collect(),
+            true => {
+                self.engine.registry.removed_types().filter(of_group).map(|removed| removed.name().to_owned()).collect()
+            }
             false => Vec::new(),
         }
     }
 }
 
-/// Whether documents are to be converted. An index is created as fast as a lease is, and twice is as good as once.
+/// Returns whether the plan converts documents. Only then is a lease worth its requests: an index is created as fast as
+/// a lease, and creating it twice does no harm.
 fn converts(plan: &Plan) -> bool {
     plan.groups.iter().any(|group| matches!(group.way, Way::InPlace | Way::Copy) || group.needs_healing())
 }
 
-/// The definitions of all groups.
+/// Returns whether the plan creates an index for objects with secrets.
+fn begins_with_secrets(group: &GroupPlan) -> bool {
+    group.way == Way::Create && group.types.iter().any(|of_type| of_type.definition.encrypts())
+}
+
+/// Returns the digests of the definitions of all groups.
 fn digest(plan: &Plan) -> String {
     plan.groups.iter().map(GroupPlan::digest).collect::<Vec<_>>().join(",")
 }
 
-/// Whether other nodes changed what this one planned with.
+/// Returns whether an error says that other nodes changed what this node planned with.
 fn is_moved(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound)
 }

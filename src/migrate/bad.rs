@@ -1,27 +1,26 @@
-//! What becomes of documents that cannot be converted (design decision 12).
+//! The policy for documents that cannot be converted, and what a pass does by it (record 24).
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
-use super::convert::{Pass, Target};
+use super::defect::{BadHit, Defect};
+use super::pass::{Pass, Target};
 use super::{BadDocument, Fate, GroupPlan, OnUnreadable};
-use crate::cluster::{
-    BulkAction, BulkOperation, BulkRequest, Cluster, Gone, Hit, ItemErrorKind, ItemOutcome, Refresh, SequenceNumber,
-};
-use crate::quarantine::{Placed, Put, Quarantine, ReadAt, Stage};
+use crate::cluster::{Cluster, ItemError};
+use crate::engine::quarantine::{EntryVersion, Put, Quarantine, ReadAt, Stage};
+use crate::engine::rewrite::{self, Bulk, Conflicts, Refusals, Written};
 use crate::{Error, ErrorKind, Result};
 
-/// What a migration does with documents that it cannot convert. Those of which only a secret does not open are not among
-/// them: see [`OnUnreadable`].
+/// What a migration does with documents that it cannot convert. For documents of which only a secret cannot be
+/// decrypted, see [`OnUnreadable`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnBad {
-    /// Names all of them and fails: they stay where they are, and good ones stay converted.
+    /// Names all of them and fails. They stay where they are, and the others stay converted.
     #[default]
     Fail,
-    /// Puts them into quarantine, from where they can be restored.
+    /// Puts them into quarantine. They can be restored from there.
     Quarantine,
-    /// Deletes them, or leaves them out of the copy.
+    /// Deletes them, or leaves them out of a copy.
     Discard,
 }
 
@@ -29,7 +28,7 @@ impl FromStr for OnBad {
     type Err = Error;
 
     /// # Errors
-    /// [`Invalid`](ErrorKind::Invalid) for any other word than `fail`, `quarantine` and `discard`.
+    /// [`Invalid`](ErrorKind::Invalid) unless `text` is `fail`, `quarantine` or `discard`.
     fn from_str(text: &str) -> Result<Self> {
         match text {
             "fail" => Ok(Self::Fail),
@@ -50,49 +49,39 @@ impl fmt::Display for OnBad {
     }
 }
 
-/// Why a document is bad.
-#[derive(Debug)]
-pub(super) struct Defect {
-    pub(super) type_name: Option<String>,
-    pub(super) reason: String,
-    /// The first attribute whose secret does not open, if it is that: the document itself may be fine.
-    pub(super) unreadable: Option<String>,
-}
-
-/// A bad document as it was read.
-#[derive(Debug)]
-pub(super) struct BadHit {
-    pub(super) hit: Hit,
-    pub(super) defect: Defect,
-}
-
-/// A bad document that does not stay where it is.
+/// A bad document that is put into quarantine or discarded.
 #[derive(Debug)]
 struct Disposed {
     fate: Fate,
     bad: BadHit,
     /// Its entry in quarantine, if it goes there.
-    placed: Option<Placed>,
+    entry: Option<EntryVersion>,
 }
 
-/// The policy, and what it needs.
+/// The policies of a run, and what they need.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Policy<'a> {
     pub(super) on_bad: OnBad,
     pub(super) on_unreadable: OnUnreadable,
     pub(super) quarantine: &'a Quarantine,
-    /// When the run began, as it is stored.
+    /// The time when the run began, in its stored form.
     pub(super) since: &'a str,
 }
 
 impl Policy<'_> {
     fn fate(self, defect: &Defect) -> Fate {
-        match (defect.unreadable.is_some(), self.on_bad, self.on_unreadable) {
-            (true, _, OnUnreadable::Quarantine) | (false, OnBad::Quarantine, _) => Fate::Quarantined,
-            (false, OnBad::Discard, _) => Fate::Discarded,
-            // What can be stripped is, before it gets here.
-            (true, _, OnUnreadable::Fail | OnUnreadable::Strip) | (false, OnBad::Fail, _) => Fate::Kept,
-        }
+        fate(defect.unreadable.is_some(), self.on_bad, self.on_unreadable)
+    }
+}
+
+/// Returns the fate of a bad document that is not stripped. `is_unreadable`: it is bad because a secret cannot be
+/// decrypted.
+pub(super) fn fate(is_unreadable: bool, on_bad: OnBad, on_unreadable: OnUnreadable) -> Fate {
+    match (is_unreadable, on_bad, on_unreadable) {
+        (true, _, OnUnreadable::Quarantine) | (false, OnBad::Quarantine, _) => Fate::Quarantined,
+        (false, OnBad::Discard, _) => Fate::Discarded,
+        // With `Strip`, only documents that cannot be stripped get here.
+        (true, _, OnUnreadable::Fail | OnUnreadable::Strip) | (false, OnBad::Fail, _) => Fate::Kept,
     }
 }
 
@@ -107,7 +96,7 @@ pub(super) struct Disposal<'a> {
 }
 
 impl Disposal<'_> {
-    /// Deals with the bad documents of one page, and counts and names them.
+    /// Does with the bad documents of a page what the policy says, counts them and names them.
     pub(super) async fn dispose(self, bad: Vec<BadHit>, pass: &mut Pass) -> Result<()> {
         let (kept, disposed): (Vec<_>, Vec<_>) =
             bad.into_iter().map(|bad| (self.policy.fate(&bad.defect), bad)).partition(|(fate, _)| *fate == Fate::Kept);
@@ -115,64 +104,64 @@ impl Disposal<'_> {
         if disposed.is_empty() {
             return Ok(());
         }
-        let disposed = self.put_aside(disposed, pass).await?;
-        if disposed.is_empty() {
-            return Ok(());
+        let mut disposed = self.put_aside(disposed, pass).await?;
+        // The source of a copy takes no writes: the documents are left out of the copy, and stay in the old generation.
+        if self.target == Target::SameIndex && !disposed.is_empty() {
+            disposed = self.delete(disposed, pass).await?;
         }
-        if self.target == Target::Fill {
-            // The source takes no writes: they are left out of the copy, and stay in the old generation.
-            disposed.into_iter().for_each(|Disposed { fate, bad, .. }| self.name(pass, bad, fate));
-            return Ok(());
-        }
-        let (mut deleted, mut changed) = (Vec::new(), Vec::new());
-        for (disposed, outcome) in disposed.iter().zip(self.delete(&disposed).await?) {
-            match outcome {
-                Ok(_) => deleted.push(disposed),
-                // Whoever changed or deleted it meanwhile has the last word; the next run looks again.
-                Err(error) if matches!(error.kind, ItemErrorKind::Conflict | ItemErrorKind::NotFound) => {
-                    changed.push(disposed);
-                }
-                Err(error) => {
-                    let what = format!("{} could not be taken out of {}", disposed.bad.hit.id, self.plan.index);
-                    let cure = "put right what the reason says, and start again: no document is lost";
-                    return Err(error.into_error(ErrorKind::Unavailable, what, cure));
-                }
-            }
-        }
-        let confirmed: Vec<_> =
-            deleted.iter().filter_map(|one| Some((self.put(&one.bad), one.placed.clone()?))).collect();
-        self.policy.quarantine.confirm(&confirmed, self.policy.since).await?;
-        self.forget(&changed).await?;
-        pass.counts.conflicts += changed.len() as u64;
-        let changed: BTreeSet<String> = changed.iter().map(|one| one.bad.hit.id.clone()).collect();
-        for Disposed { fate, bad, .. } in disposed {
-            if !changed.contains(&bad.hit.id) {
-                self.name(pass, bad, fate);
-            }
-        }
+        disposed.into_iter().for_each(|Disposed { fate, bad, .. }| self.name(pass, bad, fate));
         Ok(())
     }
 
-    /// Takes those out of quarantine again that are in their index, as somebody changed them. One that is not may have been taken
-    /// out by another node.
-    async fn forget(self, changed: &[&Disposed]) -> Result<()> {
-        let (ids, placed): (Vec<&str>, Vec<&Placed>) =
-            changed.iter().filter_map(|one| Some((one.bad.hit.id.as_str(), one.placed.as_ref()?))).unzip();
+    /// Deletes documents from their index. Returns those that were deleted. Documents that another process changed or
+    /// deleted first stay as they are, and the next run reads them again.
+    async fn delete(self, disposed: Vec<Disposed>, pass: &mut Pass) -> Result<Vec<Disposed>> {
+        let failure = |id: &str, error: ItemError| {
+            let what = format!("{id} could not be taken out of {}", self.plan.index);
+            let hint = "put right what the reason says, and start again: no document is lost";
+            error.into_error(ErrorKind::Unavailable, what, hint)
+        };
+        let bulk = Bulk {
+            cluster: self.cluster,
+            alias: self.write_alias,
+            conflicts: Conflicts::Leave,
+            refusals: Refusals::Abort,
+            failure: &failure,
+        };
+        let operations: Vec<_> =
+            disposed.iter().map(|one| rewrite::deletion(one.bad.hit.id.clone(), one.bad.hit.sequence)).collect();
+        let results = bulk.write(&operations).await?;
+        let (deleted, changed): (Vec<_>, Vec<_>) =
+            disposed.into_iter().zip(results).partition(|(_, written)| matches!(written, Written::Done));
+        let deleted: Vec<Disposed> = deleted.into_iter().map(|(one, _)| one).collect();
+        let confirmed: Vec<_> =
+            deleted.iter().filter_map(|one| Some((self.put(&one.bad), one.entry.clone()?))).collect();
+        self.policy.quarantine.confirm(&confirmed, self.policy.since).await?;
+        self.delete_entries(changed.iter().map(|(one, _)| one)).await?;
+        pass.counts.conflicts += changed.len() as u64;
+        Ok(deleted)
+    }
+
+    /// Deletes the quarantine entries of those documents that are in their index, as another process changed them. A
+    /// document that is not there may have been put into quarantine by another node, so its entry stays.
+    async fn delete_entries(self, changed: impl Iterator<Item = &Disposed>) -> Result<()> {
+        let (ids, entry): (Vec<&str>, Vec<&EntryVersion>) =
+            changed.filter_map(|one| Some((one.bad.hit.id.as_str(), one.entry.as_ref()?))).unzip();
         if ids.is_empty() {
             return Ok(());
         }
         let found = self.cluster.get_many(&self.plan.index, &ids).await?;
-        let is_there = placed.into_iter().zip(found).filter(|(_, found)| found.is_some());
-        let forgotten: Vec<Placed> = is_there.map(|(placed, _)| placed.clone()).collect();
-        self.policy.quarantine.forget(&forgotten).await
+        let is_there = entry.into_iter().zip(found).filter(|(_, found)| found.is_some());
+        let stale: Vec<EntryVersion> = is_there.map(|(entry, _)| entry.clone()).collect();
+        self.policy.quarantine.delete_entries(&stale).await
     }
 
-    /// Puts those that are to go there into quarantine, and gives all but those that are too large for it, which stay where
-    /// they are.
+    /// Puts the documents with that fate into quarantine. Returns all documents but those that are too large for the
+    /// quarantine, which stay where they are.
     async fn put_aside(self, disposed: Vec<(Fate, BadHit)>, pass: &mut Pass) -> Result<Vec<Disposed>> {
         let (to_be_put, rest): (Vec<_>, Vec<_>) =
             disposed.into_iter().partition(|(fate, _)| *fate == Fate::Quarantined);
-        let mut rest: Vec<_> = rest.into_iter().map(|(fate, bad)| Disposed { fate, bad, placed: None }).collect();
+        let mut rest: Vec<_> = rest.into_iter().map(|(fate, bad)| Disposed { fate, bad, entry: None }).collect();
         if to_be_put.is_empty() {
             return Ok(rest);
         }
@@ -180,7 +169,7 @@ impl Disposal<'_> {
         let answers = self.policy.quarantine.put(&puts, self.policy.since).await?;
         for ((fate, mut bad), answer) in to_be_put.into_iter().zip(answers) {
             match answer {
-                Ok(placed) => rest.push(Disposed { fate, bad, placed: Some(placed) }),
+                Ok(entry) => rest.push(Disposed { fate, bad, entry: Some(entry) }),
                 Err(refusal) => {
                     bad.defect.reason = format!("{}; and it cannot be put aside: {refusal}", bad.defect.reason);
                     self.name(pass, bad, Fate::Kept);
@@ -200,46 +189,39 @@ impl Disposal<'_> {
             source: bad.hit.source.get(),
             stage: match self.target {
                 Target::SameIndex => Stage::TakingOut,
-                Target::Fill => Stage::LeftOut,
+                Target::StagingIndex => Stage::LeftOut,
             },
             read: ReadAt::of(&bad.hit),
         }
     }
 
-    async fn delete(self, disposed: &[Disposed]) -> Result<Vec<ItemOutcome>> {
-        let delete = |id: &str, read: SequenceNumber| BulkOperation {
-            id: id.to_owned(),
-            action: BulkAction::Delete { read, gone: Gone::Done },
-        };
-        let operations: Vec<_> = disposed.iter().map(|one| delete(&one.bad.hit.id, one.bad.hit.sequence)).collect();
-        let request = BulkRequest { alias: self.write_alias, operations: &operations, refresh: Refresh::Later };
-        Ok(self.cluster.bulk(&request).await?)
+    fn name(self, pass: &mut Pass, bad: BadHit, fate: Fate) {
+        pass.name(self.plan, bad.hit.id, bad.defect, fate);
     }
+}
 
-    /// Counts a bad document, and names it.
-    pub(super) fn name(self, pass: &mut Pass, bad: BadHit, fate: Fate) {
-        let BadHit { hit, defect } = bad;
-        if fate == Fate::Kept {
-            pass.kept += 1;
-            pass.kept_unreadable += u64::from(defect.unreadable.is_some());
-        }
-        self.name_one(pass, hit.id, defect, fate);
-    }
-
-    /// As [`name`](Self::name), for one that is not kept.
-    pub(super) fn name_one(self, pass: &mut Pass, id: String, defect: Defect, fate: Fate) {
-        pass.counts.bad += 1;
+impl Pass {
+    /// Counts and names a bad document of the group of `plan`.
+    pub(super) fn name(&mut self, plan: &GroupPlan, id: String, defect: Defect, fate: Fate) {
+        let (is_unreadable, is_too_large) = (u64::from(defect.unreadable.is_some()), u64::from(defect.is_too_large));
+        self.counts.bad += 1;
         match fate {
-            Fate::Kept => {}
-            Fate::Stripped => tracing::warn!(id, reason = defect.reason, "a secret that does not open was removed"),
-            Fate::Quarantined => {
-                pass.counts.quarantined += 1;
-                pass.left_out_unreadable += u64::from(defect.unreadable.is_some());
+            Fate::Kept => {
+                self.kept += 1;
+                self.kept_unreadable += is_unreadable;
+                self.kept_too_large += is_too_large;
             }
-            Fate::Discarded => pass.counts.deleted += 1,
+            Fate::Stripped => {
+                tracing::warn!(id, reason = defect.reason, "a secret that cannot be decrypted was removed");
+            }
+            Fate::Quarantined => {
+                self.counts.quarantined += 1;
+                self.left_out_unreadable += is_unreadable;
+            }
+            Fate::Discarded => self.counts.deleted += 1,
         }
-        let alias = self.plan.names.alias().to_owned();
+        let alias = plan.names.alias().to_owned();
         let Defect { type_name, reason, .. } = defect;
-        pass.bad.push(BadDocument { alias, id, type_name, reason, fate });
+        self.bad.push(BadDocument { alias, id, type_name, reason, fate });
     }
 }

@@ -1,4 +1,4 @@
-//! The end of a generation that was kept for a rollback.
+//! Deletes generations that were kept for a rollback.
 
 use super::gate::Gatekeeper;
 use super::generations::{self, Removal};
@@ -7,8 +7,9 @@ use super::{Blocker, Migrator, Outcome, Report};
 use crate::Result;
 
 impl Migrator {
-    /// Deletes every generation that is not current any more, if it is known to hold nothing that the current one was not made
-    /// from. There is no rollback to one after that. Nothing is deleted if there are blockers. Errors are in the report.
+    /// Deletes every generation that is no longer current, if it provably holds nothing that the current one lacks. A
+    /// rollback to a deleted generation is not possible. Nothing is deleted if the plan has blockers. Errors are in the
+    /// report.
     pub async fn drop_old(&self) -> Report {
         let run = Run::begin(self);
         let mut work = Work::default();
@@ -20,18 +21,20 @@ impl Migrator {
 
     async fn try_drop_old(&self, work: &mut Work) -> Result<Outcome> {
         let plan = self.plan_for_operator().await?;
-        // Which generation is kept is only known where it is known which one is current.
+        // Which generations are kept is only known if the current one is.
         work.blockers = plan.blockers;
         if !work.blockers.is_empty() {
             return Ok(Outcome::Blocked);
         }
         for group in plan.groups {
-            // What is known of one generation is written in the others, read once: a clone goes before what it was made from.
+            // The records about one generation are in the others, so all are read before the first is deleted. Newer
+            // ones go first, since a clone needs its source as a proof.
             let indices = self.indices_of(&group.names).await?;
-            let (cluster, environment, names) = (self.cluster.as_ref(), &self.environment, &group.names);
-            let place = Gatekeeper { cluster, environment, names, generation: group.generation, index: &group.index };
+            let (cluster, environment, names) = (self.engine.cluster.as_ref(), &self.engine.environment, &group.names);
+            let gatekeeper =
+                Gatekeeper { cluster, environment, names, generation: group.generation, index: &group.index };
             for index in group.kept.into_iter().rev() {
-                match generations::remove_generation(&place, &index, &indices).await? {
+                match generations::remove_generation(&gatekeeper, &index, &indices).await? {
                     Removal::Removed => {
                         tracing::info!(index, "dropped a generation that was kept");
                         work.dropped.push(index);
@@ -42,7 +45,7 @@ impl Migrator {
             }
         }
         work.dropped.sort_unstable();
-        // Beside what was dropped the blockers name what was not.
+        // With the outcome `Dropped`, the blockers name the generations that stay.
         Ok(match (work.dropped.is_empty(), work.blockers.is_empty()) {
             (false, _) => Outcome::Dropped,
             (true, false) => Outcome::Blocked,
@@ -56,7 +59,7 @@ fn unproven(index: &str, current: &str) -> Blocker {
         what: format!(
             "{index} may hold objects that {current} does not: no record says that it is as it was when it was copied"
         ),
-        cure: format!(
+        hint: format!(
             "compare the two, bring over by export and import what {current} lacks, then delete it: DELETE /{index}"
         ),
     }
@@ -65,6 +68,6 @@ fn unproven(index: &str, current: &str) -> Blocker {
 fn in_snapshot(index: &str) -> Blocker {
     Blocker {
         what: format!("{index} is kept for now, because a snapshot is being made of it"),
-        cure: "wait until the snapshot is done (GET /_snapshot/_status), and start again".to_owned(),
+        hint: "wait until the snapshot is done (GET /_snapshot/_status), and start again".to_owned(),
     }
 }

@@ -1,5 +1,5 @@
-//! Closing the gate of an index before it is copied, and opening it again. Each step is one request about aliases that names
-//! what it found: of two nodes that take the same step one succeeds, and a step that lands late fails.
+//! Closes the gate of an index before it is copied, and opens it again. Each step is one request about aliases that
+//! names what it found: of two nodes that take the same step one succeeds, and a request that arrives late fails.
 
 use crate::cluster::{AliasAction, Cluster, ClusterErrorKind};
 use crate::environment::Environment;
@@ -17,11 +17,11 @@ pub(super) struct Gatekeeper<'a> {
 }
 
 impl Gatekeeper<'_> {
-    /// Closes the gate and returns the mark that keeps it closed. A copy that is at work already, or was stopped, is joined.
-    /// The writes under way are drained by a write block after this.
+    /// Closes the gate and returns the mark that keeps it closed. Joins a copy that is in progress or was stopped. The
+    /// caller sets a write block afterwards, so that running writes end.
     ///
     /// # Errors
-    /// [`Conflict`](ErrorKind::Conflict) if the gate, or the current generation, is another one than was `seen`.
+    /// [`Conflict`](ErrorKind::Conflict) if the gate is not as `seen`, or the index is not the current generation.
     pub(super) async fn close(&self, seen: &Gate) -> Result<String> {
         let joined = seen.copying.first().filter(|_| !seen.is_open);
         let mark = match joined {
@@ -38,14 +38,14 @@ impl Gatekeeper<'_> {
         Ok(mark)
     }
 
-    /// Opens the gate, and lifts the write block if a mark says that it is a copy's. A write that was answered before stays;
-    /// no swap of the copy can happen from the first step on.
+    /// Opens the gate, and lifts the write block if a mark says that it is a copy's. Acknowledged writes stay. From the
+    /// first step on, the copy cannot be swapped in.
     ///
     /// # Errors
     /// [`Conflict`](ErrorKind::Conflict) if another node was faster.
     pub(super) async fn open(&self, seen: &Gate) -> Result<()> {
         if seen.is_open {
-            // Users write: a block beside a mark is a copy's, and the mark is what says so.
+            // Users write. A block next to a mark is a copy's, so the mark is removed only after the block.
             if seen.is_marked() {
                 self.cluster.remove_write_block(self.index).await?;
             }
@@ -71,11 +71,11 @@ impl Gatekeeper<'_> {
         self.update(actions).await
     }
 
-    /// Marks a generation that is about to be removed, if `current` is the current one: a write block beside a mark is lifted by
-    /// any start, should this node end here.
+    /// Marks a generation that will be removed, if `current` is the current generation. If this node ends here, any
+    /// start lifts the write block, because it is next to a mark.
     ///
     /// # Errors
-    /// [`Conflict`](ErrorKind::Conflict) if it is not.
+    /// [`Conflict`](ErrorKind::Conflict) if `current` is not the current generation.
     pub(super) async fn mark_for_removal(&self, current: &str) -> Result<String> {
         let mark = self.new_mark(Mark::Undoing)?;
         let mut actions = Gatekeeper { index: current, ..*self }.while_current();
@@ -84,7 +84,7 @@ impl Gatekeeper<'_> {
         Ok(mark)
     }
 
-    /// Takes the mark of a removal that does not happen away, and the write block unless it was there before.
+    /// Removes the mark of a removal that does not happen, and the write block unless it existed before.
     ///
     /// # Errors
     /// [`Conflict`](ErrorKind::Conflict) if another node was faster.
@@ -95,7 +95,7 @@ impl Gatekeeper<'_> {
         self.update(vec![self.remove(mark)]).await
     }
 
-    /// Returns the condition that the index still is the current generation.
+    /// Returns the actions that fail if the index is no longer the current generation.
     pub(super) fn while_current(&self) -> Vec<AliasAction> {
         vec![self.remove(self.names.alias()), self.add(self.names.alias())]
     }
@@ -121,7 +121,7 @@ impl Gatekeeper<'_> {
 /// Changes aliases under the conditions that the actions name.
 ///
 /// # Errors
-/// [`Conflict`](ErrorKind::Conflict) if a condition does not hold (any more).
+/// [`Conflict`](ErrorKind::Conflict) if a condition does not hold.
 pub(super) async fn update_aliases(cluster: &dyn Cluster, actions: &[AliasAction]) -> Result<()> {
     match cluster.update_aliases(actions).await {
         Ok(()) => Ok(()),
@@ -132,7 +132,7 @@ pub(super) async fn update_aliases(cluster: &dyn Cluster, actions: &[AliasAction
     }
 }
 
-/// Another node changed what this one planned with: a new plan is made.
+/// Returns the error that another node changed what this one planned with, after which the migration plans again.
 pub(super) fn moved(what: impl Into<String>) -> Error {
-    Error::new(ErrorKind::Conflict, what).with_cure("start again; if it stays so, see `saved-objects status`")
+    Error::new(ErrorKind::Conflict, what).with_hint("start again; if it stays so, see `saved-objects status`")
 }

@@ -1,19 +1,23 @@
-//! Which of a group's indices are whose, and the only way in which one of them is deleted: with proof that nothing in it is
-//! lost. Names and numbers prove nothing; what an index's `_meta` says of itself does.
+//! Classifies the indices of a group, and deletes one only with proof that no object is lost. Names and numbers prove
+//! nothing; the record in an index's `_meta` does.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::Value;
 
 use super::gate::{Gatekeeper, update_aliases};
 use crate::Result;
-use crate::cluster::{AliasAction, Cluster, ClusterError, ClusterErrorKind, History, IndexState};
+use crate::cluster::{AliasAction, Cluster, ClusterError, ClusterErrorKind, Health, History, IndexState};
 use crate::layout::{CopyRecord, Gate, IndexMeta, IndexNames};
 
-/// What an index's `_meta` says that it was copied from; none if it was not, or if what it says cannot be read.
+/// Returns the record of the copy that made an index, or `None` if the index is no copy or its `_meta` cannot be read.
 fn copy_of(state: &IndexState) -> Option<CopyRecord> {
     IndexMeta::from_mapping(&state.mapping).ok()?.copy
 }
 
-/// Returns the record of a staging index: its name is made from it, else it is another's.
+/// Returns the record of a staging index. The name of a staging index is derived from its record; an index of another
+/// name is not one of ours.
 pub(super) fn fill_record(names: &IndexNames, name: &str, state: &IndexState) -> Option<CopyRecord> {
     let record = copy_of(state).filter(|_| names.is_fill(name))?;
     (names.fill(&record.digest()) == name).then_some(record)
@@ -32,8 +36,9 @@ pub(super) fn fills<'a>(
     indices.iter().filter_map(|(name, state)| Some((name, state, fill_record(names, name, state)?)))
 }
 
-/// Returns whether an index is a generation that a copy made and that never became current: the source knows of no such number,
-/// as it does after a rollback, and nothing was copied from it. What it holds is for [`remove_generation`] to find out.
+/// Returns whether an index is a generation that a copy made and that never became current: its source does not record
+/// so high a number, as it would after a rollback, and nothing was copied from the index. [`remove_generation`] finds
+/// out whether the index holds objects that no other index has.
 pub(super) fn is_abandoned(names: &IndexNames, name: &str, indices: &BTreeMap<String, IndexState>) -> bool {
     let (Some(generation), Some(state)) = (names.generation(name), indices.get(name)) else { return false };
     let Some(record) = clone_record(state) else { return false };
@@ -44,11 +49,11 @@ pub(super) fn is_abandoned(names: &IndexNames, name: &str, indices: &BTreeMap<St
     known.is_some_and(|known| known < generation) && !is_source && !state.aliases.contains_key(names.alias())
 }
 
-/// Returns the clones of a source that have no alias but the mark of a removal, and with which nothing is lost. One that lost its
-/// aliases, as in a restore, may hold what users wrote.
+/// Returns the clones of a source that have no alias except the mark of a removal, and whose deletion loses nothing. A
+/// clone that lost its aliases, as in a restore, may hold what users wrote, and is left out.
 ///
 /// # Errors
-/// Whatever the cluster answers.
+/// Those of the cluster.
 pub(super) async fn unused_clones(
     cluster: &dyn Cluster,
     names: &IndexNames,
@@ -84,7 +89,7 @@ fn source_of<'a>(
     indices.get_key_value(&record.source).filter(|(_, source)| source.uuid == record.source_uuid)
 }
 
-/// Returns the highest number that a generation of the group has, or that an index knows of.
+/// Returns the highest number that a generation of the group has, or that an index records.
 pub(super) fn highest(names: &IndexNames, indices: &BTreeMap<String, IndexState>) -> u32 {
     let known = indices.iter().flat_map(|(name, state)| {
         let generation = names.generation(name);
@@ -95,10 +100,10 @@ pub(super) fn highest(names: &IndexNames, indices: &BTreeMap<String, IndexState>
     known.flatten().max().unwrap_or_default()
 }
 
-/// Returns whether nothing is lost with a generation that is not current.
+/// Returns whether the deletion of a generation that is not current loses nothing.
 ///
 /// # Errors
-/// Whatever the cluster answers.
+/// Those of the cluster.
 async fn is_held_elsewhere(
     cluster: &dyn Cluster,
     name: &str,
@@ -115,8 +120,8 @@ async fn is_held_elsewhere(
     }
 }
 
-/// Returns whether the current generation was copied from this one, directly or through others that are there, and this one has
-/// taken no write since. The record of a copy that was undone proves nothing.
+/// Returns whether the current generation was copied from this one, directly or through others that exist, and this one
+/// has taken no write since. The record of a copy that was undone proves nothing.
 async fn is_copied_on(
     cluster: &dyn Cluster,
     name: &str,
@@ -125,7 +130,7 @@ async fn is_copied_on(
     indices: &BTreeMap<String, IndexState>,
 ) -> Result<bool> {
     let mut copy = indices.get(current).and_then(copy_of);
-    // No chain is longer than there are indices.
+    // No chain is longer than the number of indices.
     for _ in indices {
         let Some(record) = copy else { return Ok(false) };
         if record.source == name && record.source_uuid == uuid {
@@ -137,7 +142,7 @@ async fn is_copied_on(
     Ok(false)
 }
 
-/// Returns whether a clone with this record took no write, and its source still holds all that it was made from.
+/// Returns whether a clone with this record took no write, and its source still holds everything that it was made from.
 async fn is_unused_clone(
     cluster: &dyn Cluster,
     name: &str,
@@ -145,7 +150,7 @@ async fn is_unused_clone(
     indices: &BTreeMap<String, IndexState>,
 ) -> Result<bool> {
     let source = &record.source;
-    // The source of a take-over is no index of the group.
+    // The source of a take-over is not an index of the group.
     if source_of(record, indices).is_none() && source_of(record, &cluster.indices(&[source]).await?).is_none() {
         return Ok(false);
     }
@@ -163,77 +168,115 @@ async fn history(cluster: &dyn Cluster, name: &str) -> Result<Option<History>> {
     }
 }
 
-/// What became of a generation that was to be deleted.
+/// The result of removing a generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Removal {
     Removed,
-    /// It may hold what no other index does: users may have written to it, or what it was copied from was restored to an older
-    /// state.
+    /// It may hold objects that no other index has: users may have written to it, or the index that it was copied from
+    /// was restored to an older state.
     Unproven,
-    /// A snapshot that is being made keeps it for now.
+    /// A snapshot in progress keeps it for now.
     Kept,
 }
 
-/// Deletes a generation that is not current, if nothing is lost with it. It is marked and blocked first, and then looked at again. The
-/// request that deletes it fails if the index of `place` is not the current generation. A generation that stays is left as it was.
+/// Deletes a generation that is not current, if its deletion loses nothing. It is marked and blocked first, and then
+/// examined again. The request that deletes it fails if the index of `current` is not the current generation. A
+/// generation that stays is left as it was.
 ///
-/// `indices` may still have generations that were removed since it was read: what their records say of a copy stays true.
+/// `indices` may have generations that were removed since it was read: their records of copies stay true.
 ///
 /// # Errors
-/// [`Conflict`](crate::ErrorKind::Conflict) if another node was faster, and whatever the cluster answers.
+/// [`Conflict`](crate::ErrorKind::Conflict) if another node was faster, and those of the cluster.
 pub(super) async fn remove_generation(
-    place: &Gatekeeper<'_>,
+    current: &Gatekeeper<'_>,
     name: &str,
     indices: &BTreeMap<String, IndexState>,
 ) -> Result<Removal> {
-    let Gatekeeper { cluster, names, index: current, .. } = *place;
+    let Gatekeeper { cluster, names, .. } = *current;
     let (Some(state), Some(generation)) = (indices.get(name), names.generation(name)) else {
         return Ok(Removal::Removed);
     };
     let has_users = |state: &IndexState| {
         state.aliases.contains_key(names.alias()) || state.aliases.keys().any(|alias| names.is_write_alias(alias))
     };
-    // A closed one keeps what is in it.
-    if has_users(state) || !is_held_elsewhere(cluster, name, current, indices).await? {
+    // Nothing can be proved of a closed index, so it stays.
+    if has_users(state) || !is_held_elsewhere(cluster, name, current.index, indices).await? {
         return Ok(Removal::Unproven);
     }
-    let victim = Gatekeeper { index: name, generation, ..*place };
-    let mark = victim.mark_for_removal(current).await?;
+    let victim = Gatekeeper { index: name, generation, ..*current };
+    let mark = victim.mark_for_removal(current.index).await?;
     let removed = async {
         cluster.add_write_block(name).await?;
         let now = cluster.indices(&[name]).await?;
         let is_same = now.get(name).is_some_and(|now| now.uuid == state.uuid && !has_users(now));
-        if !is_same || !is_held_elsewhere(cluster, name, current, indices).await? {
+        if !is_same || !is_held_elsewhere(cluster, name, current.index, indices).await? {
             return Ok(Removal::Unproven);
         }
-        let mut actions = place.while_current();
-        actions.push(AliasAction::RemoveIndex { index: name.to_owned() });
-        match update_aliases(cluster, &actions).await {
-            Ok(()) => Ok(Removal::Removed),
-            Err(error) if error.find_source::<ClusterError>().is_some_and(is_in_snapshot) => Ok(Removal::Kept),
-            Err(error) => Err(error),
-        }
+        delete_while_current(current, name).await
     }
     .await;
     if !matches!(removed, Ok(Removal::Removed))
         && let Err(error) = victim.unmark(&mark, state.write_blocked).await
     {
-        tracing::warn!(name, %error, "what is not removed keeps a mark");
+        tracing::warn!(name, %error, "a generation that was not removed keeps a mark");
     }
     removed
 }
 
-/// Deletes a staging index: the caller knows its record. One that cannot be deleted now, as while a snapshot is being made of
-/// it, disturbs nobody, and is left to the next start. Returns whether it is gone.
-pub(super) async fn remove_fill(cluster: &dyn Cluster, name: &str) -> bool {
-    match cluster.delete_index(name).await {
-        Ok(()) => return true,
-        Err(error) if is_in_snapshot(&error) => {
-            tracing::info!(name, "a snapshot is being made of what a copy left behind: the next start deletes it");
+/// Returns whether an index is a clone of a staging index that is gone, and never had a shard: a clone gets its
+/// mapping, `_meta` included, together with its shard.
+pub(super) fn is_orphan(names: &IndexNames, name: &str, indices: &BTreeMap<String, IndexState>) -> bool {
+    let Some(state) = indices.get(name) else { return false };
+    let source = |what: &str| state.settings.get(&format!("resize.source.{what}")).and_then(Value::as_str);
+    let (Some(source_name), Some(source_uuid)) = (source("name"), source("uuid")) else { return false };
+    let is_clone = names.generation(name).is_some() && names.is_fill(source_name) && state.aliases.is_empty();
+    let has_source = indices.values().any(|other| other.uuid == source_uuid);
+    is_clone && !has_source && !IndexMeta::is_in(&state.mapping)
+}
+
+/// Deletes the [orphans](is_orphan) that have no shard, and returns them: they can never get one, and never had a
+/// document. Elasticsearch 9.2 assigns no shard of any new index while such a clone exists, since its allocator fails
+/// to find the source.
+///
+/// # Errors
+/// [`Conflict`](crate::ErrorKind::Conflict) if another node was faster, and those of the cluster.
+pub(super) async fn remove_dead_clones<'i>(
+    current: &Gatekeeper<'_>,
+    indices: &'i BTreeMap<String, IndexState>,
+) -> Result<Vec<&'i String>> {
+    let mut dead = Vec::new();
+    for name in indices.keys().filter(|name| is_orphan(current.names, name, indices)) {
+        if current.cluster.wait_for_health(name, Health::Yellow, Duration::ZERO).await? == Health::Red {
+            tracing::info!(name, "deleting a clone that can never start: its staging index is gone");
+            delete_while_current(current, name).await?;
+            dead.push(name);
         }
-        Err(error) => tracing::warn!(name, %error, "what a copy left behind was not deleted: the next start does it"),
     }
-    false
+    Ok(dead)
+}
+
+/// Deletes an index in a request that fails if the index of `current` is not the current generation.
+async fn delete_while_current(current: &Gatekeeper<'_>, name: &str) -> Result<Removal> {
+    let mut actions = current.while_current();
+    actions.push(AliasAction::RemoveIndex { index: name.to_owned() });
+    match update_aliases(current.cluster, &actions).await {
+        Ok(()) => Ok(Removal::Removed),
+        Err(error) if error.find_source::<ClusterError>().is_some_and(is_in_snapshot) => Ok(Removal::Kept),
+        Err(error) => Err(error),
+    }
+}
+
+/// Deletes an index that the caller knows, by its record, to be a staging index. Returns whether it is gone, or may be
+/// because the answer was lost. A staging index that cannot be deleted now, as while a snapshot is being made of it,
+/// does no harm, and the next start deletes it.
+pub(super) async fn remove_fill(cluster: &dyn Cluster, name: &str) -> bool {
+    let Err(error) = cluster.delete_index(name).await else { return true };
+    if is_in_snapshot(&error) {
+        tracing::info!(name, "a snapshot is being made of what a copy left behind: the next start deletes it");
+    } else {
+        tracing::warn!(name, %error, "what a copy left behind was not deleted: the next start does it");
+    }
+    matches!(error.kind, ClusterErrorKind::OutcomeUnknown | ClusterErrorKind::Unavailable | ClusterErrorKind::Timeout)
 }
 
 pub(super) fn is_in_snapshot(error: &ClusterError) -> bool {
@@ -249,9 +292,16 @@ mod tests {
     use crate::layout::{Complete, Prefix};
 
     fn state(uuid: &str, aliases: &[&str], meta: IndexMeta) -> IndexState {
-        let aliases = aliases.iter().map(|&alias| (alias.to_owned(), AliasState { is_hidden: true })).collect();
+        let aliases = aliases.iter().map(|&alias| (alias.to_owned(), AliasState::hidden())).collect();
         let mapping = json!({ "_meta": meta.into_meta(None) });
-        IndexState { uuid: uuid.to_owned(), mapping, aliases, write_blocked: false, other_blocks: Default::default() }
+        IndexState {
+            uuid: uuid.to_owned(),
+            mapping,
+            aliases,
+            write_blocked: false,
+            other_blocks: Default::default(),
+            settings: Default::default(),
+        }
     }
 
     fn record(source: &str, source_uuid: &str, source_writes: u64) -> CopyRecord {
@@ -278,6 +328,26 @@ mod tests {
         .into();
         assert_eq!(fills(&names, &indices).map(|(name, ..)| name).collect::<Vec<_>>(), [&own]);
         assert_eq!(highest(&names, &indices), 1);
+    }
+
+    #[test]
+    fn a_clone_without_a_mapping_whose_staging_index_is_gone_is_an_orphan() {
+        let names = "p".parse::<Prefix>().expect("a prefix").group("notes");
+        let of = |source: &str, uuid: &str, mapping: Value, aliases: &[&str]| {
+            let mut clone = state("2", aliases, IndexMeta::default());
+            clone.mapping = mapping;
+            let settings = [("resize.source.name", source), ("resize.source.uuid", uuid)];
+            clone.settings = settings.map(|(name, value)| (name.to_owned(), value.into())).into();
+            let fill = ("p-notes-fill-0123456789abcdef".to_owned(), state("there", &[], IndexMeta::default()));
+            is_orphan(&names, "p-notes-000002", &[("p-notes-000002".to_owned(), clone), fill].into())
+        };
+        let fill = "p-notes-fill-0123456789abcdef";
+        let begun = json!({ "_meta": IndexMeta::default().into_meta(None) });
+        assert!(of(fill, "gone", json!({}), &[]));
+        assert!(!of(fill, "there", json!({}), &[]), "it may still start");
+        assert!(!of(fill, "gone", begun, &[]), "it had a shard");
+        assert!(!of(fill, "gone", json!({}), &["p-notes"]), "it is in use");
+        assert!(!of("another", "gone", json!({}), &[]), "no copy made it");
     }
 
     #[test]

@@ -1,47 +1,49 @@
-//! The lease of a migration (design decision 10): of several nodes that would do the same, one does it, and the others watch.
-//! It only spares work. A node that cannot have or keep it works all the same; what makes that right are the conditional
-//! writes of the states.
+//! The lease of a migration (record 21): of several nodes that would do the same work, one does it, and the others
+//! watch. The lease only saves work. A node that cannot take or keep it works without it, which is safe because the
+//! writes of the states are conditional.
 
 use std::time::Duration;
 
 use futures::future::{Either, select};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use tokio::sync::oneshot;
 
 use super::progress::ProgressSender;
-use crate::control::{Claims, Control, Held, Kind, Taking, Watch};
+use crate::cluster::Backoff;
+use crate::engine::control::{Claims, Control, Held, Kind, Taking, Watch};
 use crate::environment::Environment;
 use crate::{Error, Result};
 
-/// How long a lease may be seen unchanged before another node takes it over.
+/// The time after which another node takes over a lease that it has seen unchanged.
 const TTL: Duration = Duration::from_secs(6);
-/// How often its holder renews it.
+/// The interval at which the holder renews the lease.
 const RENEWAL: Duration = Duration::from_secs(2);
-/// How soon a watching node looks again at first, and at most: most migrations are over soon, and some are not.
-const FIRST_LOOK: Duration = Duration::from_millis(50);
-const LONGEST_LOOK: Duration = Duration::from_millis(250);
-/// The lease's id. One for all index groups, because they are planned together.
+/// The first pause of a watching node between two readings of the lease. It is short because most migrations end soon.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// The longest pause of a watching node.
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+/// The lease's id. There is one lease for all index groups, because they are planned together.
 const ID: &str = "migration";
 
-/// What the node that migrates says of it, for everybody who watches. Its JSON form is part of `status`.
+/// What the migrating node reports to the nodes that watch.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LeaseNote {
-    /// The definitions that it migrates to, as a digest.
+    /// A digest of the definitions that it migrates to.
     pub digest: String,
-    /// How far it is with the index group at work; none before the first one.
+    /// The progress of the current index group, or `None` before the first group.
     pub progress: Option<LeaseProgress>,
-    /// Why the last attempt failed, or `None` if it succeeded. While a node holds the lease: what that node waits for, or why an
-    /// earlier node failed.
+    /// Why the last attempt failed, or `None` if it succeeded. While a node holds the lease: what that node waits for,
+    /// or why an earlier node failed.
     pub last_failure: Option<LastFailure>,
 }
 
-/// How far a migration is.
+/// The progress of a migration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaseProgress {
-    /// The alias of the index group at work.
+    /// The alias of the current index group.
     pub alias: String,
-    /// Documents to be converted, as they were counted before.
+    /// The number of documents to convert, as counted before the migration.
     pub outdated: u64,
     /// Documents read so far.
     pub read: u64,
@@ -49,34 +51,55 @@ pub struct LeaseProgress {
     pub written: u64,
 }
 
-/// Why an attempt at a migration failed, on whatever node.
+/// Why an attempt at a migration failed, on any node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastFailure {
-    /// When, by that node's clock.
+    /// The time of the failure by that node's clock.
     pub at: String,
     /// What was wrong.
     pub message: String,
-    /// What the reader can do about it; empty if that is not known.
-    pub cure: String,
+    /// What the reader can do about it; empty if that is not known. The stored key is older than the field's name.
+    #[serde(rename = "cure")]
+    pub hint: String,
 }
 
-/// The lease as it is.
+/// The current state of the lease.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LeaseStatus {
-    /// Whether a node holds it. One that died does so until another takes it over.
+    /// Whether a node holds the lease. A node that died holds it until another node takes it over, or until
+    /// [`status`](super::Migrator::status) finds that it is not renewed.
     pub held: bool,
-    /// What that node, or the last one, says.
-    #[serde(flatten)]
+    /// What that node, or the last holder, reports.
+    #[serde(flatten, serialize_with = "reported")]
     pub note: LeaseNote,
 }
 
-/// One node's part in the lease.
+/// Serializes a note in the form of reports, whose key for the hint differs from the stored one.
+fn reported<S: Serializer>(note: &LeaseNote, serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Note<'a> {
+        digest: &'a str,
+        progress: &'a Option<LeaseProgress>,
+        last_failure: Option<Failure<'a>>,
+    }
+    #[derive(Serialize)]
+    struct Failure<'a> {
+        at: &'a str,
+        message: &'a str,
+        hint: &'a str,
+    }
+    let LeaseNote { digest, progress, last_failure } = note;
+    let last_failure = last_failure.as_ref().map(|LastFailure { at, message, hint }| Failure { at, message, hint });
+    Note { digest, progress, last_failure }.serialize(serializer)
+}
+
+/// The lease as one node uses it.
 #[derive(Debug)]
 pub(super) struct Lease<'a> {
     claims: Claims,
     environment: &'a Environment,
     progress: &'a ProgressSender,
-    /// Whether it is used at all.
+    /// Whether the lease is used at all.
     is_on: bool,
     watch: Watch,
     held: Option<Held>,
@@ -99,18 +122,18 @@ impl<'a> Lease<'a> {
         }
     }
 
-    /// As if the control index could never be reached.
+    /// Switches the lease off, as if the control index could never be reached.
     pub(super) fn switched_off(self) -> Self {
         Self { is_on: false, ..self }
     }
 
-    /// Whether another node is at work now. If it cannot be told, none is.
+    /// Returns whether another node is migrating now. Returns false if that cannot be read.
     pub(super) async fn is_other_at_work(&mut self) -> bool {
-        self.is_on && self.held.is_none() && self.look().await.unwrap_or_default()
+        self.is_on && self.held.is_none() && self.is_held_by_other().await.unwrap_or_default()
     }
 
-    /// Takes the lease for a migration to the definitions of `digest`. False if another node has it; true if this one has,
-    /// or has to do without.
+    /// Takes the lease for a migration to the definitions of `digest`. Returns false if another node has it, and true
+    /// if this node has it or must work without it.
     pub(super) async fn take(&mut self, digest: &str) -> bool {
         if !self.is_on || self.held.is_some() {
             return true;
@@ -118,7 +141,7 @@ impl<'a> Lease<'a> {
         match self.try_take(digest).await {
             Ok(is_taken) => is_taken,
             Err(error) => {
-                tracing::warn!(%error, "the lease cannot be taken; migrating without it, which is only less economical");
+                tracing::warn!(%error, "the lease cannot be taken; migrating without it, which may only repeat work");
                 true
             }
         }
@@ -140,28 +163,34 @@ impl<'a> Lease<'a> {
         }
     }
 
-    /// Waits until no other node is at work: the one that was has given the lease back, or does not renew it any more.
+    /// Waits until no other node is migrating: the holder released the lease, or no longer renews it.
     pub(super) async fn wait_for_others(&mut self) {
         self.has_waited = true;
-        let mut pause = FIRST_LOOK;
-        while self.is_on && self.look().await.unwrap_or_default() {
-            pause = self.pause(pause).await;
+        let environment = self.environment;
+        let hint = "`saved-objects status` shows its progress; if it died, this one takes over after six seconds";
+        environment.telling("the node that migrates", hint, self.watch_others()).await;
+    }
+
+    async fn watch_others(&mut self) {
+        let mut pauses = pauses();
+        while self.is_on && !self.environment.stop().is_requested() && self.is_held_by_other().await.unwrap_or_default()
+        {
+            self.pause(&mut pauses).await;
         }
     }
 
-    /// Waits a little, and gives how long to wait the next time. Nodes do not come back in step.
-    pub(super) async fn pause(&self, pause: Duration) -> Duration {
-        let mut byte = [u8::MAX];
-        // Without randomness all of the pause is as good.
-        let _ = self.environment.rng().fill(&mut byte);
-        self.environment.clock().sleep(pause.mul_f64(0.5 + f64::from(byte[0]) / 510.0)).await;
-        (pause * 2).min(LONGEST_LOOK)
+    /// Waits for the next of `pauses`, or until a stop is requested.
+    pub(super) async fn pause(&self, pauses: &mut Backoff) {
+        self.sleep(pauses.next_wait(self.environment.rng())).await;
     }
 
-    pub(super) const FIRST_PAUSE: Duration = FIRST_LOOK;
+    /// Waits for `duration`, or until a stop is requested.
+    pub(super) async fn sleep(&self, duration: Duration) {
+        let _ = self.environment.stop().or(self.environment.clock().sleep(duration)).await;
+    }
 
-    /// Whether another node holds the lease and is not seen to have abandoned it.
-    async fn look(&mut self) -> Result<bool> {
+    /// Returns whether another node holds the lease and has not been seen to abandon it.
+    async fn is_held_by_other(&mut self) -> Result<bool> {
         let is_held = self.claims.watch::<LeaseNote>(ID, &mut self.watch).await?;
         if let Some(note) = &is_held {
             tracing::debug!(progress = ?note.progress, "another node migrates");
@@ -169,7 +198,7 @@ impl<'a> Lease<'a> {
         Ok(is_held.is_some())
     }
 
-    /// Does `work`, and meanwhile tells how far it is.
+    /// Does `work`, and meanwhile renews the lease with the progress.
     pub(super) async fn during<T>(&mut self, work: impl Future<Output = T>) -> T {
         let Some(held) = &mut self.held else { return work.await };
         let (sender, is_done) = oneshot::channel::<()>();
@@ -182,8 +211,8 @@ impl<'a> Lease<'a> {
         futures::future::join(working, renewing).await.0
     }
 
-    /// Tells those who watch, and who ask after the deadline, what this node waits for. It holds the lease on.
-    pub(super) async fn tell(&mut self, waiting_for: &Error) {
+    /// Reports what this node waits for, to the nodes that watch and to `status`. The node keeps the lease.
+    pub(super) async fn report_waiting(&mut self, waiting_for: &Error) {
         self.note.last_failure = Some(self.failure(waiting_for));
         let Some(held) = &mut self.held else { return };
         let note = LeaseNote { progress: progress_note(self.progress), ..self.note.clone() };
@@ -198,11 +227,11 @@ impl<'a> Lease<'a> {
         LastFailure {
             at: self.environment.now_iso(),
             message: error.message().to_owned(),
-            cure: error.cure().unwrap_or_default().to_owned(),
+            hint: error.hint().unwrap_or_default().to_owned(),
         }
     }
 
-    /// Gives the lease back, and leaves word of a failure.
+    /// Releases the lease, and records a failure in it.
     pub(super) async fn release(&mut self, failure: Option<&Error>) {
         let Some(held) = self.held.take() else { return };
         let released = match failure {
@@ -214,22 +243,49 @@ impl<'a> Lease<'a> {
             }
         };
         if let Err(error) = released {
-            tracing::debug!(%error, "the lease could not be given back; it expires by itself");
+            tracing::debug!(%error, "the lease could not be released; it expires by itself");
         }
     }
 }
 
-/// The lease as it is now; none if nobody holds it and the last migration did not fail. One request.
+/// Returns the pauses of a node that waits for others.
+pub(super) fn pauses() -> Backoff {
+    Backoff::new(FIRST_PAUSE, LONGEST_PAUSE)
+}
+
+/// Returns the current lease, or `None` if no node holds it and the last migration did not fail. Sends one request.
 pub(super) async fn read(control: Control, environment: &Environment) -> Result<Option<LeaseStatus>> {
     let found = claims(control, environment).read::<LeaseNote>(ID).await?;
     Ok(found.map(|found| LeaseStatus { held: found.body.owner.is_some(), note: found.body.note }))
+}
+
+/// Returns whether the node that holds the lease is working. Reads the lease until it is renewed or released, or until
+/// its time is over.
+pub(super) async fn is_alive(control: Control, environment: &Environment) -> Result<bool> {
+    let claims = claims(control, environment);
+    let watching = async {
+        let started = environment.clock().monotonic();
+        let first = claims.read::<LeaseNote>(ID).await?.map(|found| found.sequence);
+        loop {
+            let found = claims.read::<LeaseNote>(ID).await?.filter(|found| found.body.owner.is_some());
+            let Some(found) = found else { return Ok(false) };
+            if first != Some(found.sequence) {
+                return Ok(true);
+            }
+            if environment.clock().monotonic().saturating_sub(started) >= TTL {
+                return Ok(false);
+            }
+            environment.stop().or(environment.clock().sleep(LONGEST_PAUSE)).await?;
+        }
+    };
+    environment.telling("a sign of the node that holds the lease", "it gives one every two seconds", watching).await
 }
 
 fn claims(control: Control, environment: &Environment) -> Claims {
     Claims::new(control, environment.clone(), Kind::Lease, TTL)
 }
 
-/// Renews until the work is done. A renewal under way is ended first, so that the lease can be given back as it is.
+/// Renews the lease until the work is done. A renewal in progress ends first, so that the released lease is the latest.
 async fn renew(
     held: &mut Held,
     environment: &Environment,
@@ -245,7 +301,7 @@ async fn renew(
         match held.renew(LeaseNote { progress: progress_note(progress), ..note.clone() }).await {
             Ok(true) => {}
             Ok(false) => {
-                tracing::warn!("another node took the lease over, because this one was too slow; both go on");
+                tracing::warn!("another node took the lease over, because this one was too slow; both continue");
                 return;
             }
             Err(error) => tracing::debug!(%error, "the lease could not be renewed"),

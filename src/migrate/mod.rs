@@ -1,26 +1,38 @@
-//! Brings every index to the registered model versions.
+//! Migrates every index to the registered model versions.
 //!
 //! ```text
-//! metadata (one GET an index) ─→ plan (pure) ─→ state machine (pure) ─→ actions on the cluster
+//! metadata (one GET) ─→ plan (pure) ─→ state machine (pure) ─→ executor: actions on the cluster
 //!                                                 └─ Convert: read ─→ transform ─→ write, overlapped
 //! ```
 //!
-//! A migration can stop at any point, by a crash or otherwise, and be started again by any node: each state says what it
-//! guarantees and what repeating it does ([`State`]). Nothing is locked: a lease lets one node work while the others watch, and
-//! nothing depends on it. Writes are conditional, so a document that
-//! somebody changed meanwhile is left to them and looked at again in the next pass.
+//! A migration can stop at any point, by a crash or otherwise, and any node can start it again: each [`State`]
+//! documents what it guarantees and what repeating it does. Nothing is locked: a lease lets one node work while the
+//! others watch, and no result depends on it. Writes are conditional, so a document that another client changed
+//! meanwhile keeps that change, and the next pass reads it again.
 
 mod attempts;
 mod bad;
+mod blockers;
+mod carry;
 mod convert;
 mod copy;
 mod decide;
+mod defect;
 mod describe;
+#[cfg(test)]
+mod documented;
 mod drop_old;
+mod dry_run;
+mod executor;
+pub(crate) mod field_limits;
 mod gate;
 mod generations;
 mod lease;
+mod metadata;
 mod migrator;
+mod missing_transforms;
+mod moved;
+mod pass;
 mod plan;
 mod preflight;
 mod progress;
@@ -33,23 +45,35 @@ mod status;
 mod steps;
 mod survey;
 mod take_over;
+mod undo;
 mod unreadable;
-mod walk;
 mod work;
 
 pub use bad::OnBad;
-pub use decide::{GroupMetadata, plan};
 pub(crate) use generations::is_staging_index;
-pub use lease::{LastFailure, LeaseNote, LeaseProgress, LeaseStatus};
+pub use lease::{LastFailure, LeaseProgress, LeaseStatus};
 pub use migrator::Migrator;
-pub use plan::{Blocker, CurrentIndex, GroupPlan, Plan, TypePlan, Way};
+pub use plan::{Blocker, Way};
 pub use progress::Progress;
 pub(crate) use progress::ProgressSender;
 pub use report::{
     BadDocument, DocumentCounts, Fate, IndexReport, Outcome, Report, ReportedError, TakeOverReport, TypeReport,
     Unregistered,
 };
-pub use state::{Brought, Ended, FillState, State};
 pub use status::{IndexStatus, KeptIndex, Status};
-pub use take_over::{Source, TakeOver};
+pub use take_over::TakeOver;
 pub use unreadable::OnUnreadable;
+
+// Inner forms, for this workspace alone.
+#[doc(hidden)]
+pub use carry::Carried;
+#[doc(hidden)]
+pub use decide::plan;
+#[doc(hidden)]
+pub use lease::LeaseNote;
+#[doc(hidden)]
+pub use metadata::{GroupMetadata, Source};
+#[doc(hidden)]
+pub use plan::{CurrentIndex, GroupPlan, Plan, TypePlan};
+#[doc(hidden)]
+pub use state::{Ended, State};

@@ -1,119 +1,134 @@
+//! The plan of a migration, and what follows from it. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::cluster::{History, Query};
-use crate::layout::{CopyRecord, Gate, IndexMeta, IndexNames, TakenOver, TypeMeta};
+use super::carry::Carried;
+use crate::cluster::{History, IndexSettings, Query};
+use crate::layout::{CopyRecord, Gate, IndexMeta, IndexNames, Mapped, TakenOver, TypeMeta};
 use crate::model::VirtualVersion;
 use crate::registry::TypeDefinition;
 
-/// Model versions beyond the newest one that a search for outdated documents names. No rolling upgrade has so many.
+/// The most model versions beyond the newest registered one that a search for outdated documents names. No rolling
+/// upgrade has so many.
 const MAX_NEWER: usize = 1_000;
 
-/// How an index group gets to the registered versions.
+/// How an index group is migrated to the registered versions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Way {
-    /// It is there already: nothing is written.
+    /// The group is at the registered versions already, and nothing is written.
     None,
     /// There is no index yet: one is created.
     Create,
-    /// The mapping is added to and outdated documents are rewritten where they are.
+    /// The mapping grows, and outdated documents are rewritten in their index.
     InPlace,
     /// The documents are copied into a new generation, because the index cannot take the mapping. This is a breaking
-    /// change: older software cannot go on beside it.
+    /// change: older software cannot run next to it.
     Copy,
 }
 
-/// What is to be done for all index groups.
-#[derive(Debug, Clone)]
+/// What a migration will do for all index groups.
+#[derive(Debug, Clone, Default)]
 pub struct Plan {
-    /// One plan a group, in the order of their names.
+    /// One plan for each group, in the order of their names.
     pub groups: Vec<GroupPlan>,
-    /// What must be put right first. Nothing is written to any index while there is one.
+    /// What keeps the migration from beginning. Nothing is written to any index while there is a blocker.
     pub blockers: Vec<Blocker>,
-    /// The names that may belong to indices which the credentials do not see. There is a blocker for them.
+    /// The names of indices that may exist without being seen by the credentials. A blocker names them.
     pub unseen: Vec<String>,
+    /// Types with documents in the index of another group than the registered one. A blocker names them.
+    pub moved_types: Vec<String>,
+    /// The current indices of groups that are not registered.
+    pub unregistered_indices: Vec<String>,
+    /// Whether the control index exists. A migration creates it if it is missing.
+    pub(super) has_control: bool,
 }
 
 impl Plan {
-    /// Whether every group is where it should be.
+    /// Returns whether every group is at the registered versions, and nothing blocks or needs healing.
     pub fn is_nothing_to_do(&self) -> bool {
         let is_reached = |group: &GroupPlan| group.way == Way::None && !group.needs_healing();
         self.blockers.is_empty() && self.groups.iter().all(is_reached)
     }
 
-    /// Whether a node that leaves migrations to others can go on. What a copy left over does not disturb it.
+    /// Returns whether a node that leaves migrations to others can start. The remains of a copy do not prevent that.
     pub(super) fn is_ready(&self) -> bool {
         let is_ready = |group: &GroupPlan| group.way == Way::None && !group.lacks_something();
         self.blockers.is_empty() && self.groups.iter().all(is_ready)
     }
 }
 
-/// Something that keeps a migration from beginning, with its cure.
+/// A condition that keeps a migration from beginning, with its hint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Blocker {
     /// What is wrong.
     pub what: String,
-    /// What the operator does about it.
-    pub cure: String,
+    /// What an operator can do about it.
+    pub hint: String,
 }
 
-/// What is to be done for one index group.
+/// What a migration will do for one index group.
 #[derive(Debug, Clone)]
 pub struct GroupPlan {
     /// The group.
     pub group: String,
     /// Its names.
     pub names: IndexNames,
-    /// The current index, or the one to be created, or Kibana's that is to be taken over.
+    /// The current index, or the index that the migration creates, or Kibana's index in a take-over.
     pub index: String,
     /// The generation of that index.
     pub generation: u32,
-    /// How it gets to the registered versions.
+    /// How the group is migrated.
     pub way: Way,
     /// Its registered types.
     pub types: Vec<TypePlan>,
     /// The mapping that the registered types need, without `_meta`.
     pub mapping: Value,
-    /// What a copy of the index takes over; none if there is no index yet.
+    /// The current index, or `None` if there is no index yet.
     pub current: Option<CurrentIndex>,
-    /// The highest number that an index of the group has, or that one knows of.
+    /// The highest number that a generation of the group has, or that an index records.
     pub highest_generation: u32,
-    /// Generations that are not current: older ones that are kept for a rollback, newer ones that one left, and those that
-    /// copies made and abandoned.
+    /// The generations that are not current: older ones that are kept for a rollback, newer ones after a rollback, and
+    /// those that copies made and abandoned.
     pub kept: Vec<String>,
-    /// Staging indices of copies that ended half-way.
+    /// The staging indices of interrupted copies.
     pub leftover_fills: Vec<String>,
-    /// Those of them that copies made and that never became current.
+    /// Those of the kept generations that copies made and that never became current.
     pub abandoned: Vec<String>,
     /// Whether the index takes writes.
     pub gate: Gate,
     /// Whether the current index lacks the field of the nonce that every write has.
     pub lacks_nonce_field: bool,
-    /// What of Kibana's is to be taken over; none for a group that is migrated as it is.
+    /// The source of the take-over, or `None` if the group is not taken over.
     pub take_over: Option<TakenOver>,
 }
 
-/// The current index as the metadata shows it.
+/// The current index as its metadata shows it.
 #[derive(Debug, Clone)]
 pub struct CurrentIndex {
     /// Its unique id.
     pub uuid: String,
     /// Its mapping.
     pub mapping: Value,
-    /// What its `_meta` says.
+    /// The content of its `_meta`.
     pub meta: IndexMeta,
+    /// Its settings.
+    pub settings: IndexSettings,
+    /// The settings and aliases of operators, which a copy keeps.
+    pub carried: Carried,
 }
 
-/// What is to be done for one type.
+/// What a migration will do for one type.
 #[derive(Debug, Clone)]
 pub struct TypePlan {
     /// The type.
     pub definition: Arc<TypeDefinition>,
-    /// What the index says of it, if it knows it.
+    /// What the index records of the type, if it does.
     pub recorded: Option<TypeMeta>,
 }
 
@@ -128,9 +143,9 @@ impl TypePlan {
         })
     }
 
-    /// The documents that are at an older version than the newest one registered. Versions are listed and not compared:
-    /// `typeMigrationVersion` is a keyword, in which `10.10.0` comes before `10.9.0`. Those beyond the newest one are as many as
-    /// the index has recorded: it may claim any number.
+    /// Returns the query for documents that are older than the newest registered version. Versions are listed and not
+    /// compared, because `typeMigrationVersion` is a keyword, in which `10.10.0` comes before `10.9.0`. Of the newer
+    /// versions only those are listed that the index has records of, since it may claim any number.
     fn outdated(&self) -> Query {
         let recorded = self.recorded.iter().flat_map(|recorded| recorded.sets.keys().copied());
         let newer = recorded.filter(|version| *version > self.latest()).take(MAX_NEWER);
@@ -144,29 +159,51 @@ impl TypePlan {
 }
 
 impl GroupPlan {
-    /// Whether something is left of a copy that ended half-way, or is missing.
+    /// Returns whether an interrupted copy left something, or the current index lacks something.
     pub fn needs_healing(&self) -> bool {
         let is_left = !self.leftover_fills.is_empty() || !self.abandoned.is_empty();
         self.way != Way::Copy && (is_left || self.lacks_something())
     }
 
-    /// Returns whether users of the current index are kept from writing until it is healed.
+    /// Returns whether users cannot write to the current index until it is healed.
     fn lacks_something(&self) -> bool {
         self.is_closed() || self.lacks_nonce_field
     }
 
-    /// Returns whether users of the current index are kept from writing until its gate is opened.
+    /// Returns whether users cannot write to the current index until its gate is opened.
     pub(super) fn is_closed(&self) -> bool {
         self.current.is_some() && self.take_over.is_none() && !self.gate.is_plain()
     }
 
-    /// The documents to be rewritten.
+    /// Returns the query for the documents that an in-place migration rewrites.
     pub fn outdated(&self) -> Query {
         Query::Or(self.types.iter().map(TypePlan::outdated).collect())
     }
 
-    /// What `_meta` says before the first document of a new version is written: its mapping is there, and what it encrypts
-    /// and binds is on record.
+    /// Returns, by type, how many writes an index with this `meta` had taken before it had the mapping.
+    pub(super) fn writes_before_mapping(meta: IndexMeta) -> BTreeMap<String, u64> {
+        let writes = |(name, recorded): (String, TypeMeta)| Some((name, recorded.mapped?.writes));
+        meta.types.into_iter().filter_map(writes).filter(|(_, writes)| *writes > 0).collect()
+    }
+
+    /// Returns the query for documents that were written before their type was mapped. Searches may miss fields of
+    /// them.
+    pub(super) fn written_before(mapped: &BTreeMap<String, u64>) -> Query {
+        let of_type = |(name, writes): (&String, &u64)| {
+            let earlier = Query::Range {
+                field: "_seq_no".to_owned(),
+                from: None,
+                above: None,
+                to: None,
+                below: Some(Value::from(*writes)),
+            };
+            Query::And(vec![Query::equals("type", name.as_str()), earlier])
+        };
+        Query::Or(mapped.iter().map(of_type).collect())
+    }
+
+    /// Returns the `_meta` that is written before the first document of a new version: it says that the mapping exists,
+    /// and records what the version encrypts and binds.
     pub fn meta_before(&self) -> IndexMeta {
         let of_type = |plan: &TypePlan| TypeMeta {
             mapping_version: plan.definition.mapping_version(),
@@ -176,7 +213,35 @@ impl GroupPlan {
         self.meta(of_type)
     }
 
-    /// What `_meta` says when all documents are at the registered versions.
+    /// Returns the `_meta` of a new index: all of its documents are written after the mapping.
+    pub fn meta_of_new(&self) -> IndexMeta {
+        let mut meta = self.meta_after();
+        mapped_from_the_beginning(&mut meta);
+        meta
+    }
+
+    /// Returns the `_meta` that records that these types were mapped when the index had taken `writes` writes.
+    pub(super) fn meta_of_mapped(&self, types: &BTreeSet<&str>, writes: u64) -> IndexMeta {
+        let of_type = |plan: &TypePlan| TypeMeta {
+            mapped: types
+                .contains(plan.definition.name())
+                .then(|| Mapped { version: plan.definition.mapping_version(), writes }),
+            ..TypeMeta::default()
+        };
+        self.meta(of_type)
+    }
+
+    /// Returns the types of which an index with this `meta` does not record when it got their mapping.
+    pub(super) fn not_marked<'a>(&'a self, meta: &IndexMeta) -> BTreeSet<&'a str> {
+        let is_marked = |definition: &TypeDefinition| {
+            let mapped = meta.types.get(definition.name()).and_then(|recorded| recorded.mapped);
+            mapped.is_some_and(|mapped| mapped.version >= definition.mapping_version())
+        };
+        let definitions = self.types.iter().map(|plan| plan.definition.as_ref());
+        definitions.filter(|definition| !is_marked(definition)).map(TypeDefinition::name).collect()
+    }
+
+    /// Returns the `_meta` of an index whose documents are all at the registered versions.
     pub fn meta_after(&self) -> IndexMeta {
         let of_type = |plan: &TypePlan| TypeMeta {
             document_version: plan.latest(),
@@ -191,8 +256,8 @@ impl GroupPlan {
         IndexMeta { types, highest_generation: self.generation, ..IndexMeta::default() }
     }
 
-    /// The mapping of a copy: the registered types' as they are now, and beside it what the index has for others, so that
-    /// their documents can come along.
+    /// Returns the mapping of a copy: the current one of the registered types, and what the index has for other types,
+    /// so that their documents can be copied too.
     pub fn copy_mapping(&self) -> Value {
         let mut mapping = self.mapping.clone();
         let theirs = self.current.as_ref().and_then(|current| current.mapping.get("properties")?.as_object());
@@ -204,8 +269,14 @@ impl GroupPlan {
         mapping
     }
 
-    /// What the definitions of the group are, in 16 hexadecimal digits: two registries that would copy to the same have the
-    /// same.
+    /// Returns the operators' settings and aliases of the current index, which a copy keeps. A take-over keeps none.
+    pub(super) fn carried(&self) -> Carried {
+        let current = self.current.as_ref().filter(|_| self.take_over.is_none());
+        current.map(|current| current.carried.clone()).unwrap_or_default()
+    }
+
+    /// Returns a digest of the group's definitions, as 16 hexadecimal digits. Two registries whose copies would be
+    /// equal have the same digest.
     pub fn digest(&self) -> String {
         let mut hash = Sha256::new();
         for plan in &self.types {
@@ -218,7 +289,7 @@ impl GroupPlan {
         hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// Returns what a copy of the current index is made from when that has this history. `policies` says what is done about
+    /// Returns the record of a copy of the current index with the history `source`. `policies` names the policies for
     /// documents and secrets that cannot be converted.
     pub fn copy_record(&self, source: &History, policies: String) -> Option<CopyRecord> {
         let source_uuid = self.current.as_ref()?.uuid.clone();
@@ -234,16 +305,24 @@ impl GroupPlan {
         })
     }
 
-    /// What the `_meta` of a copy says: what the index says, what is registered, and what the copy is made from.
+    /// Returns the `_meta` of a copy: that of the current index, the registered versions, and the record of the copy.
     pub fn meta_of_copy(&self, record: CopyRecord) -> IndexMeta {
         let recorded = self.current.as_ref().map(|current| current.meta.clone()).unwrap_or_default();
         let facts = IndexMeta { highest_generation: self.highest_generation, ..self.meta_after() };
         let taken_over = recorded.taken_over.clone().or_else(|| self.take_over.clone());
-        IndexMeta { copy: Some(record), taken_over, ..recorded.merged(&facts) }
+        let mut meta = IndexMeta { copy: Some(record), taken_over, ..recorded.merged(&facts) };
+        mapped_from_the_beginning(&mut meta);
+        meta
     }
 
-    /// The definition of a registered type of this group.
+    /// Returns the definition of a registered type of this group.
     pub fn definition(&self, type_name: &str) -> Option<&Arc<TypeDefinition>> {
         self.types.iter().map(|plan| &plan.definition).find(|definition| definition.name() == type_name)
+    }
+}
+
+fn mapped_from_the_beginning(meta: &mut IndexMeta) {
+    for recorded in meta.types.values_mut() {
+        recorded.mapped = Some(Mapped { version: recorded.mapping_version, writes: 0 });
     }
 }

@@ -1,35 +1,29 @@
-//! What of the cluster would stop a migration half-way, looked for before its first write.
+//! Checks, before the first write, for conditions of the cluster that would stop a migration half-way.
 
 use std::time::Duration;
 
 use super::{Blocker, GroupPlan, Plan, Way};
 use crate::cluster::{Cluster, ClusterErrorKind, ClusterResult, Conditions, Health};
-use crate::layout::IndexNames;
 use crate::{Error, Result};
 
-/// How long a migration waits for an index to have its primary shard, as after the start of a node.
+/// How long a migration waits for the primary shard of an index, as after the start of a node.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
-/// How long a look at what a migration would do waits for it.
-pub(super) const A_LOOK: Duration = Duration::from_secs(1);
+/// How long a plan or a status waits for it.
+pub(super) const SHORT_PATIENCE: Duration = Duration::from_secs(1);
 
-/// What was found before the first write.
+/// The results of the checks.
 #[derive(Debug, Default)]
 pub(super) struct Obstacles {
     pub(super) blockers: Vec<Blocker>,
-    /// Checks that the credentials do not allow: what they look for may be there.
+    /// Checks that the credentials do not allow. What they check for may exist.
     pub(super) skipped: Vec<Blocker>,
 }
 
-/// The obstacles of all groups that something is to be done for; `control` is the index that nodes leave each other word in.
+/// Returns the obstacles of all groups that the plan changes.
 ///
 /// # Errors
-/// Whatever the cluster answers. What these credentials may not look at is no blocker.
-pub(super) async fn obstacles(
-    cluster: &dyn Cluster,
-    plan: &Plan,
-    control: &IndexNames,
-    patience: Duration,
-) -> Result<Obstacles> {
+/// Those of the cluster. A check that the credentials do not allow is no error.
+pub(super) async fn obstacles(cluster: &dyn Cluster, plan: &Plan, patience: Duration) -> Result<Obstacles> {
     let Obstacles { mut blockers, mut skipped } = Obstacles::default();
     for group in plan.groups.iter().filter(|group| matches!(group.way, Way::InPlace | Way::Copy)) {
         if cluster.wait_for_health(&group.index, Health::Yellow, patience).await? == Health::Red {
@@ -38,44 +32,42 @@ pub(super) async fn obstacles(
     }
     let new: Vec<&GroupPlan> =
         plan.groups.iter().filter(|group| matches!(group.way, Way::Create | Way::Copy)).collect();
-    if new.is_empty() {
+    // The control index is created before documents are converted, for the lease.
+    let makes_control = !plan.has_control && plan.groups.iter().any(|group| group.way == Way::InPlace);
+    if new.is_empty() && !makes_control {
         return Ok(Obstacles { blockers, skipped });
     }
     let allocation_and_shards = "whether the cluster allocates shards and takes more of them";
-    if let Some(conditions) = seen(cluster.conditions().await, allocation_and_shards, &mut skipped) {
+    if let Some(conditions) = allowed(cluster.conditions().await, allocation_and_shards, &mut skipped) {
         blockers.extend(allocation(&conditions));
         let mut needed = needed_shards(&conditions, &new);
-        // Where it could matter: the keys in use are recorded before the first write, in an index that may have to be made.
-        let of_control = shards_of_an_index(&conditions);
-        if conditions.shards_left.is_some_and(|left| (needed..needed + of_control).contains(&left))
-            && encrypts(&new)
-            && cluster.indices(&[control.alias()]).await?.is_empty()
-        {
-            needed += of_control;
+        // The keys in use are recorded before the first write, in the control index.
+        if makes_control || !plan.has_control && encrypts(&new) {
+            needed += shards_of_an_index(&conditions);
         }
         blockers.extend(shards(&conditions, needed));
     }
     for group in new {
-        // Templates go by names: any staging index stands for all.
+        // Templates match by name, so one staging index represents all.
         let index = if group.way == Way::Copy { group.names.fill(&group.digest()) } else { group.index.clone() };
         let what = format!("whether a template would change the new index {index}");
-        let templates = seen(cluster.interfering_templates(&index).await, &what, &mut skipped).unwrap_or_default();
+        let templates = allowed(cluster.interfering_templates(&index).await, &what, &mut skipped).unwrap_or_default();
         blockers.extend(templates.iter().map(|template| interfering(template, &index)));
     }
     Ok(Obstacles { blockers, skipped })
 }
 
-/// What a check found. One that cannot be made stands among those `skipped` if a privilege is missing for it.
-fn seen<T>(answer: ClusterResult<T>, what: &str, skipped: &mut Vec<Blocker>) -> Option<T> {
+/// Returns the answer of a check, or `None` if it failed. A check that lacks a privilege is added to `skipped`.
+fn allowed<T>(answer: ClusterResult<T>, what: &str, skipped: &mut Vec<Blocker>) -> Option<T> {
     match answer {
         Ok(found) => Some(found),
         Err(error) => {
-            tracing::debug!(%error, "a condition of the cluster cannot be looked at");
+            tracing::debug!(%error, "a condition of the cluster cannot be checked");
             if error.kind == ClusterErrorKind::Forbidden {
                 let error = Error::from(error);
                 skipped.push(Blocker {
-                    what: format!("skipped, for want of a privilege: the check {what}"),
-                    cure: error.cure().unwrap_or_default().to_owned(),
+                    what: format!("skipped, because a privilege is missing: the check {what}"),
+                    hint: error.hint().unwrap_or_default().to_owned(),
                 });
             }
             None
@@ -86,28 +78,32 @@ fn seen<T>(answer: ClusterResult<T>, what: &str, skipped: &mut Vec<Blocker>) -> 
 fn red(index: &str) -> Blocker {
     Blocker {
         what: format!("the index {index} is red: its primary shard is not there"),
-        cure: format!(
-            "see why with GET /_cluster/allocation/explain; bring back the node that has the shard, or restore {index} from a \
-             snapshot"
+        hint: format!(
+            "see why with GET /_cluster/allocation/explain; bring back the node that has the shard; only if it is \
+             lost, restore {index} from a snapshot, which lacks what was written since"
         ),
     }
 }
 
 fn allocation(conditions: &Conditions) -> Option<Blocker> {
     (conditions.allocation == "none").then(|| Blocker {
-        what: "the cluster allocates no shards (cluster.routing.allocation.enable is none), so no index can be made".to_owned(),
-        cure: "allow it again: PUT /_cluster/settings {\"persistent\":{\"cluster.routing.allocation.enable\":null},\"transient\":\
-               {\"cluster.routing.allocation.enable\":null}}"
+        what: "the cluster allocates no shards (cluster.routing.allocation.enable is none), so no index can be \
+               made"
+            .to_owned(),
+        hint: "allow it again: PUT /_cluster/settings \
+               {\"persistent\":{\"cluster.routing.allocation.enable\":null},\
+               \"transient\":{\"cluster.routing.allocation.enable\":null}}"
             .to_owned(),
     })
 }
 
-/// A new index needs one shard, and a replica if there is a node for it.
+/// Returns the number of shards of a new index: one, and a replica if there is a node for it.
 fn shards_of_an_index(conditions: &Conditions) -> u64 {
     if conditions.data_nodes > 1 { 2 } else { 1 }
 }
 
-/// What the indices of these groups need: a copy fills another one without a replica first.
+/// Returns the number of shards that the new indices of these groups need. A copy also has a staging index, without a
+/// replica.
 fn needed_shards(conditions: &Conditions, new: &[&GroupPlan]) -> u64 {
     new.iter().map(|group| shards_of_an_index(conditions) + u64::from(group.way == Way::Copy)).sum()
 }
@@ -120,8 +116,9 @@ fn shards(conditions: &Conditions, needed: u64) -> Option<Blocker> {
     let left = conditions.shards_left.filter(|left| *left < needed)?;
     Some(Blocker {
         what: format!("the cluster takes {left} more shards (cluster.max_shards_per_node), and {needed} are needed"),
-        cure: "delete indices that nobody needs (old generations go with `saved-objects migrate --drop-old`), or raise the limit: \
-               PUT /_cluster/settings {\"persistent\":{\"cluster.max_shards_per_node\":<more>}}"
+        hint: "raise the limit: PUT /_cluster/settings {\"persistent\":{\"cluster.max_shards_per_node\":<more>}}; or \
+               make room, for example by deleting the generations that are kept for a rollback: `saved-objects migrate \
+               --drop-old`"
             .to_owned(),
     })
 }
@@ -131,9 +128,9 @@ fn interfering(template: &str, index: &str) -> Blocker {
         what: format!(
             "the template {template} would give the new index {index} settings, mappings or aliases of its own"
         ),
-        cure: format!(
-            "see GET /{template}; change its index_patterns so that it leaves out the indices of this prefix, or delete it: DELETE \
-             /{template}"
+        hint: format!(
+            "see GET /{template}; change its index_patterns so that it leaves out the indices of this prefix; or, if \
+             it is not needed, delete it: DELETE /{template}"
         ),
     }
 }

@@ -1,29 +1,32 @@
+//! The progress of a migration.
+
 use futures::Stream;
 use tokio::sync::watch;
 
 use super::State;
 
-/// How far a migration is, for whoever watches ([`Migrator::progress`](super::Migrator::progress)).
+/// The progress of a migration ([`Migrator::progress`](super::Migrator::progress)).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// The alias of the index group at work.
+    /// The alias of the current index group.
     pub alias: String,
-    /// The state that it is in; none before the first one.
+    /// The state of that group, or `None` before the first state.
     pub state: Option<State>,
-    /// Documents that the survey found outdated in it.
+    /// The number of outdated documents that the survey found in that group.
     pub outdated: u64,
-    /// Documents read so far.
+    /// The number of documents read so far.
     pub read: u64,
-    /// Documents written so far.
+    /// The number of documents written so far.
     pub written: u64,
 }
 
-/// Counts documents read, by the alias of their index group, for whoever installed a recorder of the crate `metrics`.
+/// The name of the counter of documents read, by the alias of their index group. A recorder of the crate `metrics`
+/// receives it.
 const READ: &str = "saved_objects_migration_documents_read_total";
-/// As [`READ`], documents written.
+/// The name of the counter of documents written, like [`READ`].
 const WRITTEN: &str = "saved_objects_migration_documents_written_total";
 
-/// Where a migration tells how far it is.
+/// Publishes the progress of a migration.
 #[derive(Debug, Clone)]
 pub(crate) struct ProgressSender(watch::Sender<Progress>);
 
@@ -36,7 +39,8 @@ impl ProgressSender {
         self.0.subscribe()
     }
 
-    /// What is told from now on: the latest whenever one is asked for, and the end when nobody tells any more.
+    /// Returns a stream of the progress from now on. It yields the latest progress whenever it is polled, and ends when
+    /// the last sender is dropped.
     pub(crate) fn stream(&self) -> impl Stream<Item = Progress> + Send + use<> {
         futures::stream::unfold(self.subscribe(), |mut progress| async move {
             progress.changed().await.ok()?;
@@ -133,7 +137,7 @@ mod tests {
         let mut stream = Box::pin(sender.stream());
         sender.begin("notes", 10);
         sender.add(4, 3);
-        let now = stream.next().await.expect("told");
+        let now = stream.next().await.expect("progress");
         assert_eq!((now.alias.as_str(), now.outdated, now.read, now.written), ("notes", 10, 4, 3));
         sender.add(6, 7);
         assert_eq!(stream.next().await.map(|now| (now.read, now.written)), Some((10, 10)));

@@ -1,17 +1,23 @@
+//! Records facts in an index's `_meta`.
+
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
+use super::GroupPlan;
 use crate::cluster::{Cluster, ClusterErrorKind};
 use crate::layout::IndexMeta;
 use crate::{Error, ErrorKind, Result};
 
-/// How often a record is repeated that other nodes overwrote at the same moment.
+/// How often a record is written that other nodes overwrite at the same moment.
 const MAX_ROUNDS: u32 = 10;
 
-/// Adds `mapping` to the index and merges `facts` into its `_meta`. Elasticsearch has no compare-and-set for mappings:
-/// what is there is read, merged by maximum, written and read back, until it holds the facts (design decision 6).
+/// Adds `mapping` to the index and merges `facts` into its `_meta`. Elasticsearch has no compare-and-set for mappings,
+/// so `_meta` is read, merged by maximum, written and read back, until it has the facts (record 22).
 ///
 /// # Errors
-/// [`Conflict`](ErrorKind::Conflict) if other nodes overwrote it in every round, and whatever the cluster answers.
+/// [`Conflict`](ErrorKind::Conflict) if other nodes overwrote it in every round,
+/// [`Incompatible`](ErrorKind::Incompatible) if the index refuses the mapping, and the errors of the cluster.
 pub(super) async fn record(cluster: &dyn Cluster, index: &str, mapping: &Value, facts: &IndexMeta) -> Result<()> {
     let mut current = read(cluster, index).await?;
     for _ in 0..MAX_ROUNDS {
@@ -29,7 +35,7 @@ pub(super) async fn record(cluster: &dyn Cluster, index: &str, mapping: &Value, 
                     ErrorKind::Incompatible,
                     format!("{index} refuses the registered mapping: {error}"),
                 )
-                .with_cure("keep the field's mapping and add a new field, which is possible in place")
+                .with_hint("keep the field's mapping and add a new field, which is possible in place")
                 .with_source(error));
             }
             Err(error) => return Err(error.into()),
@@ -37,13 +43,44 @@ pub(super) async fn record(cluster: &dyn Cluster, index: &str, mapping: &Value, 
         current = read(cluster, index).await?;
     }
     Err(Error::new(ErrorKind::Conflict, format!("other nodes keep overwriting the _meta of {index}"))
-        .with_cure("start again when they are done"))
+        .with_hint("start again when they are done"))
 }
 
-/// Merges `facts` into the `_meta` of the index, and leaves its mapping as it is.
+/// Adds the mapping of a group to its index, and records the mapping and when the index got it. Returns how many writes
+/// the index had taken before each type was mapped. Searches may miss fields of documents with earlier sequence
+/// numbers.
 ///
 /// # Errors
-/// As [`record`].
+/// The same as [`record`].
+pub(super) async fn record_mapping(cluster: &dyn Cluster, group: &GroupPlan) -> Result<BTreeMap<String, u64>> {
+    let index = &group.index;
+    record(cluster, index, &group.mapping, &group.meta_before()).await?;
+    let planned = group.current.as_ref().map(|current| current.meta.clone()).unwrap_or_default();
+    let meta = match group.not_marked(&planned).is_empty() {
+        true => planned,
+        false => mark(cluster, group).await?,
+    };
+    Ok(GroupPlan::writes_before_mapping(meta))
+}
+
+/// Records when the index got the mappings, for the types of which it has no such record. The index has all of them
+/// now.
+async fn mark(cluster: &dyn Cluster, group: &GroupPlan) -> Result<IndexMeta> {
+    let index = &group.index;
+    let recorded = IndexMeta::from_mapping(&read(cluster, index).await?)?;
+    let types = group.not_marked(&recorded);
+    if types.is_empty() {
+        return Ok(recorded);
+    }
+    let facts = group.meta_of_mapped(&types, cluster.write_count(index).await?);
+    record_facts(cluster, index, &facts).await?;
+    Ok(recorded.merged(&facts))
+}
+
+/// Merges `facts` into the `_meta` of the index, without changing the rest of its mapping.
+///
+/// # Errors
+/// The same as [`record`].
 pub(super) async fn record_facts(cluster: &dyn Cluster, index: &str, facts: &IndexMeta) -> Result<()> {
     record(cluster, index, &json!({}), facts).await
 }
@@ -52,15 +89,15 @@ async fn read(cluster: &dyn Cluster, index: &str) -> Result<Value> {
     let found = cluster.indices(&[index]).await?.remove(index);
     found.map(|state| state.mapping).ok_or_else(|| {
         Error::new(ErrorKind::NotFound, format!("the index {index} is gone"))
-            .with_cure("start again, and it is planned anew")
+            .with_hint("start again, which makes a new plan")
     })
 }
 
-/// Whether every property of `wanted` is in `current`, at any depth. What the index has beyond that is no matter.
+/// Returns whether every property of `wanted` is in `current`, at any depth. `current` may have more.
 fn has_mapping(current: &Value, wanted: &Value) -> bool {
     match (current, wanted) {
         (Value::Object(current), Value::Object(wanted)) => wanted.iter().all(|(name, wanted)| {
-            // Elasticsearch leaves the default out.
+            // Elasticsearch omits the default type.
             let is_default = name == "type" && *wanted == json!("object") && current.contains_key("properties");
             is_default || current.get(name).is_some_and(|current| has_mapping(current, wanted))
         }),
@@ -68,7 +105,7 @@ fn has_mapping(current: &Value, wanted: &Value) -> bool {
     }
 }
 
-/// Elasticsearch answers booleans and numbers of a mapping as texts in some places.
+/// Returns a value as text. Elasticsearch returns some booleans and numbers of a mapping as texts.
 fn as_text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

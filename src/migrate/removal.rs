@@ -1,9 +1,17 @@
-use crate::cluster::{BulkAction, BulkOperation, BulkRequest, Cluster, Gone, Hit, ItemErrorKind, Query, Refresh, Scan};
+//! Deletes the documents of removed types.
+
+use std::sync::Arc;
+
+use crate::cluster::{Cluster, Hit, ItemError, Query, Scan};
+use crate::engine::rewrite::{self, Bulk, Conflicts, Refusals, Written};
+use crate::environment::Environment;
 use crate::{ErrorKind, Result};
 
-/// Deletes every document of the types `types`, each only as it was read, and gives their number.
+/// Deletes all documents of `types` and returns their number. A document that another process changes or deletes first
+/// stays as it is.
 pub(super) async fn delete_types(
-    cluster: &dyn Cluster,
+    cluster: &Arc<dyn Cluster>,
+    environment: &Environment,
     index: &str,
     write_alias: &str,
     types: &[String],
@@ -11,33 +19,20 @@ pub(super) async fn delete_types(
     cluster.refresh(index).await?;
     let values = types.iter().map(|name| name.as_str().into()).collect();
     let query = Query::AnyOf { field: "type".to_owned(), values };
+    let failure = |_: &str, error: ItemError| {
+        let what = "a document of a removed type was not deleted";
+        error.into_error(ErrorKind::Unavailable, what, "start again: what is deleted stays deleted")
+    };
+    let (conflicts, refusals) = (Conflicts::Leave, Refusals::Abort);
+    let bulk = &Bulk { cluster: cluster.as_ref(), alias: write_alias, conflicts, refusals, failure: &failure };
+    let delete = |page: Vec<Hit>| async move {
+        let operations: Vec<_> = page.into_iter().map(|hit| rewrite::deletion(hit.id, hit.sequence)).collect();
+        bulk.write(&operations).await
+    };
     let mut deleted = 0;
-    Scan { cluster, index, query }
-        .run(|page| delete(cluster, write_alias, page), |count: u64| deleted += count)
-        .await?;
-    Ok(deleted)
-}
-
-async fn delete(cluster: &dyn Cluster, alias: &str, page: Vec<Hit>) -> Result<u64> {
-    let operations: Vec<_> = page
-        .into_iter()
-        .map(|hit| BulkOperation { id: hit.id, action: BulkAction::Delete { read: hit.sequence, gone: Gone::Done } })
-        .collect();
-    let request = BulkRequest { alias, operations: &operations, refresh: Refresh::Later };
-    let mut deleted = 0;
-    for outcome in cluster.bulk(&request).await? {
-        match outcome {
-            Ok(_) => deleted += 1,
-            // Somebody changed or deleted it meanwhile.
-            Err(error) if matches!(error.kind, ItemErrorKind::Conflict | ItemErrorKind::NotFound) => {}
-            Err(error) => {
-                return Err(error.into_error(
-                    ErrorKind::Unavailable,
-                    "a document of a removed type was not deleted",
-                    "start again: what is deleted stays deleted",
-                ));
-            }
-        }
-    }
+    let count = |results: Vec<Written>| {
+        deleted += results.iter().filter(|written| matches!(written, Written::Done)).count() as u64;
+    };
+    Scan { cluster, environment, index, query }.run(delete, count).await?;
     Ok(deleted)
 }

@@ -1,3 +1,5 @@
+//! The report of a migration.
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -6,14 +8,14 @@ use serde::Serialize;
 use super::{Blocker, Way};
 use crate::{Error, ErrorKind};
 
-/// How many bad documents a report names; [`Report::bad_total`] counts all.
+/// The most bad documents that a report names; [`Report::bad_total`] counts all.
 pub(super) const MAX_BAD_NAMED: usize = 1_000;
 
 /// How a migration ended. The names are part of the command line's contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// Every index is at the registered versions, and something had to be done for it.
+    /// Every index is at the registered versions, after something was done.
     Migrated,
     /// Every index was at the registered versions.
     NothingToDo,
@@ -23,11 +25,11 @@ pub enum Outcome {
     Planned,
     /// The generations before the last copy are current again.
     RolledBack,
-    /// Generations that were kept are deleted. Blockers name those that are not.
+    /// Kept generations were deleted. Blockers name those that were not.
     Dropped,
     /// Nothing was written: see the blockers.
     Blocked,
-    /// It stopped: see the error.
+    /// The migration failed: see the error.
     Failed,
 }
 
@@ -38,23 +40,27 @@ pub struct Report {
     pub outcome: Outcome,
     /// How long it took, in milliseconds.
     pub elapsed_ms: u64,
-    /// How many requests it sent.
+    /// The number of requests that it sent.
     pub requests: u64,
-    /// Why it failed.
+    /// Why it failed, or, for a plan, why the migration would fail.
     pub error: Option<ReportedError>,
     /// What was done for each index.
     pub indices: Vec<IndexReport>,
     /// The bad documents, a thousand at most.
     pub bad: Vec<BadDocument>,
-    /// How many bad documents there are.
+    /// The number of all bad documents.
     pub bad_total: u64,
-    /// Documents of types that nobody registered. They are left as they are.
+    /// The documents of types that are not registered. A migration does not change them.
     pub unregistered: Vec<Unregistered>,
-    /// What must be put right first.
+    /// What kept the migration from beginning.
     pub blockers: Vec<Blocker>,
-    /// Checks that were skipped because the credentials do not allow them, and what to do: what they look for may be there.
+    /// The checks that were skipped because the credentials do not allow them, and what to do. What they check for may
+    /// exist.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub skipped: Vec<Blocker>,
+    /// The indices under the prefix of groups without a registered type. Only a plan reads them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub not_visited: Vec<String>,
     /// The kept generations that were deleted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub dropped: Vec<String>,
@@ -63,12 +69,12 @@ pub struct Report {
 /// An error as reports show it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ReportedError {
-    /// What a caller can do about it.
+    /// The kind, which says what a caller can do.
     pub kind: ErrorKind,
     /// What was wrong.
     pub message: String,
     /// What the reader can do about it; empty if that is not known.
-    pub cure: String,
+    pub hint: String,
 }
 
 impl From<&Error> for ReportedError {
@@ -76,14 +82,14 @@ impl From<&Error> for ReportedError {
         Self {
             kind: error.kind(),
             message: error.message().to_owned(),
-            cure: error.cure().unwrap_or_default().to_owned(),
+            hint: error.hint().unwrap_or_default().to_owned(),
         }
     }
 }
 
 impl From<&ReportedError> for Error {
     fn from(reported: &ReportedError) -> Self {
-        Self::new(reported.kind, &*reported.message).with_cure(&*reported.cure)
+        Self::new(reported.kind, &*reported.message).with_hint(&*reported.hint)
     }
 }
 
@@ -94,43 +100,46 @@ pub struct IndexReport {
     pub alias: String,
     /// Its name.
     pub index: String,
-    /// How it got to the registered versions.
+    /// How its group was migrated.
     pub way: Way,
     /// What happened to its documents.
     pub documents: DocumentCounts,
-    /// Documents written per second while converting; 0 if none were.
+    /// The number of documents written per second of conversion; 0 if none were written.
     pub docs_per_s: u64,
-    /// Its types, registered and not.
+    /// Its types, registered or not.
     pub types: Vec<TypeReport>,
-    /// What of Kibana's was taken over, if it was.
+    /// The settings and aliases of operators that a copy keeps, or would keep.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub carried: Vec<String>,
+    /// The take-over that created the index, if it was one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub take_over: Option<TakeOverReport>,
 }
 
-/// The index of Kibana that was taken over, and where the time went.
+/// The source of a take-over, and what the time was spent on.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct TakeOverReport {
-    /// The alias that Kibana reaches it by.
+    /// The alias through which Kibana uses its index.
     pub alias: String,
-    /// Its name. It is write-blocked and otherwise as it was.
+    /// The name of Kibana's index. It is write-blocked and not changed otherwise.
     pub index: String,
-    /// How long converting its documents took, in milliseconds.
+    /// How long the conversion of its documents took, in milliseconds.
     pub converting_ms: u64,
-    /// How long deriving Kibana's keys took, in milliseconds, summed over all cores.
+    /// How long the derivation of Kibana's keys took, in milliseconds, summed over all cores.
     pub key_derivation_ms: u64,
-    /// How many cores it was done on.
+    /// The number of cores that converted documents.
     pub cores: usize,
-    /// Which part of those cores' time, while documents were converted, was the derivation of keys: 1 is all of it.
+    /// The part of those cores' time that the derivation of keys took during the conversion; 1 is all of it.
     pub key_derivation_share: f64,
 }
 
 impl TakeOverReport {
-    /// How Kibana goes back to its index.
+    /// Returns how an operator goes back to Kibana.
     pub fn way_back(&self) -> String {
-        super::take_over::way_back(&self.index)
+        way_back(&self.index)
     }
 
-    /// Adds a pass over the documents that took `elapsed`, and `deriving` on `cores` together.
+    /// Adds a pass over the documents that took `elapsed`, of which the `cores` together spent `deriving` on keys.
     pub(super) fn add(&mut self, elapsed: Duration, deriving: Duration, cores: usize) {
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         self.converting_ms += millis(elapsed);
@@ -142,20 +151,28 @@ impl TakeOverReport {
     }
 }
 
-/// What happened to documents, counted.
+/// Returns how an operator goes back to Kibana with its index.
+pub(super) fn way_back(index: &str) -> String {
+    format!(
+        "to go back to Kibana, stop the software that uses the copy, lift the block: PUT /{index}/_settings \
+         {{\"index.blocks.write\":null}}, and start Kibana"
+    )
+}
+
+/// The numbers of documents by what happened to them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct DocumentCounts {
-    /// Read because they were outdated.
+    /// Documents read for conversion.
     pub read: u64,
-    /// Written at the registered version.
+    /// Documents written at the registered version.
     pub written: u64,
-    /// Not written, because somebody else had written them meanwhile.
+    /// Documents not written, because another client had written them meanwhile.
     pub conflicts: u64,
-    /// Bad ones.
+    /// Bad documents.
     pub bad: u64,
-    /// Deleted.
+    /// Documents deleted.
     pub deleted: u64,
-    /// Put into quarantine.
+    /// Documents put into quarantine.
     pub quarantined: u64,
 }
 
@@ -170,7 +187,7 @@ impl DocumentCounts {
     }
 }
 
-/// Documents per second, as whole ones; 0 for no time.
+/// Returns the number of documents per second, rounded down; 0 if no time elapsed.
 pub(super) fn per_second(documents: u64, elapsed: Duration) -> u64 {
     let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
     (documents * 1000).checked_div(millis).unwrap_or_default()
@@ -182,11 +199,11 @@ pub struct TypeReport {
     /// The type.
     #[serde(rename = "type")]
     pub type_name: String,
-    /// The registered model version, or none if nobody registered the type.
+    /// The registered model version, or `None` if the type is not registered.
     pub to: Option<u32>,
-    /// How many documents there were at each model version.
-    pub by_version: BTreeMap<String, u64>,
-    /// Whether somebody registered the type.
+    /// The number of documents at each model version, or `None` if they were not counted.
+    pub by_version: Option<BTreeMap<String, u64>>,
+    /// Whether the type is registered.
     pub registered: bool,
 }
 
@@ -200,13 +217,13 @@ pub struct BadDocument {
     /// Its type, if it has one.
     #[serde(rename = "type")]
     pub type_name: Option<String>,
-    /// Why.
+    /// Why it cannot be converted.
     pub reason: String,
-    /// What became of it.
+    /// What the migration did with it.
     pub fate: Fate,
 }
 
-/// The bad documents found so far: the first of them by name, all of them counted.
+/// The bad documents found so far: the first ones in full, and the number of all.
 #[derive(Debug, Default)]
 pub(super) struct BadDocuments {
     pub(super) named: Vec<BadDocument>,
@@ -221,26 +238,26 @@ impl BadDocuments {
     }
 }
 
-/// What became of a bad document.
+/// What a migration does with a bad document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fate {
-    /// It is where and as it was.
+    /// It stays in its index, unchanged.
     Kept,
     /// It is in quarantine.
     Quarantined,
-    /// It was written without the secret that does not open.
+    /// It was written without the secret that cannot be decrypted.
     Stripped,
-    /// It is deleted, or was left out of the copy and is in the old generation only.
+    /// It is deleted, or a copy left it out, and only the old generation has it.
     Discarded,
 }
 
-/// Documents of a type that nobody registered.
+/// The documents of a type that is not registered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Unregistered {
-    /// The type, or none for documents without one.
+    /// The type, or `None` for documents without one.
     #[serde(rename = "type")]
     pub type_name: Option<String>,
-    /// How many there are.
+    /// The number of documents.
     pub documents: u64,
 }

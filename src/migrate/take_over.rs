@@ -1,13 +1,15 @@
-//! Taking over an index that Kibana wrote (design decision 19): a copy into the first generation of a group of ours, decided
-//! here and done by the states of any copy. Kibana's index gets a write block and is otherwise left as it is.
+//! Plans the take-over of an index that Kibana wrote (record 28): a copy into the first generation of a group of ours,
+//! which the states of any copy perform. Kibana's index gets a write block and is not changed otherwise. Pure.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use super::decide::{GroupMetadata, alias_missing, blocked_by, is_behind};
+use super::blockers::{alias_missing, blocked_by};
+use super::carry::Carried;
 use super::generations;
+use super::metadata::{GroupMetadata, Source, is_behind};
 use super::plan::CurrentIndex;
-use super::status::Survey;
+use super::survey::Survey;
 use super::{Blocker, GroupPlan, Way};
 use crate::cluster::IndexState;
 use crate::encryption::{KEY_FILE_VARIABLE, KEY_VARIABLE, KIBANA_KEYS_FILE_VARIABLE};
@@ -15,12 +17,12 @@ use crate::layout::{IndexMeta, IndexNames, TakenOver};
 use crate::registry::Registry;
 use crate::{Error, Result};
 
-/// What is to be taken over: as text `ALIAS` or `ALIAS=GROUP`.
+/// A requested take-over. Its text form is `ALIAS` or `ALIAS=GROUP`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TakeOver {
-    /// The alias by which Kibana reaches its index, such as `.kibana_alerting_cases`.
+    /// The alias through which Kibana uses its index, such as `.kibana_alerting_cases`.
     pub alias: String,
-    /// The group of types that it becomes; none for the one whose types are in the index.
+    /// The group that the index becomes, or `None` for the group whose types are in the index.
     pub group: Option<String>,
 }
 
@@ -28,13 +30,13 @@ impl FromStr for TakeOver {
     type Err = Error;
 
     /// # Errors
-    /// [`Invalid`](crate::ErrorKind::Invalid) if alias or group is empty, or the alias stands for several.
+    /// [`Invalid`](crate::ErrorKind::Invalid) if the alias or the group is empty, or the alias is a pattern or a list.
     fn from_str(text: &str) -> Result<Self> {
         let (alias, group) = match text.split_once('=') {
             Some((alias, group)) => (alias, Some(group)),
             None => (text, None),
         };
-        let is_name = |name: &str| !name.is_empty() && !name.contains(['*', ',', '/', '=', ' ']);
+        let is_name = |name: &str| !name.is_empty() && !name.contains(|c| c <= ' ' || r#"*,/=\?"<>|#"#.contains(c));
         if !is_name(alias) || group.is_some_and(|group| !is_name(group)) {
             return Err(Error::invalid(
                 format!("{text:?} does not name an alias, and a group of types"),
@@ -45,16 +47,7 @@ impl FromStr for TakeOver {
     }
 }
 
-/// The index of Kibana that a group is to be made of, as it was found.
-#[derive(Debug, Clone, Default)]
-pub struct Source {
-    /// The alias that was named.
-    pub alias: String,
-    /// The indices behind it.
-    pub indices: BTreeMap<String, IndexState>,
-}
-
-/// Decides which group each source becomes. Pure.
+/// Decides which group each source becomes.
 pub(super) fn assign(registry: &Registry, found: Vec<(TakeOver, Source)>) -> (BTreeMap<String, Source>, Vec<Blocker>) {
     let groups = registry.groups();
     let (mut assigned, mut blockers) = (BTreeMap::new(), Vec::new());
@@ -79,31 +72,33 @@ pub(super) fn assign(registry: &Registry, found: Vec<(TakeOver, Source)>) -> (BT
             [group] => match assigned.insert((*group).to_owned(), source) {
                 None => {}
                 Some(other) => blockers.push(Blocker {
-                    what: format!("both {} and {} are to become the group {group}", other.alias, wanted.alias),
-                    cure: "take over one alias for each group".to_owned(),
+                    what: format!("both {} and {} would become the group {group}", other.alias, wanted.alias),
+                    hint: "take over one alias for each group".to_owned(),
                 }),
             },
+            _ if source.indices.is_empty() && wanted.group.is_none() => blockers.push(no_source(&wanted.alias)),
             [] => blockers.push(Blocker {
                 what: match &wanted.group {
                     Some(group) => format!("no registered type belongs to the group {group}"),
                     None => format!("no registered type is in {}", wanted.alias),
                 },
-                cure: format!(
-                    "register the types with --types; or name one of the groups that there are ({}): --take-over {}=<group>",
+                hint: format!(
+                    "register the types with --types; or name one of the groups that there are ({}): --take-over \
+                     {}=<group>",
                     all(),
                     wanted.alias
                 ),
             }),
             several => blockers.push(Blocker {
                 what: format!("{} has types of several groups: {}", wanted.alias, several.join(", ")),
-                cure: format!("say which one it becomes: --take-over {}=<group>", wanted.alias),
+                hint: format!("say which one it becomes: --take-over {}=<group>", wanted.alias),
             }),
         }
     }
     (assigned, blockers)
 }
 
-/// Whether the group was taken over from `source` already.
+/// Returns whether the group was taken over from `source` already.
 pub(super) fn is_done(names: &IndexNames, found: &GroupMetadata, source: &Source) -> Result<bool> {
     let Some((index, state)) = found.indices.iter().find(|(name, state)| is_behind(names.alias(), name, state)) else {
         return Ok(false);
@@ -114,17 +109,18 @@ pub(super) fn is_done(names: &IndexNames, found: &GroupMetadata, source: &Source
         .is_some_and(|from| from.alias == source.alias || source.indices.values().any(|state| state.uuid == from.uuid)))
 }
 
-/// The blocker of a take-over whose source is not there.
+/// Returns the blocker of a take-over whose source does not exist.
 pub(super) fn no_source(alias: &str) -> Blocker {
     Blocker {
-        what: format!("there is no index behind {alias}, which is to be taken over"),
-        cure: "name the alias that Kibana uses, such as .kibana_alerting_cases; restore its snapshot first if that is where it is"
+        what: format!("there is no index behind {alias} to take over"),
+        hint: "name the alias that Kibana uses, such as .kibana_alerting_cases; restore its snapshot first if that is \
+               where it is"
             .to_owned(),
     }
 }
 
-/// Turns the plan of a group without an index into that of a copy of Kibana's.
-pub(super) fn look_at(
+/// Turns the plan of a group without an index into the plan of a take-over.
+pub(super) fn plan(
     group: &mut GroupPlan,
     found: &GroupMetadata,
     source: &Source,
@@ -134,9 +130,9 @@ pub(super) fn look_at(
     if let Some(index) = found.indices.iter().find_map(|(name, state)| is_behind(alias, name, state).then_some(name)) {
         blockers.push(Blocker {
             what: format!("{alias} leads to {index} already, which was not taken over from {}", source.alias),
-            cure: format!(
-                "see what is in it with `saved-objects status`; if nobody needs it, as when a first start has just created it: \
-                 DELETE /{index}; or take over under another --prefix"
+            hint: format!(
+                "take over under another --prefix; or see what is in it with `saved-objects status`, and if it is \
+                 empty, as after a first start, delete it: DELETE /{index}"
             ),
         });
         group.way = Way::None;
@@ -153,7 +149,7 @@ pub(super) fn look_at(
         (Some((one, _)), Some((other, _))) => {
             blockers.push(Blocker {
                 what: format!("{} leads to several indices: {one}, {other}", source.alias),
-                cure: "name the index that Kibana used last".to_owned(),
+                hint: "name the index that Kibana used last".to_owned(),
             });
             return Ok(());
         }
@@ -162,13 +158,13 @@ pub(super) fn look_at(
     if meta != IndexMeta::default() {
         blockers.push(Blocker {
             what: format!("{index} is not Kibana's: this library made it"),
-            cure: "migrate it without --take-over".to_owned(),
+            hint: "migrate it without --take-over".to_owned(),
         });
         return Ok(());
     }
-    // A write block cannot be added beside these, nor would Kibana find it as it was.
+    // With one of these blocks no write block can be added.
     blockers.extend(state.other_blocks.first().map(|block| blocked_by(block, index)));
-    // What a take-over of the same index left behind is gone on with, or removed on the way.
+    // The remains of a take-over of the same index are resumed, or removed on the way.
     let is_of_this = |other: &IndexState| {
         let copy = IndexMeta::from_mapping(&other.mapping).ok().and_then(|meta| meta.copy);
         copy.is_some_and(|copy| copy.source_uuid == state.uuid)
@@ -184,12 +180,18 @@ pub(super) fn look_at(
     group.index.clone_from(index);
     group.generation = 0;
     group.way = Way::Copy;
-    group.current = Some(CurrentIndex { uuid, mapping: state.mapping.clone(), meta });
+    group.current = Some(CurrentIndex {
+        uuid,
+        mapping: state.mapping.clone(),
+        meta,
+        settings: state.settings.clone(),
+        carried: Carried::default(),
+    });
     Ok(())
 }
 
-/// A take-over that stopped half-way, for a start that does not go on with it: an index of the group that it made now would
-/// be in its way.
+/// Returns the blocker of an interrupted take-over, for a start that does not resume it. An index that such a start
+/// created would block the take-over.
 pub(super) fn unfinished(group: &GroupPlan, found: &GroupMetadata) -> Option<Blocker> {
     let of_fill = |(name, state): (&String, &IndexState)| {
         let source = IndexMeta::from_mapping(&state.mapping).ok()?.taken_over?;
@@ -199,15 +201,15 @@ pub(super) fn unfinished(group: &GroupPlan, found: &GroupMetadata) -> Option<Blo
     let (fill, source) = found.indices.iter().find_map(of_fill)?;
     Some(Blocker {
         what: format!("a take-over of {} into {} was begun and not ended", source.alias, group.names.alias()),
-        cure: format!(
-            "end it with `saved-objects migrate --take-over {}={}`; or give it up: DELETE /{fill}, then PUT /{}/_settings \
-             {{\"index.blocks.write\":null}}",
+        hint: format!(
+            "end it with `saved-objects migrate --take-over {}={}`; or give it up: DELETE /{fill}, then PUT \
+             /{}/_settings {{\"index.blocks.write\":null}}",
             source.alias, group.group, source.index
         ),
     })
 }
 
-/// The blockers for keys that a take-over needs and that are not there.
+/// Returns the blockers for missing keys that a take-over needs.
 pub(super) fn missing_keys(groups: &[GroupPlan], has_kibana_keys: bool, can_encrypt: bool) -> Vec<Blocker> {
     let encrypts = |group: &&GroupPlan| group.types.iter().any(|plan| plan.definition.encrypts());
     let mut blockers = Vec::new();
@@ -215,18 +217,19 @@ pub(super) fn missing_keys(groups: &[GroupPlan], has_kibana_keys: bool, can_encr
         if !has_kibana_keys {
             blockers.push(Blocker {
                 what: format!("the secrets in {} are encrypted with Kibana's keys, which are not given", group.index),
-                cure: format!(
+                hint: format!(
                     "write {{\"encryptionKey\": \"…\", \"decryptionOnlyKeys\": [\"…\"]}}, as kibana.yml has them under \
-                     xpack.encryptedSavedObjects, to a file that only you can read, and set {KIBANA_KEYS_FILE_VARIABLE} to its path"
+                     xpack.encryptedSavedObjects, to a file that only you can read, and set \
+                     {KIBANA_KEYS_FILE_VARIABLE} to its path"
                 ),
             });
         }
         if !can_encrypt {
             blockers.push(Blocker {
                 what: format!("there is no key to encrypt the secrets of {} with", group.names.alias()),
-                cure: format!(
-                    "make one with `openssl rand -base64 48`, and set {KEY_FILE_VARIABLE} to the path of a file with it, or \
-                     {KEY_VARIABLE} to it"
+                hint: format!(
+                    "make one with `openssl rand -base64 48`, and set {KEY_FILE_VARIABLE} to the path of a file with \
+                     it, or {KEY_VARIABLE} to it"
                 ),
             });
         }
@@ -234,7 +237,8 @@ pub(super) fn missing_keys(groups: &[GroupPlan], has_kibana_keys: bool, can_encr
     blockers
 }
 
-/// Documents of types that are registered in another group: the one that is made here would hide them from their readers.
+/// Returns the blockers for documents of types that are registered in another group. In the group of the take-over, no
+/// read would find them.
 pub(super) fn misplaced(groups: &[GroupPlan], survey: &Survey) -> Vec<Blocker> {
     let mut blockers = Vec::new();
     for group in groups {
@@ -246,22 +250,15 @@ pub(super) fn misplaced(groups: &[GroupPlan], survey: &Survey) -> Vec<Blocker> {
                     "{} has {documents} documents of type {type_name}, which is registered in the group {}",
                     source.index, other.group
                 ),
-                cure: format!(
-                    "let the definition of {type_name} name the group {}: a take-over brings all documents of an index into one",
+                hint: format!(
+                    "let the definition of {type_name} name the group {}: a take-over brings all documents of an index \
+                     into one",
                     group.group
                 ),
             });
         }
     }
     blockers
-}
-
-/// How Kibana goes back to its index.
-pub(super) fn way_back(index: &str) -> String {
-    format!(
-        "to go back to Kibana, stop the software that uses the copy, lift the block: PUT /{index}/_settings \
-         {{\"index.blocks.write\":null}}, and start Kibana"
-    )
 }
 
 #[cfg(test)]
@@ -290,6 +287,7 @@ mod tests {
             aliases,
             write_blocked: false,
             other_blocks: Default::default(),
+            settings: Default::default(),
         }
     }
 
@@ -297,7 +295,7 @@ mod tests {
         (".kibana_9".to_owned(), state("k", IndexMeta::default(), ".kibana"))
     }
 
-    /// The plan of a take-over of `.kibana` with these indices behind it, and these of the group.
+    /// Returns the plan of a take-over of `.kibana` with the indices `behind` the alias, and the group's `own`.
     fn planned(behind: &[(String, IndexState)], own: &[(String, IndexState)]) -> Plan {
         let source = Source { alias: ".kibana".to_owned(), indices: behind.iter().cloned().collect() };
         let indices = own.iter().cloned().collect();
@@ -423,6 +421,6 @@ mod tests {
         let plan = planned(&[kibanas()], &[]);
         assert_eq!(missing_keys(&plan.groups, true, true), []);
         let both = missing_keys(&plan.groups, false, false);
-        assert!(both[0].cure.contains(KIBANA_KEYS_FILE_VARIABLE) && both[1].cure.contains(KEY_FILE_VARIABLE));
+        assert!(both[0].hint.contains(KIBANA_KEYS_FILE_VARIABLE) && both[1].hint.contains(KEY_FILE_VARIABLE));
     }
 }

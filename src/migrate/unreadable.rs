@@ -1,22 +1,24 @@
-//! What becomes of secrets that do not open when they are to be encrypted again (design decision 17).
+//! The policy for secrets that must be encrypted again and cannot be decrypted, and the reasons that reports name
+//! (record 26).
 
 use std::fmt;
 use std::str::FromStr;
 
-use super::bad::Defect;
+use super::defect::Defect;
 use crate::encryption::DecryptionCause;
 use crate::{Error, Result};
 
-/// What a migration does with documents of which a secret that is to be encrypted again does not open. A key is missing far
-/// more often than a secret is broken, so none of it deletes a document, and only one loses a secret.
+/// What a migration does with documents with a secret that must be encrypted again and cannot be decrypted. A missing
+/// key is far more common than a broken secret, so no policy deletes a document, and only [`Strip`](Self::Strip) loses
+/// a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnUnreadable {
-    /// Names all of them and fails: they stay as they are.
+    /// Names all of them and fails. They stay as they are.
     #[default]
     Fail,
-    /// Puts them into quarantine, from where they can be restored.
+    /// Puts them into quarantine. They can be restored from there.
     Quarantine,
-    /// Removes the attribute that does not open, and keeps the rest of the document.
+    /// Removes the attribute that cannot be decrypted, and keeps the rest of the document.
     Strip,
 }
 
@@ -24,7 +26,7 @@ impl FromStr for OnUnreadable {
     type Err = Error;
 
     /// # Errors
-    /// [`Invalid`](crate::ErrorKind::Invalid) for any other word than `fail`, `quarantine` and `strip`.
+    /// [`Invalid`](crate::ErrorKind::Invalid) unless `text` is `fail`, `quarantine` or `strip`.
     fn from_str(text: &str) -> Result<Self> {
         match text {
             "fail" => Ok(Self::Fail),
@@ -48,7 +50,8 @@ impl fmt::Display for OnUnreadable {
     }
 }
 
-/// Why the secrets of a document do not open, attribute by attribute. `is_of_kibana`: they are not envelopes of ours.
+/// Returns the reason why secrets of a document cannot be decrypted, for each attribute. `is_of_kibana`: Kibana
+/// encrypted them, so they are not envelopes.
 pub(super) fn reason(unreadable: &[(String, DecryptionCause)], is_of_kibana: bool) -> String {
     let of_attribute = |(name, cause): &(String, DecryptionCause)| match cause {
         DecryptionCause::Authentication if is_of_kibana => format!(
@@ -63,12 +66,13 @@ pub(super) fn reason(unreadable: &[(String, DecryptionCause)], is_of_kibana: boo
     unreadable.iter().map(of_attribute).collect::<Vec<_>>().join("; ")
 }
 
-/// The defect of a document whose secrets do not open.
+/// Returns the defect of a document whose secrets cannot be decrypted.
 pub(super) fn defect(type_name: &str, unreadable: &[(String, DecryptionCause)], is_of_kibana: bool) -> Defect {
     Defect {
         type_name: Some(type_name.to_owned()),
         reason: reason(unreadable, is_of_kibana),
         unreadable: unreadable.first().map(|(name, _)| name.clone()),
+        ..Defect::default()
     }
 }
 
@@ -81,7 +85,7 @@ mod tests {
         for policy in [OnUnreadable::Fail, OnUnreadable::Quarantine, OnUnreadable::Strip] {
             assert_eq!(policy.to_string().parse::<OnUnreadable>().expect("a policy"), policy);
         }
-        assert!("discard".parse::<OnUnreadable>().is_err(), "a secret that does not open is never discarded");
+        assert!("discard".parse::<OnUnreadable>().is_err(), "a secret that cannot be decrypted is never discarded");
     }
 
     #[test]

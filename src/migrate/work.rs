@@ -1,12 +1,14 @@
+//! What a run of a migration has done so far, and the report that is made from it.
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::report::BadDocuments;
-use super::status::Survey;
+use super::survey::Survey;
 use super::{Blocker, GroupPlan, IndexReport, Migrator, Outcome, Report, ReportedError, Unregistered, Way};
 use crate::Error;
 
-/// What was done so far, over all attempts.
+/// What was done so far, in all attempts.
 #[derive(Debug, Default)]
 pub(super) struct Work {
     /// By alias.
@@ -14,16 +16,18 @@ pub(super) struct Work {
     pub(super) bad: BadDocuments,
     pub(super) unregistered: Vec<Unregistered>,
     pub(super) blockers: Vec<Blocker>,
-    /// Checks that could not be made.
+    /// The checks that could not be made.
     pub(super) skipped: Vec<Blocker>,
-    /// Indices deleted.
+    /// The indices under the prefix that no registered type belongs to.
+    pub(super) not_visited: Vec<String>,
+    /// The deleted generations.
     pub(super) dropped: Vec<String>,
-    /// Whether something was healed that a copy left behind, or that was missing.
+    /// Whether the remains of a copy were removed, or something missing was added.
     pub(super) has_healed: bool,
 }
 
 impl Work {
-    /// Adds a group as it is planned now. What an earlier attempt did for it stays in the report.
+    /// Adds a group as it is planned now. What earlier attempts did for it stays in the report.
     pub(super) fn add(&mut self, survey: &Survey, group: &GroupPlan) {
         let planned = survey.report(group);
         match self.indices.get_mut(group.names.alias()) {
@@ -33,6 +37,7 @@ impl Work {
                 report.take_over = report.take_over.take().or(planned.take_over);
                 if planned.way != Way::None {
                     report.way = planned.way;
+                    report.carried = planned.carried;
                 }
             }
         }
@@ -48,7 +53,17 @@ impl Work {
     }
 }
 
-/// One run: when it began, and what it had cost by then.
+impl Migrator {
+    /// Returns the report of a start that was given up after `elapsed`. What it had done by then is not known.
+    pub(crate) fn given_up(&self, error: &Error, blockers: Vec<Blocker>, elapsed: Duration) -> Report {
+        let run = Run { requests_before: 0, ..Run::begin(self) };
+        let work = Work { blockers, ..Work::default() };
+        let report = run.report(Outcome::Failed, work, Some(error));
+        Report { elapsed_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX), ..report }
+    }
+}
+
+/// One run: when it began, and how many requests had been sent by then.
 pub(super) struct Run<'a> {
     migrator: &'a Migrator,
     started: Duration,
@@ -57,16 +72,16 @@ pub(super) struct Run<'a> {
 
 impl<'a> Run<'a> {
     pub(super) fn begin(migrator: &'a Migrator) -> Self {
-        let started = migrator.environment.clock().monotonic();
-        Self { migrator, started, requests_before: migrator.cluster.requests().total() }
+        let started = migrator.engine.environment.clock().monotonic();
+        Self { migrator, started, requests_before: migrator.engine.cluster.requests().total() }
     }
 
     pub(super) fn report(&self, outcome: Outcome, work: Work, error: Option<&Error>) -> Report {
-        let elapsed = self.migrator.environment.clock().monotonic().saturating_sub(self.started);
+        let elapsed = self.migrator.engine.environment.clock().monotonic().saturating_sub(self.started);
         Report {
             outcome,
             elapsed_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
-            requests: self.migrator.cluster.requests().total() - self.requests_before,
+            requests: self.migrator.engine.cluster.requests().total() - self.requests_before,
             error: error.map(ReportedError::from),
             indices: work.indices.into_values().collect(),
             bad_total: work.bad.total,
@@ -74,6 +89,7 @@ impl<'a> Run<'a> {
             unregistered: work.unregistered,
             blockers: work.blockers,
             skipped: work.skipped,
+            not_visited: work.not_visited,
             dropped: work.dropped,
         }
     }

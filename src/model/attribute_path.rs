@@ -1,3 +1,5 @@
+//! Paths that name a value within attributes.
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -6,8 +8,8 @@ use serde_json::{Map, Value};
 
 use crate::{Error, Result};
 
-/// Where a value is within attributes: names joined by dots, as `config.retries`. A path goes through arrays: it means
-/// the named value in each object of the array. A name that itself contains a dot cannot be addressed.
+/// The path of a value within attributes: names joined by dots, such as `config.retries`. A path goes through arrays
+/// and then names the value in each object of the array. A name that contains a dot cannot be addressed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AttributePath {
     first: String,
@@ -15,17 +17,17 @@ pub struct AttributePath {
 }
 
 impl AttributePath {
-    /// The attribute that the path begins with.
+    /// Returns the attribute that the path begins with.
     pub fn attribute(&self) -> &str {
         &self.first
     }
 
-    /// Whether the path names a value inside its attribute, and not the attribute itself.
+    /// Returns whether the path names a value inside its attribute, and not the attribute itself.
     pub fn is_nested(&self) -> bool {
         !self.rest.is_empty()
     }
 
-    /// Takes what the path names out of `attributes`. A path that leads nowhere changes nothing.
+    /// Removes the named value from `attributes`. If the path leads nowhere, nothing changes.
     pub(crate) fn remove_from(&self, attributes: &mut Map<String, Value>) {
         remove(attributes, &self.first, &self.rest);
     }

@@ -1,49 +1,51 @@
+//! The changes that a model version makes to the mapping and to documents.
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::AttributePath;
 
-/// What a model version changes. The changes of one version run in the order of their list, each on what the one before
-/// it left.
+/// A change of a model version. The changes of one version run in the order of their list, each on the result of the
+/// one before it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Change {
-    /// Attributes that can be searched from this version on. Documents stay as they are.
+    /// Makes attributes searchable from this version on. Documents do not change.
     MappingsAddition {
-        /// What is added under `properties` of the type's mapping, which holds the same.
+        /// The fields added under `properties` of the type's mapping, which must hold the same.
         properties: Map<String, Value>,
     },
-    /// Attributes that nobody searches any more. Elasticsearch cannot take a field out of a mapping, so the mapping
-    /// keeps them; this says that it is on purpose.
+    /// Marks attributes that are no longer searched. Elasticsearch cannot remove a field from a mapping, so the mapping
+    /// keeps them. The change records that this is intended.
     MappingsDeprecation {
-        /// Their paths.
+        /// The paths of the attributes.
         attributes: Vec<AttributePath>,
     },
-    /// Attributes whose mapping becomes another, or goes. No index can do that in place: the group is copied into a new
-    /// index, and software of an older version cannot go on beside it.
+    /// Replaces or removes the mapping of attributes. Elasticsearch cannot do that in place: the group is copied to a
+    /// new index, and software of an older version cannot run at the same time.
     MappingsChange {
-        /// Their paths.
+        /// The paths of the attributes.
         attributes: Vec<AttributePath>,
     },
-    /// Values for what is absent. What is there stays, null included.
+    /// Sets values that are absent. Existing values stay, null included.
     DataBackfill {
-        /// The values by attribute. An object fills what is absent in an object that is there.
+        /// The values by attribute. An object sets what is absent in an existing object.
         defaults: Map<String, Value>,
     },
-    /// What is taken out of every document.
+    /// Removes values from every document.
     DataRemoval {
-        /// Where it is; a path that leads nowhere is no error.
+        /// The paths of the values. A path that leads nowhere is not an error.
         paths: Vec<AttributePath>,
     },
-    /// A function of the platform that changes the attributes.
+    /// Calls a function of the platform that changes the attributes.
     Transform {
-        /// The name under which it is registered.
+        /// The name under which the function is registered.
         name: String,
     },
 }
 
 impl Change {
-    /// Whether the change can alter documents; the others are about the mapping only.
+    /// Returns whether the change can alter documents. The other changes affect only the mapping.
     pub fn changes_documents(&self) -> bool {
         matches!(self, Self::DataBackfill { .. } | Self::DataRemoval { .. } | Self::Transform { .. })
     }
@@ -58,7 +60,7 @@ impl Change {
         }
     }
 
-    /// Whether the change alters the mapping.
+    /// Returns whether the change alters the mapping.
     pub fn changes_mapping(&self) -> bool {
         matches!(self, Self::MappingsAddition { .. } | Self::MappingsChange { .. })
     }

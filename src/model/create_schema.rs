@@ -1,3 +1,5 @@
+//! The JSON Schema of newly written documents.
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
@@ -8,20 +10,20 @@ use serde_json::Value;
 
 use crate::document::Attributes;
 
-/// What the attributes of a newly written document must look like, in their stored form: an encrypted attribute is a
-/// string. A JSON Schema (draft 2020-12 unless `$schema` says otherwise) whose `format`s are enforced.
+/// The schema of the attributes of a newly written document, in their stored form: an encrypted attribute is a string.
+/// It is a JSON Schema (draft 2020-12 unless `$schema` says otherwise) whose `format`s are enforced.
 #[derive(Clone)]
 pub struct CreateSchema {
     schema: Value,
     validator: Arc<Validator>,
 }
 
-/// Where attributes do not satisfy a create schema. Neither part quotes a value: it may be a secret.
+/// A violation of a create schema. Neither part quotes a value, since it may be a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
-    /// Where, as a JSON pointer into the attributes; empty for the attributes as a whole.
+    /// The location as a JSON pointer into the attributes. Empty for the attributes as a whole.
     pub path: String,
-    /// What is wrong there.
+    /// The problem at that location.
     pub message: String,
 }
 
@@ -33,10 +35,10 @@ impl fmt::Display for Violation {
 }
 
 impl CreateSchema {
-    /// Compiles a schema. It may refer to its own parts only; nothing is fetched.
+    /// Compiles a schema. It may refer only to its own parts. Nothing is fetched.
     ///
     /// # Errors
-    /// What is wrong with the schema.
+    /// A text that says what is wrong with the schema.
     pub fn new(schema: Value) -> Result<Self, String> {
         let validator = jsonschema::options()
             .offline()
@@ -46,21 +48,22 @@ impl CreateSchema {
         Ok(Self { schema, validator: Arc::new(validator) })
     }
 
-    /// Checks the stored form of attributes.
+    /// Validates the stored form of attributes.
     ///
     /// # Errors
-    /// Every violation; none of them quotes a value.
+    /// Every violation. None of them quotes a value.
     pub fn validate(&self, attributes: &Attributes) -> Result<(), Vec<Violation>> {
         self.validate_in_place(&mut attributes.clone())
     }
 
-    /// As [`validate`](Self::validate), without a copy: the validator takes a `Value`, so they are one for a moment.
+    /// Like [`validate`](Self::validate), without a copy. The validator takes a `Value`, so the attributes are moved
+    /// into one and back.
     ///
     /// # Errors
     /// Those of [`validate`](Self::validate).
     pub(crate) fn validate_in_place(&self, attributes: &mut Attributes) -> Result<(), Vec<Violation>> {
         let mut value = Value::Object(std::mem::take(attributes));
-        // Asking whether there is one is much faster than asking for the first one.
+        // `is_valid` is much faster than collecting the first error.
         let violations: Vec<Violation> = match self.validator.is_valid(&value) {
             true => Vec::new(),
             false => self.validator.iter_errors(&value).map(|error| violation(&error)).collect(),
@@ -71,28 +74,28 @@ impl CreateSchema {
         if violations.is_empty() { Ok(()) } else { Err(violations) }
     }
 
-    /// The schema as it was given.
+    /// Returns the schema as it was given.
     pub fn schema(&self) -> &Value {
         &self.schema
     }
 
-    /// The schema of the attribute `name`, if the schema declares it.
+    /// Returns the schema of the attribute `name`, if the schema declares it.
     pub fn attribute(&self, name: &str) -> Option<&Value> {
         self.schema.get("properties")?.get(name)
     }
 
-    /// The names of the attributes that the schema declares.
+    /// Returns the names of the attributes that the schema declares.
     pub fn attributes(&self) -> impl Iterator<Item = &str> {
         self.schema.get("properties").and_then(Value::as_object).into_iter().flatten().map(|(name, _)| name.as_str())
     }
 
-    /// Whether attributes that the schema does not declare may be written.
+    /// Returns whether undeclared attributes may be written.
     pub fn is_open(&self) -> bool {
         let allows = |keyword| self.schema.get(keyword) != Some(&Value::Bool(false));
         allows("additionalProperties") && allows("unevaluatedProperties")
     }
 
-    /// The paths of all declared fields, objects and what is in them, through arrays.
+    /// Returns the paths of all declared fields: objects and their content, through arrays.
     pub(crate) fn fields(&self) -> BTreeSet<String> {
         let mut fields = BTreeSet::new();
         collect_fields(&self.schema, "", &mut fields);
@@ -111,8 +114,8 @@ fn collect_fields(schema: &Value, parent: &str, fields: &mut BTreeSet<String>) {
     }
 }
 
-/// The library's own texts quote the value, and those it calls masked still quote nested ones: only what comes from the
-/// schema, and the names of attributes, are passed on.
+/// Describes a validation error without quoting values. The validator's own texts quote the value, and its masked texts
+/// still quote nested values. The message uses only the schema and the names of attributes.
 fn violation(error: &ValidationError<'_>) -> Violation {
     let message = match error.kind() {
         ValidationErrorKind::Required { property } => format!("lacks the required {property}"),

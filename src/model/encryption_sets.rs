@@ -1,9 +1,11 @@
+//! What a model version encrypts and binds.
+
 use serde::{Deserialize, Serialize};
 
-/// What a model version encrypts, and what it binds as associated data (facts/encryption.md section 1).
+/// The attributes that a model version encrypts, and those that it binds as associated data (record 29).
 ///
-/// A bound attribute is authenticated together with every secret of its document: if it changes, the secrets no longer
-/// open, so it changes only together with a new encryption.
+/// A bound attribute is authenticated together with every secret of its document. If it changes, the secrets can no
+/// longer be decrypted, so it changes only in a write that encrypts them again.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EncryptionSets {
     /// The encrypted attributes, in the order in which the definition declares them.
@@ -16,30 +18,30 @@ pub struct EncryptionSets {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EncryptedAttribute {
-    /// Its name: a key of the attributes, never a path.
+    /// The name: a key of the attributes, never a path.
     pub name: String,
-    /// Whether ordinary reads give its decrypted value. Otherwise they leave it out.
+    /// Whether ordinary reads return the decrypted value. Otherwise they omit the attribute.
     #[serde(default)]
     pub exposed: bool,
 }
 
 impl EncryptionSets {
-    /// Whether anything is encrypted.
+    /// Returns whether no attribute is encrypted.
     pub fn is_empty(&self) -> bool {
         self.encrypted.is_empty()
     }
 
-    /// Whether the attribute `name` is encrypted.
+    /// Returns whether the attribute `name` is encrypted.
     pub fn encrypts(&self, name: &str) -> bool {
         self.encrypted.iter().any(|attribute| attribute.name == name)
     }
 
-    /// Whether ordinary reads give the decrypted value of the attribute `name`.
+    /// Returns whether ordinary reads return the decrypted value of the attribute `name`.
     pub fn exposes(&self, name: &str) -> bool {
         self.encrypted.iter().find(|attribute| attribute.name == name).is_some_and(|attribute| attribute.exposed)
     }
 
-    /// Whether the attribute `name` is bound. What is encrypted itself is not.
+    /// Returns whether the attribute `name` is bound. An encrypted attribute is not bound.
     pub fn binds(&self, name: &str) -> bool {
         self.bound.iter().any(|bound| bound == name) && !self.encrypts(name)
     }

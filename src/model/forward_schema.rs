@@ -1,11 +1,13 @@
+//! The schema by which older software reads newer documents.
+
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
 use crate::document::Attributes;
 
-/// Keywords that say nothing about which keys there are. Reading never refuses a newer document, so they have no effect
-/// and are let pass for those who copy a create schema.
+/// Keywords that do not affect which keys are known. Reading never refuses a newer document, so they have no effect.
+/// They are allowed so that a create schema can be copied.
 const WITHOUT_EFFECT: &[&str] = &[
     "$comment",
     "$id",
@@ -39,31 +41,31 @@ const WITHOUT_EFFECT: &[&str] = &[
     "writeOnly",
 ];
 
-/// What software of a version keeps of a newer document: the keys under `properties`, through objects and the `items`
-/// of arrays. Keys that it does not name are dropped; it refuses nothing.
+/// The parts that software of a version keeps of a newer document: the keys under `properties`, through objects and the
+/// `items` of arrays. Keys that it does not name are dropped. It refuses nothing.
 #[derive(Debug, Clone)]
 pub struct ForwardSchema {
     schema: Value,
     known: BTreeMap<String, Node>,
 }
 
-/// What is kept at one place.
+/// The parts that are kept at one location.
 #[derive(Debug, Clone)]
 enum Node {
-    /// The value whole.
+    /// The whole value.
     Whole,
-    /// Of an object these keys, and of an array the same in each element.
+    /// These keys of an object, or of each element of an array.
     Object(BTreeMap<String, Node>),
-    /// Of each element this.
+    /// The inner node, for each element.
     Array(Box<Node>),
 }
 
-/// Why a forward schema cannot be used, and where in it, as `properties.a.items`.
+/// The reason why a forward schema cannot be used, with the location, such as `properties.a.items`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ForwardSchemaError {
-    /// The place in the schema; empty for its root.
+    /// The location in the schema. Empty for its root.
     pub path: String,
-    /// What is wrong there.
+    /// The problem at that location.
     pub message: String,
 }
 
@@ -71,8 +73,8 @@ impl ForwardSchema {
     /// Reads a forward schema.
     ///
     /// # Errors
-    /// [`ForwardSchemaError`] if the root has no `properties`, or for a keyword by which the set of known keys would
-    /// depend on values (`oneOf`, `$ref`, `patternProperties`, …).
+    /// [`ForwardSchemaError`] if the root has no `properties`, or if a keyword would make the set of known keys depend
+    /// on values (`oneOf`, `$ref`, `patternProperties`, …).
     pub fn new(schema: Value) -> Result<Self, ForwardSchemaError> {
         let refused = |message: &str| ForwardSchemaError { path: String::new(), message: message.to_owned() };
         match read(&schema, "")? {
@@ -81,17 +83,17 @@ impl ForwardSchema {
         }
     }
 
-    /// What is known of `attributes`. Doing it twice is the same as once.
+    /// Returns the known parts of `attributes`. The operation is idempotent.
     pub fn project(&self, attributes: &Attributes) -> Attributes {
         project_object(&self.known, attributes)
     }
 
-    /// The schema as it was given.
+    /// Returns the schema as it was given.
     pub fn schema(&self) -> &Value {
         &self.schema
     }
 
-    /// Whether the attribute `name` is kept.
+    /// Returns whether the attribute `name` is kept.
     pub fn knows(&self, name: &str) -> bool {
         self.known.contains_key(name)
     }
@@ -140,8 +142,8 @@ fn project_object(known: &BTreeMap<String, Node>, object: &Map<String, Value>) -
         .collect()
 }
 
-/// A newer version may have made an object into an array of objects or back: the same keys are kept either way, so that
-/// nothing unknown ever passes.
+/// Projects one value. A newer version may have turned an object into an array of objects, or back. The same keys are
+/// kept in both cases, so that no unknown key passes.
 fn project_value(node: &Node, value: &Value) -> Value {
     match (node, value) {
         (Node::Object(known), Value::Object(object)) => Value::Object(project_object(known, object)),
@@ -184,7 +186,7 @@ mod tests {
     fn known_keys_are_kept_as_they_are() {
         let table = [
             (json!({}), json!({})),
-            // It refuses nothing: neither what is missing, nor what the keywords without effect forbid.
+            // The schema refuses nothing: neither missing keys nor what the keywords without effect forbid.
             (json!({ "a": "too long", "x": 1 }), json!({ "a": "too long" })),
             (
                 json!({ "a": null, "b": {}, "c": [], "d": { "x": [1] } }),
@@ -195,7 +197,7 @@ mod tests {
                 json!({ "b": { "a": { "x": 1 }, "c": { "d": 2 } } }),
             ),
             (json!({ "c": [{ "a": 1, "x": 2 }, 3, [{ "x": 1 }]] }), json!({ "c": [{ "a": 1 }, 3, [{}]] })),
-            // What a newer version made into an array, or out of one.
+            // Values that a newer version turned into an array, or out of one.
             (
                 json!({ "b": [{ "a": 1, "x": 2 }], "c": { "a": 1, "x": 2 } }),
                 json!({ "b": [{ "a": 1 }], "c": { "a": 1 } }),
@@ -235,7 +237,7 @@ mod tests {
         }
     }
 
-    /// JSON of few names, so that they often match the schema's.
+    /// JSON with few names, so that they often match the schema's.
     fn json_value() -> impl Strategy<Value = Value> {
         let leaf =
             prop_oneof![Just(Value::Null), any::<bool>().prop_map(Value::from), any::<i64>().prop_map(Value::from)];
@@ -252,7 +254,7 @@ mod tests {
         prop::collection::btree_map("[abcdx]", json_value(), 0..6).prop_map(|map| map.into_iter().collect())
     }
 
-    /// Whether every object that the schema looks into has known keys only.
+    /// Returns whether every object that the schema describes has only known keys.
     fn has_known_keys_only(node: &Node, value: &Value) -> bool {
         match (node, value) {
             (Node::Whole, _) => true,

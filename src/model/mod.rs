@@ -1,5 +1,5 @@
-//! Model versions: what each one changes, how a document of it looks, what it encrypts, and how one document is brought
-//! up to the newest version or down to what this software knows. Nothing here does I/O.
+//! Model versions: their changes, schemas and encryption sets. Converts a document to the newest version, or reduces a
+//! newer one to what this software knows. Nothing here does I/O.
 
 mod attribute_path;
 mod change;
@@ -16,7 +16,7 @@ pub use change::Change;
 pub use create_schema::{CreateSchema, Violation};
 pub use encryption_sets::{EncryptedAttribute, EncryptionSets};
 pub use forward_schema::{ForwardSchema, ForwardSchemaError};
-pub use model_version::{ModelVersion, WaivableRule, Waiver};
+pub use model_version::ModelVersion;
 pub use transforms::{Transform, Transforms};
 pub use upgrade::{UpgradeError, upgrade};
 pub use virtual_version::VirtualVersion;

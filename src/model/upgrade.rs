@@ -1,3 +1,6 @@
+//! The upgrade of attributes to the newest model version.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -7,15 +10,15 @@ use super::{Change, ModelVersion, Transforms};
 use crate::document::Attributes;
 use crate::{Error, ErrorKind};
 
-/// Why a document could not be brought to the newest version. Its text quotes no value of the document.
+/// The reason why a document could not be upgraded to the newest version. Its text quotes no value of the document.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum UpgradeError {
     /// A version names a transform that this software does not have.
     #[error("model version {version} needs the transform `{name}`, which this software does not have")]
     MissingTransform {
-        /// The version that names it.
+        /// The version that names the transform.
         version: u32,
-        /// Its name.
+        /// The transform's name.
         name: String,
     },
     /// A transform refused the document.
@@ -25,33 +28,45 @@ pub enum UpgradeError {
         version: u32,
         /// The transform's name.
         name: String,
-        /// What the transform said.
+        /// The transform's own text.
         reason: String,
+    },
+    /// A transform panicked. Its message may quote the document and goes only to the standard error output.
+    #[error("the transform `{name}` of model version {version} panicked")]
+    Panicked {
+        /// The version that names the transform.
+        version: u32,
+        /// The transform's name.
+        name: String,
     },
 }
 
 impl From<UpgradeError> for Error {
     fn from(error: UpgradeError) -> Self {
-        let (kind, cure) = match &error {
+        let (kind, hint) = match &error {
             UpgradeError::MissingTransform { .. } => {
                 (ErrorKind::Incompatible, "register the transform, or run the software that has it")
             }
             UpgradeError::Refused { .. } => {
                 (ErrorKind::Corrupt, "correct the document, or let the transform accept it")
             }
+            UpgradeError::Panicked { .. } => (
+                ErrorKind::Corrupt,
+                "let the transform take the document, or correct the document: the standard error output has the place of the panic",
+            ),
         };
-        Self::new(kind, error.to_string()).with_cure(cure).with_source(error)
+        Self::new(kind, error.to_string()).with_hint(hint).with_source(error)
     }
 }
 
-/// Brings `attributes` from model version `from` to the last of `versions`, which are in ascending order: the changes
-/// of each version above `from` run in order. From the last version or a newer one nothing happens.
+/// Upgrades `attributes` from model version `from` to the last of `versions`, which are in ascending order. The changes
+/// of each version above `from` run in order. If `from` is the last version or a newer one, nothing changes.
 ///
-/// Encrypted attributes pass as they are given, as envelopes or opened: declared changes cannot look into them, and a
-/// transform sees what the caller hands over.
+/// Encrypted attributes are passed on as given, as envelopes or decrypted. Declared changes cannot look into them, and
+/// a transform sees what the caller passes.
 ///
 /// # Errors
-/// [`UpgradeError`]; the attributes are then half-way and must not be stored.
+/// [`UpgradeError`]. The attributes are then partly upgraded and must not be stored.
 pub fn upgrade(
     versions: &[Arc<ModelVersion>],
     transforms: &Transforms,
@@ -79,7 +94,11 @@ fn apply(
         Change::Transform { name } => {
             let transform =
                 transforms.get(name).ok_or_else(|| UpgradeError::MissingTransform { version, name: name.clone() })?;
-            transform(attributes).map_err(|reason| UpgradeError::Refused { version, name: name.clone(), reason })?;
+            // After a panic the attributes are dropped, so their state does not matter.
+            let transformed = catch_unwind(AssertUnwindSafe(|| transform(attributes)));
+            transformed
+                .map_err(|_| UpgradeError::Panicked { version, name: name.clone() })?
+                .map_err(|reason| UpgradeError::Refused { version, name: name.clone(), reason })?;
         }
     }
     Ok(())
@@ -104,7 +123,7 @@ mod tests {
     use crate::registry::TypeDefinition;
     use crate::registry::testing::{create, note, read, version};
 
-    /// Version 2 fills `kind` and `options.size`, version 3 takes `old` and a part of `tags` out, version 4 transforms.
+    /// Version 2 fills `kind` and `options.size`, version 3 removes `old` and a part of `tags`, version 4 transforms.
     fn definition() -> TypeDefinition {
         let names = ["title", "body", "kind", "options", "tags", "old"];
         let mut schema = create(&names);

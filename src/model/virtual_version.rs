@@ -1,3 +1,5 @@
+//! Model versions in the form in which documents carry them.
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -5,26 +7,26 @@ use semver::Version;
 
 use crate::{Error, ErrorKind, Result};
 
-/// The major number that says "a model version": the documents of older engines carry their own version, below it.
+/// The major number that marks a model version. Documents of engines before model versions carry a version below it.
 const MAJOR: u64 = 10;
 
-/// A model version as documents carry it: model version `n` is written `10.<n>.0`.
+/// A model version in the stored form: model version `n` is written `10.<n>.0`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct VirtualVersion(u32);
 
 impl VirtualVersion {
-    /// The virtual version of model version `number`; 0 is before the first.
+    /// Returns the virtual version of model version `number`. Number 0 is before the first.
     pub fn of(number: u32) -> Self {
         Self(number)
     }
 
-    /// The model version's number.
+    /// Returns the model version's number.
     pub fn number(self) -> u32 {
         self.0
     }
 
-    /// The model version of a stored document, from its `typeMigrationVersion`. Absent, empty, or a version below 10
-    /// (an engine before model versions wrote it) counts as 0: every upgrade is still to be run.
+    /// Returns the model version of a stored document from its `typeMigrationVersion`. A version that is absent, empty
+    /// or below 10 (written before model versions existed) counts as 0, so that every upgrade runs.
     ///
     /// # Errors
     /// See [`VirtualVersion::from_str`].
@@ -42,14 +44,15 @@ impl VirtualVersion {
         }
     }
 
-    /// The version in the form that all documents of this library have. Every document that is read comes through here.
+    /// Reads the form that all documents of this library have. This fast path exists because every document that is
+    /// read comes through here.
     fn of_usual(text: &str) -> Option<Self> {
         let digits = text.strip_prefix("10.")?.strip_suffix(".0")?;
         let is_number = digits.bytes().all(|byte| byte.is_ascii_digit()) && (digits == "0" || !digits.starts_with('0'));
         is_number.then(|| digits.parse().ok().map(Self)).flatten()
     }
 
-    /// How reports name the version of a stored document: its number; the stored text where it has none.
+    /// Returns the name of a stored document's version in reports: its number, or the stored text if it has none.
     pub(crate) fn label(type_migration_version: Option<&str>) -> String {
         match Self::of_document(type_migration_version) {
             Ok(version) => version.number().to_string(),
@@ -68,14 +71,14 @@ impl FromStr for VirtualVersion {
     type Err = Error;
 
     /// # Errors
-    /// [`Incompatible`](ErrorKind::Incompatible) if the major number is above 10: another engine wrote the document.
-    /// [`Corrupt`](ErrorKind::Corrupt) for everything else that is not `10.<n>.0`.
+    /// [`Incompatible`](ErrorKind::Incompatible) if the major number is above 10, since another engine wrote the
+    /// document. [`Corrupt`](ErrorKind::Corrupt) for everything else that is not `10.<n>.0`.
     fn from_str(text: &str) -> Result<Self> {
         let corrupt = || {
-            // The text comes from a document: a long one is cut, so that an error stays a line.
+            // The text comes from a document. It is cut, so that the error stays on one line.
             let shown: String = text.chars().take(40).collect();
             Error::new(ErrorKind::Corrupt, format!("the document version {shown:?} is not a model version"))
-                .with_cure("correct the document's typeMigrationVersion to `10.<model version>.0`")
+                .with_hint("correct the document's typeMigrationVersion to `10.<model version>.0`")
         };
         let version = Version::parse(text).map_err(|_| corrupt())?;
         if version.major > MAJOR {
@@ -86,7 +89,7 @@ impl FromStr for VirtualVersion {
                     version.major, version.minor, version.patch
                 ),
             )
-            .with_cure("read it with the software that wrote it"));
+            .with_hint("read it with the software that wrote it"));
         }
         let number = u32::try_from(version.minor).map_err(|_| corrupt())?;
         if version != Version::new(MAJOR, version.minor, 0) {

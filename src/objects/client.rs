@@ -1,3 +1,5 @@
+//! The typed client and the change that its updates take.
+
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -11,7 +13,7 @@ use crate::repository::{ObjectKey, Repository, SavedObject, SecretChange, Unread
 ///
 /// Reads by id see every write at once; [`find`](Self::find) sees it after the index's next refresh.
 ///
-/// The examples of its methods are about this type, whose secret is a `password` that is bound to the user:
+/// The examples of its methods use this type, whose secret is a `password` that is bound to the user:
 ///
 /// ```
 /// use saved_objects::Object;
@@ -43,7 +45,7 @@ pub struct Objects<T> {
     object: PhantomData<fn() -> T>,
 }
 
-/// What is to be changed in an object beside its attributes, and under which condition.
+/// The object that an update changes, the version it requires, and the changes of secrets.
 #[derive(Debug, Clone)]
 pub struct Change {
     id: String,
@@ -53,31 +55,31 @@ pub struct Change {
 }
 
 impl Change {
-    /// The object `id`, whatever is there; its secrets stay.
+    /// Creates a change of the object `id` at any version. Its secrets stay.
     pub fn new(id: impl Into<String>) -> Self {
         Self { id: id.into(), version: None, secrets: Vec::new(), refresh: Refresh::Later }
     }
 
-    /// `object`, if it still is as it was read; its secrets stay.
+    /// Creates a change of `object` at the version that was read. Its secrets stay.
     pub fn of<A>(object: &SavedObject<A>) -> Self {
         Self::new(&object.id).version(object.version)
     }
 
-    /// Changes this version only.
+    /// Requires this version.
     #[must_use]
     pub fn version(mut self, version: VersionToken) -> Self {
         self.version = Some(version);
         self
     }
 
-    /// Says what becomes of the encrypted attribute `name`.
+    /// Sets, removes or keeps the encrypted attribute `name`.
     #[must_use]
     pub fn secret(mut self, name: impl Into<String>, change: SecretChange) -> Self {
         self.secrets.push((name.into(), change));
         self
     }
 
-    /// Decides when [`Objects::find`] sees it.
+    /// Sets when [`Objects::find`] sees the change.
     #[must_use]
     pub fn refresh(mut self, refresh: Refresh) -> Self {
         self.refresh = refresh;
@@ -116,7 +118,7 @@ impl<T: Object> fmt::Debug for Objects<T> {
 }
 
 impl<T: Object> Objects<T> {
-    /// The client of `T` over a repository, in the default namespace.
+    /// Creates the client of `T` over a repository, in the default namespace.
     ///
     /// ```
     /// # #![allow(unused_imports, dead_code)]
@@ -132,13 +134,13 @@ impl<T: Object> Objects<T> {
     /// ```
     ///
     /// # Errors
-    /// [`Invalid`](crate::ErrorKind::Invalid) if the repository does not reach the type.
+    /// [`Invalid`](crate::ErrorKind::Invalid) if the repository does not include the type.
     pub fn new(repository: Repository) -> Result<Self> {
         repository.check_type(T::TYPE)?;
         Ok(Self { repository, namespace: Namespace::DEFAULT, object: PhantomData })
     }
 
-    /// The client of `T` in another namespace.
+    /// Returns the client of `T` in another namespace.
     ///
     /// ```
     /// # #![allow(unused_imports, dead_code)]
@@ -158,7 +160,7 @@ impl<T: Object> Objects<T> {
         Self { namespace, ..self.clone() }
     }
 
-    /// The repository beneath.
+    /// Returns the repository that the client uses.
     ///
     /// ```
     /// # #![allow(unused_imports, dead_code)]
@@ -174,7 +176,7 @@ impl<T: Object> Objects<T> {
         &self.repository
     }
 
-    /// What the object `id` is called.
+    /// Returns the key of the object `id` in the client's namespace.
     ///
     /// ```
     /// # #![allow(unused_imports, dead_code)]
@@ -190,24 +192,25 @@ impl<T: Object> Objects<T> {
         ObjectKey::new(T::TYPE, id).in_namespace(self.namespace.clone())
     }
 
-    /// What the repository is asked for, and what becomes of secrets.
+    /// Returns the request to the repository, and the changes of secrets.
     pub(super) fn update_request(&self, change: Change) -> (Update, Vec<(String, SecretChange)>) {
         let Change { id, version, secrets, refresh } = change;
         let request = Update::new(self.key(&id)).refresh(refresh);
         (version.into_iter().fold(request, Update::version), secrets)
     }
 
-    /// The namespace that the client works in.
+    /// Returns the client's namespace.
     pub(super) fn namespace(&self) -> &Namespace {
         &self.namespace
     }
 }
 
+/// Returns an object with its attributes as a struct.
 pub(super) fn typed<A: serde::de::DeserializeOwned>(object: SavedObject<Attributes>) -> Result<SavedObject<A>> {
     typed_of_many(object).map_err(|unreadable| unreadable.error)
 }
 
-/// As [`typed`], of an object among others.
+/// Returns an object with its attributes as a struct, or the `_id` and the error for a list of unreadable objects.
 pub(super) fn typed_of_many<A: serde::de::DeserializeOwned>(
     mut object: SavedObject<Attributes>,
 ) -> Result<SavedObject<A>, Unreadable> {

@@ -1,4 +1,4 @@
-//! Attributes between JSON and a struct. serde's own messages quote values, so they are not passed on.
+//! Conversion of attributes between JSON and a struct. serde's messages quote values, so they are not passed on.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -7,10 +7,10 @@ use serde_json::Value;
 use crate::document::Attributes;
 use crate::{Error, ErrorKind, Result};
 
-/// The attributes as a struct.
+/// Returns the attributes as a struct.
 ///
 /// # Errors
-/// [`Corrupt`](ErrorKind::Corrupt), naming the place.
+/// [`Corrupt`](ErrorKind::Corrupt) if they do not fit the struct. The message names the location.
 pub(super) fn from_json<T: DeserializeOwned>(attributes: Attributes) -> Result<T> {
     serde_path_to_error::deserialize(Value::Object(attributes)).map_err(|error| {
         let reason = error.inner().to_string();
@@ -20,11 +20,11 @@ pub(super) fn from_json<T: DeserializeOwned>(attributes: Attributes) -> Result<T
             ErrorKind::Corrupt,
             format!("the stored attributes are no {}: at {}: {reason}", std::any::type_name::<T>(), error.path()),
         )
-        .with_cure("compare the struct with the create schema of the type's newest model version")
+        .with_hint("compare the struct with the create schema of the type's newest model version")
     })
 }
 
-/// The struct as attributes.
+/// Returns the struct as attributes.
 ///
 /// # Errors
 /// [`Invalid`](ErrorKind::Invalid) if it does not serialize to a JSON object.
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_name_the_place_and_never_the_value() {
+    fn errors_name_the_location_and_never_the_value() {
         let error = read(json!({"title": "t", "tags": [1, "SECRET"]})).expect_err("a text");
         assert!(error.message().contains("tags[1]"), "{error}");
         assert!(!format!("{error:?}").contains("SECRET"), "{error:?}");

@@ -1,4 +1,4 @@
-// What the examples of `Objects` begin with: a type, and a store of it that needs no server.
+// The beginning of the examples of `Objects`, which include it: a type, and a store of it that needs no server.
 
 use saved_objects::encryption::{Secret, Secrets};
 use saved_objects::registry::{Registry, TypeDefinition};

@@ -1,4 +1,4 @@
-//! Calls on many objects, and the one that creates or changes.
+//! Operations on many objects, and `upsert`.
 
 use super::client::typed;
 use super::{Change, Object, Objects, SecretAttributes, convert};
@@ -6,7 +6,7 @@ use crate::Result;
 use crate::repository::{Create, Delete, Draft, ObjectKey, SavedObject};
 
 impl<T: Object> Objects<T> {
-    /// Creates objects with random ids, each answered in order.
+    /// Creates objects with random ids. Returns a result for each, in order.
     ///
     /// ```
     /// # #![allow(unused_imports, dead_code)]
@@ -15,7 +15,8 @@ impl<T: Object> Objects<T> {
     /// # async fn main() -> saved_objects::Result<()> {
     /// # let logins: Objects<Login> = store().await?.objects()?;
     /// let created = logins.create_many(["kim", "ada"].map(|user| (login(user), password("…")))).await;
-    /// let users: Vec<String> = created.into_iter().map(|login| Ok(login?.attributes.user)).collect::<saved_objects::Result<_>>()?;
+    /// let users = created.into_iter().map(|login| Ok(login?.attributes.user));
+    /// let users: Vec<String> = users.collect::<saved_objects::Result<_>>()?;
     /// assert_eq!(users, ["kim", "ada"]);
     /// # Ok(())
     /// # }
@@ -30,8 +31,8 @@ impl<T: Object> Objects<T> {
         self.create_many_with(objects, |_, request| request).await
     }
 
-    /// Creates objects, each answered in order; `options` sets the id of each, its references and whatever else [`Create`]
-    /// knows.
+    /// Creates objects. `options` sets the id of each, its references and the other options of [`Create`]. Returns a
+    /// result for each, in order.
     ///
     /// ```
     /// # #![allow(unused_imports, dead_code)]
@@ -42,7 +43,7 @@ impl<T: Object> Objects<T> {
     /// let new = ["kim", "ada", "kim"].map(|user| (login(user), password("…")));
     /// let created = logins.create_many_with(new, |login, request| request.id(&login.user)).await;
     /// assert!(created[0].is_ok() && created[1].is_ok());
-    /// // The second kim is refused, and fails nobody else.
+    /// // The second kim is refused, and the others are created.
     /// assert!(created[2].as_ref().is_err_and(|error| error.kind() == ErrorKind::Invalid));
     /// # Ok(())
     /// # }
@@ -74,7 +75,8 @@ impl<T: Object> Objects<T> {
         created
     }
 
-    /// The objects with these ids, without their secrets, each answered in order. One request for a thousand.
+    /// Returns the objects with these ids without their secrets: a result for each, in order. Sends one request for
+    /// each thousand.
     ///
     /// ```
     /// # #![allow(unused_imports, dead_code)]
@@ -101,8 +103,9 @@ impl<T: Object> Objects<T> {
         each_typed(self.repository().get_many(&keys).await)
     }
 
-    /// Changes objects, each answered in order: reads them, lets `change` change each, and writes those that nobody wrote
-    /// meanwhile; with the others all of that is repeated, a few times. `change` hears which object it is about.
+    /// Changes objects: reads them, calls `change` with the id and the attributes of each, and writes those that no
+    /// other caller wrote meanwhile. The others are read and changed again, a few times. Returns a result for each, in
+    /// order.
     ///
     /// ```
     /// # #![allow(unused_imports, dead_code)]
@@ -134,7 +137,7 @@ impl<T: Object> Objects<T> {
         let mut secrets = std::collections::BTreeMap::new();
         for target in targets {
             let (request, of_secrets) = self.update_request(target.into());
-            // What names an object a second time is refused, and so must not say anything about its secrets.
+            // A second target of the same object is refused, so its changes of secrets must not be used.
             secrets.entry(request.key.id.clone()).or_insert(of_secrets);
             requests.push(request);
         }
@@ -150,7 +153,7 @@ impl<T: Object> Objects<T> {
         each_typed(updated.await)
     }
 
-    /// Deletes the objects with these ids, each answered in order.
+    /// Deletes the objects with these ids. Returns a result for each, in order.
     ///
     /// ```
     /// # #![allow(unused_imports, dead_code)]
@@ -173,8 +176,8 @@ impl<T: Object> Objects<T> {
         self.repository().delete_many(requests).await
     }
 
-    /// Creates the object `id` with these attributes and secrets, or lets `change` change the one that is there; its secrets
-    /// stay then. Nothing is overwritten unseen: if others write meanwhile, it is read and decided again, a few times.
+    /// Creates the object `id` with these attributes and secrets, or calls `change` if it exists; its secrets stay in
+    /// that case. Nothing is overwritten unread: if others write meanwhile, it reads and decides again, a few times.
     ///
     /// ```
     /// # #![allow(unused_imports, dead_code)]
@@ -190,8 +193,8 @@ impl<T: Object> Objects<T> {
     /// ```
     ///
     /// # Errors
-    /// Those of [`Repository::upsert`](crate::Repository::upsert), and [`Corrupt`](crate::ErrorKind::Corrupt) if the stored
-    /// attributes do not fit the struct.
+    /// Those of [`Repository::upsert`](crate::Repository::upsert), and [`Corrupt`](crate::ErrorKind::Corrupt) if the
+    /// stored attributes do not fit the struct.
     pub async fn upsert<F>(
         &self,
         id: &str,
@@ -220,7 +223,7 @@ fn each_typed<A: serde::de::DeserializeOwned>(objects: Vec<Result<SavedObject>>)
     objects.into_iter().map(|object| object.and_then(typed)).collect()
 }
 
-/// Changes what the struct knows of a draft's attributes.
+/// Changes the attributes of a draft that the struct has.
 pub(super) fn change_typed<T: Object>(
     draft: &mut Draft,
     change: impl FnOnce(&mut T::Attributes) -> Result<()>,

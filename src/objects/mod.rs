@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use crate::Result;
 use crate::encryption::Secrets;
 
-/// A type of the platform: its attributes and secrets as Rust types.
+/// A type of the platform, with its attributes and secrets as Rust types.
 ///
 /// ```
 /// use saved_objects::Object;
@@ -37,11 +37,11 @@ use crate::encryption::Secrets;
 pub trait Object {
     /// The type's name in the registry.
     const TYPE: &'static str;
-    /// The attributes as reads give them: those that are not encrypted, and encrypted ones that are exposed. Attributes that
-    /// it does not know stay when an object is updated.
+    /// The attributes that reads return: those that are not encrypted, and the exposed ones. When an object is updated,
+    /// attributes that the struct does not have stay.
     type Attributes: Serialize + DeserializeOwned + 'static;
     /// The encrypted attributes; `()` if the type has none.
-    type Secrets: SecretAttributes;
+    type Secrets: SecretAttributes + 'static;
 }
 
 /// The encrypted attributes of a type as a Rust type.
@@ -73,13 +73,13 @@ pub trait Object {
 /// }
 /// ```
 pub trait SecretAttributes: Sized {
-    /// Takes them from the decrypted values of an object.
+    /// Creates the struct from the decrypted values of an object.
     ///
     /// # Errors
-    /// [`Corrupt`](crate::ErrorKind::Corrupt) if one that must be there is missing, or is not of the right form.
+    /// [`Corrupt`](crate::ErrorKind::Corrupt) if a required secret is missing or has the wrong form.
     fn from_secrets(secrets: Secrets) -> Result<Self>;
 
-    /// The values to be encrypted.
+    /// Returns the values to encrypt.
     fn into_secrets(self) -> Secrets;
 }
 
@@ -93,7 +93,7 @@ impl SecretAttributes for () {
     }
 }
 
-/// Whatever secrets there are, by attribute.
+/// All secrets of an object, by attribute.
 impl SecretAttributes for Secrets {
     fn from_secrets(secrets: Secrets) -> Result<Self> {
         Ok(secrets)

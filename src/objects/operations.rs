@@ -1,4 +1,4 @@
-//! What the typed client has of the repository's rarer operations.
+//! The typed forms of the repository's less common operations.
 
 use super::client::typed;
 use super::{Object, Objects};
@@ -6,7 +6,8 @@ use crate::Result;
 use crate::repository::{Increment, Resolved, SavedObject};
 
 impl<T: Object> Objects<T> {
-    /// The object that has this id, or had it where it came from: see [`Repository::resolve`](crate::Repository::resolve).
+    /// Returns the object that has this id, or that had it before an import gave it another one: see
+    /// [`Repository::resolve`](crate::Repository::resolve).
     ///
     /// ```
     /// # #![allow(unused_imports, dead_code)]
@@ -14,7 +15,7 @@ impl<T: Object> Objects<T> {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> saved_objects::Result<()> {
     /// # let logins = store().await?.objects::<Login>()?;
-    /// // Only so that the search for its origin sees it at once.
+    /// // The search for its origin sees it at once.
     /// let now = saved_objects::cluster::Refresh::WaitFor;
     /// let imported = logins
     ///     .create_with(&login("kim"), password("s3cret"), |request| request.origin_id("old").refresh(now))
@@ -33,7 +34,7 @@ impl<T: Object> Objects<T> {
         Ok(Resolved { object: typed(object)?, resolution })
     }
 
-    /// Raises counters of an object by these amounts, each once for each answer, whoever else does so: see
+    /// Increments counters of an object by these amounts, exactly once for each answer, also while others do so: see
     /// [`Repository::increment`](crate::Repository::increment).
     ///
     /// ```
@@ -50,8 +51,8 @@ impl<T: Object> Objects<T> {
     /// ```
     ///
     /// # Errors
-    /// Those of [`Repository::increment`](crate::Repository::increment), and [`Corrupt`](crate::ErrorKind::Corrupt) if the
-    /// attributes do not fit the struct.
+    /// Those of [`Repository::increment`](crate::Repository::increment), and [`Corrupt`](crate::ErrorKind::Corrupt) if
+    /// the attributes do not fit the struct.
     pub async fn increment<'a>(
         &self,
         id: &str,

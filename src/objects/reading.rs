@@ -1,12 +1,15 @@
-//! Reading objects of one type: by id, by a search, all of them.
+//! Typed reads: by id, by a search, and as a stream.
 
 use super::client::{typed, typed_of_many};
 use super::{Object, Objects, SecretAttributes};
 use crate::Result;
-use crate::repository::{Find, Found, FoundStream, SavedObject};
+use crate::repository::{Find, Found, FoundStream, SavedObject, Unreadable};
+
+/// An object and its secrets.
+type WithSecrets<T> = (SavedObject<<T as Object>::Attributes>, <T as Object>::Secrets);
 
 impl<T: Object> Objects<T> {
-    /// The object `id`, without its secrets. One request.
+    /// Returns the object `id` without its secrets. Sends one request.
     ///
     /// ```
     /// # #![allow(unused_imports, dead_code)]
@@ -22,12 +25,13 @@ impl<T: Object> Objects<T> {
     /// ```
     ///
     /// # Errors
-    /// Those of [`Repository::get`](crate::Repository::get), and [`Corrupt`](crate::ErrorKind::Corrupt) if the attributes do not fit the struct.
+    /// Those of [`Repository::get`](crate::Repository::get), and [`Corrupt`](crate::ErrorKind::Corrupt)
+    /// if the attributes do not fit the struct.
     pub async fn get(&self, id: &str) -> Result<SavedObject<T::Attributes>> {
         typed(self.repository().get(&self.key(id)).await?)
     }
 
-    /// As [`get`](Self::get), with none for an object that is not there.
+    /// Returns the object `id` like [`get`](Self::get), or `None` if it does not exist.
     ///
     /// ```
     /// # #![allow(unused_imports, dead_code)]
@@ -43,12 +47,13 @@ impl<T: Object> Objects<T> {
     /// ```
     ///
     /// # Errors
-    /// Those of [`Repository::get_opt`](crate::Repository::get_opt), and [`Corrupt`](crate::ErrorKind::Corrupt) if the attributes do not fit the struct.
+    /// Those of [`Repository::get_opt`](crate::Repository::get_opt), and [`Corrupt`](crate::ErrorKind::Corrupt)
+    /// if the attributes do not fit the struct.
     pub async fn get_opt(&self, id: &str) -> Result<Option<SavedObject<T::Attributes>>> {
         self.repository().get_opt(&self.key(id)).await?.map(typed).transpose()
     }
 
-    /// The object `id` and its decrypted secrets. One request.
+    /// Returns the object `id` and its decrypted secrets. Sends one request.
     ///
     /// ```
     /// # #![allow(unused_imports, dead_code)]
@@ -64,14 +69,14 @@ impl<T: Object> Objects<T> {
     /// ```
     ///
     /// # Errors
-    /// Those of [`Repository::get_with_secrets`](crate::Repository::get_with_secrets), and [`Corrupt`](crate::ErrorKind::Corrupt) if the attributes or the
-    /// secrets do not fit their structs.
-    pub async fn get_with_secrets(&self, id: &str) -> Result<(SavedObject<T::Attributes>, T::Secrets)> {
+    /// Those of [`Repository::get_with_secrets`](crate::Repository::get_with_secrets), and
+    /// [`Corrupt`](crate::ErrorKind::Corrupt) if the attributes or the secrets do not fit their structs.
+    pub async fn get_with_secrets(&self, id: &str) -> Result<WithSecrets<T>> {
         let (object, secrets) = self.repository().get_with_secrets(&self.key(id)).await?;
         Ok((typed(object)?, T::Secrets::from_secrets(secrets)?))
     }
 
-    /// As [`get_with_secrets`](Self::get_with_secrets), with none for an object that is not there.
+    /// Returns the object `id` like [`get_with_secrets`](Self::get_with_secrets), or `None` if it does not exist.
     ///
     /// ```
     /// # #![allow(unused_imports, dead_code)]
@@ -85,17 +90,17 @@ impl<T: Object> Objects<T> {
     /// ```
     ///
     /// # Errors
-    /// Those of [`Repository::get_with_secrets_opt`](crate::Repository::get_with_secrets_opt), and [`Corrupt`](crate::ErrorKind::Corrupt) if the attributes or the
-    /// secrets do not fit their structs.
-    pub async fn get_with_secrets_opt(&self, id: &str) -> Result<Option<(SavedObject<T::Attributes>, T::Secrets)>> {
+    /// Those of [`Repository::get_with_secrets_opt`](crate::Repository::get_with_secrets_opt), and
+    /// [`Corrupt`](crate::ErrorKind::Corrupt) if the attributes or the secrets do not fit their structs.
+    pub async fn get_with_secrets_opt(&self, id: &str) -> Result<Option<WithSecrets<T>>> {
         let Some((object, secrets)) = self.repository().get_with_secrets_opt(&self.key(id)).await? else {
             return Ok(None);
         };
         Ok(Some((typed(object)?, T::Secrets::from_secrets(secrets)?)))
     }
 
-    /// One page of objects, those of the client's namespace unless the request names others. One whose attributes do not
-    /// fit the struct is in [`Found::unreadable`].
+    /// Returns one page of objects, of the client's namespace unless the request names others. Objects whose attributes
+    /// do not fit the struct are in [`Found::unreadable`].
     ///
     /// ```
     /// # #![allow(unused_imports, dead_code)]
@@ -104,7 +109,7 @@ impl<T: Object> Objects<T> {
     /// # async fn main() -> saved_objects::Result<()> {
     /// # let logins = store().await?.objects::<Login>()?;
     /// for user in ["kim", "lee"] {
-    ///     // Only so that the search below sees it at once.
+    ///     // The search below sees it at once.
     ///     let now = saved_objects::cluster::Refresh::WaitFor;
     ///     logins.create_with(&login(user), password("s3cret"), |request| request.refresh(now)).await?;
     /// }
@@ -133,8 +138,9 @@ impl<T: Object> Objects<T> {
         Ok(typed_found)
     }
 
-    /// Everything that the request finds, without a limit and in bounded memory: see [`Repository::stream`](crate::Repository::stream). An object whose
-    /// attributes do not fit the struct is an [`Unreadable`](crate::repository::Unreadable).
+    /// Returns everything that the request finds, without a limit and in bounded memory: see
+    /// [`Repository::stream`](crate::Repository::stream). An object whose attributes do not fit the struct is an
+    /// [`Unreadable`].
     ///
     /// ```
     /// # #![allow(unused_imports, dead_code)]
@@ -145,7 +151,7 @@ impl<T: Object> Objects<T> {
     /// use futures::TryStreamExt;
     ///
     /// for user in ["kim", "lee"] {
-    ///     // Only so that the stream below sees it at once.
+    ///     // The stream below sees it at once.
     ///     let now = saved_objects::cluster::Refresh::WaitFor;
     ///     logins.create_with(&login(user), password("s3cret"), |request| request.refresh(now)).await?;
     /// }
@@ -165,8 +171,48 @@ impl<T: Object> Objects<T> {
     ///
     /// # Errors
     /// Those of [`Repository::stream`](crate::Repository::stream).
-    pub fn stream(&self, request: Find) -> Result<FoundStream<T::Attributes>> {
+    pub fn stream(&self, request: Find) -> Result<FoundStream<SavedObject<T::Attributes>>> {
         let stream = self.repository().stream(&[T::TYPE], request.or_in_namespace(self.namespace()))?;
         Ok(stream.map_objects(typed_of_many))
+    }
+
+    /// Returns everything that the request finds, with its decrypted secrets. Otherwise like [`stream`](Self::stream);
+    /// see [`Repository::stream_with_secrets`](crate::Repository::stream_with_secrets). An object whose attributes or
+    /// secrets do not fit their structs is an [`Unreadable`].
+    ///
+    /// ```
+    /// # #![allow(unused_imports, dead_code)]
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/objects/example.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> saved_objects::Result<()> {
+    /// # let logins = store().await?.objects::<Login>()?;
+    /// use futures::TryStreamExt;
+    ///
+    /// // The stream below sees the object at once.
+    /// let now = saved_objects::cluster::Refresh::WaitFor;
+    /// logins.create_with(&login("kim"), password("s3cret"), |request| request.refresh(now)).await?;
+    /// let mut stream = logins.stream_with_secrets(Find::new())?;
+    /// while let Some(item) = stream.try_next().await? {
+    ///     match item {
+    ///         Ok((_login, secrets)) => assert_eq!(secrets["password"], Secret::text("s3cret")),
+    ///         Err(unreadable) => eprintln!("{}: {}", unreadable.raw_id, unreadable.error),
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`Repository::stream_with_secrets`](crate::Repository::stream_with_secrets).
+    pub fn stream_with_secrets(&self, request: Find) -> Result<FoundStream<WithSecrets<T>>> {
+        let request = request.or_in_namespace(self.namespace());
+        let stream = self.repository().stream_with_secrets(&[T::TYPE], request)?;
+        Ok(stream.map_objects(|(object, secrets)| {
+            let object = typed_of_many(object)?;
+            match T::Secrets::from_secrets(secrets) {
+                Ok(secrets) => Ok((object, secrets)),
+                Err(error) => Err(Unreadable { raw_id: object.raw_id(), error }),
+            }
+        }))
     }
 }

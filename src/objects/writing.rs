@@ -1,4 +1,4 @@
-//! Writing one object.
+//! Typed writes of one object.
 
 use super::client::typed;
 use super::many::change_typed;
@@ -29,9 +29,9 @@ impl<T: Object> Objects<T> {
         self.create_with(attributes, secrets, |request| request).await
     }
 
-    /// Creates an object; `options` sets its id, references and whatever else [`Create`] knows.
+    /// Creates an object. `options` sets its id, references and the other options of [`Create`].
     ///
-    /// An id that was deleted can be created again, by a late copy of this request too: see
+    /// A deleted id can be created again, also by a late copy of this request: see
     /// [`Repository::create`](crate::Repository::create).
     ///
     /// ```
@@ -40,7 +40,8 @@ impl<T: Object> Objects<T> {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> saved_objects::Result<()> {
     /// # let logins = store().await?.objects::<Login>()?;
-    /// let created = logins.create_with(&login("kim"), password("s3cret"), |request| request.id("l1").managed(true)).await?;
+    /// let (kim, secret) = (login("kim"), password("s3cret"));
+    /// let created = logins.create_with(&kim, secret, |request| request.id("l1").managed(true)).await?;
     /// assert_eq!((created.id.as_str(), created.managed), ("l1", true));
     /// let twice = logins.create_with(&login("lee"), password("other"), |request| request.id("l1")).await;
     /// assert_eq!(twice.map_err(|error| error.kind()), Err(ErrorKind::Conflict));
@@ -62,9 +63,9 @@ impl<T: Object> Objects<T> {
         typed(self.repository().create(options(request)).await?)
     }
 
-    /// Changes an object: reads it, lets `change` change it, and writes it if nobody wrote it meanwhile; else all of that is
-    /// repeated, a few times. What the struct does not know of the attributes stays, and so do secrets, unless the
-    /// [`Change`] says something else of them.
+    /// Changes an object: reads it, calls `change`, and writes it if no other caller wrote it meanwhile. Otherwise it
+    /// repeats this, a few times. Attributes that the struct does not have stay, and so do secrets, unless the
+    /// [`Change`] changes them.
     ///
     /// ```
     /// # #![allow(unused_imports, dead_code)]
@@ -76,7 +77,7 @@ impl<T: Object> Objects<T> {
     /// let updated = logins.update(&created.id, |login| login.uses += 1).await?;
     /// assert_eq!(updated.attributes.uses, 1);
     ///
-    /// // Only if it still is as it was read, and with another password.
+    /// // Requires the version that was read, and sets another password.
     /// let password = SecretChange::Set(Secret::text("new"));
     /// logins.update(Change::of(&updated).secret("password", password), |_| ()).await?;
     /// let late = logins.update(Change::of(&updated), |login| login.uses = 0).await;
@@ -86,7 +87,8 @@ impl<T: Object> Objects<T> {
     /// ```
     ///
     /// # Errors
-    /// Those of [`Repository::update`](crate::Repository::update), and [`Corrupt`](crate::ErrorKind::Corrupt) if the attributes do not fit the struct.
+    /// Those of [`Repository::update`](crate::Repository::update), and [`Corrupt`](crate::ErrorKind::Corrupt) if the
+    /// attributes do not fit the struct.
     pub async fn update<F>(&self, target: impl Into<Change>, mut change: F) -> Result<SavedObject<T::Attributes>>
     where
         F: FnMut(&mut T::Attributes),
@@ -98,7 +100,7 @@ impl<T: Object> Objects<T> {
         .await
     }
 
-    /// As [`update`](Self::update), with a change that may refuse: nothing is written then.
+    /// Changes an object like [`update`](Self::update). If `change` returns an error, nothing is written.
     ///
     /// ```
     /// # #![allow(unused_imports, dead_code)]
@@ -137,8 +139,8 @@ impl<T: Object> Objects<T> {
         typed(object)
     }
 
-    /// Replaces `object`, if it still is as it was read, by these attributes and secrets and no others. One request. It must be seen
-    /// from the client's namespace.
+    /// Replaces all attributes and secrets of `object` by these, if it is still at the version that was read. Sends one
+    /// request. The client's namespace must see the object.
     ///
     /// ```
     /// # #![allow(unused_imports, dead_code)]
@@ -166,39 +168,8 @@ impl<T: Object> Objects<T> {
         typed(self.repository().replace(request).await?)
     }
 
-    /// Refuses what [`replace`](Self::replace) would refuse before it sends the object.
-    pub(crate) async fn check_replaceable<A>(
-        &self,
-        object: &SavedObject<A>,
-        attributes: &T::Attributes,
-        secrets: T::Secrets,
-    ) -> Result<()> {
-        let request = Replace::of_seen(object, self.namespace(), convert::to_json(attributes)?)?;
-        self.repository().check_replaceable(&request.secrets(secrets.into_secrets())).await
-    }
-
-    /// As [`replace`](Self::replace), for a caller who has read no more of the object than its version and when it was
-    /// created.
-    pub(crate) async fn replace_unread(
-        &self,
-        id: &str,
-        version: VersionToken,
-        created_at: String,
-        attributes: &T::Attributes,
-        secrets: T::Secrets,
-    ) -> Result<SavedObject<T::Attributes>> {
-        let request = Replace::unread(self.key(id), version, created_at, convert::to_json(attributes)?);
-        typed(self.repository().replace(request.secrets(secrets.into_secrets())).await?)
-    }
-
-    /// Deletes the object `id` if it still is at `version`, for a caller who only wants it to be gone: one that is gone after an
-    /// answer was lost counts as deleted, whoever did it.
-    pub(crate) async fn delete_seen(&self, id: &str, version: VersionToken) -> Result<()> {
-        self.repository().delete(Delete::new(self.key(id)).version(version).gone_is_done()).await
-    }
-
-    /// Deletes the object `id`; with `version`, only if it still is at that one. For what must not come back see
-    /// [`Repository::delete`](crate::Repository::delete).
+    /// Deletes the object `id`, with `version` only if it is still at that version. For objects that must not come back
+    /// see [`Repository::delete`](crate::Repository::delete).
     ///
     /// ```
     /// # #![allow(unused_imports, dead_code)]
@@ -208,7 +179,7 @@ impl<T: Object> Objects<T> {
     /// # let logins = store().await?.objects::<Login>()?;
     /// let created = logins.create(&login("kim"), password("s3cret")).await?;
     /// logins.update(&created.id, |login| login.uses += 1).await?;
-    /// // It was changed since, so that version is no longer there to be deleted.
+    /// // It was changed since, so the deletion of that version is refused.
     /// let late = logins.delete(&created.id, Some(created.version)).await;
     /// assert_eq!(late.map_err(|error| error.kind()), Err(ErrorKind::Conflict));
     /// logins.delete(&created.id, None).await?;

@@ -1,3 +1,5 @@
+//! The builder of a registry.
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -36,11 +38,11 @@ impl RegistryBuilder {
         self
     }
 
-    /// The registry. A transform that a definition names and nobody registered is no error here, because reading newer
-    /// or current documents needs none: see [`Registry::missing_transforms`].
+    /// Builds the registry. A transform that a definition names may be missing, since reading current or newer
+    /// documents needs none. A migration is blocked only if a stored document needs one that is missing.
     ///
     /// # Errors
-    /// [`Invalid`](crate::ErrorKind::Invalid) if two types, or a type and a removed one, or two transforms have one
+    /// [`Invalid`](crate::ErrorKind::Invalid) if two types, a type and a removed type, or two transforms have the same
     /// name.
     pub fn build(self) -> Result<Registry> {
         if let Some(name) = self.transforms_given_twice.first() {

@@ -1,20 +1,17 @@
+//! The rules for changing types, checked against the lock of released versions.
+
 use serde_json::Value;
 
 use super::lock::{FixedProperties, Lock, LockedType, LockedVersion};
-use super::{CheckReport, CheckViolation, Rule, TypeDefinition, UnreleasedVersion, UsedWaiver, mapping};
-use crate::model::{AttributePath, Change, ModelVersion, WaivableRule};
+use super::{CheckReport, CheckViolation, Rule, TypeDefinition, UnreleasedVersion, mapping};
+use crate::model::{AttributePath, Change, ModelVersion};
 
-/// Holds definitions to the rules for changing types, and to what is released. File names in the report are relative to
-/// the folder of the definitions.
+/// Checks definitions against the rules for changing types and against the released versions. File names in the report
+/// are relative to the folder of the definitions.
 pub fn check(definitions: &[TypeDefinition], lock: &Lock) -> CheckReport {
     let mut report = CheckReport::default();
     for definition in definitions {
         let mut findings = Findings { definition, report: &mut report };
-        let mut before = None;
-        for version in definition.versions() {
-            findings.check_two_releases(version, before);
-            before = Some(version.as_ref());
-        }
         findings.check_released(lock.types.get(definition.name()));
     }
     for name in lock.types.keys().filter(|name| !definitions.iter().any(|definition| definition.name() == *name)) {
@@ -24,70 +21,27 @@ pub fn check(definitions: &[TypeDefinition], lock: &Lock) -> CheckReport {
             type_name: Some(name.clone()),
             version: None,
             message: format!("the released type `{name}` has no definition"),
-            cure: "restore its files and set `removed` in the definition, so that its name stays reserved".to_owned(),
+            hint: "restore its files and set `removed` in the definition, so that its name stays reserved".to_owned(),
         });
     }
     report
 }
 
-/// Adds what is found about one type to the report.
+/// Adds the findings about one type to the report.
 struct Findings<'a> {
     definition: &'a TypeDefinition,
     report: &'a mut CheckReport,
 }
 
 impl Findings<'_> {
-    fn add(&mut self, rule: Rule, version: Option<u32>, message: String, cure: impl Into<String>) {
+    fn add(&mut self, rule: Rule, version: Option<u32>, message: String, hint: impl Into<String>) {
         let name = self.definition.name();
         let file = match version {
             Some(number) => format!("model_versions/{name}/{number}.json"),
             None => format!("mappings/{name}.json"),
         };
         let type_name = Some(name.to_owned());
-        self.report.violations.push(CheckViolation { rule, file, type_name, version, message, cure: cure.into() });
-    }
-
-    /// Two software versions run side by side during a rolling upgrade, and the older one may come back. It opens
-    /// secrets only if it knows every bound attribute that documents have. Where it encrypts nothing it opens nothing.
-    fn check_two_releases(&mut self, version: &ModelVersion, before: Option<&ModelVersion>) {
-        let mut too_early = Vec::new();
-        if let Some(before) = before.filter(|before| !before.sets.is_empty()) {
-            let newly_bound = version.sets.bound.iter().filter(|name| !before.sets.binds(name));
-            too_early.extend(newly_bound.filter(|name| may_write(version, name)).map(String::as_str));
-        }
-        for name in &too_early {
-            if !version.waives(WaivableRule::TwoReleases, name) {
-                self.add(
-                    Rule::TwoReleases,
-                    Some(version.number),
-                    format!("the attribute `{name}` becomes bound and may be written in one version"),
-                    format!(
-                        "take `{name}` out of the create schema (which must not be open) and declare it in version {}",
-                        version.number.saturating_add(1)
-                    ),
-                );
-            }
-        }
-        for waiver in &version.waivers {
-            let (used, unused): (Vec<_>, Vec<_>) =
-                waiver.attributes.iter().partition(|name| too_early.contains(&name.as_str()));
-            if !unused.is_empty() || used.is_empty() {
-                let message = match unused.as_slice() {
-                    [] => "a waiver names no attribute".to_owned(),
-                    [first, ..] => format!("a waiver exempts `{first}` from a rule that it keeps"),
-                };
-                self.add(Rule::UnusedWaiver, Some(version.number), message, "take it out of the waiver");
-            }
-            if !used.is_empty() {
-                self.report.waivers.push(UsedWaiver {
-                    rule: waiver.rule,
-                    type_name: self.definition.name().to_owned(),
-                    version: version.number,
-                    attributes: used.into_iter().cloned().collect(),
-                    reason: waiver.reason.clone(),
-                });
-            }
-        }
+        self.report.violations.push(CheckViolation { rule, file, type_name, version, message, hint: hint.into() });
     }
 
     fn check_released(&mut self, locked: Option<&LockedType>) {
@@ -156,7 +110,7 @@ impl Findings<'_> {
         }
     }
 
-    /// `number` is the newest released version, and `released` what was released of it.
+    /// Checks the mapping against `released`, which is the lock's entry for the newest released version `number`.
     fn check_mapping(&mut self, number: u32, released: &LockedVersion) {
         let now = mapping::flatten(self.definition.mapping());
         let unreleased: Vec<&Change> =
@@ -186,11 +140,6 @@ impl Findings<'_> {
     }
 }
 
-/// Whether documents of `version` may have the attribute.
-fn may_write(version: &ModelVersion, name: &str) -> bool {
-    version.create.attribute(name).is_some() || version.create.is_open()
-}
-
 fn is_changed(changes: &[&Change], entry: &str) -> bool {
     let is_of = |path: &AttributePath| mapping::is_of_field(entry, path);
     changes.iter().any(|change| matches!(change, Change::MappingsChange { attributes } if attributes.iter().any(is_of)))
@@ -218,7 +167,7 @@ mod tests {
         version(json!({}))
     }
 
-    /// The violations of `now` after a release of `released`, as rule, file and message.
+    /// Returns the violations of `now` after a release of `released`, as rule, file and message.
     fn violations<const R: usize, const N: usize>(
         released: [&TypeDefinition; R],
         now: [&TypeDefinition; N],
@@ -250,7 +199,7 @@ mod tests {
         let lock = Lock::default().released(&[definition(json!({}), &versions[..1])]);
         let report = check(std::slice::from_ref(&released), &lock);
         assert_eq!(report.unreleased, [UnreleasedVersion { type_name: "note".to_owned(), version: 2 }]);
-        // How a type is used is no promise to its documents.
+        // The way a type is used is not fixed for its documents.
         let used_otherwise = definition(json!({ "hidden": true, "exportable": true }), &versions);
         assert_eq!(violations([&released], [&used_otherwise]), []);
     }
@@ -322,7 +271,7 @@ mod tests {
         let added = json!({ "type": "mappings_addition", "properties": { "at": { "type": "date" } } });
         let grown = definition(mapped(json!({ "title": keyword(), "at": { "type": "date" } })), &two(added));
         assert_eq!(violations([&one], [&grown]), []);
-        // Both released at once: the first is recorded without what the second added.
+        // Both versions are released together: the first is recorded without what the second added.
         let lock = Lock::default().released(&[grown]);
         let at = |number| lock.types["note"].versions[&number].mapping.contains_key("properties.at.type");
         assert_eq!((at(1), at(2)), (false, true));
@@ -333,49 +282,19 @@ mod tests {
     }
 
     #[test]
-    fn an_attribute_becomes_bound_one_version_before_it_is_written() {
-        let binds = |keys: Value| {
-            let mut file =
-                version(json!({ "bound": ["title", "owner"], "create": create(&["title", "body", "owner"]) }));
-            file.as_object_mut().expect("an object").extend(keys.as_object().expect("an object").clone());
-            file
-        };
-        let found_with = |second: Value| violations([], [&definition(json!({}), &[plain(), second])]);
-
-        let found = found_with(binds(json!({})));
-        assert_eq!(found[0].0, Rule::TwoReleases);
-        assert_eq!(found[0].2, "the attribute `owner` becomes bound and may be written in one version");
-        // An open schema lets it be written without declaring it.
-        let mut open = create(&["title", "body"]);
-        open["additionalProperties"] = json!(true);
-        assert_eq!(found_with(binds(json!({ "create": open })))[0].0, Rule::TwoReleases);
-
-        let announced = binds(json!({ "create": create(&["title", "body"]) }));
-        assert_eq!(found_with(announced.clone()), []);
-        let written = definition(json!({}), &[plain(), announced, binds(json!({}))]);
-        assert_eq!(violations([], [&written]), []);
-        // Where nothing was encrypted, there is nothing that older software could fail to open.
-        let nothing = version(json!({ "encrypted": [], "bound": [], "create": create(&["title"]) }));
-        assert_eq!(violations([], [&definition(json!({}), &[nothing, binds(json!({}))])]), []);
-    }
-
-    #[test]
-    fn waivers_are_reported_and_must_be_needed() {
-        let waiver =
-            |attribute| json!([{ "rule": "two_releases", "attributes": [attribute], "reason": "never released" }]);
-        let second = |attribute| {
-            let names = ["title", "body", "owner"];
-            version(json!({ "bound": ["title", "owner"], "create": create(&names), "waivers": waiver(attribute) }))
-        };
-        let report = check(&[definition(json!({}), &[plain(), second("owner")])], &Lock::default());
-        assert_eq!(report.violations, []);
-        assert_eq!(report.waivers[0].attributes, ["owner"]);
-        assert_eq!((report.waivers[0].version, report.waivers[0].reason.as_str()), (2, "never released"));
-
-        let report = check(&[definition(json!({}), &[plain(), second("title")])], &Lock::default());
-        let rules: Vec<_> = report.violations.iter().map(|found| found.rule).collect();
-        assert_eq!(rules, [Rule::TwoReleases, Rule::UnusedWaiver]);
-        assert_eq!(report.waivers, []);
+    fn an_attribute_may_become_bound_in_any_version() {
+        let names = ["title", "body", "owner"];
+        let keys = json!({ "bound": ["title", "owner"], "create": create(&names) });
+        let without = version(json!({ "create": create(&names) }));
+        // An attribute that is new in the version that binds it, and one that was written before.
+        for first in [plain(), without] {
+            let waiver = json!([{ "rule": "two_releases", "attributes": ["owner"], "reason": "of a released file" }]);
+            let mut waived = keys.clone();
+            waived["waivers"] = waiver;
+            for second in [version(keys.clone()), version(waived)] {
+                assert_eq!(violations([], [&definition(json!({}), &[first.clone(), second])]), []);
+            }
+        }
     }
 
     #[test]

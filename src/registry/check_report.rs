@@ -1,16 +1,15 @@
+//! The report of `saved-objects check`.
+
 use serde::Serialize;
 
 use super::DefinitionProblem;
-use crate::model::WaivableRule;
 
-/// What `check` found.
+/// The findings of `check`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct CheckReport {
-    /// What must be corrected before a release.
+    /// The violations that must be corrected before a release.
     pub violations: Vec<CheckViolation>,
-    /// The exemptions that were made use of.
-    pub waivers: Vec<UsedWaiver>,
-    /// The model versions that the lock does not have yet.
+    /// The model versions that are not in the lock yet.
     pub unreleased: Vec<UnreleasedVersion>,
 }
 
@@ -20,36 +19,33 @@ pub struct CheckReport {
 pub enum Rule {
     /// A definition file is well-formed and consistent.
     Definition,
-    /// What is released is neither edited nor deleted.
+    /// A released version is neither edited nor deleted.
     Released,
     /// A mapping only grows, except by a `mappings_change`.
     AdditiveMapping,
-    /// What a mapping gains is said by a new model version.
+    /// A new model version declares what a mapping gains.
     MappingVersion,
-    /// An attribute becomes bound in one version and may be written from the next on.
-    TwoReleases,
-    /// A waiver exempts from something.
-    UnusedWaiver,
     /// The name of a removed type is not used again.
     RemovedName,
+    /// A new index can hold all fields of its types.
+    FieldLimit,
 }
 
 impl Rule {
-    /// The rule's name in reports.
+    /// Returns the rule's name in reports.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Definition => "definition",
             Self::Released => "released",
             Self::AdditiveMapping => "additive_mapping",
             Self::MappingVersion => "mapping_version",
-            Self::TwoReleases => "two_releases",
-            Self::UnusedWaiver => "unused_waiver",
             Self::RemovedName => "removed_name",
+            Self::FieldLimit => "field_limit",
         }
     }
 }
 
-/// Where a definition breaks a rule.
+/// A violation of a rule by a definition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CheckViolation {
     /// The rule.
@@ -59,28 +55,12 @@ pub struct CheckViolation {
     /// The type, if the file could be read.
     #[serde(rename = "type")]
     pub type_name: Option<String>,
-    /// The model version, if it is about one.
+    /// The model version, if the violation concerns one.
     pub version: Option<u32>,
-    /// What is wrong.
+    /// The problem.
     pub message: String,
-    /// What to do.
-    pub cure: String,
-}
-
-/// An exemption that was made use of.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct UsedWaiver {
-    /// The rule that was waived.
-    pub rule: WaivableRule,
-    /// The type.
-    #[serde(rename = "type")]
-    pub type_name: String,
-    /// The model version.
-    pub version: u32,
-    /// The exempt attributes.
-    pub attributes: Vec<String>,
-    /// Why that does no harm.
-    pub reason: String,
+    /// The hint.
+    pub hint: String,
 }
 
 /// A model version that is not released yet and may still be edited.
@@ -105,7 +85,7 @@ impl From<&DefinitionProblem> for CheckViolation {
             type_name: None,
             version: None,
             message,
-            cure: problem.cure.clone(),
+            hint: problem.hint.clone(),
         }
     }
 }

@@ -1,3 +1,5 @@
+//! The definition of a type.
+
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -8,8 +10,8 @@ use crate::encryption::EncryptionHistory;
 use crate::model::{self, Change, EncryptedAttribute, ModelVersion, Transforms, UpgradeError};
 use crate::{Error, Result};
 
-/// A type: where its objects live, how they are found, and every version their documents have had. Once made it is
-/// consistent and never changes.
+/// A type: where its objects are stored, how they are found, and every version of its documents. A constructed
+/// definition is consistent and never changes.
 #[derive(Debug, Clone)]
 pub struct TypeDefinition {
     pub(super) name: String,
@@ -27,12 +29,12 @@ pub struct TypeDefinition {
 }
 
 impl TypeDefinition {
-    /// Reads a definition from the text of its files: `mapping_file` is `mappings/<type>.json`, whose name for errors
-    /// is `source_name`; `versions` are the name and text of each `model_versions/<type>/<n>.json`, in any order.
+    /// Reads a definition from the text of its files. `mapping_file` is `mappings/<type>.json`, and `source_name` is
+    /// its name for errors. `versions` are the name and text of each `model_versions/<type>/<n>.json`, in any order.
     ///
     /// # Errors
-    /// [`Invalid`](crate::ErrorKind::Invalid), naming file, place and cure; the source is
-    /// [`DefinitionProblems`], which lists everything that is wrong.
+    /// [`Invalid`](crate::ErrorKind::Invalid) with file, location and hint. The source is [`DefinitionProblems`], which
+    /// lists all problems.
     pub fn from_json(source_name: &str, mapping_file: &str, versions: &[(String, String)]) -> Result<Self> {
         Self::read(source_name, mapping_file, versions).map_err(Error::from)
     }
@@ -71,69 +73,70 @@ impl TypeDefinition {
         })
     }
 
-    /// The type's name.
+    /// Returns the type's name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The group of types whose documents share an index with this type's.
+    /// Returns the group of types whose documents share an index with this type's.
     pub fn group(&self) -> &str {
         &self.group
     }
 
-    /// How objects relate to namespaces.
+    /// Returns how objects relate to namespaces.
     pub fn namespace_kind(&self) -> NamespaceKind {
         self.namespace_kind
     }
 
-    /// Whether only clients that ask for the type by name may use it.
+    /// Returns whether only clients that ask for the type by name may use it.
     pub fn hidden(&self) -> bool {
         self.hidden
     }
 
-    /// Whether objects may be exported and imported.
+    /// Returns whether objects may be exported and imported.
     pub fn exportable(&self) -> bool {
         self.exportable
     }
 
-    /// Whether a caller may choose the id of a new object only if it is a UUID.
+    /// Returns whether the id that a caller chooses for a new object must be a UUID.
     pub fn random_id(&self) -> bool {
         self.random_id
     }
 
-    /// The attributes that name an object, in order, if ids are derived from attributes (design decision 22).
+    /// Returns the attributes that name an object, in order, if ids are derived from attributes (record 30).
     pub fn identity(&self) -> Option<&[String]> {
         self.identity.as_deref()
     }
 
-    /// Whether the type is no longer used: its name stays reserved, and its documents stay until they are deleted.
+    /// Returns whether the type is no longer used. Its name stays reserved, and its documents stay until they are
+    /// deleted.
     pub fn removed(&self) -> bool {
         self.removed
     }
 
-    /// The type's mapping, in the form in which the server gives it back.
+    /// Returns the type's mapping, in the form in which the server returns it.
     pub fn mapping(&self) -> &Value {
         &self.mapping
     }
 
-    /// All model versions, from 1 upwards without a gap.
+    /// Returns all model versions, from 1 upwards without gaps.
     pub fn versions(&self) -> &[Arc<ModelVersion>] {
         &self.versions
     }
 
-    /// The newest model version.
+    /// Returns the newest model version.
     pub fn latest(&self) -> &ModelVersion {
         &self.latest
     }
 
-    /// The model version `number`.
+    /// Returns the model version `number`.
     pub fn version(&self, number: u32) -> Option<&ModelVersion> {
         let index = usize::try_from(number.checked_sub(1)?).ok()?;
         self.versions.get(index).map(Arc::as_ref)
     }
 
-    /// The type as software knows it whose newest model version is `number`: later versions and what they added to the
-    /// mapping are left out. None if there is no such version.
+    /// Returns the type as software with the newest model version `number` knows it: later versions and their additions
+    /// to the mapping are left out. Returns `None` if there is no such version.
     pub fn as_of(&self, number: u32) -> Option<Self> {
         let latest = self.versions.iter().find(|version| version.number == number)?.clone();
         let (versions, later): (Vec<_>, Vec<_>) =
@@ -148,36 +151,44 @@ impl TypeDefinition {
         Some(Self { mapping, versions, latest, encryption, ..self.clone() })
     }
 
-    /// Whether the newest version encrypts anything.
+    /// Returns whether the newest version encrypts anything.
     pub fn encrypts(&self) -> bool {
         !self.latest.sets.is_empty()
     }
 
-    /// What each version encrypts and binds, up to the newest one.
+    /// Returns the encryption sets of each version, up to the newest one.
     pub fn encryption(&self) -> &EncryptionHistory {
         &self.encryption
     }
 
-    /// What the newest version encrypts and shows in clear to whoever reads an object.
+    /// Returns the attributes that the newest version encrypts and that ordinary reads return decrypted.
     pub(crate) fn exposed(&self) -> impl Iterator<Item = &EncryptedAttribute> {
         self.latest.sets.encrypted.iter().filter(|attribute| attribute.exposed)
     }
 
-    /// The newest version that changed the mapping; 1 if none did.
+    /// Returns the newest version that changed the mapping, or 1 if none did.
     pub fn mapping_version(&self) -> u32 {
-        let changes_mapping = |version: &&Arc<ModelVersion>| version.changes.iter().any(Change::changes_mapping);
-        self.versions.iter().rev().find(changes_mapping).map_or(1, |version| version.number)
+        self.mapping_version_of(u32::MAX)
     }
 
-    /// Whether an index whose documents are at version `from` can only be brought to the newest version by a copy.
+    /// Returns the version whose mapping documents of the model version `number` need: the last one up to `number` that
+    /// changes the mapping.
+    pub(crate) fn mapping_version_of(&self, number: u32) -> u32 {
+        let changes_mapping = |version: &&Arc<ModelVersion>| version.changes.iter().any(Change::changes_mapping);
+        let mut earlier = self.versions.iter().rev().filter(|version| version.number <= number);
+        earlier.find(changes_mapping).map_or(1, |version| version.number)
+    }
+
+    /// Returns whether an index with documents at version `from` can be migrated to the newest version only by a copy.
     pub fn requires_copy_from(&self, from: u32) -> bool {
         let is_mappings_change = |change: &Change| matches!(change, Change::MappingsChange { .. });
         self.versions.iter().any(|version| version.number > from && version.changes.iter().any(is_mappings_change))
     }
 
-    /// Returns whether documents at version `from` keep their envelopes on their way to the newest version, whatever is in them:
-    /// [`EncryptionHistory::keeps`] holds for each envelope, because what is encrypted and bound is the same, and no change can
-    /// alter what a version encrypts or binds. Earlier versions count, because envelopes may name them.
+    /// Returns whether all documents at version `from` keep their envelopes in an upgrade to the newest version. Then
+    /// [`EncryptionHistory::keeps`] holds for each envelope, because the encryption sets are the same and no change can
+    /// alter an attribute that a version encrypts or binds. Earlier versions count too, because envelopes may name
+    /// them.
     pub(crate) fn keeps_envelopes_from(&self, from: u32) -> bool {
         let later = self.versions.iter().filter(|version| version.number > from);
         let mut changes = later.flat_map(|version| &version.changes);
@@ -185,16 +196,16 @@ impl TypeDefinition {
             && (!self.encrypts() || changes.all(|change| !change.can_alter(|name| self.encryption.names(name))))
     }
 
-    /// Brings attributes from version `from` to the newest: see [`model::upgrade`].
+    /// Upgrades attributes from version `from` to the newest one: see [`model::upgrade`].
     ///
     /// # Errors
-    /// [`UpgradeError`]; the attributes are then half-way and must not be stored.
+    /// [`UpgradeError`]. The attributes are then partly upgraded and must not be stored.
     pub fn upgrade(&self, transforms: &Transforms, from: u32, attributes: &mut Attributes) -> Result<(), UpgradeError> {
         model::upgrade(&self.versions, transforms, from, attributes)
     }
 
-    /// SHA-256 over type, encrypted and bound attributes and the random-id rule, joined by `|`: what Kibana's registry
-    /// of encrypted types is pinned by (facts/tokens.md 1.6).
+    /// Returns the SHA-256 digest of type, encrypted attributes, bound attributes and the random-id rule, joined by
+    /// `|`. Kibana pins its registry of encrypted types by this digest (record 29).
     pub fn registration_digest(&self, version: &ModelVersion) -> String {
         let mut parts = vec![self.name.as_str()];
         parts.extend(version.sets.encrypted.iter().map(|attribute| attribute.name.as_str()));
@@ -203,8 +214,8 @@ impl TypeDefinition {
         digest::text(&parts.join("|"))
     }
 
-    /// SHA-256 over everything that decides what is stored at `version`: the type's mapping, group, namespace kind and
-    /// identity, and the version's content.
+    /// Returns the SHA-256 digest of everything that determines what is stored at `version`: the type's mapping, group,
+    /// namespace kind and identity, and the version's content.
     pub fn digest(&self, version: &ModelVersion) -> String {
         digest::json(&json!({
             "type": self.name,

@@ -1,12 +1,14 @@
+//! The form of definition files, and their parser.
+
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::problem::FileProblems;
 use crate::document::NamespaceKind;
-use crate::model::{Change, EncryptedAttribute, Waiver};
+use crate::model::{Change, EncryptedAttribute};
 
-/// `mappings/<type>.json` as it is written.
+/// The content of `mappings/<type>.json`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TypeFile {
@@ -27,12 +29,12 @@ pub(super) struct TypeFile {
     pub(super) mapping: Value,
 }
 
-/// The safe choice: an id that a caller chooses can be guessed, or used again for another object.
+/// Returns the safe default: an id that a caller chooses can be guessed, or reused for another object.
 fn random_id_by_default() -> bool {
     true
 }
 
-/// `model_versions/<type>/<n>.json` as it is written.
+/// The content of `model_versions/<type>/<n>.json`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct VersionFile {
@@ -49,10 +51,27 @@ pub(super) struct VersionFile {
     pub(super) waivers: Vec<Waiver>,
 }
 
-/// Reads the text of a definition file; what does not fit its form becomes a problem.
+/// An exemption of attributes from a rule. It has no effect: no rule of today can be waived, but released files, which
+/// never change, have exemptions from a rule of before (record 34).
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Waiver {
+    #[serde(rename = "rule")]
+    _rule: WaivedRule,
+    pub(super) attributes: Vec<String>,
+    pub(super) reason: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum WaivedRule {
+    TwoReleases,
+}
+
+/// Parses the text of a definition file. Content of another form is added to the problems.
 pub(super) fn parse<T: DeserializeOwned>(text: &str, problems: &mut FileProblems<'_>) -> Option<T> {
     const CURE: &str = "correct it as docs/definitions.md describes the file";
-    // An array of the right length would pass for the fields of a struct.
+    // serde would accept an array of the right length as the fields of a struct.
     if !text.trim_start().starts_with('{') {
         problems.add("", "the file is not a JSON object", CURE);
         return None;
@@ -68,7 +87,7 @@ pub(super) fn parse<T: DeserializeOwned>(text: &str, problems: &mut FileProblems
         },
         Err(error) => {
             let path = error.path().to_string();
-            // `.` is the file as a whole, `?` a place before the first key.
+            // `.` is the file as a whole, `?` a location before the first key.
             let path = if path == "." || path == "?" { String::new() } else { path };
             problems.add(path, error.into_inner().to_string(), CURE);
             None
@@ -76,7 +95,7 @@ pub(super) fn parse<T: DeserializeOwned>(text: &str, problems: &mut FileProblems
     }
 }
 
-/// The number of the model version in a file called `name`, if it is called `<n>.json`.
+/// Returns the number of the model version in the file `name`, if the name has the form `<n>.json`.
 pub(super) fn version_number(name: &str) -> Option<u32> {
     let stem = name.rsplit('/').next()?.strip_suffix(".json")?;
     let number: u32 = stem.parse().ok()?;

@@ -1,15 +1,17 @@
+//! SHA-256 digests of JSON values and texts.
+
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-/// SHA-256 of a JSON value, in hexadecimal. Objects are taken in the order of their keys, whatever order they are kept
-/// in.
+/// Returns the SHA-256 digest of a JSON value, in hexadecimal. Object keys are hashed in sorted order, so their stored
+/// order does not matter.
 pub(super) fn json(value: &Value) -> String {
     let mut text = String::new();
     write(value, &mut text);
     hex(&Sha256::digest(text))
 }
 
-/// SHA-256 of a text, in hexadecimal.
+/// Returns the SHA-256 digest of a text, in hexadecimal.
 pub(super) fn text(text: &str) -> String {
     hex(&Sha256::digest(text))
 }

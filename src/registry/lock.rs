@@ -1,3 +1,5 @@
+//! The lock file of released model versions.
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -8,8 +10,8 @@ use crate::document::NamespaceKind;
 use crate::model::ModelVersion;
 use crate::{Error, ErrorKind, Result};
 
-/// What has been released: `model_versions/released.lock.json`. Documents and running software rely on it, so
-/// [`check`](super::check()) holds the definitions to it.
+/// The released types, stored in `model_versions/released.lock.json`. Documents and running software rely on them, so
+/// [`check`](super::check()) compares the definitions with them.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Lock {
@@ -21,25 +23,25 @@ pub struct Lock {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LockedType {
-    /// Whether it is removed, and its name reserved.
+    /// Whether the type is removed and its name reserved.
     pub removed: bool,
-    /// What about a type cannot change once it has documents.
+    /// The properties that cannot change once the type has documents.
     #[serde(flatten)]
     pub fixed: FixedProperties,
     /// The released model versions.
     pub versions: BTreeMap<u32, LockedVersion>,
 }
 
-/// What about a type cannot change once it has documents: where they are, and how ids are made.
+/// The properties of a type that cannot change once it has documents: where they are stored, and how ids are made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FixedProperties {
     /// The group.
     pub group: String,
-    /// How objects relate to namespaces.
+    /// The relation of objects to namespaces.
     pub namespace_kind: NamespaceKind,
     /// Whether ids are random.
     pub random_id: bool,
-    /// The attributes of which ids are made.
+    /// The attributes from which ids are derived.
     pub identity: Option<Vec<String>>,
 }
 
@@ -47,11 +49,11 @@ pub struct FixedProperties {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LockedVersion {
-    /// SHA-256 of the content of its file, white space and the order of keys aside.
+    /// The SHA-256 digest of the content of the version's file, regardless of white space and the order of keys.
     pub digest: String,
-    /// The type's mapping at this version, an entry a leaf.
+    /// The type's mapping at this version, with one entry for each leaf.
     pub mapping: BTreeMap<String, Value>,
-    /// The paths of the fields that its create schema declares, sorted.
+    /// The paths of the fields that the create schema declares, sorted.
     pub fields: Vec<String>,
 }
 
@@ -59,16 +61,16 @@ impl Lock {
     /// Reads the text of a lock file.
     ///
     /// # Errors
-    /// [`Invalid`](ErrorKind::Invalid) if it is not one.
+    /// [`Invalid`](ErrorKind::Invalid) if the text is not a lock file.
     pub fn from_json(source_name: &str, text: &str) -> Result<Self> {
         serde_json::from_str(text).map_err(|error| {
             Error::new(ErrorKind::Invalid, format!("{source_name}: {error}"))
-                .with_cure("restore the file from version control; only `saved-objects check --release` writes it")
+                .with_hint("restore the file from version control; only `saved-objects check --release` writes it")
                 .with_source(error)
         })
     }
 
-    /// The text of the lock file.
+    /// Returns the text of the lock file.
     ///
     /// # Errors
     /// [`Internal`](ErrorKind::Internal) if it cannot be written as JSON, which does not happen.
@@ -79,7 +81,8 @@ impl Lock {
         Ok(text + "\n")
     }
 
-    /// The lock after a release of `definitions`: what is new is added, and of what is there only `removed` is raised.
+    /// Returns the lock after a release of `definitions`. New types and versions are added. In existing entries only
+    /// `removed` can become true.
     #[must_use]
     pub fn released(&self, definitions: &[TypeDefinition]) -> Self {
         let mut lock = self.clone();
@@ -110,8 +113,9 @@ impl FixedProperties {
 }
 
 impl LockedVersion {
-    /// What a later version changed of the mapping, other than by adding to it, is taken as it is now: only a release of
-    /// several versions at once records it so, and no index was ever made by the earlier ones.
+    /// Creates the entry for a version. Its mapping leaves out what later versions added. Other mapping changes of
+    /// later versions cannot be undone, so the entry has the present state. That happens only if several versions are
+    /// released together, and no index was ever made by the earlier ones.
     pub(super) fn of(definition: &TypeDefinition, version: &ModelVersion) -> Self {
         let then = definition.as_of(version.number);
         Self {

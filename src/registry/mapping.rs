@@ -1,3 +1,5 @@
+//! Mappings of types and of indices.
+
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
@@ -5,8 +7,8 @@ use serde_json::{Map, Value, json};
 use crate::document::WRITE_NONCE;
 use crate::model::AttributePath;
 
-/// A mapping in the form in which `GET _mapping` gives it back: `dynamic` as text, no empty `properties`, and
-/// `"type": "object"` only where there are no properties. Anything else would look changed at every start.
+/// Returns a mapping in the form in which `GET _mapping` returns it: `dynamic` as text, no empty `properties`, and
+/// `"type": "object"` only where there are no properties. Any other form would look changed at every start.
 pub(super) fn as_returned(mapping: &Value) -> Value {
     let Value::Object(mapping) = mapping else {
         return mapping.clone();
@@ -37,10 +39,10 @@ pub(super) fn as_returned(mapping: &Value) -> Value {
     Value::Object(returned)
 }
 
-/// A mapping as one entry a leaf: `properties.connectorId.type` → `keyword`.
+/// A mapping with one entry for each leaf: `properties.connectorId.type` → `keyword`.
 pub(super) type FlatMapping = BTreeMap<String, Value>;
 
-/// The entries of `mapping`.
+/// Returns the entries of `mapping`.
 pub(super) fn flatten(mapping: &Value) -> FlatMapping {
     let mut flat = FlatMapping::new();
     if let Value::Object(mapping) = as_returned(mapping) {
@@ -51,14 +53,14 @@ pub(super) fn flatten(mapping: &Value) -> FlatMapping {
     flat
 }
 
-/// The entries that `properties` make within a mapping.
+/// Returns the entries of a mapping that has `properties`.
 pub(super) fn flatten_properties(properties: &Map<String, Value>) -> FlatMapping {
     flatten(&json!({ "properties": properties }))
 }
 
 fn flatten_field(field: &Map<String, Value>, path: &str, flat: &mut FlatMapping) {
     let join = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
-    // Said of every object, so that one which gets its first property does not lose an entry.
+    // Every object gets this entry, so that an object that gains its first property loses none.
     if !field.contains_key("type") {
         flat.insert(join("type"), Value::from("object"));
     }
@@ -76,7 +78,7 @@ fn flatten_field(field: &Map<String, Value>, path: &str, flat: &mut FlatMapping)
     }
 }
 
-/// Takes `properties` out of `mapping`; an object goes when its last property does.
+/// Removes `properties` from `mapping`. An object is removed with its last property.
 pub(super) fn remove_properties(mapping: &mut Value, properties: &Map<String, Value>) {
     let Some(fields) = mapping.get_mut("properties").and_then(Value::as_object_mut) else { return };
     for (name, removed) in properties {
@@ -90,30 +92,30 @@ pub(super) fn remove_properties(mapping: &mut Value, properties: &Map<String, Va
     }
 }
 
-/// Whether the entry `entry` of a flat mapping belongs to the field at `path`.
+/// Returns whether the entry `entry` of a flat mapping belongs to the field at `path`.
 pub(super) fn is_of_field(entry: &str, path: &AttributePath) -> bool {
     let field = format!("properties.{}", path.to_string().replace('.', ".properties."));
     entry.strip_prefix(&field).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
-/// It is only ever read with the document, so it costs no index.
+/// Returns the mapping of the nonce field. The nonce is only read with its document, so it is not indexed.
 fn nonce_field() -> Value {
     json!({ "type": "keyword", "index": false, "doc_values": false })
 }
 
-/// Whether an index with this mapping refuses documents with the nonce that every write of a user has: one that was made
-/// before there was such a field.
+/// Returns whether an index with this mapping lacks the nonce field that every write of a user has. Such an index was
+/// created before the field existed, and refuses these documents.
 pub(crate) fn lacks_nonce_field(mapping: &Value) -> bool {
     mapping.get("properties").and_then(|properties| properties.get(WRITE_NONCE)).is_none()
 }
 
-/// What is added to the mapping of an index that lacks the field of the nonce.
+/// Returns the addition to the mapping of an index that lacks the nonce field.
 pub(crate) fn nonce_mapping() -> Value {
     json!({ "properties": { WRITE_NONCE: nonce_field() } })
 }
 
-/// The mapping of an index: the root fields of every document, and beside them each type's own mapping. A field nobody
-/// declared is refused by the server.
+/// Returns the mapping of an index: the root fields of every document, and each type's own mapping. The server refuses
+/// undeclared fields.
 pub(super) fn of_index<'a>(types: impl IntoIterator<Item = (&'a str, &'a Value)>) -> Value {
     let keyword = || json!({ "type": "keyword" });
     let date = || json!({ "type": "date" });
@@ -129,7 +131,7 @@ pub(super) fn of_index<'a>(types: impl IntoIterator<Item = (&'a str, &'a Value)>
     add("updated_by", keyword());
     add("managed", json!({ "type": "boolean" }));
     add("coreMigrationVersion", keyword());
-    // Not of the type `version`, which a plain server lacks; only `term` and `terms` are ever asked of it.
+    // Not of the field type `version`, which a basic server lacks. The field is queried only by `term` and `terms`.
     add("typeMigrationVersion", keyword());
     add(
         "references",
@@ -157,7 +159,7 @@ mod tests {
                 json!({ "dynamic": "strict", "properties": { "a": { "type": "object", "properties": inner() } } }),
                 json!({ "dynamic": "strict", "properties": { "a": { "properties": inner() } } }),
             ),
-            // Attributes may be called as keywords are.
+            // Attributes may have the names of keywords.
             (
                 json!({ "properties": { "type": { "type": "nested", "dynamic": false, "properties": ip() } } }),
                 json!({ "properties": { "type": { "type": "nested", "dynamic": "false", "properties": ip() } } }),

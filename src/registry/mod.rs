@@ -1,6 +1,5 @@
-//! What types exist. Definitions are data (`docs/definitions.md`): they are read from JSON, validated with errors that
-//! name file, place and cure, and put together in a [`Registry`]. Apart from [`read_definitions`] nothing here does
-//! I/O.
+//! The registry of types. Definitions are data (`docs/definitions.md`). They are read from JSON, validated with errors
+//! that name file, location and hint, and collected in a [`Registry`]. Only [`read_definitions`] does I/O.
 
 mod builder;
 mod check;
@@ -18,7 +17,7 @@ mod schemas;
 #[cfg(test)]
 pub(crate) mod testing;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -28,12 +27,17 @@ use crate::model::Transforms;
 pub(crate) use mapping::{lacks_nonce_field, nonce_mapping};
 
 pub use builder::RegistryBuilder;
-pub use check::check;
-pub use check_report::{CheckReport, CheckViolation, Rule, UnreleasedVersion, UsedWaiver};
 pub use definition::TypeDefinition;
-pub use lock::{FixedProperties, Lock, LockedType, LockedVersion};
 pub use problem::{DefinitionProblem, DefinitionProblems};
 pub use read::read_definitions;
+
+// The command `check`, for this workspace alone.
+#[doc(hidden)]
+pub use check::check;
+#[doc(hidden)]
+pub use check_report::{CheckReport, CheckViolation, Rule, UnreleasedVersion};
+#[doc(hidden)]
+pub use lock::{FixedProperties, Lock, LockedType, LockedVersion};
 
 /// The types that a platform registered, and its transforms.
 #[derive(Debug, Clone)]
@@ -43,27 +47,28 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// An empty registry to fill.
+    /// Returns a builder for a registry.
     pub fn builder() -> RegistryBuilder {
         RegistryBuilder::default()
     }
 
-    /// The type `name`, unless nobody registered it or it was removed.
+    /// Returns the type `name`, unless it is not registered or was removed.
     pub fn get(&self, name: &str) -> Option<&Arc<TypeDefinition>> {
         self.definitions.get(name).filter(|definition| !definition.removed())
     }
 
-    /// All types but the removed ones, sorted by name.
+    /// Returns all types except the removed ones, sorted by name.
     pub fn types(&self) -> impl Iterator<Item = &Arc<TypeDefinition>> {
         self.definitions.values().filter(|definition| !definition.removed())
     }
 
-    /// The removed types, sorted by name: their names are reserved, and their documents go only when that is asked for.
+    /// Returns the removed types, sorted by name. Their names are reserved, and their documents are deleted only on
+    /// request.
     pub fn removed_types(&self) -> impl Iterator<Item = &Arc<TypeDefinition>> {
         self.definitions.values().filter(|definition| definition.removed())
     }
 
-    /// The types of each group, both sorted by name, without the removed ones.
+    /// Returns the types of each group without the removed ones. Groups and types are sorted by name.
     pub fn groups(&self) -> BTreeMap<&str, Vec<&Arc<TypeDefinition>>> {
         let mut groups: BTreeMap<&str, Vec<_>> = BTreeMap::new();
         for definition in self.types() {
@@ -72,22 +77,13 @@ impl Registry {
         groups
     }
 
-    /// The transforms.
+    /// Returns the transforms.
     pub fn transforms(&self) -> &Transforms {
         &self.transforms
     }
 
-    /// The names of transforms that types need and nobody registered.
-    pub fn missing_transforms(&self) -> BTreeSet<&str> {
-        self.types()
-            .flat_map(|definition| definition.versions())
-            .flat_map(|version| version.transforms())
-            .filter(|name| self.transforms.get(name).is_none())
-            .collect()
-    }
-
-    /// The mapping of the index of `group`: the root fields and the mapping of each of its types, in the form in which
-    /// `GET _mapping` gives it back.
+    /// Returns the mapping of the index of `group`: the root fields and the mapping of each of its types, in the form
+    /// in which `GET _mapping` returns it.
     pub fn index_mapping(&self, group: &str) -> Value {
         let types = self.types().filter(|definition| definition.group() == group);
         mapping::of_index(types.map(|definition| (definition.name(), definition.mapping())))
@@ -134,17 +130,6 @@ mod tests {
     }
 
     #[test]
-    fn transforms_that_nobody_registered_are_named() {
-        let with_transform = json!({ "changes": [{ "type": "transform", "name": "upper-case" }] });
-        let definition = read(&note(json!({})), &[version(json!({})), version(with_transform)]).expect("valid");
-        let builder = || Registry::builder().with([definition.clone()]);
-        let missing = builder().build().expect("valid");
-        assert_eq!(missing.missing_transforms().into_iter().collect::<Vec<_>>(), ["upper-case"]);
-        let present = builder().transform("upper-case", |_| Ok(())).build().expect("valid");
-        assert!(present.missing_transforms().is_empty());
-    }
-
-    #[test]
     fn the_index_mapping_holds_the_types_of_the_group_only() {
         let other = type_called("other", json!({ "group": "others" }));
         let registry = Registry::builder().with([type_called("note", json!({})), other]).build().expect("valid");
@@ -156,7 +141,8 @@ mod tests {
         );
         assert!(mapping["properties"].get("other").is_none());
         assert_eq!(mapping["properties"]["typeMigrationVersion"], json!({ "type": "keyword" }));
-        // Every root field of documents can be indexed; `migrationVersion` is only of engines before model versions.
+        // Every root field of documents can be indexed. `migrationVersion` occurs only in documents from before model
+        // versions.
         for field in crate::document::ROOT_FIELDS.iter().filter(|field| **field != "migrationVersion") {
             assert!(mapping["properties"].get(*field).is_some(), "{field}");
         }

@@ -1,20 +1,22 @@
+//! The problems of definitions.
+
 use std::fmt;
 
 use serde::Serialize;
 
 use crate::{Error, ErrorKind};
 
-/// One thing that is wrong with a definition, and what to do about it.
+/// A problem of a definition, with a hint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DefinitionProblem {
     /// The file.
     pub file: String,
-    /// Where in the file, as `changes[0].defaults`; empty for the file as a whole.
+    /// The location in the file, such as `changes[0].defaults`. Empty for the file as a whole.
     pub path: String,
-    /// What is wrong.
+    /// The problem.
     pub message: String,
-    /// What to do.
-    pub cure: String,
+    /// The hint.
+    pub hint: String,
 }
 
 impl fmt::Display for DefinitionProblem {
@@ -23,16 +25,16 @@ impl fmt::Display for DefinitionProblem {
         if !self.path.is_empty() {
             write!(f, "{}: ", self.path)?;
         }
-        write!(f, "{}; {}", self.message, self.cure)
+        write!(f, "{}; {}", self.message, self.hint)
     }
 }
 
-/// Everything that is wrong with some definitions: the source of the error that reading them gives.
+/// All problems of some definitions. It is the source of the error that reading them returns.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DefinitionProblems(Vec<DefinitionProblem>);
 
 impl DefinitionProblems {
-    /// The problems, file by file.
+    /// Returns the problems, file by file.
     pub fn iter(&self) -> impl Iterator<Item = &DefinitionProblem> {
         self.0.iter()
     }
@@ -49,7 +51,7 @@ impl DefinitionProblems {
         self.0.append(&mut other.0);
     }
 
-    /// Collects problems of `file`.
+    /// Returns a collector for the problems of `file`.
     pub(super) fn of<'a>(&'a mut self, file: &'a str) -> FileProblems<'a> {
         FileProblems { file, problems: self }
     }
@@ -78,19 +80,19 @@ impl From<DefinitionProblems> for Error {
     }
 }
 
-/// Adds the problems of one file.
+/// Collects the problems of one file.
 pub(super) struct FileProblems<'a> {
     file: &'a str,
     problems: &'a mut DefinitionProblems,
 }
 
 impl FileProblems<'_> {
-    pub(super) fn add(&mut self, path: impl Into<String>, message: impl Into<String>, cure: impl Into<String>) {
+    pub(super) fn add(&mut self, path: impl Into<String>, message: impl Into<String>, hint: impl Into<String>) {
         self.problems.push(DefinitionProblem {
             file: self.file.to_owned(),
             path: path.into(),
             message: message.into(),
-            cure: cure.into(),
+            hint: hint.into(),
         });
     }
 }

@@ -1,3 +1,5 @@
+//! Reading definitions from a folder.
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,13 +8,14 @@ use super::problem::DefinitionProblems;
 use super::{TypeDefinition, definition_file};
 use crate::{Error, ErrorKind, Result};
 
-/// Reads every definition of a folder, sorted by type: `dir/mappings/<type>.json` with
+/// Reads all definitions of a folder, sorted by type: `dir/mappings/<type>.json` with
 /// `dir/model_versions/<type>/<n>.json`.
 ///
 /// # Errors
-/// [`NotFound`](ErrorKind::NotFound) if there is no folder `dir/mappings`, [`Unavailable`](ErrorKind::Unavailable) if
-/// something cannot be read, [`Invalid`](ErrorKind::Invalid) if a definition is wrong: its source,
-/// [`DefinitionProblems`], then lists everything that is wrong with all of them.
+/// [`NotFound`](ErrorKind::NotFound) if the folder `dir/mappings` does not exist.
+/// [`Unavailable`](ErrorKind::Unavailable) if a file or folder cannot be read. [`Invalid`](ErrorKind::Invalid) if a
+/// definition is wrong. The source of that error is [`DefinitionProblems`], which lists the problems of all
+/// definitions.
 pub fn read_definitions(dir: &Path) -> Result<Vec<TypeDefinition>> {
     let mut definitions = Vec::new();
     let mut problems = DefinitionProblems::default();
@@ -45,7 +48,7 @@ pub fn read_definitions(dir: &Path) -> Result<Vec<TypeDefinition>> {
     if problems.is_empty() { Ok(definitions) } else { Err(problems.into()) }
 }
 
-/// The folders under `model_versions` that have no definition beside them.
+/// Returns the folders under `model_versions` that have no definition.
 fn orphaned_versions(dir: &Path) -> Result<Vec<(String, PathBuf)>> {
     let versions = dir.join("model_versions");
     if !versions.is_dir() {
@@ -61,7 +64,7 @@ fn orphaned_versions(dir: &Path) -> Result<Vec<(String, PathBuf)>> {
     Ok(orphans)
 }
 
-/// The `*.json` files of a folder with their names without ending, sorted; versions by number.
+/// Returns the `*.json` files of a folder with their names without ending, sorted, versions by number.
 fn json_files(dir: &Path) -> Result<Vec<(String, PathBuf)>> {
     let mut files: Vec<(String, PathBuf)> = entries(dir)?
         .into_iter()
@@ -87,7 +90,7 @@ fn read_text(path: &Path) -> Result<String> {
 fn unreadable(path: &Path, error: io::Error) -> Error {
     let kind = if error.kind() == io::ErrorKind::NotFound { ErrorKind::NotFound } else { ErrorKind::Unavailable };
     Error::new(kind, format!("cannot read {}: {error}", path.display()))
-        .with_cure("give a folder that holds mappings/<type>.json and model_versions/<type>/<n>.json")
+        .with_hint("give a folder that holds mappings/<type>.json and model_versions/<type>/<n>.json")
         .with_source(error)
 }
 
@@ -135,7 +138,7 @@ mod tests {
         }
     }
 
-    /// The files that docs/definitions.md shows: a line `path`: and then a block of JSON.
+    /// Extracts the files that docs/definitions.md shows: a line `path`: followed by a block of JSON.
     #[test]
     fn the_documented_example_is_valid() {
         let dir = tempfile::tempdir().expect("a temporary folder");

@@ -1,4 +1,4 @@
-//! The JSON Schemas of `docs/schemas` say of definition files what the reader says, as far as a schema can.
+//! Tests that the JSON Schemas of `docs/schemas` agree with the reader of definition files, as far as a schema can.
 
 use serde_json::{Value, json};
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::TypeDefinition;
 use crate::Result;
 
-/// The definition file of the type `note` with the given keys put over.
+/// Returns the definition file of the type `note`, overridden by the given keys.
 pub(crate) fn note(keys: Value) -> Value {
     let mut file = json!({
         "type": "note", "group": "notes", "namespace_kind": "agnostic",
@@ -15,7 +15,7 @@ pub(crate) fn note(keys: Value) -> Value {
     file
 }
 
-/// A model version whose documents have a `title` and a secret `body`, with the given keys put over.
+/// Returns a model version whose documents have a `title` and a secret `body`, overridden by the given keys.
 pub(crate) fn version(keys: Value) -> Value {
     let mut file = json!({
         "create": create(&["title", "body"]),
@@ -26,14 +26,14 @@ pub(crate) fn version(keys: Value) -> Value {
     file
 }
 
-/// A closed create schema of the given text attributes.
+/// Returns a closed create schema with the given string attributes.
 pub(crate) fn create(names: &[&str]) -> Value {
     let properties: serde_json::Map<String, Value> =
         names.iter().map(|name| ((*name).to_owned(), json!({ "type": "string" }))).collect();
     json!({ "type": "object", "additionalProperties": false, "properties": properties })
 }
 
-/// Reads definition and versions as the files `note.json`, `1.json`, `2.json` and so on.
+/// Reads a definition and its versions as the files `note.json`, `1.json`, `2.json` and so on.
 pub(crate) fn read(file: &Value, versions: &[Value]) -> Result<TypeDefinition> {
     let versions: Vec<_> =
         (1..).zip(versions).map(|(number, version)| (format!("{number}.json"), version.to_string())).collect();

@@ -1,61 +1,89 @@
-//! The stored form of tokens: attributes and secrets of the two types.
+//! The stored form of tokens: the attributes of the two types.
 
-use std::marker::PhantomData;
-
-use serde::{Deserialize, Serialize};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::identity::Identity;
-use super::{Credentials, CredentialsChange, TokenUpdate, credentials};
+use super::scope::{CONNECTOR_ID, PROFILE_UID};
+use super::{Scope, ScopeKind, TokenUpdate};
 use crate::document::Attributes;
-use crate::encryption::{Secret, Secrets};
 use crate::environment::iso_millis;
-use crate::objects::{Object, SecretAttributes};
-use crate::repository::SecretChange;
 use crate::{Error, ErrorKind, Result};
 
-/// The objects of the stored type that `I` names.
-#[derive(Debug)]
-pub(super) struct TokenObject<I>(PhantomData<fn() -> I>);
+const EXPIRES_AT: &str = "expiresAt";
+const REFRESH_TOKEN_EXPIRES_AT: &str = "refreshTokenExpiresAt";
+const CREATED_AT: &str = "createdAt";
+const UPDATED_AT: &str = "updatedAt";
 
-impl<I: Identity> Object for TokenObject<I> {
-    const TYPE: &'static str = I::TYPE;
-    type Attributes = TokenAttributes<I>;
-    type Secrets = I::Secrets;
-}
-
-/// A token's attributes as they are stored, without its secrets.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct TokenAttributes<I> {
-    #[serde(flatten)]
-    pub(super) identity: I,
-    #[serde(flatten)]
+/// A token's attributes without its secrets.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct TokenAttributes {
+    pub(super) identity: Identity,
     pub(super) times: Times,
-    /// What a token has beside: `userCloudId`, and whatever later model versions add. It goes with the token when that
+    /// All other attributes: `userCloudId`, and those that later model versions add. They stay with the token when it
     /// moves to another id.
-    #[serde(flatten)]
     others: Attributes,
 }
 
-/// When a token was stored and until when it is good: ISO 8601, UTC. What is absent is absent in the document too, since
-/// the secrets are bound to it (facts/tokens.md 4.29).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+/// The times at which a token was stored and expires: ISO 8601, UTC. An absent time is absent in the document too,
+/// since the secrets are bound to it (record 29).
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Times {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) expires_at: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) refresh_token_expires_at: Option<String>,
     pub(super) created_at: String,
     pub(super) updated_at: String,
 }
 
-impl<I> TokenAttributes<I> {
-    /// The attributes of a new token.
-    pub(super) fn new(identity: I, times: Times) -> Self {
+impl TokenAttributes {
+    /// Creates the attributes of a new token.
+    pub(super) fn new(identity: Identity, times: Times) -> Self {
         Self { identity, times, others: Attributes::new() }
     }
 
-    /// Makes them those of the token after `update`, which is done at `now`.
+    /// Reads the attributes of a stored token of this scope.
+    ///
+    /// # Errors
+    /// [`Corrupt`](ErrorKind::Corrupt) if one is missing or malformed. The error names it and does not quote its value.
+    pub(super) fn from_stored(kind: ScopeKind, mut stored: Attributes) -> Result<Self> {
+        let scope = match kind {
+            ScopeKind::Shared => Scope::Shared,
+            ScopeKind::PerUser => Scope::User(take(&mut stored, PROFILE_UID)?),
+        };
+        let connector_id = take(&mut stored, CONNECTOR_ID)?;
+        let token_type = take(&mut stored, kind.token_type_attribute())?;
+        let times = Times {
+            expires_at: take(&mut stored, EXPIRES_AT)?,
+            refresh_token_expires_at: take(&mut stored, REFRESH_TOKEN_EXPIRES_AT)?,
+            created_at: take(&mut stored, CREATED_AT)?,
+            updated_at: take(&mut stored, UPDATED_AT)?,
+        };
+        Ok(Self { identity: Identity { scope, connector_id, token_type }, times, others: stored })
+    }
+
+    /// Returns the attributes as they are stored.
+    pub(super) fn to_stored(&self) -> Attributes {
+        let mut stored = self.others.clone();
+        let mut set = |name: &str, value: &str| stored.insert(name.to_owned(), value.into());
+        for (name, value) in self.identity.attributes() {
+            set(name, value);
+        }
+        let Times { expires_at, refresh_token_expires_at, created_at, updated_at } = &self.times;
+        let times = [
+            (EXPIRES_AT, expires_at.as_ref()),
+            (REFRESH_TOKEN_EXPIRES_AT, refresh_token_expires_at.as_ref()),
+            (CREATED_AT, Some(created_at)),
+            (UPDATED_AT, Some(updated_at)),
+        ];
+        for (name, time) in times {
+            if let Some(time) = time {
+                set(name, time);
+            }
+        }
+        stored
+    }
+
+    /// Changes the attributes to those of the token after `update`, which is made at `now`.
     pub(super) fn change(&mut self, update: &TokenUpdate, now: &str) {
         let times = &mut self.times;
         times.expires_at = update.expires_at.map(iso_millis);
@@ -63,148 +91,28 @@ impl<I> TokenAttributes<I> {
         now.clone_into(&mut times.updated_at);
     }
 
-    /// Drops the other attributes that are not known or null.
+    /// Drops other attributes that are unknown or null.
     pub(super) fn keep_known(&mut self, is_known: impl Fn(&str) -> bool) {
         self.others.retain(|name, value| is_known(name) && !value.is_null());
     }
 }
 
-/// The secrets of a type as one value.
-pub(super) trait TokenSecrets: SecretAttributes + Send {
-    /// The encrypted attributes.
-    const ATTRIBUTES: &'static [&'static str];
-
-    /// The secrets of a new token.
-    ///
-    /// # Errors
-    /// [`Invalid`](ErrorKind::Invalid) if tokens of this type cannot have such credentials.
-    fn new(credentials: Credentials) -> Result<Self>;
-
-    /// Refuses a change that tokens of this type cannot undergo.
-    ///
-    /// # Errors
-    /// [`Invalid`](ErrorKind::Invalid).
-    fn check(change: &CredentialsChange) -> Result<()>;
-
-    /// The secrets after a change that was checked.
-    ///
-    /// # Errors
-    /// [`Corrupt`](ErrorKind::Corrupt) if what is stored cannot be changed so.
-    fn changed(self, change: &CredentialsChange) -> Result<Self>;
-
-    fn into_credentials(self) -> Credentials;
-}
-
-/// The secrets of a token that all users share.
-pub(super) struct SharedSecrets {
-    token: Secret,
-    refresh_token: Option<Secret>,
-}
-
-const TOKEN: &str = "token";
-const REFRESH_TOKEN: &str = "refreshToken";
-
-impl SecretAttributes for SharedSecrets {
-    fn from_secrets(mut secrets: Secrets) -> Result<Self> {
-        let token = secrets.remove(TOKEN).ok_or_else(|| missing(TOKEN))?;
-        Ok(Self { token, refresh_token: secrets.remove(REFRESH_TOKEN) })
-    }
-
-    fn into_secrets(self) -> Secrets {
-        let mut secrets = Secrets::from([(TOKEN.to_owned(), self.token)]);
-        secrets.extend(self.refresh_token.map(|refresh_token| (REFRESH_TOKEN.to_owned(), refresh_token)));
-        secrets
-    }
-}
-
-impl TokenSecrets for SharedSecrets {
-    const ATTRIBUTES: &'static [&'static str] = &[TOKEN, REFRESH_TOKEN];
-
-    fn new(credentials: Credentials) -> Result<Self> {
-        let Credentials::Token { token, refresh_token } = credentials else { return Err(not_for_shared()) };
-        credentials::check_token("token", &token)?;
-        refresh_token.iter().try_for_each(|refresh_token| credentials::check_token("refresh token", refresh_token))?;
-        Ok(Self { token, refresh_token })
-    }
-
-    fn check(change: &CredentialsChange) -> Result<()> {
-        match change {
-            CredentialsChange::Token { .. } => change.check(),
-            CredentialsChange::Object(_) => Err(not_for_shared()),
-        }
-    }
-
-    fn changed(self, change: &CredentialsChange) -> Result<Self> {
-        let CredentialsChange::Token { token, refresh_token } = change else { return Err(not_for_shared()) };
-        let refresh_token = match refresh_token {
-            SecretChange::Keep => self.refresh_token,
-            SecretChange::Set(refresh_token) => Some(refresh_token.clone()),
-            SecretChange::Remove => None,
-        };
-        Ok(Self { token: token.clone(), refresh_token })
-    }
-
-    fn into_credentials(self) -> Credentials {
-        Credentials::Token { token: self.token, refresh_token: self.refresh_token }
-    }
-}
-
-/// The secrets of a user's token.
-pub(super) struct UserSecrets {
-    credentials: Secret,
-}
-
-const CREDENTIALS: &str = "credentials";
-
-impl SecretAttributes for UserSecrets {
-    fn from_secrets(mut secrets: Secrets) -> Result<Self> {
-        Ok(Self { credentials: secrets.remove(CREDENTIALS).ok_or_else(|| missing(CREDENTIALS))? })
-    }
-
-    fn into_secrets(self) -> Secrets {
-        Secrets::from([(CREDENTIALS.to_owned(), self.credentials)])
-    }
-}
-
-impl TokenSecrets for UserSecrets {
-    const ATTRIBUTES: &'static [&'static str] = &[CREDENTIALS];
-
-    fn new(credentials: Credentials) -> Result<Self> {
-        Ok(Self { credentials: credentials::to_object(credentials)? })
-    }
-
-    fn check(change: &CredentialsChange) -> Result<()> {
-        change.check()
-    }
-
-    fn changed(self, change: &CredentialsChange) -> Result<Self> {
-        Ok(Self { credentials: credentials::change_object(&self.credentials, change)? })
-    }
-
-    fn into_credentials(self) -> Credentials {
-        Credentials::Object(self.credentials)
-    }
-}
-
-fn missing(attribute: &str) -> Error {
-    Error::new(ErrorKind::Corrupt, format!("the secret {attribute:?} of a stored token is missing"))
-        .with_cure("store the token anew: a migration that was told so strips secrets that do not open")
-}
-
-fn not_for_shared() -> Error {
-    Error::invalid(
-        "the credentials of a shared token are given as an object",
-        "give a token, or store the object for a user",
-    )
+/// Removes an attribute and reads it. An absent one reads as null.
+fn take<T: DeserializeOwned>(stored: &mut Attributes, name: &str) -> Result<T> {
+    let value = stored.remove(name).unwrap_or(Value::Null);
+    // The message of serde may quote the value.
+    serde_json::from_value(value).map_err(|_| {
+        Error::new(ErrorKind::Corrupt, format!("the attribute {name:?} of a stored token is missing or malformed"))
+            .with_hint("store the token again with `create`")
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
-    use crate::tokens::identity::{SharedIdentity, UserIdentity};
-    use crate::tokens::{ConnectorId, ProfileUid, TokenType};
+    use crate::tokens::{ConnectorId, ProfileUid, secrets};
 
     #[test]
     fn attributes_keep_what_they_do_not_know_and_omit_what_is_absent() {
@@ -212,9 +120,34 @@ mod tests {
             "profileUid": "u1", "userCloudId": "cloud", "connectorId": "c1", "credentialType": "oauth",
             "createdAt": "2026-03-01T10:00:00.000Z", "updatedAt": "2026-03-01T10:00:00.000Z", "later": [1],
         });
-        let attributes: TokenAttributes<UserIdentity> = serde_json::from_value(stored.clone()).expect("a token");
+        let stored = stored.as_object().cloned().expect("an object");
+        let attributes = TokenAttributes::from_stored(ScopeKind::PerUser, stored.clone()).expect("a token");
         assert_eq!(attributes.times.expires_at, None);
-        assert_eq!(serde_json::to_value(&attributes).expect("JSON"), stored);
+        assert_eq!(attributes.to_stored(), stored);
+    }
+
+    #[test]
+    fn a_malformed_attribute_is_named_and_not_quoted() {
+        let stored = json!({
+            "connectorId": "c1", "tokenType": "access_token",
+            "createdAt": "2026-03-01T10:00:00.000Z", "updatedAt": "2026-03-01T10:00:00.000Z",
+        });
+        let stored = stored.as_object().cloned().expect("an object");
+        assert!(TokenAttributes::from_stored(ScopeKind::Shared, stored.clone()).is_ok());
+        for (name, value) in [
+            ("connectorId", json!("hunter2\n")),
+            ("connectorId", Value::Null),
+            ("tokenType", json!(["hunter2"])),
+            ("expiresAt", json!({"hunter2": 1})),
+            ("createdAt", Value::Null),
+        ] {
+            let mut stored = stored.clone();
+            stored.insert(name.to_owned(), value);
+            let error = TokenAttributes::from_stored(ScopeKind::Shared, stored).expect_err(name);
+            assert_eq!(error.kind(), ErrorKind::Corrupt);
+            assert!(error.message().contains(name) && !format!("{error:?}").contains("hunter2"), "{error:?}");
+        }
+        assert!(TokenAttributes::from_stored(ScopeKind::PerUser, stored).is_err(), "it has no user");
     }
 
     #[test]
@@ -225,55 +158,17 @@ mod tests {
             created_at: "2026-03-01T10:00:00.000Z".to_owned(),
             updated_at: "2026-03-01T10:00:00.000Z".to_owned(),
         };
-        fn check<I: Identity>(identity: I, times: &Times) {
-            let attributes = TokenAttributes::new(identity, times.clone());
-            let mut stored = serde_json::to_value(&attributes).expect("JSON").as_object().cloned().expect("an object");
-            stored.extend(I::Secrets::ATTRIBUTES.iter().map(|name| ((*name).to_owned(), Value::from("envelope"))));
-            let types = super::super::types().expect("the built-in definitions are valid");
-            let definition = types.iter().find(|definition| definition.name() == I::TYPE).expect("a token type");
+        let types = super::super::types().expect("the built-in definitions are valid");
+        let user = Scope::User(ProfileUid::new("u1").expect("a name"));
+        for scope in [Scope::Shared, user] {
+            let kind = scope.kind();
+            let identity = Identity::new(scope, &ConnectorId::new("c1").expect("a name"), None);
+            let mut stored = TokenAttributes::new(identity, times.clone()).to_stored();
+            stored.extend(secrets::names(kind).iter().map(|name| ((*name).to_owned(), Value::from("envelope"))));
+            let definition = types.iter().find(|one| one.name() == kind.stored_type()).expect("a token type");
             assert!(definition.latest().create.validate(&stored).is_ok());
             let encrypted: Vec<_> = definition.latest().sets.encrypted.iter().map(|one| one.name.as_str()).collect();
-            assert_eq!(encrypted, I::Secrets::ATTRIBUTES);
-        }
-        let connector_id = ConnectorId::new("c1").expect("a name");
-        check(SharedIdentity { connector_id: connector_id.clone(), token_type: TokenType::access_token() }, &times);
-        let profile_uid = ProfileUid::new("u1").expect("a name");
-        check(UserIdentity { profile_uid, connector_id, token_type: TokenType::oauth() }, &times);
-    }
-
-    #[test]
-    fn a_shared_token_takes_no_object() {
-        let object = Secret::json(&json!({"user": "kim"})).expect("not null");
-        assert!(SharedSecrets::new(Credentials::Object(object.clone())).is_err());
-        assert_eq!(
-            SharedSecrets::check(&CredentialsChange::Object(object)).expect_err("an object").kind(),
-            ErrorKind::Invalid
-        );
-    }
-
-    #[test]
-    fn a_stripped_token_is_corrupt() {
-        let refresh_token_only = Secrets::from([(REFRESH_TOKEN.to_owned(), Secret::text("r"))]);
-        assert_eq!(
-            SharedSecrets::from_secrets(refresh_token_only).err().map(|error| error.kind()),
-            Some(ErrorKind::Corrupt)
-        );
-        assert_eq!(UserSecrets::from_secrets(Secrets::new()).err().map(|error| error.kind()), Some(ErrorKind::Corrupt));
-    }
-
-    #[test]
-    fn the_refresh_token_of_a_shared_token_stays_unless_told() {
-        let table = [
-            (SecretChange::Keep, Some("r")),
-            (SecretChange::Set(Secret::text("s")), Some("s")),
-            (SecretChange::Remove, None),
-        ];
-        for (refresh_token, expected) in table {
-            let stored = SharedSecrets { token: Secret::text("a"), refresh_token: Some(Secret::text("r")) };
-            let change = CredentialsChange::Token { token: Secret::text("b"), refresh_token };
-            let changed = stored.changed(&change).expect("a token").into_credentials();
-            let expected = expected.map(Secret::text);
-            assert_eq!(changed, Credentials::Token { token: Secret::text("b"), refresh_token: expected });
+            assert_eq!(encrypted, secrets::names(kind));
         }
     }
 }

@@ -1,3 +1,5 @@
+//! The credentials of tokens, and changes of them.
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -13,34 +15,34 @@ const REFRESH_TOKEN: &str = "refreshToken";
 /// The secrets of a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Credentials {
-    /// A token and, if the provider gave one, its refresh token. Every shared token is one.
+    /// A token and, if the provider gave one, its refresh token. Every shared token has this form.
     ///
-    /// Given for a user it is stored as the object `{"accessToken": …, "refreshToken": …}`.
+    /// For a user it is stored as the object `{"accessToken": …, "refreshToken": …}`.
     Token {
-        /// What is sent to the connector's service: the whole value of the header, `Bearer …`, if that is where it goes.
+        /// The token as it is sent to the connector's service: for a header, its whole value, `Bearer …`.
         token: Secret,
-        /// What a new token can be had for.
+        /// The token in exchange for which the provider grants a new one.
         refresh_token: Option<Secret>,
     },
-    /// A JSON object with at least one key, of the form that the token's type demands. Every user's token is one.
+    /// A JSON object with at least one key. The token's type defines its form. Every user's token has this form.
     Object(Secret),
 }
 
-/// What becomes of a token's credentials.
+/// A change of a token's credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CredentialsChange {
-    /// Another token. What else a user's credentials hold stays.
+    /// Another token. The other keys of a user's credentials stay.
     Token {
         /// The new token.
         token: Secret,
-        /// What becomes of the refresh token.
+        /// The change of the refresh token.
         refresh_token: SecretChange,
     },
-    /// Other credentials for a user, in the place of all that there were.
+    /// Other credentials of a user, which replace all stored ones.
     Object(Secret),
 }
 
-/// The credentials of OAuth: what an access token of an OAuth provider comes to.
+/// OAuth credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OAuthCredentials {
     /// The access token, not empty.
@@ -50,7 +52,7 @@ pub struct OAuthCredentials {
 }
 
 impl Credentials {
-    /// The OAuth credentials in them; none if they have another form. Keys that OAuth does not know are left out.
+    /// Returns the OAuth credentials; `None` if they have another form. Keys that OAuth does not know are left out.
     pub(super) fn to_oauth(&self) -> Option<OAuthCredentials> {
         let (access_token, refresh_token) = match self {
             Self::Token { token, refresh_token } => (token.clone(), refresh_token.clone()),
@@ -66,7 +68,7 @@ impl Credentials {
 }
 
 impl CredentialsChange {
-    /// Refuses a change that cannot be made, whatever is stored.
+    /// Refuses a change that is invalid for any stored credentials.
     pub(super) fn check(&self) -> Result<()> {
         match self {
             Self::Token { token, refresh_token } => {
@@ -80,16 +82,16 @@ impl CredentialsChange {
         }
     }
 
-    /// Whether the refresh token stays the one that it was.
+    /// Returns whether the refresh token stays unchanged.
     pub(super) fn keeps_refresh_token(&self) -> bool {
         matches!(self, Self::Token { refresh_token: SecretChange::Keep, .. })
     }
 }
 
-/// Credentials as one JSON object.
+/// Returns credentials as one JSON object.
 ///
 /// # Errors
-/// [`Invalid`](ErrorKind::Invalid) if there are none.
+/// [`Invalid`](ErrorKind::Invalid) if they are empty or malformed.
 pub(super) fn to_object(credentials: Credentials) -> Result<Secret> {
     match credentials {
         Credentials::Object(object) => {
@@ -109,10 +111,10 @@ pub(super) fn to_object(credentials: Credentials) -> Result<Secret> {
     }
 }
 
-/// The object `credentials` after `change`.
+/// Returns the object `credentials` after `change`.
 ///
 /// # Errors
-/// [`Corrupt`](ErrorKind::Corrupt) if `credentials` are no object.
+/// [`Corrupt`](ErrorKind::Corrupt) if `credentials` are not an object.
 pub(super) fn change_object(credentials: &Secret, change: &CredentialsChange) -> Result<Secret> {
     let (token, refresh_token) = match change {
         CredentialsChange::Object(object) => return Ok(object.clone()),
@@ -128,16 +130,16 @@ pub(super) fn change_object(credentials: &Secret, change: &CredentialsChange) ->
     Secret::json(&members.0)
 }
 
-/// Refuses what is not a text with something in it.
+/// Refuses a secret that is not a text, or empty.
 pub(super) fn check_token(what: &str, secret: &Secret) -> Result<()> {
     match secret.expose_text() {
         Ok(text) if !text.is_empty() => Ok(()),
         Ok(_) => Err(Error::invalid(format!("the {what} is empty"), format!("give the {what}"))),
-        Err(_) => Err(Error::invalid(format!("the {what} is not a text"), "make the secret with `Secret::text`")),
+        Err(_) => Err(Error::invalid(format!("the {what} is not a text"), "create the secret with `Secret::text`")),
     }
 }
 
-/// Refuses what is not a JSON object with something in it.
+/// Refuses a secret that is not a JSON object, or empty.
 fn check_object(secret: &Secret) -> Result<()> {
     match Members::of(secret) {
         Ok(members) if !members.0.is_empty() => Ok(()),
@@ -148,16 +150,16 @@ fn check_object(secret: &Secret) -> Result<()> {
     }
 }
 
-/// The members of a secret object. Their values are borrowed, so that no copy of them is left behind unwiped.
+/// The members of a secret object. Their values are borrowed, so that no unwiped copy remains in memory.
 #[derive(Default)]
 struct Members<'a>(BTreeMap<Cow<'a, str>, &'a RawValue>);
 
 impl<'a> Members<'a> {
     fn of(object: &'a Secret) -> Result<Self> {
-        // serde's own error quotes the value.
+        // The error of serde quotes the value.
         serde_json::from_str(object.expose_json()).map(Self).map_err(|_| {
             Error::new(ErrorKind::Corrupt, "the stored credentials are not a JSON object")
-                .with_cure("store them again with `create`")
+                .with_hint("store them again with `create`")
         })
     }
 
@@ -218,7 +220,7 @@ mod tests {
         for credentials in table {
             let error = to_object(credentials).expect_err("nothing in it");
             assert_eq!(error.kind(), ErrorKind::Invalid);
-            assert!(error.cure().is_some());
+            assert!(error.hint().is_some());
             assert!(!format!("{error:?}").contains("hunter2"));
         }
         assert!(change("", SecretChange::Keep).check().is_err());

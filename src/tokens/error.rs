@@ -1,92 +1,93 @@
+//! The error of all calls about tokens.
+
 use thiserror::Error;
 
 use super::{ConnectorId, Grant, ProviderError, TokenId};
 use crate::{Error, ErrorKind};
 
-/// The error of every call about tokens. No secret is ever in it.
+/// The error of all calls about tokens. Its text never holds a secret.
 #[derive(Debug, Clone, Error)]
 #[non_exhaustive]
 pub enum TokenError {
-    /// There is a token, but its secrets do not open, were stripped, or its record is malformed. This is never reported as
-    /// "no token", and never for a server that does not answer: to store a new token in its place is safe.
-    #[error(
-        "the token {id} is there but cannot be read; store it anew, or put right what the source of this error names"
-    )]
+    /// There is a token, but its secrets cannot be decrypted or were stripped, or its record is malformed. This is
+    /// never reported as "no token", and never for a server that does not answer. It is safe to replace the token by a
+    /// new one.
+    #[error("the token {id} exists but cannot be read; store it again, or resolve the source of this error")]
     Unreadable {
         /// The token.
         id: TokenId,
-        /// Why: of kind [`Decrypt`](ErrorKind::Decrypt) or [`Corrupt`](ErrorKind::Corrupt).
+        /// The cause, of kind [`Decrypt`](ErrorKind::Decrypt) or [`Corrupt`](ErrorKind::Corrupt).
         source: Error,
     },
-    /// The token's credentials are not those of OAuth: an access token that is a text and not empty, and if there is a
-    /// refresh token, that is a text too.
-    #[error("the credentials of the token {id} are not those of OAuth; store them anew, or read them with `get`")]
+    /// The token's credentials are not those of OAuth, which have an access token that is a non-empty text, and perhaps
+    /// a refresh token that is a text.
+    #[error("the credentials of the token {id} are not those of OAuth; store them again, or read them with `get`")]
     NotOAuth {
         /// The token.
         id: TokenId,
     },
-    /// There is no token: the user, or an administrator for a shared one, must authorize the connector.
+    /// There is no token. The user, or an administrator for a shared token, must authorize the connector.
     #[error("there is no token for the connector {connector_id}; authorize the connector")]
     NoToken {
         /// The connector.
         connector_id: ConnectorId,
     },
-    /// The token has expired, or its service refused it, and there is no refresh token to get another one for.
-    #[error("the token {id} is no longer good, and has no refresh token; authorize the connector again")]
+    /// The token has expired or was refused by its service, and has no refresh token.
+    #[error("the token {id} is no longer valid, and has no refresh token; authorize the connector again")]
     Expired {
         /// The token.
         id: TokenId,
     },
-    /// The token is no longer good, and neither is its refresh token.
+    /// The token is no longer valid, and its refresh token has expired.
     #[error("the refresh token of {id} has expired; authorize the connector again")]
     RefreshExpired {
         /// The token.
         id: TokenId,
     },
-    /// The provider takes the refresh token no longer (`invalid_grant`), and nobody has stored another one.
+    /// The provider no longer accepts the refresh token (`invalid_grant`), and no other one has been stored.
     #[error("the provider no longer accepts the refresh token of {id}; authorize the connector again")]
     Revoked {
         /// The token.
         id: TokenId,
     },
-    /// The provider gave no new token. What is stored is as it was.
+    /// The provider gave no new token. The stored token is unchanged.
     #[error("the token {id} could not be refreshed: {source}")]
     RefreshFailed {
         /// The token.
         id: TokenId,
-        /// Why.
+        /// The error of the provider.
         source: ProviderError,
     },
-    /// Somebody deleted the token while it was refreshed. What the provider granted was not stored; it was given to
-    /// the [`Revoker`](super::Revoker), if there is one.
+    /// Another caller deleted the token while it was refreshed. The grant was not stored; the
+    /// [`Revoker`](super::Revoker) got it, if there is one.
     #[error("the token {id} was deleted while it was refreshed; authorize the connector again")]
     Deleted {
         /// The token.
         id: TokenId,
     },
-    /// The provider granted a new token and it could not be stored, however often that was tried. The stored refresh token may
-    /// be worth nothing now. The access token can be used, and this process keeps the grant: its next refresh of the token stores
-    /// it. If the process ends before, store it with
-    /// [`update_with_refresh_token`](super::TokenClient::update_with_refresh_token), as long as the stored refresh token is the
-    /// one from before.
+    /// The provider granted a new token, and all attempts to store it failed. The provider may no longer accept the
+    /// stored refresh token. The access token can be used. This process keeps the grant, and its next refresh of the
+    /// token stores it. If the process ends before, store the grant with
+    /// [`update_with_refresh_token`](super::TokenClient::update_with_refresh_token), as long as the stored refresh
+    /// token is the one from before.
     #[error(
-        "the new grant of {id} could not be stored; keep what this error holds, and store it when the server is back"
+        "the new grant of {id} could not be stored; keep the grant of this error, and store it when the server is back"
     )]
     NotStored {
         /// The token.
         id: TokenId,
-        /// What the provider granted.
+        /// The grant of the provider.
         grant: Box<Grant>,
-        /// Why it was not stored.
+        /// The reason why it was not stored.
         source: Error,
     },
-    /// Whatever else can go wrong with a stored object.
+    /// Any other error of a stored object.
     #[error(transparent)]
     Other(#[from] Error),
 }
 
 impl TokenError {
-    /// What a caller can do about it.
+    /// Returns the kind, which tells what a caller can do.
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Unreadable { source, .. } => source.kind(),
@@ -99,7 +100,7 @@ impl TokenError {
         }
     }
 
-    /// `error`, which came up when the token `id` was read.
+    /// Creates the error for one that occurred while the token `id` was read.
     pub(super) fn of_reading(id: TokenId, error: Error) -> Self {
         match error.kind() {
             ErrorKind::Decrypt | ErrorKind::Corrupt => Self::Unreadable { id, source: error },

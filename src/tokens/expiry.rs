@@ -1,4 +1,4 @@
-//! From "good for so long" to "good until", and between a moment and its stored text.
+//! Expiry times: from a lifetime to a time, and from the stored text to a time.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{Error, Result};
 
-/// The moment `lifetime` after `start`. After a lifetime of zero a token has expired; it is not good for ever.
+/// Returns the time `lifetime` after `start`. A token with a lifetime of zero has expired.
 ///
 /// # Errors
-/// [`Invalid`](crate::ErrorKind::Invalid) if that lies beyond the year 9999.
+/// [`Invalid`](crate::ErrorKind::Invalid) if that is beyond the year 9999.
 pub(super) fn after(start: Timestamp, lifetime: Duration) -> Result<Timestamp> {
     let end = SignedDuration::try_from(lifetime).and_then(|lifetime| start.checked_add(lifetime));
     end.map_err(|error| {
@@ -21,13 +21,13 @@ pub(super) fn after(start: Timestamp, lifetime: Duration) -> Result<Timestamp> {
     })
 }
 
-/// As [`after`], for a lifetime that a provider told. No lifetime, or one of zero, means that the provider did not say: then there is
-/// no such moment.
+/// As [`after`], for the lifetime that a provider reports. If it is absent or zero, it is unknown, and the result is
+/// `None`.
 pub(super) fn after_if_known(start: Timestamp, lifetime: Option<Duration>) -> Result<Option<Timestamp>> {
     lifetime.filter(|lifetime| !lifetime.is_zero()).map(|lifetime| after(start, lifetime)).transpose()
 }
 
-/// The stored text of a moment; none if it is no moment in UTC or with an offset.
+/// Reads a stored time. Returns `None` if the text is not a time in UTC or with an offset.
 pub(super) fn parse(stored: &str) -> Option<Timestamp> {
     stored.parse().ok()
 }

@@ -1,26 +1,35 @@
+//! The token client over a store, for both scopes.
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use super::identity::Identity;
+use super::records::Records;
+#[cfg(any(test, feature = "in-memory"))]
+use super::types;
 use super::{
     ConnectorId, ConnectorToken, Grant, NewToken, OAuthCredentials, ProfileUid, Replacement, Revoker, Scope, ScopeKind,
-    SharedTokenClient, TokenClient, TokenError, TokenId, TokenMetadata, TokenType, TokenUpdate, UserTokenClient,
+    TokenClient, TokenError, TokenId, TokenMetadata, TokenType, TokenUpdate,
 };
 use crate::Result;
-use crate::repository::Repository;
+#[cfg(any(test, feature = "in-memory"))]
+use crate::registry::Registry;
 use crate::store::SavedObjects;
+#[cfg(any(test, feature = "in-memory"))]
+use crate::store::Start;
 
-/// The tokens of connectors in a store: one client for both scopes, which says at debug level to which of the two it hands
-/// a call. A bare id means a shared token. Cloning shares everything.
+/// The tokens of connectors in a store, of both scopes: [`TokenClient`], which documents the operations. It logs each
+/// call with its scope at debug level. A bare id means a shared token. Clones share everything.
 ///
 /// ```no_run
 /// use saved_objects::SavedObjects;
 /// use saved_objects::encryption::Secret;
-/// use saved_objects::tokens::{ConnectorId, ConnectorTokens, NewToken, ProfileUid, Scope, TokenClient};
+/// use saved_objects::tokens::{ConnectorId, ConnectorTokenClient, NewToken, ProfileUid, Scope, TokenClient};
 ///
 /// # async fn example(store: &SavedObjects) -> saved_objects::Result<()> {
-/// let tokens = ConnectorTokens::new(store)?;
+/// let tokens = ConnectorTokenClient::new(store)?;
 /// let connector = ConnectorId::new("c1")?;
 /// let user = Scope::User(ProfileUid::new("u_kim_0")?);
 /// tokens.create(user.clone(), &connector, NewToken::token(Secret::text("Bearer …"))).await?;
@@ -31,46 +40,70 @@ use crate::store::SavedObjects;
 /// # }
 /// ```
 #[derive(Debug, Clone)]
-pub struct ConnectorTokens {
-    shared: SharedTokenClient,
-    users: UserTokenClient,
+pub struct ConnectorTokenClient {
+    records: Records,
 }
 
-impl ConnectorTokens {
-    /// The tokens in a store.
+impl ConnectorTokenClient {
+    /// Creates a client of the tokens in a store.
     ///
     /// # Errors
-    /// [`Invalid`](crate::ErrorKind::Invalid) if the store does not have the two types: register [`types`](super::types).
+    /// [`Invalid`](crate::ErrorKind::Invalid) if the store does not have the two types: register
+    /// [`types`](super::types).
     pub fn new(store: &SavedObjects) -> Result<Self> {
-        Self::over(store.repository())
+        Ok(Self { records: Records::new(store)? })
     }
 
-    pub(crate) fn over(repository: &Repository) -> Result<Self> {
-        Ok(Self { shared: SharedTokenClient::over(repository)?, users: UserTokenClient::over(repository)? })
+    /// Creates a client of a new store in memory. It is the fake for tests of code that uses a [`TokenClient`]: it
+    /// needs no server, and its operations behave as those on a server. Its content is lost with the last clone.
+    ///
+    /// ```
+    /// use saved_objects::encryption::Secret;
+    /// use saved_objects::tokens::{ConnectorId, ConnectorTokenClient, NewToken, Scope, TokenClient};
+    ///
+    /// // A platform's own code, and its test.
+    /// async fn is_connected(tokens: &dyn TokenClient, connector: &ConnectorId) -> saved_objects::Result<bool> {
+    ///     Ok(tokens.get(Scope::Shared, connector).await?.is_some())
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> saved_objects::Result<()> {
+    /// let tokens = ConnectorTokenClient::in_memory().await?;
+    /// let connector = ConnectorId::new("github")?;
+    /// assert!(!is_connected(&tokens, &connector).await?);
+    /// tokens.create(Scope::Shared, &connector, NewToken::token(Secret::text("Bearer 1"))).await?;
+    /// assert!(is_connected(&tokens, &connector).await?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`SavedObjects::in_memory`].
+    #[cfg(any(test, feature = "in-memory"))]
+    pub async fn in_memory() -> Result<Self> {
+        let registry = Registry::builder().with(types()?).build()?;
+        Self::new(&SavedObjects::in_memory(registry)?.start(Start::Migrate).await?)
     }
 
-    /// Lets every token that is deleted be revoked at its provider. Its secrets are read before; it is revoked when it is
-    /// gone, so that no token is left that its provider no longer takes. A provider that fails keeps no token from being
-    /// deleted: that is logged.
+    /// Revokes every token that is deleted at its provider. The secrets are read before the deletion, and revoked after
+    /// it, so that no token remains that its provider no longer accepts. If a provider fails, the token is deleted
+    /// anyway and the failure is logged.
     #[must_use]
     pub fn revoking(self, revoker: Arc<dyn Revoker>) -> Self {
-        Self { shared: self.shared.revoking(Arc::clone(&revoker)), users: self.users.revoking(revoker) }
+        Self { records: self.records.revoking(revoker) }
     }
 }
 
 #[async_trait]
-impl TokenClient for ConnectorTokens {
+impl TokenClient for ConnectorTokenClient {
     async fn create(
         &self,
         scope: Scope,
         connector_id: &ConnectorId,
         token: NewToken,
     ) -> Result<TokenMetadata, TokenError> {
-        delegating(scope.kind(), "create", connector_id);
-        match scope {
-            Scope::Shared => self.shared.create(connector_id, token).await,
-            Scope::User(profile_uid) => self.users.create(&profile_uid, connector_id, token).await,
-        }
+        log(scope.kind(), "create", connector_id);
+        self.records.create(Identity::new(scope, connector_id, token.token_type.as_ref()), token).await
     }
 
     async fn create_with_refresh_token(
@@ -79,19 +112,13 @@ impl TokenClient for ConnectorTokens {
         connector_id: &ConnectorId,
         grant: Grant,
     ) -> Result<TokenMetadata, TokenError> {
-        delegating(scope.kind(), "create_with_refresh_token", connector_id);
-        match scope {
-            Scope::Shared => self.shared.create_with_refresh_token(connector_id, grant).await,
-            Scope::User(profile_uid) => self.users.create_with_refresh_token(&profile_uid, connector_id, grant).await,
-        }
+        log(scope.kind(), "create_with_refresh_token", connector_id);
+        self.records.create_from_grant(Identity::new(scope, connector_id, None), grant).await
     }
 
     async fn get(&self, scope: Scope, connector_id: &ConnectorId) -> Result<Option<ConnectorToken>, TokenError> {
-        delegating(scope.kind(), "get", connector_id);
-        match scope {
-            Scope::Shared => self.shared.get(connector_id).await,
-            Scope::User(profile_uid) => self.users.get(&profile_uid, connector_id).await,
-        }
+        log(scope.kind(), "get", connector_id);
+        self.records.get(&Identity::new(scope, connector_id, None)).await
     }
 
     async fn get_of_type(
@@ -100,11 +127,8 @@ impl TokenClient for ConnectorTokens {
         connector_id: &ConnectorId,
         token_type: &TokenType,
     ) -> Result<Option<ConnectorToken>, TokenError> {
-        delegating(scope.kind(), "get_of_type", connector_id);
-        match scope {
-            Scope::Shared => self.shared.get_of_type(connector_id, token_type).await,
-            Scope::User(profile_uid) => self.users.get_of_type(&profile_uid, connector_id, token_type).await,
-        }
+        log(scope.kind(), "get_of_type", connector_id);
+        self.records.get(&Identity::new(scope, connector_id, Some(token_type))).await
     }
 
     async fn get_oauth_credentials(
@@ -112,33 +136,21 @@ impl TokenClient for ConnectorTokens {
         scope: Scope,
         connector_id: &ConnectorId,
     ) -> Result<Option<ConnectorToken<OAuthCredentials>>, TokenError> {
-        delegating(scope.kind(), "get_oauth_credentials", connector_id);
-        match scope {
-            Scope::Shared => self.shared.get_oauth_credentials(connector_id).await,
-            Scope::User(profile_uid) => self.users.get_oauth_credentials(&profile_uid, connector_id).await,
-        }
+        log(scope.kind(), "get_oauth_credentials", connector_id);
+        self.records.get_oauth(&Identity::new(scope, connector_id, None)).await
     }
 
     async fn update(&self, id: &TokenId, update: TokenUpdate) -> Result<TokenMetadata, TokenError> {
-        match delegating_by_id("update", id) {
-            ScopeKind::Shared => self.shared.update(id, update).await,
-            ScopeKind::PerUser => self.users.update(id, update).await,
-        }
+        self.records.update(log_id("update", id), id, update).await
     }
 
     async fn update_with_refresh_token(&self, id: &TokenId, grant: Grant) -> Result<TokenMetadata, TokenError> {
-        match delegating_by_id("update_with_refresh_token", id) {
-            ScopeKind::Shared => self.shared.update_with_refresh_token(id, grant).await,
-            ScopeKind::PerUser => self.users.update_with_refresh_token(id, grant).await,
-        }
+        self.records.update_from_grant(log_id("update_with_refresh_token", id), id, grant).await
     }
 
     async fn replace(&self, read: &TokenMetadata, token: NewToken) -> Result<TokenMetadata, TokenError> {
-        delegating(read.scope.kind(), "replace", &read.connector_id);
-        match read.scope {
-            Scope::Shared => self.shared.replace(read, token).await,
-            Scope::User(_) => self.users.replace(read, token).await,
-        }
+        log(read.scope.kind(), "replace", &read.connector_id);
+        self.records.replace(read.scope.kind(), read, token).await
     }
 
     async fn update_or_replace(
@@ -148,20 +160,12 @@ impl TokenClient for ConnectorTokens {
         existing: Option<&TokenId>,
         replacement: Replacement,
     ) -> Result<(), TokenError> {
-        delegating(scope.kind(), "update_or_replace", connector_id);
-        match scope {
-            Scope::Shared => self.shared.update_or_replace(connector_id, existing, replacement).await,
-            Scope::User(profile_uid) => {
-                self.users.update_or_replace(&profile_uid, connector_id, existing, replacement).await
-            }
-        }
+        log(scope.kind(), "update_or_replace", connector_id);
+        self.records.update_or_replace(Identity::new(scope, connector_id, None), existing, replacement).await
     }
 
     async fn delete_one(&self, id: &TokenId) -> Result<(), TokenError> {
-        match delegating_by_id("delete_one", id) {
-            ScopeKind::Shared => self.shared.delete_one(id).await,
-            ScopeKind::PerUser => self.users.delete_one(id).await,
-        }
+        self.records.delete_one(log_id("delete_one", id), id).await
     }
 
     async fn delete(
@@ -170,11 +174,8 @@ impl TokenClient for ConnectorTokens {
         connector_id: &ConnectorId,
         token_type: Option<&TokenType>,
     ) -> Result<(), TokenError> {
-        delegating(scope.kind(), "delete", connector_id);
-        match scope {
-            Scope::Shared => self.shared.delete(connector_id, token_type).await,
-            Scope::User(profile_uid) => self.users.delete(&profile_uid, connector_id, token_type).await,
-        }
+        log(scope.kind(), "delete", connector_id);
+        self.records.delete(&scope, connector_id, token_type).await
     }
 
     async fn delete_for_all_users(
@@ -182,8 +183,8 @@ impl TokenClient for ConnectorTokens {
         connector_id: &ConnectorId,
         token_type: Option<&TokenType>,
     ) -> Result<(), TokenError> {
-        delegating(ScopeKind::PerUser, "delete_for_all_users", connector_id);
-        self.users.delete_for_all_users(connector_id, token_type).await
+        log(ScopeKind::PerUser, "delete_for_all_users", connector_id);
+        self.records.delete_for_all_users(connector_id, token_type).await
     }
 
     async fn delete_of_connector(&self, connector_id: &ConnectorId) -> Result<(), TokenError> {
@@ -193,22 +194,42 @@ impl TokenClient for ConnectorTokens {
 
     async fn delete_of_user(&self, profile_uid: &ProfileUid) -> Result<(), TokenError> {
         tracing::debug!(scope = %ScopeKind::PerUser, method = "delete_of_user", "delegating");
-        self.users.delete_of_user(profile_uid).await
+        self.records.delete_of_user(profile_uid).await
     }
 
     async fn connectors_of_user(&self, profile_uid: &ProfileUid) -> Result<BTreeSet<ConnectorId>, TokenError> {
         tracing::debug!(scope = %ScopeKind::PerUser, method = "connectors_of_user", "delegating");
-        self.users.connectors_of_user(profile_uid).await
+        self.records.connectors_of_user(profile_uid).await
     }
 }
 
-fn delegating(scope: ScopeKind, method: &'static str, connector_id: &ConnectorId) {
+fn log(scope: ScopeKind, method: &'static str, connector_id: &ConnectorId) {
     tracing::debug!(%scope, method, %connector_id, "delegating");
 }
 
-/// The scope that a call about `id` belongs to.
-fn delegating_by_id(method: &'static str, id: &TokenId) -> ScopeKind {
-    let scope = id.kind().unwrap_or(ScopeKind::Shared);
+/// Logs a call for `id`, and returns the scope of the id.
+fn log_id(method: &'static str, id: &TokenId) -> ScopeKind {
+    let scope = id.kind_or_shared();
     tracing::debug!(%scope, method, %id, "delegating");
     scope
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encryption::Secret;
+
+    #[tokio::test]
+    async fn two_clients_in_memory_share_nothing() {
+        let (one, other) = (ConnectorTokenClient::in_memory().await, ConnectorTokenClient::in_memory().await);
+        let (one, other) = (one.expect("started"), other.expect("started"));
+        let connector = ConnectorId::new("c1").expect("a name");
+        let scope = Scope::User(ProfileUid::new("u1").expect("a name"));
+        let token = NewToken::token(Secret::text("Bearer 1"));
+        let created = one.create(scope.clone(), &connector, token).await.expect("stored");
+        let read =
+            one.clone().get(scope.clone(), &connector).await.expect("readable").expect("a clone shares the store");
+        assert_eq!(read.metadata, created);
+        assert!(other.get(scope, &connector).await.expect("readable").is_none());
+    }
 }

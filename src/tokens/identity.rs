@@ -1,130 +1,60 @@
-//! What names a token, and the id that follows from it (design decision 22): one token a name, found by one request.
+//! The identity of a token, and the object id that is derived from it (record 30). At most one token has an identity,
+//! so one request finds it.
 
-use std::fmt;
-
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::attributes::{SharedSecrets, TokenSecrets, UserSecrets};
-use super::{ConnectorId, ProfileUid, Scope, ScopeKind, TokenMetadata, TokenType};
+use super::scope::{CONNECTOR_ID, PROFILE_UID};
+use super::{ConnectorId, Scope, ScopeKind, TokenType};
 use crate::repository::Filter;
 
-/// What the ids are derived under, so that they are not those of any other scheme.
+/// A prefix of all hashed values, which keeps these ids apart from those of any other scheme.
 const DERIVATION: &str = "saved-objects/derived-id/v1";
 
-/// What names a token among all of its stored type.
-pub(super) trait Identity: fmt::Debug + Clone + Send + Sync + Serialize + DeserializeOwned + 'static {
-    /// The secrets that a token of the type has.
-    type Secrets: TokenSecrets;
-    /// The stored type.
-    const TYPE: &'static str;
-    /// The scope that tokens of the type are in.
-    const KIND: ScopeKind;
-
-    /// The attributes that name a token and their values, in the order in which the type's definition lists them.
-    fn values(&self) -> Vec<(&'static str, &str)>;
-    /// The name of a token that was read; none if that is one of the other scope.
-    fn of(token: &TokenMetadata) -> Option<Self>;
-    fn scope(&self) -> Scope;
-    fn connector_id(&self) -> &ConnectorId;
-    fn token_type(&self) -> &TokenType;
-
-    /// The id of the object that holds the token of this name.
-    fn derived_id(&self) -> Uuid {
-        let values: Vec<_> = self.values().into_iter().map(|(_, value)| value).collect();
-        derived_id(Self::TYPE, &values)
-    }
-
-    /// Finds the records of this name, whatever their ids.
-    fn filter(&self) -> Filter {
-        Filter::and(self.values().into_iter().map(|(name, value)| Filter::equals(name, value)))
-    }
-}
-
-/// What names a token that all users share.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct SharedIdentity {
+/// The scope, connector and type of a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Identity {
+    pub(super) scope: Scope,
     pub(super) connector_id: ConnectorId,
     pub(super) token_type: TokenType,
 }
 
-/// What names a user's token.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct UserIdentity {
-    pub(super) profile_uid: ProfileUid,
-    pub(super) connector_id: ConnectorId,
-    #[serde(rename = "credentialType")]
-    pub(super) token_type: TokenType,
-}
-
-impl Identity for SharedIdentity {
-    type Secrets = SharedSecrets;
-    const TYPE: &'static str = "connector_token";
-    const KIND: ScopeKind = ScopeKind::Shared;
-
-    fn values(&self) -> Vec<(&'static str, &str)> {
-        vec![("connectorId", self.connector_id.as_str()), ("tokenType", self.token_type.as_str())]
+impl Identity {
+    /// Creates the identity of a token. Without a type, it has the default type of its scope.
+    pub(super) fn new(scope: Scope, connector_id: &ConnectorId, token_type: Option<&TokenType>) -> Self {
+        let token_type = token_type.cloned().unwrap_or_else(|| scope.kind().default_token_type());
+        Self { scope, connector_id: connector_id.clone(), token_type }
     }
 
-    fn of(token: &TokenMetadata) -> Option<Self> {
-        let (connector_id, token_type) = (token.connector_id.clone(), token.token_type.clone());
-        matches!(token.scope, Scope::Shared).then_some(Self { connector_id, token_type })
+    pub(super) fn kind(&self) -> ScopeKind {
+        self.scope.kind()
     }
 
-    fn scope(&self) -> Scope {
-        Scope::Shared
+    /// Returns the attributes that hold the identity, in the order in which the type's definition lists them.
+    pub(super) fn attributes(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let user = self.scope.user().map(|uid| (PROFILE_UID, uid.as_str()));
+        let others = [
+            (CONNECTOR_ID, self.connector_id.as_str()),
+            (self.kind().token_type_attribute(), self.token_type.as_str()),
+        ];
+        user.into_iter().chain(others)
     }
 
-    fn connector_id(&self) -> &ConnectorId {
-        &self.connector_id
+    /// Returns the id of the object that holds the token.
+    pub(super) fn derived_id(&self) -> String {
+        let values: Vec<_> = self.attributes().map(|(_, value)| value).collect();
+        derived_id(self.kind().stored_type(), &values).to_string()
     }
 
-    fn token_type(&self) -> &TokenType {
-        &self.token_type
+    /// Returns the filter for the records of this identity, whatever their ids.
+    pub(super) fn filter(&self) -> Filter {
+        self.kind().filter(self.scope.user(), Some(&self.connector_id), Some(&self.token_type))
     }
 }
 
-impl Identity for UserIdentity {
-    type Secrets = UserSecrets;
-    const TYPE: &'static str = "user_connector_token";
-    const KIND: ScopeKind = ScopeKind::PerUser;
-
-    fn values(&self) -> Vec<(&'static str, &str)> {
-        vec![
-            ("profileUid", self.profile_uid.as_str()),
-            ("connectorId", self.connector_id.as_str()),
-            ("credentialType", self.token_type.as_str()),
-        ]
-    }
-
-    fn of(token: &TokenMetadata) -> Option<Self> {
-        let (connector_id, token_type) = (token.connector_id.clone(), token.token_type.clone());
-        match &token.scope {
-            Scope::User(profile_uid) => Some(Self { profile_uid: profile_uid.clone(), connector_id, token_type }),
-            Scope::Shared => None,
-        }
-    }
-
-    fn scope(&self) -> Scope {
-        Scope::User(self.profile_uid.clone())
-    }
-
-    fn connector_id(&self) -> &ConnectorId {
-        &self.connector_id
-    }
-
-    fn token_type(&self) -> &TokenType {
-        &self.token_type
-    }
-}
-
-/// A UUID of version 8 from the type and the values: each is prefixed by its length, so that no two lists of values give
-/// the same bytes. There is no key in it: an id is a name, not a permission.
-pub(crate) fn derived_id(type_name: &str, values: &[&str]) -> Uuid {
+/// Returns the UUID of version 8 that is derived from a type and values. Each value is prefixed by its length, so no
+/// two lists of values result in the same bytes. No key is involved: an id is a name, not a permission.
+pub fn derived_id(type_name: &str, values: &[&str]) -> Uuid {
     let mut hash = Sha256::new();
     for text in [DERIVATION, type_name].iter().chain(values) {
         // Names have at most 512 bytes, so their length fits.
@@ -140,49 +70,36 @@ pub(crate) fn derived_id(type_name: &str, values: &[&str]) -> Uuid {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use proptest::prelude::*;
 
     use super::*;
+    use crate::registry::TypeDefinition;
+    use crate::tokens::ProfileUid;
 
-    fn shared(connector_id: &str) -> SharedIdentity {
-        SharedIdentity {
-            connector_id: ConnectorId::new(connector_id).expect("a name"),
-            token_type: TokenType::access_token(),
-        }
+    fn shared() -> Identity {
+        Identity::new(Scope::Shared, &ConnectorId::new("c1").expect("a name"), None)
     }
 
-    fn user(profile_uid: &str, connector_id: &str) -> UserIdentity {
-        UserIdentity {
-            profile_uid: ProfileUid::new(profile_uid).expect("a name"),
-            connector_id: ConnectorId::new(connector_id).expect("a name"),
-            token_type: TokenType::oauth(),
-        }
+    fn user() -> Identity {
+        let scope = Scope::User(ProfileUid::new("u1").expect("a name"));
+        Identity::new(scope, &ConnectorId::new("c1").expect("a name"), None)
     }
 
     #[test]
     fn known_answers() {
-        assert_eq!(shared("c1").derived_id().to_string(), "a9106551-bfa7-872d-84d0-610d668914aa");
-        assert_eq!(user("u1", "c1").derived_id().to_string(), "e750b559-4f6f-8edb-841d-b5f632a0f039");
+        assert_eq!(shared().derived_id(), "a9106551-bfa7-872d-84d0-610d668914aa");
+        assert_eq!(user().derived_id(), "e750b559-4f6f-8edb-841d-b5f632a0f039");
     }
 
     #[test]
     fn values_and_definitions_name_the_same_attributes_in_the_same_order() {
         let types = super::super::types().expect("the built-in definitions are valid");
-        let identity_of = |name: &str| {
-            let definition = types.iter().find(|definition| definition.name() == name).expect("a token type");
-            definition.identity().expect("token types have one").to_vec()
-        };
-        fn names<I: Identity>(identity: &I) -> Vec<&'static str> {
-            identity.values().into_iter().map(|(name, _)| name).collect()
+        for identity in [shared(), user()] {
+            let of_type = |definition: &&TypeDefinition| definition.name() == identity.kind().stored_type();
+            let definition = types.iter().find(of_type).expect("a token type");
+            let names: Vec<_> = identity.attributes().map(|(name, _)| name).collect();
+            assert_eq!(definition.identity().expect("token types have one"), names);
         }
-        assert_eq!(identity_of(SharedIdentity::TYPE), names(&shared("c1")));
-        assert_eq!(identity_of(UserIdentity::TYPE), names(&user("u1", "c1")));
-
-        let stored = serde_json::to_value(user("u1", "c1")).expect("JSON");
-        let stored: BTreeSet<_> = stored.as_object().expect("an object").keys().cloned().collect();
-        assert_eq!(stored, identity_of(UserIdentity::TYPE).into_iter().collect());
     }
 
     proptest! {

@@ -1,14 +1,15 @@
+//! The list of tokens, for operators.
+
 use futures::stream::BoxStream;
 use futures::{StreamExt, stream};
 
-use super::identity::{SharedIdentity, UserIdentity};
 use super::records::Records;
 use super::{ConnectorId, Credentials, ProfileUid, ScopeKind, TokenError, TokenId, TokenMetadata};
 use crate::Result;
-use crate::repository::{Filter, Repository, Unreadable};
+use crate::repository::{Filter, Unreadable};
 use crate::store::SavedObjects;
 
-/// Which tokens there are, for those who operate a platform. No secret comes out of it.
+/// Lists the tokens in a store, for operators of a platform. It reveals no secret.
 ///
 /// ```no_run
 /// use futures::TryStreamExt;
@@ -30,83 +31,71 @@ use crate::store::SavedObjects;
 /// ```
 #[derive(Debug, Clone)]
 pub struct TokenInventory {
-    shared: Records<SharedIdentity>,
-    users: Records<UserIdentity>,
+    records: Records,
 }
 
-/// Which tokens are meant: those that everything fits which is said here.
+/// Selects tokens by every field that is set.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Selection {
-    /// Those of this scope.
+    /// The scope.
     pub scope: Option<ScopeKind>,
-    /// Those of this connector.
+    /// The connector.
     pub connector_id: Option<ConnectorId>,
-    /// Those of this user.
+    /// The user.
     pub profile_uid: Option<ProfileUid>,
 }
 
-/// What can be said of a token's secrets without telling them.
+/// Facts about a token's secrets that do not reveal them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SecretsSummary {
-    /// Whether they are OAuth credentials.
+    /// True if they are OAuth credentials.
     pub is_oauth: bool,
-    /// Whether there is a refresh token among them.
+    /// True if they include a refresh token.
     pub has_refresh_token: bool,
 }
 
-/// A stream of tokens, and of records that are none. An error ends it.
+/// A stream of tokens, and of records that are not tokens. An error ends it.
 pub type TokenStream = BoxStream<'static, Result<Result<TokenMetadata, Unreadable>>>;
 
 impl TokenInventory {
-    /// The tokens in a store.
+    /// Creates an inventory of the tokens in a store.
     ///
     /// # Errors
     /// [`Invalid`](crate::ErrorKind::Invalid) if the store does not have the types: register [`types`](super::types).
     pub fn new(store: &SavedObjects) -> Result<Self> {
-        Self::over(store.repository())
+        Ok(Self { records: Records::new(store)? })
     }
 
-    pub(crate) fn over(repository: &Repository) -> Result<Self> {
-        Ok(Self { shared: Records::over(repository)?, users: Records::over(repository)? })
-    }
-
-    /// The selected tokens, shared ones first, each kind by connector: however many, in bounded memory. A search: it sees a
-    /// write after the index's next refresh, within a second usually.
+    /// Streams the selected tokens in bounded memory: first the shared ones, then those of users, each sorted by
+    /// connector. It is a search, which finds a write after the next refresh of the index, usually within a second.
     ///
     /// # Errors
-    /// Those of [`Repository::stream`].
+    /// Those of [`Repository::stream`](crate::Repository::stream).
     pub fn list(&self, selection: &Selection) -> Result<TokenStream> {
-        let shared = match selection.filter_of(ScopeKind::Shared) {
-            Some(filter) => self.shared.list(filter)?.boxed(),
-            None => stream::empty().boxed(),
-        };
-        let users = match selection.filter_of(ScopeKind::PerUser) {
-            Some(filter) => self.users.list(filter)?.boxed(),
-            None => stream::empty().boxed(),
-        };
-        Ok(shared.chain(users).boxed())
-    }
-
-    /// The token called `id`, without its secrets. One real-time request. A bare id means a shared token.
-    ///
-    /// # Errors
-    /// [`Unreadable`](TokenError::Unreadable) if the record is no token.
-    pub async fn get(&self, id: &TokenId) -> Result<Option<TokenMetadata>, TokenError> {
-        match id.kind().unwrap_or(ScopeKind::Shared) {
-            ScopeKind::Shared => self.shared.metadata(id).await,
-            ScopeKind::PerUser => self.users.metadata(id).await,
+        let mut streams = Vec::new();
+        for kind in ScopeKind::ALL {
+            if let Some(filter) = selection.filter_of(kind) {
+                streams.push(self.records.list(kind, filter)?);
+            }
         }
+        Ok(stream::iter(streams).flatten().boxed())
     }
 
-    /// Opens the secrets of a token as it was listed, and tells what they are; none if it was changed or deleted since.
+    /// Returns the token `id` without its secrets. Sends one real-time request. A bare id means a shared token.
     ///
     /// # Errors
-    /// [`Unreadable`](TokenError::Unreadable) if they do not open.
+    /// [`Unreadable`](TokenError::Unreadable) if the record is not a token.
+    pub async fn get(&self, id: &TokenId) -> Result<Option<TokenMetadata>, TokenError> {
+        self.records.metadata(id.kind_or_shared(), id).await
+    }
+
+    /// Decrypts the secrets of a listed token and summarizes them. Returns `None` if the token was changed or deleted
+    /// since it was listed.
+    ///
+    /// # Errors
+    /// [`Unreadable`](TokenError::Unreadable) if they cannot be decrypted.
     pub async fn summarize_secrets(&self, token: &TokenMetadata) -> Result<Option<SecretsSummary>, TokenError> {
-        let opened = match token.scope.kind() {
-            ScopeKind::Shared => self.shared.open(token).await?,
-            ScopeKind::PerUser => self.users.open(token).await?,
-        };
+        let opened = self.records.open(token).await?;
         Ok(opened.map(|token| SecretsSummary::of(&token.credentials)))
     }
 }
@@ -119,13 +108,11 @@ impl SecretsSummary {
 }
 
 impl Selection {
-    /// The filter for tokens of this scope; none if none of them is selected.
+    /// Returns the filter for the selected tokens of one scope; `None` if the selection excludes them all.
     fn filter_of(&self, kind: ScopeKind) -> Option<Filter> {
         if self.scope.is_some_and(|scope| scope != kind) || (kind == ScopeKind::Shared && self.profile_uid.is_some()) {
             return None;
         }
-        let connector = self.connector_id.as_ref().map(|id| Filter::equals("connectorId", id.as_str()));
-        let user = self.profile_uid.as_ref().map(|uid| Filter::equals("profileUid", uid.as_str()));
-        Some(Filter::and(connector.into_iter().chain(user)))
+        Some(kind.filter(self.profile_uid.as_ref(), self.connector_id.as_ref(), None))
     }
 }

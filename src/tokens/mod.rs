@@ -1,5 +1,5 @@
-//! The connectors' tokens: the types `connector_token`, one secret a connector that all users share, and
-//! `user_connector_token`, one secret for each user of a connector.
+//! The tokens of connectors: the type `connector_token`, with one secret per connector that all users share, and
+//! `user_connector_token`, with one secret for each user of a connector.
 
 mod access;
 mod attributes;
@@ -19,26 +19,29 @@ mod records;
 mod request;
 mod revocation;
 mod scope;
-mod shared_client;
+mod scoped_clients;
+mod secrets;
 mod token_id;
 mod types;
-mod user_client;
 
 pub use access::{AccessToken, AccessTokens, ProviderError, RefreshRequest, Refresher};
 pub use clean_up::{CleanUp, CleanUpPolicy, CleanUpReport, Reason, Removed, UnreadableRecord};
 pub use client::TokenClient;
 pub use credentials::{Credentials, CredentialsChange, OAuthCredentials};
 pub use error::TokenError;
-pub use facade::ConnectorTokens;
-#[cfg(feature = "cli")]
-pub(crate) use identity::derived_id;
+pub use facade::ConnectorTokenClient;
 pub use inventory::{SecretsSummary, Selection, TokenInventory, TokenStream};
 pub use name::{ConnectorId, ProfileUid, TokenType};
 pub use record::{ConnectorToken, TokenMetadata};
 pub use request::{Grant, NewToken, Replacement, TokenUpdate};
 pub use revocation::{Revocation, Revoker};
 pub use scope::{Scope, ScopeKind};
-pub use shared_client::SharedTokenClient;
+pub use scoped_clients::{SharedConnectorTokenClient, UserConnectorTokenClient};
 pub use token_id::TokenId;
-pub use types::{released, types};
-pub use user_client::UserTokenClient;
+pub use types::types;
+
+// Inner forms, for this workspace alone.
+#[doc(hidden)]
+pub use identity::derived_id;
+#[doc(hidden)]
+pub use types::released;

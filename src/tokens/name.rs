@@ -1,14 +1,17 @@
+//! The names of connectors, users and types of tokens.
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
-/// The longest name, in bytes of UTF-8. Connectors and users are stored objects elsewhere, whose ids are not longer.
+/// The limit on the length of a name, in bytes of UTF-8. Connectors and users are stored objects elsewhere, whose ids
+/// are not longer.
 const MAX_BYTES: usize = 512;
 
-/// A text that names something: it is not empty, not longer than 512 bytes, and has no control characters. Quotes,
-/// backslashes and all other characters are fine: filters are structures, so a name cannot become syntax.
+/// Defines a type of names: texts that are not empty, have at most 512 bytes, and no control characters. Quotes,
+/// backslashes and all other characters are allowed: filters are structures, so a name cannot become syntax.
 macro_rules! name {
     ($(#[$documentation:meta])* $name:ident, $what:literal) => {
         $(#[$documentation])*
@@ -17,17 +20,18 @@ macro_rules! name {
         pub struct $name(String);
 
         impl $name {
-            /// Checks that `text` can be one.
+            /// Creates a name from a text.
             ///
             /// # Errors
-            /// [`Invalid`](crate::ErrorKind::Invalid) if it is empty, longer than 512 bytes, or has a control character.
+            /// [`Invalid`](crate::ErrorKind::Invalid) if the text is empty, longer than 512 bytes, or has a control
+            /// character.
             pub fn new(text: impl Into<String>) -> Result<Self> {
                 let text = text.into();
                 check($what, &text)?;
                 Ok(Self(text))
             }
 
-            /// It as text.
+            /// Returns the text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -66,19 +70,19 @@ name! {
 }
 
 name! {
-    /// What kind of token or credentials it is: not empty, at most 512 bytes, no control characters.
+    /// The type of a token or of credentials: not empty, at most 512 bytes, no control characters.
     ///
-    /// It is part of a token's name: a connector has at most one token of each type in each scope.
+    /// It is part of a token's identity: a connector has at most one token of each type in each scope.
     TokenType, "token type"
 }
 
 impl TokenType {
-    /// `access_token`, the type of shared tokens unless said otherwise.
+    /// Returns `access_token`, the default type of shared tokens.
     pub fn access_token() -> Self {
         Self("access_token".to_owned())
     }
 
-    /// `oauth`, the type of users' credentials unless said otherwise.
+    /// Returns `oauth`, the default type of users' credentials.
     pub fn oauth() -> Self {
         Self("oauth".to_owned())
     }
@@ -111,7 +115,7 @@ mod tests {
     use crate::ErrorKind;
 
     #[test]
-    fn what_names_nothing_is_refused_with_a_cure() {
+    fn what_names_nothing_is_refused_with_a_hint() {
         let table = [
             (String::new(), "the connector id is empty; give a connector id"),
             (

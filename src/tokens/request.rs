@@ -1,3 +1,5 @@
+//! Requests: new tokens, updates, grants and replacements.
+
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -8,10 +10,10 @@ use crate::encryption::Secret;
 use crate::environment::iso_millis;
 use crate::repository::SecretChange;
 
-/// How long a token is good if a [`Replacement`] does not say it.
+/// The default lifetime of a [`Replacement`].
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(3600);
 
-/// A token to be stored.
+/// A new token.
 ///
 /// ```
 /// # use saved_objects::encryption::Secret;
@@ -22,43 +24,43 @@ const DEFAULT_LIFETIME: Duration = Duration::from_secs(3600);
 /// ```
 #[derive(Debug, Clone)]
 pub struct NewToken {
-    /// Its type; none for the one that is usual in the scope.
+    /// The type. `None` means the default type of the scope.
     pub token_type: Option<TokenType>,
-    /// Its secrets.
+    /// The secrets.
     pub credentials: Credentials,
-    /// Until when it is good; none if it does not expire.
+    /// The time at which the token expires. `None` if it does not expire.
     pub expires_at: Option<Timestamp>,
-    /// Until when its refresh token is good; none if that does not expire.
+    /// The time at which the refresh token expires. `None` if it does not expire.
     pub refresh_token_expires_at: Option<Timestamp>,
 }
 
 impl NewToken {
-    /// These credentials, which do not expire, under the type that is usual in their scope.
+    /// Creates a token with these credentials and the default type of its scope, which does not expire.
     pub fn new(credentials: Credentials) -> Self {
         Self { token_type: None, credentials, expires_at: None, refresh_token_expires_at: None }
     }
 
-    /// A token without a refresh token.
+    /// Creates a token without a refresh token.
     pub fn token(token: Secret) -> Self {
         Self::new(Credentials::Token { token, refresh_token: None })
     }
 
-    /// Stores it under this type: beside tokens of other types, in the place of one of the same. Without this it is
-    /// `access_token` for shared tokens and `oauth` for users'.
+    /// Sets the type. The token replaces one of the same type; tokens of other types stay. Default: `access_token` for
+    /// shared tokens, `oauth` for those of users.
     #[must_use]
     pub fn of_type(mut self, token_type: TokenType) -> Self {
         self.token_type = Some(token_type);
         self
     }
 
-    /// Says until when the token is good. Stored to the millisecond.
+    /// Sets the time at which the token expires. It is stored to the millisecond.
     #[must_use]
     pub fn expires_at(mut self, moment: Timestamp) -> Self {
         self.expires_at = Some(moment);
         self
     }
 
-    /// Says until when the refresh token is good. Stored to the millisecond.
+    /// Sets the time at which the refresh token expires. It is stored to the millisecond.
     #[must_use]
     pub fn refresh_token_expires_at(mut self, moment: Timestamp) -> Self {
         self.refresh_token_expires_at = Some(moment);
@@ -66,47 +68,48 @@ impl NewToken {
     }
 }
 
-/// What is to be changed about a stored token.
+/// A change of a stored token.
 ///
-/// The expiry belongs to the token: without [`expires_at`](Self::expires_at), the new one does not expire, whatever was
-/// stored of the old one.
+/// The expiry belongs to the token: without [`expires_at`](Self::expires_at), the new token does not expire, whatever
+/// the expiry of the old one.
 #[derive(Debug, Clone)]
 pub struct TokenUpdate {
-    /// What becomes of the secrets.
+    /// The change of the secrets.
     pub credentials: CredentialsChange,
-    /// Until when the new token is good; none if it does not expire.
+    /// The time at which the new token expires. `None` if it does not expire.
     pub expires_at: Option<Timestamp>,
-    /// Until when the refresh token is good; if none, see [`refresh_token_expires_at`](Self::refresh_token_expires_at()).
+    /// The time at which the refresh token expires. For `None` see
+    /// [`refresh_token_expires_at`](Self::refresh_token_expires_at()).
     pub refresh_token_expires_at: Option<Timestamp>,
 }
 
 impl TokenUpdate {
-    /// This change of the credentials.
+    /// Creates an update with this change of the credentials.
     pub fn new(credentials: CredentialsChange) -> Self {
         Self { credentials, expires_at: None, refresh_token_expires_at: None }
     }
 
-    /// Another token. The refresh token and its expiry stay.
+    /// Creates an update to another token. The refresh token and its expiry stay.
     pub fn token(token: Secret) -> Self {
         Self::new(CredentialsChange::Token { token, refresh_token: SecretChange::Keep })
     }
 
-    /// Says until when the new token is good. Stored to the millisecond.
+    /// Sets the time at which the new token expires. It is stored to the millisecond.
     #[must_use]
     pub fn expires_at(mut self, moment: Timestamp) -> Self {
         self.expires_at = Some(moment);
         self
     }
 
-    /// Says until when the refresh token is good. Without this, that of a refresh token that stays is kept, and another
-    /// refresh token has no expiry. Stored to the millisecond.
+    /// Sets the time at which the refresh token expires. It is stored to the millisecond. Default: a refresh token that
+    /// stays keeps its expiry, and a new one has none.
     #[must_use]
     pub fn refresh_token_expires_at(mut self, moment: Timestamp) -> Self {
         self.refresh_token_expires_at = Some(moment);
         self
     }
 
-    /// The expiry of the refresh token after the change, as it is stored.
+    /// Returns the expiry of the refresh token after the change, in its stored form.
     pub(super) fn refresh_token_expiry(&self, stored: Option<String>) -> Option<String> {
         match self.refresh_token_expires_at {
             Some(moment) => Some(iso_millis(moment)),
@@ -115,23 +118,29 @@ impl TokenUpdate {
     }
 }
 
-/// What the token endpoint of an OAuth provider granted.
+/// A grant of the token endpoint of an OAuth provider.
 #[derive(Debug, Clone)]
 pub struct Grant {
-    /// The token to be stored: the whole value of the header, `Bearer …`, if that is where it goes. Empty if a provider that was asked
-    /// with a refresh token gave another refresh token and no access token.
+    /// The token as it is sent to the connector's service: for a header, its whole value, `Bearer …`. Empty if the
+    /// provider answered a refresh token with another refresh token and no access token.
     pub access_token: Secret,
     /// The refresh token, if the provider gave one.
     pub refresh_token: Option<Secret>,
-    /// How long the token is good from now on; none if the provider did not say. Zero is none: providers say it of tokens that do not
-    /// expire.
+    /// The lifetime of the token from now on. `None` or zero if it is unknown: providers use zero for tokens that do
+    /// not expire.
     pub expires_in: Option<Duration>,
-    /// How long the refresh token is good from now on; none, or zero, if the provider did not say.
+    /// The lifetime of the refresh token from now on. `None` or zero if it is unknown.
     pub refresh_token_expires_in: Option<Duration>,
 }
 
 impl Grant {
-    /// The grant as a new token, if it was made at `now`.
+    /// Returns the pauses between the attempts to store a grant, ten seconds in total. After them, the caller gets the
+    /// grant in an error.
+    pub(super) fn storing_pauses() -> impl Iterator<Item = Duration> {
+        [100, 200, 400, 800, 1_500, 3_000, 4_000].into_iter().map(Duration::from_millis)
+    }
+
+    /// Converts a grant that was given at `now` to a new token.
     ///
     /// # Errors
     /// [`Invalid`](crate::ErrorKind::Invalid) if a lifetime ends beyond the year 9999.
@@ -144,7 +153,8 @@ impl Grant {
         })
     }
 
-    /// The grant as an update, if it was made at `now`: without a refresh token the stored one stays.
+    /// Converts a grant that was given at `now` to an update. Without a refresh token in the grant, the stored one
+    /// stays.
     ///
     /// # Errors
     /// [`Invalid`](crate::ErrorKind::Invalid) if a lifetime ends beyond the year 9999.
@@ -160,25 +170,25 @@ impl Grant {
     }
 }
 
-/// A token in the place of another one.
+/// A token that replaces another one.
 #[derive(Debug, Clone)]
 pub struct Replacement {
     /// The new token.
     pub token: Secret,
-    /// How long it is good from the request on; an hour if not given. Zero is over at once.
+    /// The lifetime from the request on. Default: an hour. A token with a lifetime of zero has expired.
     pub expires_in: Option<Duration>,
-    /// When the token was asked for; now if not given. A lifetime counts from there, so that the time which the provider
-    /// took is not added to it.
+    /// The time at which the token was requested. Default: now. The lifetime counts from it, so the provider's response
+    /// time is not added to it.
     pub requested_at: Option<Timestamp>,
 }
 
 impl Replacement {
-    /// This token, good for an hour from now.
+    /// Creates a replacement that is valid for an hour from now.
     pub fn new(token: Secret) -> Self {
         Self { token, expires_in: None, requested_at: None }
     }
 
-    /// When the token expires, if it is `now`.
+    /// Returns the time at which the token expires, if the time is `now`.
     pub(super) fn expires_at(&self, now: Timestamp) -> Result<Timestamp> {
         expiry::after(self.requested_at.unwrap_or(now), self.expires_in.unwrap_or(DEFAULT_LIFETIME))
     }

@@ -1,3 +1,5 @@
+//! The revocation of deleted tokens at their providers.
+
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
@@ -11,32 +13,32 @@ use super::{ConnectorId, ConnectorToken, OAuthCredentials, ProviderError, Scope}
 use crate::encryption::Secret;
 use crate::environment::Clock;
 
-/// Tells the provider of a connector that tokens are no longer used, because they were deleted (RFC 7009). What is stored is
-/// gone by then, and stays so whatever comes of this.
+/// Informs the provider of a connector that tokens are no longer used, because they were deleted (RFC 7009). The stored
+/// tokens are gone by then, and stay so whatever the outcome.
 #[async_trait]
 pub trait Revoker: Send + Sync + fmt::Debug {
-    /// Revokes what is given. A provider without such an endpoint has nothing to do.
+    /// Revokes the tokens. For a provider without such an endpoint, it does nothing.
     ///
     /// # Errors
-    /// [`ProviderError`]: it is logged, and nothing else.
+    /// [`ProviderError`], which is only logged.
     async fn revoke(&self, revocation: &Revocation) -> Result<(), ProviderError>;
 }
 
 /// The secrets of a token that was deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Revocation {
-    /// Whose token it was.
+    /// The scope of the token.
     pub scope: Scope,
     /// The connector.
     pub connector_id: ConnectorId,
-    /// The access token as it was stored: with its scheme, if it was stored as the value of a header.
+    /// The access token as it was stored: with its scheme if it was the value of a header.
     pub access_token: Secret,
     /// The refresh token, if there was one.
     pub refresh_token: Option<Secret>,
 }
 
 impl Revocation {
-    /// That of a stored token.
+    /// Creates the revocation of a stored token.
     pub(super) fn of(token: &ConnectorToken<OAuthCredentials>) -> Self {
         Self {
             scope: token.metadata.scope.clone(),
@@ -47,12 +49,13 @@ impl Revocation {
     }
 }
 
-/// How long a provider may take for it.
+/// The time that a provider has for a revocation.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Revokes, and logs what comes of it: nobody depends on that.
+/// Calls the revoker, and logs a failure. No caller depends on the outcome.
 pub(super) async fn revoke(revoker: &dyn Revoker, revocation: &Revocation, clock: &dyn Clock) {
-    // The tokens are gone already: a revoker that panics is one that fails, and what it says then may be a secret.
+    // The tokens are already gone, so a panic of the revoker is a failure like any other. Its message may hold a
+    // secret.
     let revoked = AssertUnwindSafe(async { revoker.revoke(revocation).await }).catch_unwind();
     let outcome = match select(pin!(revoked), clock.sleep(DEADLINE)).await {
         Either::Left((Ok(outcome), _)) => outcome,

@@ -1,3 +1,5 @@
+//! The ids of tokens.
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -8,14 +10,14 @@ use crate::{Error, Result};
 
 const SHARED: &str = "shared:";
 const PER_USER: &str = "per-user:";
-/// An earlier word for `per-user:`, accepted for callers that stored such ids.
+/// The former prefix for `per-user:`, accepted for callers that stored such ids.
 const PERSONAL: &str = "personal:";
 
-/// The id of a token, as it is outside the library: `shared:<uuid>` or `per-user:<uuid>`. Accepted as well are
-/// `personal:<uuid>`, which means `per-user:<uuid>`, and a bare UUID, which the facade and the shared client take for a
-/// shared token and the user client for a user's.
+/// The id of a token outside the library: `shared:<uuid>` or `per-user:<uuid>`. Two other forms are accepted:
+/// `personal:<uuid>` means `per-user:<uuid>`, and a bare UUID means a user's token for
+/// [`UserConnectorTokenClient`](super::UserConnectorTokenClient) and a shared token for all other clients.
 ///
-/// A write answers with the id in the form in which it was given.
+/// A write returns the id in the form in which it was given.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TokenId {
     prefix: &'static str,
@@ -23,7 +25,7 @@ pub struct TokenId {
 }
 
 impl TokenId {
-    /// The id of a token in the scope `kind`, as reads give it.
+    /// Creates the id of a token in the scope `kind`, in the form that reads return.
     pub(super) fn new(kind: ScopeKind, uuid: impl Into<String>) -> Self {
         let prefix = match kind {
             ScopeKind::Shared => SHARED,
@@ -32,7 +34,7 @@ impl TokenId {
         Self { prefix, uuid: uuid.into() }
     }
 
-    /// The scope that the id names; none if it is bare.
+    /// Returns the scope that the id names; `None` if it is a bare UUID.
     pub fn kind(&self) -> Option<ScopeKind> {
         match self.prefix {
             SHARED => Some(ScopeKind::Shared),
@@ -41,12 +43,17 @@ impl TokenId {
         }
     }
 
-    /// The id of the stored object.
+    /// Returns the scope that the id names; a bare UUID means a shared token.
+    pub(super) fn kind_or_shared(&self) -> ScopeKind {
+        self.kind().unwrap_or(ScopeKind::Shared)
+    }
+
+    /// Returns the id of the stored object.
     pub(super) fn uuid(&self) -> &str {
         &self.uuid
     }
 
-    /// The id of another object in the same form.
+    /// Returns the id of another object in the same form.
     pub(super) fn with_uuid(&self, uuid: impl Into<String>) -> Self {
         Self { prefix: self.prefix, uuid: uuid.into() }
     }
@@ -55,8 +62,8 @@ impl TokenId {
     pub(super) fn check_kind(&self, kind: ScopeKind) -> Result<()> {
         match self.kind() {
             Some(other) if other != kind => Err(Error::invalid(
-                format!("the token id {self} is {other}, and this is about {kind} tokens"),
-                format!("give an id that begins with `{kind}:`, or use the client of {other} tokens"),
+                format!("the token id {self} is {other}, but {kind} tokens are expected"),
+                format!("use an id that begins with `{kind}:`, or the client of {other} tokens"),
             )),
             _ => Ok(()),
         }
@@ -83,7 +90,7 @@ impl FromStr for TokenId {
         if !is_uuid {
             return Err(Error::invalid(
                 "the text is not a token id",
-                "give an id as a token's metadata has it: `shared:<uuid>` or `per-user:<uuid>`",
+                "use an id as in a token's metadata: `shared:<uuid>` or `per-user:<uuid>`",
             ));
         }
         Ok(Self { prefix, uuid: uuid.to_owned() })
@@ -117,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_refused_with_a_cure() {
+    fn anything_else_is_refused_with_a_hint() {
         let simple = UUID.replace('-', "");
         let upper = UUID.to_uppercase();
         let long = format!("shared:{}", "x".repeat(600));
@@ -126,7 +133,7 @@ mod tests {
         for text in table {
             let error = text.parse::<TokenId>().expect_err(text);
             assert_eq!(error.kind(), ErrorKind::Invalid);
-            assert!(error.cure().is_some());
+            assert!(error.hint().is_some());
         }
     }
 

@@ -1,3 +1,5 @@
+//! The built-in types, whose definition files are compiled in.
+
 use crate::Result;
 use crate::registry::{Lock, TypeDefinition};
 
@@ -20,7 +22,8 @@ const FILES: &[TypeFiles] = &[
         file!("mappings/user_connector_token.json"),
         &[file!("model_versions/user_connector_token/1.json"), file!("model_versions/user_connector_token/2.json")],
     ),
-    // Without the feature `oauth` too: nodes of one platform have one registry, and clean-up needs no OAuth.
+    // Registered without the feature `oauth` too: all nodes of a platform have one registry, and the clean-up needs no
+    // OAuth.
     (
         file!("mappings/oauth_state.json"),
         &[
@@ -31,10 +34,10 @@ const FILES: &[TypeFiles] = &[
     ),
 ];
 
-/// The type of authorizations that were begun and are not finished.
+/// The type of begun authorizations that are not finished.
 pub(super) const OAUTH_STATE: &str = "oauth_state";
 
-/// The definitions of the two token types and of `oauth_state`, for
+/// Returns the definitions of the two token types and of `oauth_state`, for
 /// [`Registry::builder`](crate::registry::Registry::builder).
 ///
 /// # Errors
@@ -50,7 +53,7 @@ pub fn types() -> Result<Vec<TypeDefinition>> {
         .collect()
 }
 
-/// What of these types has been released.
+/// Returns the lock of these types: their released versions.
 ///
 /// # Errors
 /// None in a released library: its tests read the same file.
@@ -69,9 +72,9 @@ mod tests {
 
     #[test]
     fn registrations_are_those_that_kibana_pins() {
-        // facts/tokens.md 1.6: the second and the third are published, the next two follow from the same formula. That of
-        // `oauth_state` is the published one plus `tokenScope`, which Kibana does not write and therefore does not bind; the third
-        // version binds `provider` too.
+        // Kibana's sources pin the second and the third. The first and the fourth follow from the same formula
+        // (record 29). That of `oauth_state` is the pinned one plus `tokenScope`, which Kibana does not write and
+        // therefore does not bind; the third version binds `provider` too.
         let expected = [
             ("connector_token", 1, "16ca2154c13c5ee3d3a45b55d4ea6cd33aeaceaef3dc229b002d25470bfc9b3b"),
             ("connector_token", 2, "e446f5ff0fbf516f63398e474f126332b4c31e316daa613c6cb8c863400110c5"),
@@ -91,8 +94,8 @@ mod tests {
         assert_eq!(actual, expected);
     }
 
-    /// `tests/fixtures/model_versions/<type>/<version>.<which>.json`: a document as that version stored it, or what
-    /// becomes of it.
+    /// Reads `tests/fixtures/model_versions/<type>/<version>.<which>.json`: a document as that version stored it, or as
+    /// the newest version has it.
     fn fixture(type_name: &str, version: u32, which: &str) -> StoredDocument {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/model_versions");
         let path = format!("{folder}/{type_name}/{version}.{which}.json");

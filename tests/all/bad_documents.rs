@@ -1,24 +1,25 @@
-//! Documents that cannot be converted: named, put aside, restored, discarded.
+//! Documents that cannot be converted: reported, quarantined, restored, discarded.
+
+mod kills;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use async_trait::async_trait;
 use libtest_mimic::Trial;
 use saved_objects::Start;
 use saved_objects::cluster::{Cluster, IndexState};
-use saved_objects::document::{Attributes, MAX_DEPTH};
-use saved_objects::migrate::{Fate, Migrator, OnBad, Outcome, Way};
+use saved_objects::document::MAX_DEPTH;
+use saved_objects::migrate::{Fate, OnBad, Outcome, Way};
 use saved_objects::quarantine::Quarantine;
-use saved_objects::registry::{Registry, TypeDefinition};
-use saved_objects::repository::{Create, Delete, ObjectKey, Repository};
+use saved_objects::repository::{Create, Delete, ObjectKey};
 use serde_json::{Value, json};
 
 use crate::context::{Context, KEY, MEMORY, nested};
-use crate::faults::disturbed::{Call, Disturbed, Disturber, Fate as Kill};
-use crate::migration::{current, note, notes_before_and_after, object, seed_version_1, source, version};
+use crate::faults::disturbed::Disturbed;
+use crate::migration::{current, notes_before_and_after, object, seed_version_1, source};
 use crate::named_trials;
 use crate::proxy::{Fault, Proxy};
+use kills::{BAD, Overtaken, killed_at_each, migrator, note_is_stored, notes, seed_notes};
 
 pub(crate) fn trials(url: &str) -> Vec<Trial> {
     let mut trials = named_trials!(
@@ -50,10 +51,10 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
 }
 
 fn quarantine(context: &Context) -> Quarantine {
-    Quarantine::new(context.cluster(), context.prefix.clone())
+    context.quarantine()
 }
 
-/// Forty good documents, and one of each kind of bad ones.
+/// Stores forty good documents, and one bad document of each kind.
 async fn seed_bad(context: &Context) -> Vec<&'static str> {
     let ids = seed_version_1(context).await;
     let good = source(context, &format!("connector_token:{}", ids[0])).await;
@@ -71,7 +72,7 @@ async fn seed_bad(context: &Context) -> Vec<&'static str> {
     for (id, body) in &bad {
         put(context, id, body).await;
     }
-    // A type that nobody registered is not bad.
+    // A document of an unregistered type is not bad.
     let mapping = json!({"properties": {"board": {"type": "object", "dynamic": false}}});
     context.cluster().put_mapping(&context.index("connectors"), &mapping).await.expect("added");
     put(context, "board:1", &json!({"type": "board", "board": {}})).await;
@@ -96,7 +97,7 @@ async fn every_bad_document_is_found(context: Context) {
     let report = context.migrator(current()).migrate().await;
     assert_eq!((report.outcome, named(&report)), (Outcome::Failed, kept), "{report:?}");
     assert_eq!(report.indices[0].documents.written, 40);
-    assert!(report.error.as_ref().is_some_and(|error| error.cure.contains("--on-bad")), "{report:?}");
+    assert!(report.error.as_ref().is_some_and(|error| error.hint.contains("--on-bad")), "{report:?}");
     assert!(!format!("{report:?}").contains("VALUE"));
 }
 
@@ -117,18 +118,18 @@ async fn bad_documents_go_to_quarantine_and_back(context: Context) {
     assert!(verified.ok);
     assert_eq!(verified.quarantined.len(), 4);
     let status = context.migrator(current()).status().await.expect("answered");
-    assert_eq!(status.indices[0].quarantined, 4);
+    assert_eq!(status.indices[0].quarantined, Some(4));
 
     let one = ["connector_token:unknown".to_owned()];
     let restored = quarantine(&context).restore(&one).await.expect("restored");
     assert_eq!((restored.restored.len(), restored.refused.len()), (1, 0));
     assert_eq!(source(&context, "connector_token:unknown").await, before, "as it was");
-    // It is bad as before, and a rescan finds it.
+    // The document is as bad as before, and a rescan finds it.
     let again = context.migrator(current()).rescan().on_bad(OnBad::Quarantine).migrate().await;
     assert_eq!((again.outcome, again.bad_total), (Outcome::Migrated, 1), "{again:?}");
     let again = context.migrator(current()).rescan().on_bad(OnBad::Quarantine).migrate().await;
     assert_eq!(again.outcome, Outcome::NothingToDo, "{again:?}");
-    // The place of another one is taken by now.
+    // The id of another document is taken again.
     put(&context, "wrong-id", &json!({"type": "board"})).await;
     let refused = quarantine(&context).restore(&["wrong-id".to_owned()]).await.expect("answered");
     assert_eq!((refused.restored.len(), refused.refused.len()), (0, 1));
@@ -139,13 +140,13 @@ async fn bad_documents_go_to_quarantine_and_back(context: Context) {
 
 async fn bad_documents_are_discarded_only_as_they_were_read(context: Context) {
     let bad = seed_bad(&context).await;
-    // Somebody mends one in the moment between its reading and its deletion.
+    // Another process repairs one document between its reading and its deletion.
     let ids = seed_ids(&context).await;
     let mut mended = source(&context, &ids).await;
     mended["connector_token"]["connectorId"] = json!("mended");
     let (url, path) = (context.url.clone(), format!("/{}/_doc/connector_token:unknown", context.index("connectors")));
     let proxy = Proxy::start(&context.url, move |seen, before| {
-        // The first bulk converts, the second deletes.
+        // The first bulk converts, the second bulk deletes.
         if seen.path.contains("connectors-000001-write/_bulk?") && before == 1 {
             let (url, path, body) = (url.clone(), path.clone(), Some(mended.clone()));
             let other = std::thread::spawn(move || {
@@ -169,7 +170,7 @@ async fn bad_documents_are_discarded_only_as_they_were_read(context: Context) {
     assert_eq!(stored["typeMigrationVersion"], "10.2.0", "but converted by the next pass");
 }
 
-/// The `_id` of a good document.
+/// Returns the `_id` of a good document.
 async fn seed_ids(context: &Context) -> String {
     let path = format!(
         "/{}/_search?q=type:connector_token%20AND%20_exists_:connector_token.connectorId",
@@ -183,7 +184,7 @@ async fn seed_ids(context: &Context) -> String {
 
 async fn a_quarantine_that_stopped_goes_on(context: Context) {
     let bad = seed_bad(&context).await;
-    // The deletion does not come through: the documents are in quarantine and in their index.
+    // The deletion does not reach the server: the documents are both in quarantine and in their index.
     let proxy = Proxy::start(&context.url, |seen, before| match seen.path.contains("connectors-000001-write/_bulk") {
         true if before >= 1 => Fault::Status(400),
         _ => Fault::None,
@@ -208,9 +209,9 @@ async fn a_copy_leaves_bad_documents_out(context: Context) {
         old.repository().create(Create::new("note", object(json!({"title": "a"}))).id("1")).await.expect("created");
         let bad = json!({"type": "note", "typeMigrationVersion": "10.1.0"});
         context.put("notes", "note:bad", &bad).await;
-        // Once it stops just before the swap.
+        // The process is killed once, just before the swap.
         crate::faults::killed_at_swap(&context, after.clone(), on_bad).await;
-        // What was left out is not left out silently by whoever did not ask for it.
+        // A later start without the policy does not silently omit the documents that the killed start left out.
         let refused = context.migrator(after.clone()).migrate().await;
         assert_eq!((refused.outcome, named(&refused)), (Outcome::Failed, vec![("note:bad", Fate::Kept)]));
         assert_eq!(quarantine(&context).list().await.expect("listed"), []);
@@ -222,54 +223,10 @@ async fn a_copy_leaves_bad_documents_out(context: Context) {
         new.repository().get(&ObjectKey::new("note", "1")).await.expect("copied");
         let in_quarantine = usize::from(on_bad == OnBad::Quarantine);
         assert_eq!(quarantine(&context).list().await.expect("listed").len(), in_quarantine);
-        // Back in the old generation it is in its index, and so not in quarantine.
+        // In the old generation the document is in its index again, and so no longer in quarantine.
         assert_eq!(context.migrator(after).rollback().await.outcome, Outcome::RolledBack);
         assert_eq!(quarantine(&context).list().await.expect("listed"), []);
     }
-}
-
-const BAD: &str = "note:bad";
-
-/// Notes of two releases. The second is reached in place, or by a copy; it wraps what is free in a note.
-fn notes(way: Way) -> (Vec<TypeDefinition>, Vec<TypeDefinition>) {
-    let sets = || json!({"encrypted": [], "bound": []});
-    let (text, free) = (json!({"type": "string"}), json!({}));
-    let first = version(json!({"title": text, "free": free}), sets());
-    let mut second = version(json!({"title": text, "free": free, "stars": {"type": "integer"}}), sets());
-    second["changes"] = json!([{"type": "transform", "name": "wrap"}]);
-    if way == Way::Copy {
-        second["changes"]
-            .as_array_mut()
-            .expect("a list")
-            .push(json!({"type": "mappings_change", "attributes": ["title"]}));
-    }
-    let mapping = |kind: &str| json!({"dynamic": false, "properties": {"title": {"type": kind}}});
-    let title = if way == Way::Copy { "text" } else { "keyword" };
-    (note(first.clone(), mapping("keyword"), &[]), note(first, mapping(title), &[second]))
-}
-
-fn migrator(context: &Context, cluster: Arc<dyn Cluster>, types: Vec<TypeDefinition>) -> Migrator {
-    let wrap = |attributes: &mut Attributes| {
-        if let Some(free) = attributes.remove("free") {
-            attributes.insert("free".to_owned(), json!([[free]]));
-        }
-        Ok(())
-    };
-    let registry = Registry::builder().with(types).transform("wrap", wrap).build().expect("the types are fine");
-    let (encryption, environment) = (context.encryption(), context.environment.clone());
-    Migrator::new(cluster, Arc::new(registry), context.prefix.clone(), encryption, environment).without_lease()
-}
-
-/// One good note and a bad one.
-async fn seed_notes(context: &Context, types: Vec<TypeDefinition>) -> Repository {
-    let repository = context.store(types).await.repository().clone();
-    repository.create(Create::new("note", object(json!({"title": "a"}))).id("1")).await.expect("created");
-    context.put("notes", BAD, &json!({"type": "note", "typeMigrationVersion": "10.1.0"})).await;
-    repository
-}
-
-async fn note_is_stored(context: &Context, id: &str) -> bool {
-    context.stored("notes", id).await != Value::Null
 }
 
 async fn what_is_too_deep_to_be_read_is_bad(context: Context) {
@@ -281,11 +238,11 @@ async fn what_is_too_deep_to_be_read_is_bad(context: Context) {
         let (before, after) = notes(way);
         seed_notes(&context, before).await;
         let source = |levels| format!("{{\"type\":\"note\",\n\"note\":{{\"free\":{}}}}}", nested(levels));
-        // The last one is as deep as the server takes.
+        // The last one has the greatest depth that the server accepts.
         let levels = [MAX_DEPTH + 2, 500, 998];
         let deep = levels.map(|levels| (format!("note:{levels}"), source(levels)));
         for (id, source) in &deep {
-            // As no library writes it: with a line break.
+            // No library writes a document like this one: with a line break.
             match &context.memory {
                 Some(_) => context.put_text("notes", id, source.replace('\n', " ")).await,
                 None => {
@@ -358,54 +315,7 @@ async fn a_rollback_leaves_nothing_to_be_revived(context: Context) {
     assert_eq!(copy().await, 0);
 }
 
-/// One request of a process meets a fate.
-#[derive(Debug)]
-struct Nth(usize, Kill);
-
-#[async_trait]
-impl Disturber for Nth {
-    async fn fate(&self, call: &Call) -> Kill {
-        if call.number == self.0 { self.1 } else { Kill::Done }
-    }
-}
-
-const KILLS: [Kill; 2] = [Kill::Unsent, Kill::Unheard];
-
-/// Kills a process at each of its requests: `work` is what it does, and `after` what comes then. The last time it is not killed.
-async fn killed_at_each<W, A>(
-    work: impl Fn(Context, Arc<dyn Cluster>) -> W,
-    after: impl Fn(Context) -> A,
-    way: Way,
-    quarantined: bool,
-) where
-    W: Future<Output = ()>,
-    A: Future<Output = ()>,
-{
-    for kill in KILLS {
-        for number in 0.. {
-            let context = Context::new(MEMORY, "killed");
-            let (before, newer) = notes(way);
-            seed_notes(&context, before).await;
-            if quarantined {
-                let report = migrator(&context, context.cluster(), newer).on_bad(OnBad::Quarantine).migrate().await;
-                assert_eq!(report.outcome, Outcome::Migrated, "{report:?}");
-            }
-            let cluster = Arc::new(Disturbed::new(context.cluster(), Arc::new(Nth(number, kill))));
-            let is_killed = tokio::select! {
-                biased;
-                () = cluster.killed() => true,
-                () = work(context.clone(), cluster.clone()) => false,
-            };
-            after(context).await;
-            if !is_killed {
-                assert!(number > 5, "only {number} requests");
-                break;
-            }
-        }
-    }
-}
-
-/// A user deletes the bad note, if it is there: no restore brings it back. If it is not, it is not lost.
+/// A user deletes the bad note if it exists, and then no restore brings it back. If it does not exist, it is not lost.
 async fn delete_and_restore(context: Context, way: Way) {
     let user = context.builder(notes(way).0).start(Start::Skip).await.expect("it starts").repository().clone();
     let key = ObjectKey::new("note", "bad");
@@ -414,12 +324,12 @@ async fn delete_and_restore(context: Context, way: Way) {
         let indices = context.cluster().indices(&[&alias]).await.expect("answered");
         let takes_writes = |state: &IndexState| state.aliases.keys().any(|alias| alias.ends_with("-write"));
         if !indices.values().all(takes_writes) {
-            // The next start undoes the copy that was killed.
+            // The next start undoes the killed copy.
             let report = migrator(&context, context.cluster(), notes(way).1).migrate().await;
             assert_eq!(report.outcome, Outcome::Failed, "{report:?}");
         }
         user.delete(Delete::new(&key).force()).await.expect("deleted");
-        // Its id is used once more.
+        // A user creates another object with its id.
         user.create(Create::new("note", object(json!({"title": "b"}))).id("bad")).await.expect("created");
         user.delete(&key).await.expect("deleted");
         let restored = quarantine(&context).restore(&[]).await.expect("answered");
@@ -443,62 +353,30 @@ async fn delete_and_restore(context: Context, way: Way) {
     }
 }
 
-async fn quarantining(context: Context, cluster: Arc<dyn Cluster>, way: Way) {
-    let report = migrator(&context, cluster, notes(way).1).on_bad(OnBad::Quarantine).migrate().await;
-    assert_eq!(report.outcome, Outcome::Migrated, "{report:?}");
+/// Kills a migration that quarantines the bad note, and deletes the note afterwards.
+async fn delete_after_a_crash(way: Way) {
+    let quarantining = |context: Context, cluster: Arc<dyn Cluster>| async move {
+        let report = migrator(&context, cluster, notes(way).1).on_bad(OnBad::Quarantine).migrate().await;
+        assert_eq!(report.outcome, Outcome::Migrated, "{report:?}");
+    };
+    killed_at_each(quarantining, |context| delete_and_restore(context, way), way, false).await;
 }
 
 async fn what_a_user_deletes_after_a_crash_in_place_is_not_revived(_: Context) {
-    let way = Way::InPlace;
-    killed_at_each(
-        |context, cluster| quarantining(context, cluster, way),
-        |context| delete_and_restore(context, way),
-        way,
-        false,
-    )
-    .await;
+    delete_after_a_crash(Way::InPlace).await;
 }
 
 async fn what_a_user_deletes_after_a_crash_of_a_copy_is_not_revived(_: Context) {
-    let way = Way::Copy;
-    killed_at_each(
-        |context, cluster| quarantining(context, cluster, way),
-        |context| delete_and_restore(context, way),
-        way,
-        false,
-    )
-    .await;
+    delete_after_a_crash(Way::Copy).await;
 }
 
 async fn what_a_user_deletes_after_a_crash_of_a_restore_is_not_revived(_: Context) {
     let way = Way::InPlace;
     let restoring = |context: Context, cluster: Arc<dyn Cluster>| async move {
-        let restored = Quarantine::new(cluster, context.prefix.clone()).restore(&[]).await.expect("restored");
+        let restored = context.quarantine_on(cluster).restore(&[]).await.expect("restored");
         assert_eq!(restored.restored.len(), 1, "{restored:?}");
     };
     killed_at_each(restoring, |context| delete_and_restore(context, way), way, true).await;
-}
-
-/// Another process does all there is to do before one of the requests of this one.
-#[derive(Debug)]
-struct Overtaken {
-    context: Context,
-    number: usize,
-    met: AtomicBool,
-}
-
-#[async_trait]
-impl Disturber for Overtaken {
-    async fn fate(&self, call: &Call) -> Kill {
-        if call.number == self.number {
-            self.met.store(true, Ordering::Relaxed);
-            let types = notes(Way::InPlace).1;
-            let other =
-                migrator(&self.context, self.context.cluster(), types).on_bad(OnBad::Quarantine).migrate().await;
-            assert!(matches!(other.outcome, Outcome::Migrated | Outcome::NothingToDo), "{other:?}");
-        }
-        Kill::Done
-    }
 }
 
 async fn two_nodes_lose_no_document_between_them(_: Context) {

@@ -1,12 +1,14 @@
-//! The command line as a user meets it: exit codes, JSON, and what bad input is told.
+//! The command line as users see it: exit codes, JSON, and answers to bad input.
 
 use std::path::Path;
+use std::process::{Output, Stdio};
 
 use libtest_mimic::Trial;
+use saved_objects::layout::Prefix;
 use serde_json::{Value, json};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
-use crate::context::Context;
+use crate::context::{Context, KEY};
 use crate::named_trials;
 
 pub(crate) fn trials(url: &str) -> Vec<Trial> {
@@ -16,7 +18,7 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         wrong_usage_is_64,
         migrate_status_and_again,
         a_server_that_is_not_there,
-        a_broken_definition_is_named_with_file_and_cure,
+        a_broken_definition_is_named_with_file_and_hint,
         definitions_are_checked_and_released,
         keys_are_checked_before_anything_is_written,
         a_blocked_migration_is_2,
@@ -24,7 +26,7 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
     )
 }
 
-/// What a command printed and how it ended.
+/// The output and the exit code of a command.
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) code: i32,
@@ -38,8 +40,40 @@ impl Ran {
     }
 }
 
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+        Self { code: output.status.code().expect("an exit code"), out: text(output.stdout), err: text(output.stderr) }
+    }
+}
+
+/// Starts a command as a process of the server at `url`, with the tests' key.
+pub(crate) fn spawn(url: &str, prefix: &Prefix, arguments: &[&str], variables: &[(&str, &str)]) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_saved-objects"))
+        .args(arguments)
+        .args(["--elasticsearch-url", url, "--prefix", &prefix.to_string()])
+        .env_remove("SAVED_OBJECTS_ENCRYPTION_KEY_FILE")
+        .env("SAVED_OBJECTS_ENCRYPTION_KEY", KEY)
+        .envs(variables.iter().copied())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the command runs")
+}
+
 pub(crate) async fn run_with(context: &Context, arguments: &[&str], variables: &[(&str, &str)]) -> Ran {
-    let output = Command::new(env!("CARGO_BIN_EXE_saved-objects"))
+    run_binary(env!("CARGO_BIN_EXE_saved-objects").as_ref(), context, arguments, variables).await
+}
+
+/// Runs the command line in `binary`.
+pub(crate) async fn run_binary(
+    binary: &Path,
+    context: &Context,
+    arguments: &[&str],
+    variables: &[(&str, &str)],
+) -> Ran {
+    let output = Command::new(binary)
         .args(arguments)
         .args(["--prefix", &context.prefix.to_string()])
         .env_remove("SAVED_OBJECTS_ENCRYPTION_KEY")
@@ -50,8 +84,7 @@ pub(crate) async fn run_with(context: &Context, arguments: &[&str], variables: &
         .output()
         .await
         .expect("the command runs");
-    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-    Ran { code: output.status.code().expect("an exit code"), out: text(output.stdout), err: text(output.stderr) }
+    output.into()
 }
 
 pub(crate) async fn run(context: &Context, arguments: &[&str]) -> Ran {
@@ -102,7 +135,7 @@ async fn a_server_that_is_not_there(context: Context) {
     assert_eq!(ran.code, 1, "{ran:?}");
     let report = ran.json();
     assert_eq!((&report["outcome"], &report["error"]["kind"]), (&json!("failed"), &json!("unavailable")));
-    assert!(report["error"]["cure"].as_str().expect("a cure").contains("check that Elasticsearch runs"), "{report}");
+    assert!(report["error"]["hint"].as_str().expect("a hint").contains("check that Elasticsearch runs"), "{report}");
     let malformed = Context { url: "127.0.0.1:9200".to_owned(), ..nowhere };
     let ran = run(&malformed, &["status"]).await;
     assert_eq!(ran.code, 1);
@@ -125,7 +158,7 @@ fn note_files(folder: &Path) {
     write(folder, "model_versions/note/1.json", &version);
 }
 
-async fn a_broken_definition_is_named_with_file_and_cure(context: Context) {
+async fn a_broken_definition_is_named_with_file_and_hint(context: Context) {
     let folder = tempfile::tempdir().expect("a folder");
     note_files(folder.path());
     let file = folder.path().join("mappings/note.json");
@@ -139,8 +172,8 @@ async fn a_broken_definition_is_named_with_file_and_cure(context: Context) {
     let checked = run(&context, &["check", "--types", types, "--json"]).await;
     assert_eq!(checked.code, 2, "{checked:?}");
     let violation = &checked.json()["violations"][0];
-    assert!(violation["cure"].as_str().is_some_and(|cure| !cure.is_empty()), "{violation}");
-    // Nothing was written for the types that are fine, either.
+    assert!(violation["hint"].as_str().is_some_and(|hint| !hint.is_empty()), "{violation}");
+    // Nothing was written for the valid types either.
     let index = context.raw("GET", &format!("/{}*", context.prefix), None).await;
     assert_eq!(index, json!({}));
 }

@@ -1,10 +1,10 @@
-//! `saved-objects tokens` as an operator meets it.
+//! `saved-objects tokens` as operators use it.
 
 use libtest_mimic::Trial;
 use saved_objects::SavedObjects;
 use saved_objects::encryption::Secret;
 use saved_objects::tokens::{
-    ConnectorId, ConnectorTokens, Credentials, NewToken, ProfileUid, Scope, TokenClient, types,
+    ConnectorId, ConnectorTokenClient, Credentials, NewToken, ProfileUid, Scope, TokenClient, types,
 };
 use serde_json::{Value, json};
 
@@ -33,10 +33,11 @@ fn user(uid: &str) -> Scope {
     Scope::User(ProfileUid::new(uid).expect("a profile uid"))
 }
 
-/// c1: a shared token, one of u1 that has expired and can be refreshed, one of u2 that has expired and cannot; c2: one of u1.
+/// Creates for c1: a shared token, an expired token of u1 that can be refreshed, and an expired token of u2 that
+/// cannot; for c2: a token of u1.
 async fn seeded(context: &Context) -> SavedObjects {
     let store = context.store(types().expect("built-in types")).await;
-    let tokens = ConnectorTokens::new(&store).expect("the types are there");
+    let tokens = ConnectorTokenClient::new(&store).expect("the types are there");
     let past = "2020-01-01T00:00:00Z".parse().expect("a moment");
     let token = |refresh_token: Option<&str>| {
         let (token, refresh_token) = (Secret::text("Bearer s3cret"), refresh_token.map(Secret::text));
@@ -141,7 +142,8 @@ async fn a_clean_up_says_what_it_would_do_and_does_it(context: Context) {
     assert_eq!(report["removed"], json!({"expired": 1}));
     assert_eq!((&report["removed_records"][0]["profile_uid"], &report["unreadable_total"]), (&json!("u2"), &json!(0)));
     assert_eq!(context.documents("connectors").await, 4);
-    // Without the key nobody knows which of them can be refreshed: they stay, and the exit code says so.
+    // Without the key the command cannot find out which tokens can be refreshed: they stay, and the exit code reports
+    // it.
     let blind = run_with(&context, &options, &[]).await;
     assert_eq!((blind.code, &blind.json()["removed"], ids(&blind.json()["unreadable"]).len()), (2, &json!({}), 2));
     let ran = run(&context, &options).await;

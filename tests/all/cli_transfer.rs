@@ -1,4 +1,4 @@
-//! Export and import as an operator runs them.
+//! Export and import as operators run them.
 
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
     )
 }
 
-/// A folder with an exportable type that has a secret, and an index of it.
+/// Creates a folder with an exportable type that has a secret, and the type's index.
 async fn prepare(context: &Context) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let write = |path: &str, content: Value| {
@@ -69,7 +69,8 @@ async fn objects_go_out_and_come_in_again(context: Context) {
     assert_eq!((ran.code, &ran.json()["exportedCount"]), (0, &json!(2)), "{ran:?}");
     assert!(!std::fs::read_to_string(&copy).expect("a file").contains("s3cret"));
 
-    // Again: all are in the way, and nothing is written. Then they are overwritten, or one of them gets another id.
+    // The same import again: all objects conflict, and nothing is written. Then they are overwritten, or one of them
+    // gets a new id.
     let ran = command(&context, &folder, &["import", &copy, "--json"]).await;
     assert_eq!((ran.code, ran.json()["errors"].as_array().map(Vec::len)), (2, Some(2)), "{ran:?}");
     let ran = command(&context, &folder, &["import", &copy, "--overwrite", "--json"]).await;
@@ -120,7 +121,7 @@ async fn references_of_a_file_are_looked_after(context: Context) {
     assert_eq!(command(&context, &folder, &wrong).await.code, 64);
 }
 
-/// The measure of a hundred thousand objects, with few.
+/// The acceptance test for a hundred thousand objects, with few objects.
 async fn many_objects_are_the_same_after_a_transfer(context: Context) {
     let ran = run_with(&context, &["bench", "transfer", "--docs", "300", "--runs", "1", "--json"], &[]).await;
     assert_eq!(ran.code, 0, "{ran:?}");
@@ -129,7 +130,7 @@ async fn many_objects_are_the_same_after_a_transfer(context: Context) {
     assert!(result["peak_rss_mb"].as_u64().is_none_or(|peak| peak < 100), "{result}");
 }
 
-/// Types of every namespace kind, each with a secret, and an index of them.
+/// Creates types of every namespace kind, each with a secret, and their index.
 async fn prepare_all_kinds(context: &Context) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let write = |path: &str, content: Value| {
@@ -159,7 +160,7 @@ async fn prepare_all_kinds(context: &Context) -> tempfile::TempDir {
     folder
 }
 
-/// Objects in several namespaces, with and without all that an object can have.
+/// Creates objects in several namespaces, with and without each optional part.
 async fn fill_all_kinds(context: &Context, folder: &tempfile::TempDir) {
     let file = folder.path().join("seed.ndjson").to_string_lossy().into_owned();
     let mut lines = Vec::new();
@@ -170,7 +171,7 @@ async fn fill_all_kinds(context: &Context, folder: &tempfile::TempDir) {
         ("card", vec![json!(["default"]), json!(["team"])]),
     ] {
         for (n, namespaces) in namespaces.into_iter().enumerate() {
-            // Ids of types with one namespace are free in each.
+            // Ids of types with one namespace are unique in each namespace only.
             let id = if type_name == "page" { "p".to_owned() } else { format!("{type_name}-{n}") };
             let mut line = json!({
                 "type": type_name, "id": id, "attributes": { "title": id, "free": { "": [1, 2.5, null, "ä"] } },
@@ -213,7 +214,7 @@ async fn everything_is_the_same_in_another_store(context: Context) {
     let forms = [&["--secrets", "encrypted"][..], &["--secrets", "clear", "--i-know-this-prints-secrets"]];
     for (n, form) in forms.into_iter().enumerate() {
         let file = folder.path().join(format!("all-{n}.ndjson")).to_string_lossy().into_owned();
-        // Nothing waits here: an export has what was written before it.
+        // The test does not wait: an export contains what was written before it.
         let arguments = [&["export", &file, "--all-namespaces", "--json"][..], form].concat();
         let ran = command(&context, &folder, &arguments).await;
         assert_eq!((ran.code, &ran.json()["exportedCount"]), (0, &json!(documents)), "{ran:?}");
@@ -225,7 +226,7 @@ async fn everything_is_the_same_in_another_store(context: Context) {
         let report = ran.json();
         assert_eq!((ran.code, &report["successCount"], &report["isComplete"]), (0, &json!(documents), &json!(true)));
         assert_eq!(digests(&other, &folder).await, before, "{form:?}");
-        // Over what is there, too.
+        // Overwrites the existing objects, too.
         let ran = command(&other, &folder, &["import", &file, "--overwrite", "--json"]).await;
         assert_eq!((ran.code, &ran.json()["keptSecretsCount"]), (0, &json!(0)), "{ran:?}");
         assert_eq!(digests(&other, &folder).await, before, "{form:?}");
@@ -239,7 +240,7 @@ async fn an_export_of_one_namespace_names_the_others(context: Context) {
     let ran = command(&context, &folder, &["export", &file]).await;
     assert_eq!(ran.code, 0, "{ran:?}");
     assert!(ran.out.contains("objects of 2 other namespaces are not exported (ops, team)"), "{ran:?}");
-    // Standard output has lines and nothing else.
+    // Standard output has the lines of the file and nothing else.
     let ran = command(&context, &folder, &["export"]).await;
     assert!(ran.err.contains("(ops, team)") && !ran.out.contains("--all-namespaces"), "{ran:?}");
     for told in [&["--all-namespaces"][..], &["--namespace", "ops"]] {
@@ -262,6 +263,20 @@ async fn an_export_of_one_namespace_names_the_others(context: Context) {
     let ran = command(&context, &folder, &["namespaces", "--type", "page"]).await;
     assert_eq!((ran.code, ran.out.trim()), (0, "default: 1 page\nops: 1 page\nteam: 1 page"), "{ran:?}");
     assert_eq!(command(&context, &folder, &["namespaces", "--type", "nothing"]).await.code, 1);
+    // Nothing is deleted without a second confirmation.
+    for name in ["team", "default"] {
+        let ran = command(&context, &folder, &["namespaces", "delete", name]).await;
+        assert_eq!(ran.code, 64, "{ran:?}");
+        assert!(ran.err.contains(&format!("the namespace {name} has ")) && ran.err.contains("--yes"), "{ran:?}");
+    }
+    let ran = command(&context, &folder, &["namespaces", "--json"]).await;
+    assert_eq!(ran.json()["namespaces"], json!(expected), "{ran:?}");
+    let ran = command(&context, &folder, &["namespaces", "delete", "default", "--yes", "--json"]).await;
+    let report = ran.json();
+    let done = report["deleted"].as_u64().zip(report["no_longer_seen"].as_u64()).map(|(deleted, left)| deleted + left);
+    assert_eq!((ran.code, done, &report["complete"]), (0, Some(3), &json!(true)), "{ran:?}");
+    let ran = command(&context, &folder, &["namespaces"]).await;
+    assert!(ran.out.contains("team: ") && !ran.out.contains("default: "), "{ran:?}");
 }
 
 async fn an_export_without_secrets_takes_none_away(context: Context) {
@@ -296,7 +311,7 @@ async fn an_import_that_was_cut_off_goes_on(context: Context) {
     std::fs::write(&half, text.lines().take(5).collect::<Vec<_>>().join("\n")).expect("written");
     let other = Context { prefix: format!("{}-copy", context.prefix).parse().expect("a prefix"), ..context.clone() };
     assert_eq!(command(&other, &folder, &["migrate"]).await.code, 0);
-    // What an import that was killed has written.
+    // What a killed import has written.
     assert_eq!(command(&other, &folder, &["import", &half]).await.code, 0);
     let again = command(&other, &folder, &["import", &whole]).await;
     assert!(again.code == 2 && again.out.contains("--resume passes over what it wrote"), "{again:?}");

@@ -1,5 +1,5 @@
-//! Files as an operator imports them, good and bad ones: each is imported whole, or not at all and with every line named that is
-//! wrong.
+//! Files that operators import, good and bad: each file is imported completely, or nothing of it is written and every
+//! wrong line is reported.
 
 use std::path::Path;
 
@@ -14,7 +14,8 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
     named_trials!(url, files_are_imported_whole_or_not_at_all)
 }
 
-/// What is expected of an import: its exit code, the objects written, and of each problem the line, the kind and a part of the message.
+/// The expected result of an import: its exit code, the objects written, and for each problem the line, the kind and a
+/// part of the message.
 struct Expected {
     code: i32,
     written: u64,
@@ -29,7 +30,7 @@ const fn refused(problems: &'static [(u64, &'static str, &'static str)]) -> Expe
     Expected { code: 2, written: 0, problems }
 }
 
-/// A file, the options that it is imported with, and what comes of it. `#` stands for a number that is another one for each file.
+/// A file, the options of its import, and the expected result. `#` is replaced by a number that differs for each file.
 struct Case {
     name: &'static str,
     file: Vec<u8>,
@@ -43,22 +44,22 @@ fn case(name: &'static str, file: impl Into<Vec<u8>>, expected: Expected) -> Cas
 
 const GOOD: &str = r##"{"type":"thing","id":"good-#","attributes":{"title":"good"}}"##;
 
-/// A good line, and one with these attributes.
+/// Returns a good line, and one with these attributes.
 fn with_attributes(attributes: &str) -> String {
     format!("{GOOD}\n{{\"type\":\"thing\",\"id\":\"b-#\",\"attributes\":{attributes}}}\n")
 }
 
-/// A good line, and one with these keys beside its attributes.
+/// Returns a good line, and one with these keys next to its attributes.
 fn with_keys(keys: &str) -> String {
     format!("{GOOD}\n{{\"type\":\"thing\",\"id\":\"b-#\",\"attributes\":{{\"title\":\"x\"}},{keys}}}\n")
 }
 
-/// A good line, and this one.
+/// Returns a good line, and this one.
 fn with_line(line: &str) -> String {
     format!("{GOOD}\n{line}\n")
 }
 
-/// Of the form of a file.
+/// Returns the cases of the form of a file.
 fn forms() -> Vec<Case> {
     let two = format!("{GOOD}\n{}\n", GOOD.replace("good", "fine"));
     vec![
@@ -125,7 +126,7 @@ fn forms() -> Vec<Case> {
     ]
 }
 
-/// Of what a line says beside its attributes.
+/// Returns the cases of the keys next to a line's attributes.
 fn keys() -> Vec<Case> {
     let unknown = |key: &str| with_keys(&format!("{key:?}:1"));
     vec![
@@ -254,7 +255,7 @@ fn keys() -> Vec<Case> {
     ]
 }
 
-/// Of attributes, which the mapping takes or not.
+/// Returns the cases of attributes that the mapping accepts or refuses.
 fn attributes() -> Vec<Case> {
     let bad = |name: &'static str, attributes: &str, problems: &'static [(u64, &'static str, &'static str)]| {
         case(name, with_attributes(attributes), refused(problems))
@@ -311,7 +312,7 @@ fn attributes() -> Vec<Case> {
     ]
 }
 
-/// Of secrets, and of what is there already.
+/// Returns the cases of secrets, and of objects that exist already.
 fn objects() -> Vec<Case> {
     let own = |id: &str, keys: &str| {
         with_line(&format!("{{\"type\":\"own\",\"id\":\"{id}\",\"attributes\":{{\"title\":\"t\"}}{keys}}}"))
@@ -331,12 +332,12 @@ fn objects() -> Vec<Case> {
         case(
             "an envelope that is none",
             own("s-#", r#","envelopes":{"secret":"x"}"#),
-            refused(&[(2, "unreadable", "secret")]),
+            refused(&[(2, "invalid", "is not an envelope; give it in `secrets`")]),
         ),
         case(
             "a secret among the attributes",
             with_line(r#"{"type":"own","id":"s-#","attributes":{"title":"t","secret":"clear"}}"#),
-            refused(&[(2, "unreadable", "secret")]),
+            refused(&[(2, "invalid", "is not an envelope; give it in `secrets`")]),
         ),
         case(
             "an object that exists",
@@ -370,7 +371,7 @@ fn objects() -> Vec<Case> {
     ]
 }
 
-/// Types as a platform has them, for every kind of field.
+/// Writes the definitions of types with every kind of field.
 fn write_types(folder: &Path) {
     let write = |path: &str, content: Value| {
         let path = folder.join(path);
@@ -414,7 +415,7 @@ async fn command(context: &Context, folder: &Path, arguments: &[&str]) -> Ran {
     run_with(context, &arguments, &[("SAVED_OBJECTS_ENCRYPTION_KEY", KEY)]).await
 }
 
-/// What is not as it should be, if anything.
+/// Returns the difference from the expected result, if there is one.
 fn difference(expected: &Expected, ran: &Ran, written: u64) -> Option<String> {
     let report: Value = serde_json::from_str(&ran.out).unwrap_or_default();
     let errors = report["errors"].as_array().cloned().unwrap_or_default();

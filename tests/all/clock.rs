@@ -1,4 +1,4 @@
-//! Clocks that do not wait: sleeping moves them on.
+//! Clocks that do not wait: a sleep moves them forward.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use saved_objects::environment::Clock;
 use tokio::sync::watch;
 
-/// A clock on which everything passes at once.
+/// A clock whose sleeps end immediately.
 #[derive(Debug, Default)]
 pub(crate) struct ImpatientClock {
     slept: Mutex<Duration>,
@@ -37,14 +37,14 @@ impl Clock for ImpatientClock {
     }
 }
 
-/// The longest pause that a [`PollingClock`] makes pass at once.
+/// The longest pause that a [`PollingClock`] ends immediately.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// How long a caller waits for a refresh beside a token that is good. It is no pause between two looks.
+/// How long a caller with a valid token waits for a refresh. It is no pause between two polls.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// A clock on which short pauses pass at once, as those between two looks at something, and long ones and the patience of callers
-/// when it has got there: by the short ones, or by [`forward`](Self::forward).
+/// A clock on which short pauses, such as those between two polls, end immediately. Long pauses, and the patience of
+/// callers, end when the clock reaches their end: through the short pauses, or through [`forward`](Self::forward).
 #[derive(Debug)]
 pub(crate) struct PollingClock(watch::Sender<Duration>);
 
@@ -67,7 +67,7 @@ impl Clock for PollingClock {
         *self.0.borrow()
     }
 
-    // Not `async`: it counts from when it is called, not from when it is first polled.
+    // Not `async`: the duration counts from the call, not from the first poll.
     fn sleep<'a, 'b>(&'a self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + 'b>>
     where
         'a: 'b,
@@ -79,7 +79,7 @@ impl Clock for PollingClock {
                 self.forward(duration);
                 return tokio::task::yield_now().await;
             }
-            // The sender is in `self`, and so cannot go away.
+            // The sender is in `self`, so it cannot be dropped.
             let _ = self.0.subscribe().wait_for(|now| *now >= until).await;
         })
     }

@@ -1,4 +1,5 @@
-//! The conformance suite, on the cluster in memory, on the client that reaches it over HTTP, and on the server of this test run.
+//! The conformance suite, on the cluster in memory, on the client that reaches that cluster over HTTP, and on the
+//! server of this test run.
 
 use std::sync::Arc;
 

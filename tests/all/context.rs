@@ -1,20 +1,26 @@
-use std::sync::Arc;
+//! The context of a test: its cluster, its prefix, and shortcuts to stores, migrators and requests past the library.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use saved_objects::cluster::elastic::HttpRequest;
 use saved_objects::cluster::{BulkAction, BulkOperation, BulkRequest, Cluster, Elastic, InMemory, Refresh};
 use saved_objects::encryption::{EncryptionService, KeyRing};
 use saved_objects::environment::Environment;
+use saved_objects::internals::Engine;
 use saved_objects::layout::Prefix;
 use saved_objects::migrate::Migrator;
+use saved_objects::quarantine::Quarantine;
 use saved_objects::registry::{Registry, TypeDefinition};
 use saved_objects::verify::Verifier;
 use saved_objects::{SavedObjects, SavedObjectsBuilder, Start};
 use secrecy::SecretString;
 use serde_json::Value;
 
-/// In the place of a server's URL: a cluster in memory, one for each test.
+/// Replaces a server's URL: a cluster in memory, one for each test.
 pub(crate) const MEMORY: &str = "memory";
 
-/// What a test works with: a cluster, and a prefix of its own.
+/// The cluster of a test, and the test's own prefix.
 #[derive(Debug, Clone)]
 pub(crate) struct Context {
     pub(crate) url: String,
@@ -39,26 +45,45 @@ impl Context {
         }
     }
 
-    pub(crate) fn encryption(&self) -> EncryptionService {
-        EncryptionService::new(Some(key_ring()), self.environment.clone())
-    }
-
     pub(crate) fn verifier(&self, types: Vec<TypeDefinition>) -> Verifier {
-        let registry = Registry::builder().with(types).build().expect("the test's types are fine");
-        Verifier::new(self.cluster(), Arc::new(registry), self.prefix.clone(), self.encryption()).expect("it has keys")
+        Verifier::new(&self.engine(registry(types), key_ring())).expect("it has keys")
     }
 
     pub(crate) fn migrator(&self, types: Vec<TypeDefinition>) -> Migrator {
         self.migrator_on(self.cluster(), types)
     }
 
-    /// A migrator that sees the cluster through another one.
+    /// Returns a migrator that reaches the cluster through `cluster`.
     pub(crate) fn migrator_on(&self, cluster: Arc<dyn Cluster>, types: Vec<TypeDefinition>) -> Migrator {
-        let registry = Registry::builder().with(types).build().expect("the test's types are fine");
-        Migrator::new(cluster, Arc::new(registry), self.prefix.clone(), self.encryption(), self.environment.clone())
+        Migrator::new(&self.engine_on(cluster, registry(types), key_ring()))
     }
 
-    /// A store of these types under the test's prefix.
+    /// Returns the quarantine of the test's prefix.
+    pub(crate) fn quarantine(&self) -> Quarantine {
+        self.quarantine_on(self.cluster())
+    }
+
+    pub(crate) fn quarantine_on(&self, cluster: Arc<dyn Cluster>) -> Quarantine {
+        Quarantine::new(&self.engine_on(cluster, registry(Vec::new()), key_ring()))
+    }
+
+    /// Returns an engine on the test's cluster, for operations that need their own registry or keys.
+    pub(crate) fn engine(&self, registry: impl Into<Arc<Registry>>, keys: KeyRing) -> Engine {
+        self.engine_on(self.cluster(), registry, keys)
+    }
+
+    /// Returns an engine that reaches the cluster through `cluster`.
+    pub(crate) fn engine_on(
+        &self,
+        cluster: Arc<dyn Cluster>,
+        registry: impl Into<Arc<Registry>>,
+        keys: KeyRing,
+    ) -> Engine {
+        let encryption = EncryptionService::new(Some(keys), self.environment.clone());
+        Engine::new(cluster, registry.into(), self.prefix.clone(), encryption, self.environment.clone())
+    }
+
+    /// Starts a store of these types under the test's prefix.
     pub(crate) async fn store(&self, types: Vec<TypeDefinition>) -> SavedObjects {
         self.try_store(types).await.expect("the store starts")
     }
@@ -68,27 +93,26 @@ impl Context {
     }
 
     pub(crate) fn builder(&self, types: Vec<TypeDefinition>) -> SavedObjectsBuilder {
-        let registry = Registry::builder().with(types).build().expect("the test's types are fine");
-        let builder = SavedObjects::builder(registry).prefix(self.prefix.clone()).key_ring(key_ring());
+        let builder = SavedObjects::builder(registry(types)).prefix(self.prefix.clone()).key_ring(key_ring());
         match &self.memory {
             Some(memory) => builder.cluster(Arc::new(memory.clone())),
             None => builder.elasticsearch(&self.url),
         }
     }
 
-    /// The `_source` that the cluster has; null if there is none.
+    /// Returns the `_source` that the cluster has; null if the document does not exist.
     pub(crate) async fn stored(&self, group: &str, raw_id: &str) -> Value {
         let names = self.prefix.group(group);
         let hit = self.cluster().get(names.alias(), raw_id).await.expect("the cluster answers");
         hit.map_or(Value::Null, |hit| serde_json::from_str(hit.source.get()).expect("JSON"))
     }
 
-    /// Writes a document past the library, into the first generation, and lets searches see it.
+    /// Writes a document past the library into the first generation, and refreshes the index.
     pub(crate) async fn put(&self, group: &str, raw_id: &str, source: &Value) {
         self.put_text(group, raw_id, source.to_string()).await;
     }
 
-    /// As [`put`](Self::put), for what no value can be made of.
+    /// Like [`put`](Self::put), for JSON that a `Value` cannot represent.
     pub(crate) async fn put_text(&self, group: &str, raw_id: &str, source: String) {
         let names = self.prefix.group(group);
         let action = BulkAction::Put { source: source.into() };
@@ -101,7 +125,7 @@ impl Context {
         cluster.refresh(names.alias()).await.expect("refreshed");
     }
 
-    /// How many documents a group has, unrefreshed ones included.
+    /// Returns the number of documents of a group, including documents that are not refreshed yet.
     pub(crate) async fn documents(&self, group: &str) -> u64 {
         let (cluster, names) = (self.cluster(), self.prefix.group(group));
         cluster.refresh(names.alias()).await.expect("refreshed");
@@ -109,19 +133,36 @@ impl Context {
         counts.iter().map(|count| count.documents).sum()
     }
 
-    /// The name of the first generation of a group.
+    /// Returns the name of the first generation of a group.
     pub(crate) fn index(&self, group: &str) -> String {
         self.prefix.group(group).index(1)
     }
 
-    /// A request straight to the server, past the library.
+    /// Sends a request past the library to the server or to the cluster in memory.
     pub(crate) async fn raw(&self, method: &str, path: &str, body: Option<serde_json::Value>) -> serde_json::Value {
+        if let Some(memory) = &self.memory {
+            let method = ["GET", "POST", "PUT", "DELETE"].into_iter().find(|known| *known == method);
+            let answer = memory.answer(&HttpRequest {
+                method: method.expect("a method of Elasticsearch"),
+                path: path.trim_start_matches('/').to_owned(),
+                query: Vec::new(),
+                content_type: "application/json",
+                body: body.map(|body| body.to_string().into()),
+                timeout: Duration::from_secs(30),
+            });
+            return serde_json::from_slice(&answer.body).unwrap_or_default();
+        }
         let request = crate::server::Request { method, path, body };
         crate::server::send(&self.url, request).await
     }
 }
 
-/// The JSON of that many levels: objects within lists.
+/// Returns the registry of a test's types.
+pub(crate) fn registry(types: Vec<TypeDefinition>) -> Registry {
+    Registry::builder().with(types).build().expect("the test's types are fine")
+}
+
+/// Returns JSON with that many levels: objects within lists.
 pub(crate) fn nested(levels: usize) -> String {
     let objects = levels / 2;
     let lists = levels - objects;

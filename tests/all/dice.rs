@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-/// SplitMix64: small, and the same everywhere.
+/// SplitMix64: small, and the same on every machine.
 #[derive(Debug)]
 pub(crate) struct Dice(Mutex<u64>);
 
@@ -11,7 +11,7 @@ impl Dice {
         Self(Mutex::new(seed.wrapping_mul(0x2545_f491_4f6c_dd1d)))
     }
 
-    /// A number below `end`.
+    /// Returns a number below `end`.
     pub(crate) fn below(&self, end: u64) -> u64 {
         let mut state = self.0.lock().expect("not poisoned");
         *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -21,7 +21,7 @@ impl Dice {
         (mixed ^ (mixed >> 31)) % end
     }
 
-    /// Whether something happens that does in `percent` of all cases.
+    /// Returns true in `percent` of all calls.
     pub(crate) fn happens(&self, percent: u64) -> bool {
         self.below(100) < percent
     }

@@ -1,4 +1,4 @@
-//! Answers that something between gave in the place of the server's: pages of proxies, redirects, halves.
+//! Answers that do not come from the server: pages of proxies, redirects, incomplete answers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -56,7 +56,7 @@ async fn an_answer_to_a_redirect_is_none(_: Context) {
     assert!(swapped.is_err() && lifted.is_err() && mapped.is_err(), "{swapped:?} {lifted:?} {mapped:?}");
 }
 
-/// Does what is asked, and gives something else in the place of the first answers, or half of them.
+/// Does each request, and replaces the first answers by another one, or cuts them in half.
 #[derive(Debug)]
 struct Answers {
     inner: Arc<dyn Transport>,

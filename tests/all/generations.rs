@@ -1,4 +1,4 @@
-//! Going back from a copy, and dropping what is kept for that: on the real server and in memory.
+//! Rolling back a copy, and dropping the generations that are kept for a rollback: on the real server and in memory.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use libtest_mimic::Trial;
 use saved_objects::cluster::{Cluster, InMemory};
 use saved_objects::environment::Environment;
 use saved_objects::migrate::{Migrator, Outcome, Way};
-use saved_objects::registry::{Registry, TypeDefinition};
+use saved_objects::registry::TypeDefinition;
 use saved_objects::repository::{Create, ObjectKey};
 use saved_objects::{SavedObjects, Start};
 use serde_json::json;
@@ -27,13 +27,13 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
     )
 }
 
-/// A cluster, and what a node of some version does with it.
-struct Place {
+/// A cluster, and the operations that a node of some version does on it.
+struct Node {
     context: Context,
     cluster: Arc<dyn Cluster>,
 }
 
-impl Place {
+impl Node {
     fn real(context: Context) -> Self {
         let cluster = context.cluster();
         Self { context, cluster }
@@ -44,9 +44,7 @@ impl Place {
     }
 
     fn migrator(&self, types: Vec<TypeDefinition>) -> Migrator {
-        let registry = Arc::new(Registry::builder().with(types).build().expect("the test's types are fine"));
-        let (prefix, encryption) = (self.context.prefix.clone(), self.context.encryption());
-        Migrator::new(self.cluster.clone(), registry, prefix, encryption, self.context.environment.clone())
+        self.context.migrator_on(self.cluster.clone(), types)
     }
 
     async fn store(&self, types: Vec<TypeDefinition>) -> SavedObjects {
@@ -54,7 +52,7 @@ impl Place {
         builder.start(Start::Migrate).await.expect("the store starts")
     }
 
-    /// Ten notes of the older software, and a copy by the newer one.
+    /// Stores ten notes with the older software, and copies them with the newer one.
     async fn copied(&self) {
         let (before, after) = notes_before_and_after();
         let old = self.store(before).await;
@@ -72,63 +70,63 @@ impl Place {
 }
 
 async fn a_copy_is_rolled_back_and_made_again(context: Context) {
-    rolled_back_and_again(Place::real(context)).await;
+    rolled_back_and_again(Node::real(context)).await;
 }
 
 async fn a_copy_is_rolled_back_and_made_again_in_memory(context: Context) {
-    rolled_back_and_again(Place::memory(context)).await;
+    rolled_back_and_again(Node::memory(context)).await;
 }
 
-async fn rolled_back_and_again(place: Place) {
+async fn rolled_back_and_again(node: Node) {
     let (before, after) = notes_before_and_after();
-    let names = place.context.prefix.group("notes");
-    let nothing = place.migrator(after.clone()).rollback().await;
+    let names = node.context.prefix.group("notes");
+    let nothing = node.migrator(after.clone()).rollback().await;
     assert_eq!(nothing.outcome, Outcome::Blocked, "{nothing:?}");
-    assert!(!nothing.blockers[0].cure.is_empty());
-    place.copied().await;
-    let status = place.migrator(after.clone()).status().await.expect("answered");
+    assert!(!nothing.blockers[0].hint.is_empty());
+    node.copied().await;
+    let status = node.migrator(after.clone()).status().await.expect("answered");
     let kept: Vec<_> = status.indices[0].kept.iter().map(|kept| (kept.index.clone(), kept.documents)).collect();
     assert_eq!(kept, [(names.index(1), Some(10))]);
 
-    let back = place.migrator(after.clone()).rollback().await;
+    let back = node.migrator(after.clone()).rollback().await;
     assert_eq!((back.outcome, &back.indices[0].index), (Outcome::RolledBack, &names.index(1)), "{back:?}");
-    let again = place.migrator(after.clone()).rollback().await;
+    let again = node.migrator(after.clone()).rollback().await;
     assert_eq!(again.outcome, Outcome::NothingToDo, "{again:?}");
 
-    // The older software goes on.
-    let old = place.store(before.clone()).await;
+    // The older software continues.
+    let old = node.store(before.clone()).await;
     assert_eq!(old.start_report().expect("migrated").outcome, Outcome::NothingToDo);
     let key = ObjectKey::new("note", "3");
     let stale = old.repository().get(&key).await.expect("not lost").version;
     let request = Create::new("note", object(json!({"title": "late"}))).id("late");
     old.repository().create(request).await.expect("it takes writes again");
 
-    // And one day the newer one comes again: under a number that was never used.
-    let report = place.migrator(after.clone()).migrate().await;
+    // The newer software starts again: its copy gets a number that was never used.
+    let report = node.migrator(after.clone()).migrate().await;
     assert_eq!((report.outcome, report.indices[0].way), (Outcome::Migrated, Way::Copy), "{report:?}");
     assert_eq!(report.indices[0].index, names.index(3));
-    let new = place.store(after.clone()).await;
+    let new = node.store(after.clone()).await;
     let found = new.repository().get(&ObjectKey::new("note", "late")).await.expect("what was written meanwhile");
     assert_eq!(found.attributes, object(json!({"title": "late", "stars": 0})));
     assert_ne!(new.repository().get(&key).await.expect("there").version, stale);
 
-    let dropped = place.migrator(after.clone()).drop_old().await;
+    let dropped = node.migrator(after.clone()).drop_old().await;
     assert_eq!((dropped.outcome, &dropped.dropped), (Outcome::Dropped, &vec![names.index(1), names.index(2)]));
-    assert_eq!(place.indices().await, [names.index(3)]);
-    assert_eq!(place.migrator(after.clone()).drop_old().await.outcome, Outcome::NothingToDo);
-    let late = place.migrator(after.clone()).rollback().await;
+    assert_eq!(node.indices().await, [names.index(3)]);
+    assert_eq!(node.migrator(after.clone()).drop_old().await.outcome, Outcome::NothingToDo);
+    let late = node.migrator(after.clone()).rollback().await;
     assert_eq!(late.outcome, Outcome::Blocked);
     assert!(late.blockers[0].what.contains("which is gone"), "{late:?}");
-    assert_eq!(place.migrator(after).migrate().await.outcome, Outcome::NothingToDo);
+    assert_eq!(node.migrator(after).migrate().await.outcome, Outcome::NothingToDo);
 }
 
 async fn a_generation_that_was_written_to_is_kept(context: Context) {
-    let place = Place::real(context);
-    place.copied().await;
+    let node = Node::real(context);
+    node.copied().await;
     let (_, after) = notes_before_and_after();
-    let new = place.store(after.clone()).await;
+    let new = node.store(after.clone()).await;
     new.repository().delete(&ObjectKey::new("note", "3")).await.expect("deleted");
-    let refused = place.migrator(after).rollback().await;
+    let refused = node.migrator(after).rollback().await;
     assert_eq!(refused.outcome, Outcome::Blocked);
     assert!(refused.blockers[0].what.contains("was written to"), "{refused:?}");
     let request = Create::new("note", object(json!({"title": "on", "stars": 1}))).id("on");
@@ -136,10 +134,10 @@ async fn a_generation_that_was_written_to_is_kept(context: Context) {
 }
 
 async fn a_rollback_that_stopped_is_ended(context: Context) {
-    let place = Place::real(context.clone());
-    place.copied().await;
+    let node = Node::real(context.clone());
+    node.copied().await;
     let (_, after) = notes_before_and_after();
-    // It stops before the swap, and cannot be undone: no alias can be changed once the gate is closed.
+    // The copy stops before the swap, and cannot be undone: no alias can be changed once the gate is closed.
     let proxy = crate::proxy::Proxy::start(&context.url, |seen, before| {
         match seen.path.starts_with("/_aliases") && before > 0 {
             true => crate::proxy::Fault::Status(400),
@@ -150,22 +148,22 @@ async fn a_rollback_that_stopped_is_ended(context: Context) {
     let stopped = Context { url: proxy.url().to_owned(), ..context.clone() }.migrator(after.clone()).rollback().await;
     assert_eq!(stopped.outcome, Outcome::Failed);
     let index = context.prefix.group("notes").index(2);
-    let is_blocked = async || place.cluster.indices(&[&index]).await.expect("answered")[&index].write_blocked;
+    let is_blocked = async || node.cluster.indices(&[&index]).await.expect("answered")[&index].write_blocked;
     assert!(is_blocked().await);
-    // A start opens the gate again, and says that it did something.
-    assert_eq!(place.migrator(after.clone()).migrate().await.outcome, Outcome::Migrated);
-    assert_eq!(place.migrator(after.clone()).migrate().await.outcome, Outcome::NothingToDo);
+    // A start opens the gate again, and reports that it did something.
+    assert_eq!(node.migrator(after.clone()).migrate().await.outcome, Outcome::Migrated);
+    assert_eq!(node.migrator(after.clone()).migrate().await.outcome, Outcome::NothingToDo);
     assert!(!is_blocked().await);
-    let aliases = place.cluster.indices(&[&index]).await.expect("answered")[&index].aliases.clone();
+    let aliases = node.cluster.indices(&[&index]).await.expect("answered")[&index].aliases.clone();
     let names = context.prefix.group("notes");
     assert_eq!(aliases.keys().collect::<Vec<_>>(), [names.alias(), &names.write_alias(2)]);
-    assert_eq!(place.migrator(after.clone()).rollback().await.outcome, Outcome::RolledBack);
+    assert_eq!(node.migrator(after.clone()).rollback().await.outcome, Outcome::RolledBack);
 }
 
 async fn a_swap_of_a_copy_that_was_undone_fails(context: Context) {
     let (before, after) = notes_before_and_after();
-    let place = Place::real(context.clone());
-    let old = place.store(before.clone()).await;
+    let node = Node::real(context.clone());
+    let old = node.store(before.clone()).await;
     let create = |id: &str| Create::new("note", object(json!({"title": "t"}))).id(id);
     old.repository().create(create("1")).await.expect("created");
     // Just before the swap another process undoes the copy, and a user writes.
@@ -194,7 +192,7 @@ async fn a_swap_of_a_copy_that_was_undone_fails(context: Context) {
                 let request = Create::new("note", object(json!({"title": "t"}))).id("2");
                 repository.create(request).await.expect("the source takes writes");
             };
-            // Not a blocked worker: it may be the one that all others wait for to hear from the network.
+            // This must not block a worker thread: all other tasks may wait for it to poll the network.
             tokio::task::block_in_place(|| handle.block_on(undone));
         }
         crate::proxy::Fault::None
@@ -203,7 +201,7 @@ async fn a_swap_of_a_copy_that_was_undone_fails(context: Context) {
     let through = Context { url: proxy.url().to_owned(), ..context.clone() };
     let report = through.migrator(after.clone()).migrate().await;
     assert_eq!(report.outcome, Outcome::Migrated, "{report:?}");
-    let new = place.store(after).await;
+    let new = node.store(after).await;
     new.repository().get(&ObjectKey::new("note", "2")).await.expect("the swap failed, and the copy was made again");
 }
 

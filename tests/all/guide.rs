@@ -1,4 +1,4 @@
-//! What `docs/using.md` says works as it is written there.
+//! The examples of `docs/using.md` work as they are written there.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
     named_trials!(url, the_guides_type_goes_from_one_version_to_the_next)
 }
 
-/// The page's files in order: each block of JSON, under the name that stands before it.
+/// Returns the page's files in order: each JSON block, under the name that precedes it.
 fn files() -> Vec<(&'static str, &'static str)> {
     let named = PAGE.split("\n`definitions/").skip(1);
     named

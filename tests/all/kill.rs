@@ -1,4 +1,4 @@
-//! `kill -9` of a process at a request that it sends.
+//! `kill -9` of a process at a chosen request.
 
 use std::process::{Command, Output};
 use std::sync::Arc;
@@ -14,8 +14,8 @@ pub(crate) fn signal(signal: &str, process: u32) {
     Command::new("kill").args([signal, &process.to_string()]).status().expect("kill runs");
 }
 
-/// The process that `start` starts on the URL it is given, killed at the request number `at` of those that are meant (at none
-/// without a number), which meets `fault`. How it ended, and what it had asked.
+/// Lets `start` start a process on the URL of a proxy, and kills the process at matching request number `at`, which
+/// meets `fault` (never, if there is no number). Returns how the process ended, and the requests that it sent.
 pub(crate) async fn run_until_killed(
     url: &str,
     is_meant: impl Fn(&Seen) -> bool + Send + Sync + 'static,

@@ -1,4 +1,4 @@
-//! Several nodes and one migration: the lease, waiting, and what older nodes leave behind.
+//! Several nodes and one migration: the lease, waiting nodes, and what older nodes leave behind.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,7 +85,7 @@ async fn a_dead_node_is_taken_over_from(context: Context) {
     context.raw("PUT", &format!("/{index}"), Some(hidden)).await;
     context.raw("PUT", &format!("/{index}/_doc/lease:migration"), Some(left)).await;
     let status = context.migrator(current()).status().await.expect("readable").lease.expect("it is held");
-    assert!(status.held);
+    assert!(!status.held, "it gives no sign");
     assert_eq!(status.note.progress.map(|progress| (progress.written, progress.outdated)), Some((4, 9)));
 
     let clock = Arc::new(ImpatientClock::default());
@@ -107,7 +107,7 @@ async fn the_last_failure_is_told_until_a_migration_succeeds(context: Context) {
     let lease = context.migrator(current()).status().await.expect("readable").lease.expect("it is told");
     assert!(!lease.held);
     let failure = lease.note.last_failure.expect("it is told");
-    assert!(failure.message.contains("cannot be converted") && !failure.cure.is_empty(), "{failure:?}");
+    assert!(failure.message.contains("cannot be converted") && !failure.hint.is_empty(), "{failure:?}");
 
     context.raw("PUT", &format!("/{index}/_doc/{id}?refresh=true"), Some(good)).await;
     assert_eq!(context.migrator(current()).migrate().await.outcome, Outcome::Migrated);
@@ -133,7 +133,7 @@ async fn a_start_can_only_wait(context: Context) {
 async fn a_start_that_waits_is_helped_by_another_node(context: Context) {
     let (before, after) = notes_before_and_after();
     context.store(before.clone()).await;
-    // A copy died: the index has its block, and whoever only waits may not lift it.
+    // A copy died: the index has its block, and a node that only waits may not lift it.
     faults::killed_at_swap(&context, after, OnBad::Fail).await;
     let waiting = context.builder(before.clone()).start(Start::WaitOnly);
     let healing = async {
@@ -157,7 +157,7 @@ async fn a_start_that_waits_names_what_blocks_it(context: Context) {
     let error = waiting.await.expect_err("somebody may lift it, and nobody does");
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     assert!(error.to_string().contains("has a write block"), "{error}");
-    assert!(error.cure().is_some_and(|cure| cure.contains("index.blocks.write")), "{error}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("index.blocks.write")), "{error}");
 }
 
 async fn a_start_that_no_other_node_can_help_does_not_wait(context: Context) {

@@ -1,15 +1,15 @@
-//! What the code under test logs.
+//! Captures what the code under test logs.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// What was logged. Clones hear and tell the same.
+/// The captured log. Clones share it.
 #[derive(Debug, Clone)]
 pub(crate) struct Log {
     bytes: Arc<Mutex<Vec<u8>>>,
-    /// With a single subscriber, what threads of other tests come across first would count as switched off.
+    /// With a single subscriber, tracing would treat the events that threads of other tests reach first as disabled.
     _second: tracing::Dispatch,
 }
 
@@ -18,7 +18,7 @@ impl Log {
         Self { bytes: Arc::default(), _second: tracing::Dispatch::new(tracing_subscriber::registry()) }
     }
 
-    /// What hears everything, down to the finest level.
+    /// Returns a subscriber for all events, down to the finest level.
     pub(crate) fn subscriber(&self) -> impl tracing::Subscriber + Send + Sync + use<> {
         tracing_subscriber::fmt()
             .with_max_level(tracing::Level::TRACE)

@@ -1,18 +1,25 @@
-//! The integration tests: one binary, one real Elasticsearch that it starts and stops, an index prefix per test. What is built
-//! on the cluster's trait runs on the cluster in memory too (`memory::…`), which needs no server.
+//! The integration tests: one binary, one real Elasticsearch that it starts and stops, and an index prefix for each
+//! test. Tests that need only the trait `Cluster` also run on the cluster in memory (`memory::…`), without a server.
 //!
-//! `SAVED_OBJECTS_TEST_URL` puts them on a server that runs already, `SAVED_OBJECTS_TEST_VERSION` on another version,
-//! `SAVED_OBJECTS_TEST_NODES` on several nodes;
-//! `SAVED_OBJECTS_TEST_ROTATION_DOCUMENTS` says how many documents the killed rotation has;
-//! `SAVED_OBJECTS_TEST_STALLED_COPIES` and `SAVED_OBJECTS_TEST_STALLED_DOCUMENTS` say how many copies are stopped while they
-//! fill, and how many objects each has;
-//! `SAVED_OBJECTS_TEST_SEED` (`7` or `100..300`) replays or tries seeds of the tests in `faults`.
+//! | variable | effect |
+//! |---|---|
+//! | `SAVED_OBJECTS_TEST_URL` | uses a server that runs already |
+//! | `SAVED_OBJECTS_TEST_VERSION` | starts another version |
+//! | `SAVED_OBJECTS_TEST_NODES` | starts several nodes |
+//! | `SAVED_OBJECTS_TEST_ROTATION_DOCUMENTS` | number of documents of the killed rotation |
+//! | `SAVED_OBJECTS_TEST_STALLED_COPIES` | number of copies that are stopped while they fill their staging index |
+//! | `SAVED_OBJECTS_TEST_STALLED_DOCUMENTS` | number of objects of each of these copies |
+//! | `SAVED_OBJECTS_TEST_SEED` | seed (`7`) or seeds (`100..300`) of the tests in `faults` |
 #![allow(missing_docs, clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod attacker;
 mod bad_documents;
 mod batches;
+mod carried;
 mod cli;
+mod cli_exits;
+mod cli_sight;
+mod cli_stopped;
 mod cli_tokens;
 mod cli_transfer;
 mod cli_transfer_files;
@@ -20,21 +27,27 @@ mod clock;
 mod conformance;
 mod context;
 mod dice;
+mod digits;
 mod elastic;
 mod faults;
 mod foreign_answers;
 mod generations;
 mod guide;
 mod healing;
+mod hints;
 mod hygiene;
 mod keys;
 mod kill;
 mod lease;
 mod log;
 mod memory_answers;
+mod messages;
 mod migration;
+mod moved;
 mod oauth_server;
 mod ownership;
+mod pages;
+mod platform_binary;
 mod platform_types;
 mod proof;
 mod proxy;
@@ -43,8 +56,10 @@ mod repository;
 mod sealing;
 mod secured;
 mod server;
+mod starts;
 mod take_over;
 mod tokens;
+mod unmapped;
 mod unreadable;
 mod verify;
 
@@ -64,6 +79,9 @@ fn main() -> ExitCode {
         runtime().expect("a runtime").block_on(secured::child(&url));
         return ExitCode::SUCCESS;
     }
+    if std::env::var_os(platform_binary::CHILD).is_some() {
+        return platform_binary::child();
+    }
     let arguments = Arguments::from_args();
     if arguments.list {
         return libtest_mimic::run(&arguments, trials("")).exit_code();
@@ -75,7 +93,10 @@ fn main() -> ExitCode {
             .flatten()
             .flatten()
             .collect();
-    let server = match Server::start(&options.iter().map(String::as_str).collect::<Vec<_>>()) {
+    // Each test leaves its indices behind. Together they have more shards than a node takes by default (1,000).
+    let more_shards = ["--setting", "cluster.max_shards_per_node=5000"];
+    let options: Vec<&str> = options.iter().map(String::as_str).chain(more_shards).collect();
+    let server = match Server::start(&options) {
         Ok(server) => server,
         Err(error) => {
             eprintln!("the server for the tests could not be started: {error}");
@@ -95,74 +116,97 @@ fn main() -> ExitCode {
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn trials(url: &str) -> Vec<Trial> {
-    [
-        conformance::trials(url),
-        attacker::trials(url),
-        attacker::trials(MEMORY),
-        bad_documents::trials(url),
-        bad_documents::trials(MEMORY),
-        batches::trials(url),
-        cli::trials(url),
-        cli_tokens::trials(url),
-        cli_transfer::trials(url),
-        cli_transfer_files::trials(url),
-        elastic::trials(url),
-        faults::trials(url),
-        generations::trials(url),
-        guide::trials(url),
-        guide::trials(MEMORY),
-        hygiene::trials(url),
-        keys::trials(url),
-        keys::trials(MEMORY),
-        lease::trials(url),
-        lease::trials(MEMORY),
-        healing::trials(url),
-        healing::trials(MEMORY),
-        memory_answers::trials(url),
-        migration::trials(url),
-        ownership::trials(url),
-        ownership::trials(MEMORY),
-        proof::trials(MEMORY),
-        foreign_answers::trials(MEMORY),
-        platform_types::trials(url),
-        repository::trials(url),
-        repository::trials(MEMORY),
-        sealing::trials(url),
-        sealing::trials(MEMORY),
-        secured::trials(url),
-        tokens::trials(url),
-        tokens::trials(MEMORY),
-        real_input::trials(url),
-        take_over::trials(url),
-        unreadable::trials(url),
-        unreadable::trials(MEMORY),
-        unreadable::command_line_trials(url),
-        verify::trials(url),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+/// Returns the tests of a module for the server at a URL, or for the cluster in memory.
+type Trials = fn(&str) -> Vec<Trial>;
+
+/// The clusters that the tests of a module are listed for. Some modules, such as `faults`, create further clusters.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum On {
+    Server,
+    Memory,
+    Both,
 }
 
-/// A trial for each named test function, called `<module>::<function>`.
+/// The modules with tests. The compiler reports a test that its module does not name: it is never used.
+const MODULES: &[(Trials, On)] = &[
+    (conformance::trials, On::Server),
+    (attacker::trials, On::Both),
+    (bad_documents::trials, On::Both),
+    (batches::trials, On::Server),
+    (carried::trials, On::Both),
+    (cli::trials, On::Server),
+    (cli_exits::trials, On::Server),
+    (cli_sight::trials, On::Server),
+    (cli_stopped::trials, On::Server),
+    (cli_tokens::trials, On::Server),
+    (cli_transfer::trials, On::Server),
+    (cli_transfer_files::trials, On::Server),
+    (digits::trials, On::Both),
+    (elastic::trials, On::Server),
+    (faults::trials, On::Server),
+    (generations::trials, On::Server),
+    (guide::trials, On::Both),
+    (hygiene::trials, On::Server),
+    (keys::trials, On::Both),
+    (lease::trials, On::Both),
+    (healing::trials, On::Both),
+    (memory_answers::trials, On::Server),
+    (messages::trials, On::Both),
+    (migration::trials, On::Server),
+    (moved::trials, On::Both),
+    (ownership::trials, On::Both),
+    (pages::trials, On::Memory),
+    (proof::trials, On::Memory),
+    (starts::trials, On::Memory),
+    (foreign_answers::trials, On::Memory),
+    (platform_binary::trials, On::Server),
+    (platform_types::trials, On::Server),
+    (repository::trials, On::Both),
+    (sealing::trials, On::Both),
+    (secured::trials, On::Server),
+    (tokens::trials, On::Both),
+    (real_input::trials, On::Server),
+    (take_over::trials, On::Server),
+    (unmapped::trials, On::Both),
+    (unreadable::trials, On::Both),
+    (verify::trials, On::Server),
+];
+
+fn trials(url: &str) -> Vec<Trial> {
+    let of_module = |&(trials, on): &(Trials, On)| {
+        let server = (on != On::Memory).then(|| trials(url));
+        let memory = (on != On::Server).then(|| trials(MEMORY));
+        server.into_iter().chain(memory).flatten()
+    };
+    MODULES.iter().flat_map(of_module).collect()
+}
+
+/// Returns a trial for each test function, called `<module>::<function>`. A function of a submodule
+/// (`submodule::function`) gets the same name as one of the module itself.
 macro_rules! named_trials {
-    ($url:expr, $($test:ident),+ $(,)?) => {
-        vec![$($crate::trial($url, concat!(module_path!(), "::", stringify!($test)), |context| Box::pin($test(context)))),+]
+    ($url:expr, $($test:path),+ $(,)?) => {
+        vec![$($crate::trial($url, module_path!(), stringify!($test), |context| Box::pin($test(context)))),+]
     };
 }
 pub(crate) use named_trials;
 
 type Test = fn(Context) -> std::pin::Pin<Box<dyn Future<Output = ()>>>;
 
-fn trial(url: &str, path: &str, test: Test) -> Trial {
-    let name = path.strip_prefix("all::").unwrap_or(path);
-    let name = if url == MEMORY { format!("memory::{name}") } else { name.to_owned() };
+fn trial(url: &str, module: &str, path: &str, test: Test) -> Trial {
+    let name = trial_name(module, path);
+    let name = if url == MEMORY { format!("memory::{name}") } else { name };
     let context = Context::new(url, &name);
     Trial::test(name, move || {
         runtime()?.block_on(test(context));
         Ok(())
     })
+}
+
+/// Returns the name of the function at `path`, as one of `module`.
+fn trial_name(module: &str, path: &str) -> String {
+    let module = module.strip_prefix("all::").unwrap_or(module);
+    let function = path.rsplit("::").next().unwrap_or(path).trim();
+    format!("{module}::{function}")
 }
 
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {

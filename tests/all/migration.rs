@@ -1,4 +1,4 @@
-//! Migration on the real server.
+//! Migrations on the real server.
 
 use std::collections::BTreeMap;
 
@@ -58,7 +58,7 @@ async fn create_token(repository: &Repository, number: usize) -> String {
     repository.create(request).await.expect("created").id
 }
 
-/// Forty tokens as version 1 writes them.
+/// Stores forty tokens as version 1 writes them.
 pub(crate) async fn seed_version_1(context: &Context) -> Vec<String> {
     let store = context.store(version_1()).await;
     let repository = store.repository().including(&["connector_token"]).expect("registered");
@@ -70,7 +70,7 @@ pub(crate) async fn seed_version_1(context: &Context) -> Vec<String> {
     ids
 }
 
-/// What is stored of a token; null if it is not there.
+/// Returns what is stored of a token; null if it does not exist.
 pub(crate) async fn source(context: &Context, id: &str) -> Value {
     context.stored("connectors", id).await
 }
@@ -83,7 +83,7 @@ async fn a_second_start_has_nothing_to_do(context: Context) {
     let second = Context { url: proxy.url().to_owned(), ..context.clone() }.migrator(current()).migrate().await;
     assert_eq!((second.outcome, second.requests), (Outcome::NothingToDo, 2));
     let seen = proxy.seen();
-    let index = format!("GET /{},", context.prefix.group("connectors").alias());
+    let index = format!("GET /{}-*?", context.prefix);
     let keys = format!("GET /{}/_doc/keys", context.prefix.group("control").alias());
     let is_expected = seen.len() == 2 && seen[0].starts_with(&index) && seen[1].starts_with(&keys);
     assert!(is_expected, "one GET for the one index, one for the keys in use, and no write: {seen:?}");
@@ -100,7 +100,7 @@ async fn documents_of_version_1_become_version_2_in_place(context: Context) {
     assert_eq!(index.way, Way::InPlace);
     assert_eq!(index.documents, DocumentCounts { read: 40, written: 40, ..DocumentCounts::default() });
     let tokens = index.types.iter().find(|found| found.type_name == "connector_token").expect("reported");
-    assert_eq!(tokens.by_version, BTreeMap::from([("1".to_owned(), 40)]));
+    assert_eq!(tokens.by_version, Some(BTreeMap::from([("1".to_owned(), 40)])));
 
     let after = source(&context, &format!("connector_token:{}", ids[0])).await;
     let mut expected = before.clone();
@@ -128,8 +128,8 @@ async fn the_plan_is_shown_and_nothing_is_written(context: Context) {
     let through = Context { url: proxy.url().to_owned(), ..context.clone() };
     let report = through.migrator(current()).describe().await;
     assert_eq!((report.outcome, report.indices[0].way), (Outcome::Planned, Way::InPlace));
-    assert_eq!(report.indices[0].types[0].by_version, BTreeMap::from([("1".to_owned(), 40)]));
-    let reads = ["_search", "_pit", "_has_privileges"];
+    assert_eq!(report.indices[0].types[0].by_version, Some(BTreeMap::from([("1".to_owned(), 40)])));
+    let reads = ["_search", "_pit", "_has_privileges", "_refresh"];
     let is_read = |seen: &String| seen.starts_with("GET") || reads.iter().any(|api| seen.contains(api));
     let writes: Vec<_> = proxy.seen().into_iter().filter(|seen| !is_read(seen)).collect();
     assert_eq!(writes, Vec::<String>::new());
@@ -137,7 +137,7 @@ async fn the_plan_is_shown_and_nothing_is_written(context: Context) {
 
 async fn a_document_changed_meanwhile_is_left_to_whoever_changed_it(context: Context) {
     let ids = seed_version_1(&context).await;
-    // An older node changes a document in the moment between its reading and its writing.
+    // An older node changes a document between its reading and its writing.
     let (url, path) =
         (context.url.clone(), format!("/{}/_doc/connector_token:{}", context.index("connectors"), ids[7]));
     let changed = {
@@ -217,7 +217,7 @@ async fn types_nobody_registered_are_left_as_they_are(context: Context) {
     let unregistered: Vec<_> =
         report.unregistered.iter().map(|found| (found.type_name.as_deref(), found.documents)).collect();
     assert_eq!(unregistered, [(Some("connector_token"), 40)]);
-    // Their node still finds them at its own version, and may bring them on.
+    // Their node still reads them at its own version, and may migrate them.
     assert_eq!(context.migrator(current()).migrate().await.indices[0].documents.written, 40);
 }
 
@@ -231,7 +231,7 @@ async fn a_write_block_left_behind_is_a_blocker(context: Context) {
     let error = context.try_store(current()).await.expect_err("blocked");
     assert_eq!(error.kind(), ErrorKind::Incompatible);
     assert!(error.to_string().contains("index.blocks.write"), "{error}");
-    // The cure, as it is written.
+    // Follows the hint literally.
     context.raw("PUT", &format!("/{index}/_settings"), Some(json!({"index.blocks.write": false}))).await;
     assert_eq!(context.migrator(current()).migrate().await.outcome, Outcome::Migrated);
 }
@@ -260,7 +260,7 @@ async fn a_changed_release_is_a_blocker(context: Context) {
     context.store(note(released, mapping.clone(), &[])).await;
     let report = context.migrator(note(edited, mapping, &[])).migrate().await;
     assert_eq!(report.outcome, Outcome::Blocked, "{report:?}");
-    assert!(report.blockers[0].cure.contains("model version 2"), "{report:?}");
+    assert!(report.blockers[0].hint.contains("model version 2"), "{report:?}");
 }
 
 async fn a_foreign_index_under_the_alias_is_a_blocker(context: Context) {
@@ -268,7 +268,7 @@ async fn a_foreign_index_under_the_alias_is_a_blocker(context: Context) {
     context.raw("PUT", &format!("/{alias}"), None).await;
     let report = context.migrator(current()).migrate().await;
     assert_eq!(report.outcome, Outcome::Blocked, "{report:?}");
-    assert!(report.blockers[0].cure.contains("another prefix"), "{report:?}");
+    assert!(report.blockers[0].hint.contains("another prefix"), "{report:?}");
 }
 
 async fn a_mapping_that_the_index_refuses_leads_to_a_copy(context: Context) {
@@ -278,8 +278,8 @@ async fn a_mapping_that_the_index_refuses_leads_to_a_copy(context: Context) {
         .store(note(first.clone(), json!({"dynamic": false, "properties": {"title": {"type": "keyword"}}}), &[]))
         .await;
     old.repository().create(Create::new("note", object(json!({"title": "a"}))).id("1")).await.expect("created");
-    // The index got other mappings from elsewhere: another type for one field, and for the other one a setting that no
-    // comparison of types shows.
+    // The index got other mappings from outside: another type for one field, and for the other field a setting that a
+    // comparison of types does not show.
     let field = json!({"properties": {"note": {"properties": {"count": {"type": "long", "store": true}}}}});
     context.raw("PUT", &format!("/{}/_mapping", context.index("notes")), Some(field)).await;
     let mut second = version(json!({"title": {"type": "string"}, "count": {"type": "integer"}}), sets);
@@ -290,12 +290,12 @@ async fn a_mapping_that_the_index_refuses_leads_to_a_copy(context: Context) {
     assert_eq!(report.indices[0].index, context.prefix.group("notes").index(2));
 }
 
-/// A note type whose `title` becomes another kind of field in version 2.
+/// Returns a note type whose `title` becomes another kind of field in version 2.
 pub(crate) fn notes_before_and_after() -> (Vec<TypeDefinition>, Vec<TypeDefinition>) {
     (notes_of_release(1), notes_of_release(2))
 }
 
-/// Notes as each of three releases has them. The second and the third change the mapping of titles.
+/// Returns notes of each of three releases. The second and the third change the mapping of titles.
 pub(crate) fn notes_of_release(release: usize) -> Vec<TypeDefinition> {
     let sets = json!({"encrypted": [], "bound": []});
     let first = version(json!({"title": {"type": "string"}}), sets.clone());
@@ -318,7 +318,7 @@ async fn a_mappings_change_is_copied_into_the_next_generation(context: Context) 
         let request = Create::new("note", object(json!({"title": format!("t{number}")}))).id(format!("{number}"));
         old.repository().create(request).await.expect("created");
     }
-    // A document of a type that nobody registered, with its mapping.
+    // A document of an unregistered type, with its mapping.
     let index = context.index("notes");
     let foreign = json!({"properties": {"board": {"dynamic": "strict", "properties": {"name": {"type": "keyword"}}}}});
     context.raw("PUT", &format!("/{index}/_mapping"), Some(foreign)).await;
@@ -353,7 +353,7 @@ async fn a_mappings_change_is_copied_into_the_next_generation(context: Context) 
     assert_eq!(error.kind(), ErrorKind::Conflict);
     new.repository().delete(&key).await.expect("deleted");
 
-    // A write of the copy that arrives late, and one of a node that has not heard of the new generation.
+    // A write of the copy that arrives late, and a write of a node that does not know the new generation.
     let late = json!({"type": "note", "note": {"title": "late"}, "references": []});
     for alias in [names.fill_alias("0000000000000000"), names.write_alias(1)] {
         let path = format!("/{alias}/_doc/note:3?require_alias=true");
@@ -395,7 +395,7 @@ async fn five_migrators_copy_at_once(context: Context) {
     for report in futures::future::join_all(runs).await {
         assert!(matches!(report.outcome, Outcome::Migrated | Outcome::NothingToDo | Outcome::Waited), "{report:?}");
     }
-    // A node that was slower than all may have begun a fill that nobody needs; the next start removes it.
+    // A slower node may have created a staging index that is not needed; the next start removes it.
     context.migrator(after.clone()).migrate().await;
     let names = context.prefix.group("notes");
     let found = context.raw("GET", &format!("/{}*?expand_wildcards=all", names.alias()), None).await;
@@ -406,7 +406,7 @@ async fn five_migrators_copy_at_once(context: Context) {
     }
 }
 
-/// One of them is a release further, so both would copy, and to different mappings.
+/// One registry is a release newer, so that both copy, to different mappings.
 async fn two_registries_copy_at_once(context: Context) {
     let (before, after) = notes_before_and_after();
     let further = notes_of_release(3);
@@ -415,7 +415,7 @@ async fn two_registries_copy_at_once(context: Context) {
         let request = Create::new("note", object(json!({"title": format!("t{number}")}))).id(format!("{number}"));
         old.repository().create(request).await.expect("created");
     }
-    // Without the lease, which would let one wait for the other.
+    // Without the lease, which would make one node wait for the other.
     let (one, other) = (context.migrator(after).without_lease(), context.migrator(further.clone()).without_lease());
     let (one, other) = tokio::join!(one.migrate(), other.migrate());
     assert!(matches!(one.outcome, Outcome::Migrated | Outcome::Blocked), "{one:?}");
@@ -451,20 +451,26 @@ async fn documents_of_removed_types_go_only_when_asked(context: Context) {
     assert_eq!((again.outcome, again.indices[0].documents.deleted), (Outcome::NothingToDo, 0));
 }
 
-async fn an_attribute_that_becomes_bound_is_encrypted_anew(context: Context) {
+/// Returns notes with a secret, whose second version binds the owner.
+pub(crate) fn notes_that_bind_the_owner() -> (Vec<TypeDefinition>, Vec<TypeDefinition>) {
     let mapping = json!({"dynamic": false, "properties": {"owner": {"type": "keyword"}}});
     let properties = json!({"owner": {"type": "string"}, "password": {"type": "string"}});
     let encrypted = json!([{"name": "password"}]);
     let first = version(properties.clone(), json!({"encrypted": encrypted, "bound": []}));
     let mut second = version(properties, json!({"encrypted": encrypted, "bound": ["owner"]}));
     second["waivers"] = json!([{"rule": "two_releases", "attributes": ["owner"], "reason": "a test"}]);
-    let old = context.store(note(first.clone(), mapping.clone(), &[])).await;
+    (note(first.clone(), mapping.clone(), &[]), note(first, mapping, &[second]))
+}
+
+async fn an_attribute_that_becomes_bound_is_encrypted_anew(context: Context) {
+    let (before, after) = notes_that_bind_the_owner();
+    let old = context.store(before).await;
     let secrets = Secrets::from([("password".to_owned(), Secret::text("hidden"))]);
     let create = |owner: &str| Create::new("note", object(json!({"owner": owner}))).id(owner).secrets(secrets.clone());
     old.repository().create(create("kim")).await.expect("created");
     old.repository().create(Create::new("note", object(json!({"owner": "lee"}))).id("lee")).await.expect("created");
 
-    let new = context.store(note(first, mapping, &[second])).await;
+    let new = context.store(after).await;
     assert_eq!(new.start_report().expect("migrated").indices[0].documents.written, 2);
     let key = ObjectKey::new("note", "kim");
     let (_, opened) = new.repository().get_with_secrets(&key).await.expect("it opens under the new sets");

@@ -1,5 +1,5 @@
-//! No generation is deleted, and none is gone back to, without proof that nothing is lost; and no block or alias of ours stays
-//! without a start that heals it or says so.
+//! No generation is deleted, and none is made current again, without proof that nothing is lost; and no block or alias
+//! of ours stays without a start that heals it or reports it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,18 +14,17 @@ use saved_objects::cluster::memory::RestoreOptions;
 use saved_objects::cluster::{
     AliasAction, BulkAction, BulkOperation, BulkRequest, CloneIndex, CreateIndex, IndexPurpose, Refresh,
 };
-use saved_objects::encryption::EncryptionService;
 use saved_objects::environment::{Environment, SystemRng};
 use saved_objects::migrate::{OnBad, Outcome};
-use saved_objects::registry::{Registry, TypeDefinition};
+use saved_objects::registry::TypeDefinition;
 use saved_objects::rotation::KeyRotation;
 use serde_json::json;
 
 use crate::clock::ImpatientClock;
-use crate::context::{Context, key_ring};
+use crate::context::{Context, key_ring, registry};
 use crate::faults;
 use crate::faults::disturbed::{Call, Disturbed, Disturber, Fate};
-use crate::healing::{blocker, cure};
+use crate::hints::{blocker, hint};
 use crate::migration::notes_of_release;
 use crate::named_trials;
 use crate::ownership::{after, before, create, from, note};
@@ -53,7 +52,7 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
     )
 }
 
-/// The indices that have a note, whatever leads to them.
+/// Returns the indices that have a note, through any alias.
 async fn anywhere(context: &Context, id: &str) -> Vec<String> {
     let cluster = context.cluster();
     let mut found = Vec::new();
@@ -85,9 +84,9 @@ async fn the_only_holder_of_writes_outlives_the_restore_of_its_source(context: C
     memory.restore(&backup, &first, RestoreOptions { with_aliases: true, over_closed: true }).expect("restored");
     let found = blocker(&context, after).await;
     assert!(found.what.contains("several indices"), "{found:?}");
-    cure(&context, &found, &[("<the other>", &second), ("<alias>", names.alias())]).await;
+    hint(&context, &found, &[("<the other>", &second), ("<alias>", names.alias())]).await;
     let found = blocker(&context, after).await;
-    cure(&context, &from(&found, &format!("If {first} does")), &[]).await;
+    hint(&context, &from(&found, &format!("If {first} does")), &[]).await;
     assert_eq!(anywhere(&context, "2").await, vec![second.clone()], "before the start");
     let report = context.migrator(before()).migrate().await;
     assert_eq!(anywhere(&context, "2").await, vec![second], "after the start: {report:?}");
@@ -128,6 +127,7 @@ async fn an_alias_for_writes_that_leads_to_two_indices_is_told(context: Context)
         mapping: json!({"dynamic": false}),
         aliases: vec![names.write_alias(1)],
         purpose: IndexPurpose::Serving,
+        settings: Default::default(),
     };
     context.cluster().create_index(&other).await.expect("created");
     let error = store.repository().create(note("2")).await.expect_err("no write index");
@@ -136,7 +136,7 @@ async fn an_alias_for_writes_that_leads_to_two_indices_is_told(context: Context)
     assert!(!status.blockers.is_empty() || status.indices[0].closed.is_some(), "{error:?}\n{status:?}\n{report:?}");
 }
 
-/// Lets another node migrate before this one sets its first write block in a state.
+/// Lets another node migrate before this node sets its first write block in a state.
 struct Overtaken {
     state: &'static str,
     context: Context,
@@ -188,7 +188,8 @@ async fn a_clone_that_an_operator_made_is_kept(context: Context) {
     assert_eq!(report.outcome, Outcome::Migrated, "{report:?}");
     let cluster = context.cluster();
     cluster.add_write_block(&names.index(2)).await.expect("blocked");
-    let clone = CloneIndex { source: names.index(2), target: names.index(9), aliases: vec![] };
+    let clone =
+        CloneIndex { source: names.index(2), target: names.index(9), aliases: vec![], settings: Default::default() };
     cluster.clone_index(&clone).await.expect("cloned");
     cluster.remove_write_block(&names.index(2)).await.expect("lifted");
     create(&context, after(), "2").await;
@@ -203,8 +204,13 @@ async fn an_index_with_the_meta_of_another_is_kept(context: Context) {
     assert_eq!(report.outcome, Outcome::Migrated, "{report:?}");
     let cluster = context.cluster();
     let mapping = cluster.indices(&[&names.index(2)]).await.expect("answered")[&names.index(2)].mapping.clone();
-    let request =
-        CreateIndex { name: names.index(9), mapping, aliases: vec!["mine".to_owned()], purpose: IndexPurpose::Serving };
+    let request = CreateIndex {
+        name: names.index(9),
+        mapping,
+        aliases: vec!["mine".to_owned()],
+        purpose: IndexPurpose::Serving,
+        settings: Default::default(),
+    };
     cluster.create_index(&request).await.expect("created");
     let operations = [BulkOperation {
         id: "note:other".to_owned(),
@@ -237,12 +243,23 @@ async fn a_closed_clone_fails_no_start(context: Context) {
     assert_ne!(report.outcome, Outcome::Failed, "{report:?}\n{again:?}");
 }
 
+/// Creates an index of other software whose name begins as ours do. Returns its name.
+async fn create_neighbour(context: &Context, name: &str) -> String {
+    let name = format!("{}-{name}", context.prefix);
+    let request = CreateIndex {
+        name: name.clone(),
+        mapping: json!({}),
+        aliases: vec![],
+        purpose: IndexPurpose::Serving,
+        settings: Default::default(),
+    };
+    context.cluster().create_index(&request).await.expect("created");
+    name
+}
+
 async fn a_blocked_neighbour_of_the_control_index_disturbs_no_start(context: Context) {
     create(&context, before(), "1").await;
-    let name = format!("{}-control-report", context.prefix);
-    let request =
-        CreateIndex { name: name.clone(), mapping: json!({}), aliases: vec![], purpose: IndexPurpose::Serving };
-    context.cluster().create_index(&request).await.expect("created");
+    let name = create_neighbour(&context, "control-report").await;
     context.cluster().add_write_block(&name).await.expect("blocked");
     let report = context.migrator(before()).migrate().await;
     assert_eq!(report.outcome, Outcome::NothingToDo, "{report:?}");
@@ -250,10 +267,7 @@ async fn a_blocked_neighbour_of_the_control_index_disturbs_no_start(context: Con
 
 async fn a_neighbour_with_a_metadata_block_disturbs_no_start(context: Context) {
     create(&context, before(), "1").await;
-    let name = format!("{}-notes-report", context.prefix);
-    let request =
-        CreateIndex { name: name.clone(), mapping: json!({}), aliases: vec![], purpose: IndexPurpose::Serving };
-    context.cluster().create_index(&request).await.expect("created");
+    let name = create_neighbour(&context, "notes-report").await;
     let put = HttpRequest {
         method: "PUT",
         path: format!("{name}/_block/metadata"),
@@ -294,12 +308,12 @@ async fn status_and_removal_take_a_closed_generation(context: Context) {
     assert!(status.is_ok(), "{status:?}\n{start:?}\n{dropped:?}");
 }
 
-/// Another release's copy was undone by a start that stalls, and goes on in the next copy.
+/// A stalled start undid the copy of another release, and resumes during the next copy.
 async fn a_removal_that_stalls_leaves_the_next_copy_alone(context: Context) {
     let names = context.prefix.group("notes");
     create(&context, before(), "1").await;
     faults::killed_at_swap(&context, after(), OnBad::Fail).await;
-    // The older release undoes it, but stalls before it blocks the clone: the newer one copies meanwhile.
+    // The older release undoes the copy, but stalls before it blocks the clone; meanwhile the newer release copies.
     let cluster = overtaken(&context, "planning", after);
     let report = context.migrator_on(cluster, before()).without_lease().migrate().await;
     let found = context.cluster().indices(&[names.alias()]).await.expect("answered");
@@ -310,7 +324,7 @@ async fn a_removal_that_stalls_leaves_the_next_copy_alone(context: Context) {
     );
 }
 
-/// Aliases of both kinds moved by hand from the first to the second generation: the alias for writes keeps its old name.
+/// An operator moves aliases of both kinds from the first to the second generation: the write alias keeps its old name.
 async fn the_alias_for_writes_of_another_generation_is_told(context: Context) {
     let names = context.prefix.group("notes");
     let (first, second) = (names.index(1), names.index(2));
@@ -322,7 +336,7 @@ async fn the_alias_for_writes_of_another_generation_is_told(context: Context) {
     assert!(!status.blockers.is_empty(), "{first} {status:?} {start:?}");
 }
 
-/// It has marked and blocked what it then had to leave.
+/// The start has marked and blocked what it must then leave.
 async fn a_start_that_may_not_delete_yet_says_that_it_did_something(context: Context) {
     let second = context.prefix.group("notes").index(2);
     let memory = context.memory.clone().expect("memory");
@@ -341,15 +355,13 @@ async fn a_start_that_may_not_delete_yet_says_that_it_did_something(context: Con
     assert_eq!(context.migrator(before()).migrate().await.outcome, Outcome::NothingToDo);
 }
 
-/// A node may have encrypted into the staging index with an old key, which a swap would make current.
+/// A node may have encrypted into the staging index with an old key, and a swap would make the staging index current.
 async fn a_rotation_waits_for_a_copy_that_was_stopped(context: Context) {
     create(&context, before(), "1").await;
     faults::killed_at_swap(&context, after(), OnBad::Fail).await;
-    let registry = Arc::new(Registry::builder().with(before()).build().expect("the types are fine"));
     let environment = Environment::new(Arc::new(ImpatientClock::default()), Arc::new(SystemRng));
-    let encryption = EncryptionService::new(Some(key_ring()), environment.clone());
-    let prefix = context.prefix.clone();
-    let rotation = KeyRotation::new(context.cluster(), registry, prefix, encryption, environment);
+    let impatient = Context { environment, ..context.clone() };
+    let rotation = KeyRotation::new(&impatient.engine(registry(before()), key_ring()));
     let error = rotation.rotate().await.expect_err("the copy was not undone");
     assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
     let undone = context.migrator(before()).migrate().await;

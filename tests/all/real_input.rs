@@ -1,4 +1,4 @@
-//! Tokens as Kibana had them: every one of the fixture is stored through the clients and read back equal.
+//! Tokens from Kibana: each token of the fixture is stored through the clients and read back equal.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -11,7 +11,7 @@ use libtest_mimic::Trial;
 use saved_objects::encryption::Secret;
 use saved_objects::environment::{Clock, Environment, SystemClock, SystemRng};
 use saved_objects::tokens::{
-    self, ConnectorId, ConnectorTokens, Credentials, NewToken, ProfileUid, Scope, TokenClient, TokenType,
+    self, ConnectorId, ConnectorTokenClient, Credentials, NewToken, ProfileUid, Scope, TokenClient, TokenType,
 };
 use serde_json::{Value, json};
 
@@ -22,11 +22,11 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
     named_trials!(url, every_token_comes_back_as_it_was_given)
 }
 
-/// The attributes in clear of 900 shared tokens and 500 of users. Ten of them say `"opens": false`: in the index that they
-/// are from their secrets were damaged; what they should have been is as good as any.
+/// The attributes in clear of 900 shared tokens and 500 tokens of users. Ten of them say `"opens": false`: their
+/// secrets were damaged in the index that they come from, but their original values are here.
 const TOKENS: &str = include_str!("../fixtures/kibana_truth.ndjson");
 
-/// A clock that shows the time that it was set to.
+/// A clock that shows a fixed time.
 #[derive(Debug)]
 struct SetClock {
     shown: Mutex<Timestamp>,
@@ -108,7 +108,7 @@ async fn every_token_comes_back_as_it_was_given(context: Context) {
     let builder = context.builder(tokens::types().expect("built-in types"));
     let builder = builder.environment(Environment::new(clock.clone(), Arc::new(SystemRng)));
     let store = builder.start(saved_objects::Start::Migrate).await.expect("the store starts");
-    let client = ConnectorTokens::new(&store).expect("the types are there");
+    let client = ConnectorTokenClient::new(&store).expect("the types are there");
 
     let given: Vec<_> = TOKENS.lines().map(|line| Given(serde_json::from_str(line).expect("a line of JSON"))).collect();
     assert_eq!(given.len(), 1_400);
@@ -121,7 +121,7 @@ async fn every_token_comes_back_as_it_was_given(context: Context) {
         join_all(some.iter().map(|one| check(&client, one))).await;
     }
 
-    // The stored attributes that are not secret are the given ones, letter for letter.
+    // The stored attributes that are not secret are the given ones, character for character.
     let index = format!("/{}-connectors", context.prefix);
     context.raw("POST", &format!("{index}/_refresh"), None).await;
     let body = json!({ "size": 10_000, "query": { "match_all": {} } });
@@ -136,7 +136,7 @@ async fn every_token_comes_back_as_it_was_given(context: Context) {
 }
 
 /// Reads what was given, and compares all of it.
-async fn check(client: &ConnectorTokens, given: &Given) {
+async fn check(client: &ConnectorTokenClient, given: &Given) {
     let read = client.get_of_type(given.scope(), &given.connector_id(), &given.token_type()).await.expect("readable");
     let read = read.unwrap_or_else(|| panic!("{given} is not there"));
     let metadata = &read.metadata;
@@ -150,7 +150,7 @@ async fn check(client: &ConnectorTokens, given: &Given) {
     assert_eq!(read.credentials, given.credentials(), "{given}");
 }
 
-/// The attributes of a source that are not encrypted, as text.
+/// Returns the attributes of a source that are not encrypted, as text.
 fn in_clear(mut source: Value) -> String {
     let type_name = source["type"].as_str().expect("a type").to_owned();
     without_secrets(source[type_name.as_str()].take())

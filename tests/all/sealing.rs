@@ -1,10 +1,11 @@
-//! What was readable stays readable, whatever versions bind and whatever is written, migrated and rotated.
+//! Readable secrets stay readable, whatever versions bind and whatever is written, migrated and rotated.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use libtest_mimic::Trial;
+use saved_objects::document::Attributes;
 use saved_objects::encryption::{KeyRing, Secret};
+use saved_objects::internals::Engine;
 use saved_objects::migrate::{Migrator, Outcome, Way};
 use saved_objects::registry::{Registry, TypeDefinition};
 use saved_objects::repository::{Create, Draft, ObjectKey, Repository, SecretChange};
@@ -48,7 +49,7 @@ fn backfill(name: &str) -> Value {
     json!([{"type": "data_backfill", "defaults": {name: "filled in"}}])
 }
 
-/// Papers have three clear attributes and two secrets at every version.
+/// Returns a version of papers, which have three clear attributes and two secrets at every version.
 fn version(release: &Release) -> Value {
     let texts = |names: &[&str]| -> Value {
         names
@@ -75,7 +76,7 @@ fn paper(versions: &[Value]) -> TypeDefinition {
     TypeDefinition::from_json("paper.json", &file.to_string(), &versions).expect("a valid definition")
 }
 
-/// The software of each release on one store, and the keys that it has.
+/// The software of each release on one store, and its keys.
 struct Platform {
     context: Context,
     versions: Vec<Value>,
@@ -107,8 +108,8 @@ impl Platform {
         KeyRing::new(keys.next().expect("a key"), keys.collect()).expect("fine keys")
     }
 
-    fn encryption(&self) -> saved_objects::encryption::EncryptionService {
-        saved_objects::encryption::EncryptionService::new(Some(self.ring()), self.context.environment.clone())
+    fn engine(&self, release: usize) -> Engine {
+        self.context.engine(self.registry(release), self.ring())
     }
 
     async fn node(&self, release: usize, start: Start) -> Repository {
@@ -118,28 +119,21 @@ impl Platform {
     }
 
     async fn migrate(&self, release: usize) -> Outcome {
-        let (context, registry) = (&self.context, Arc::new(self.registry(release)));
-        let (prefix, environment) = (context.prefix.clone(), context.environment.clone());
-        let migrator = Migrator::new(context.cluster(), registry, prefix, self.encryption(), environment);
-        let report = migrator.migrate().await;
+        let report = Migrator::new(&self.engine(release)).migrate().await;
         assert!(matches!(report.outcome, Outcome::Migrated | Outcome::NothingToDo), "{report:?}");
         assert!(report.indices.iter().all(|index| index.way != Way::Copy), "{report:?}");
         report.outcome
     }
 
-    /// Brings everything under a new key.
+    /// Encrypts everything with a new key.
     async fn rotate(&mut self, release: usize) {
         self.keys.push(format!("the key number {} for papers: 0123456789abcdef", self.keys.len()));
-        let (context, registry) = (&self.context, Arc::new(self.registry(release)));
-        let (prefix, environment) = (context.prefix.clone(), context.environment.clone());
-        let rotation = KeyRotation::new(context.cluster(), registry, prefix, self.encryption(), environment);
-        let report = rotation.rotate().await.expect("it ends");
+        let report = KeyRotation::new(&self.engine(release)).rotate().await.expect("it ends");
         assert!(report.not_rotated.is_empty(), "{report:?}");
     }
 
     async fn unreadable(&self, release: usize) -> Vec<(String, Option<String>)> {
-        let (context, registry) = (&self.context, Arc::new(self.registry(release)));
-        let verifier = Verifier::new(context.cluster(), registry, context.prefix.clone(), self.encryption());
+        let verifier = Verifier::new(&self.engine(release));
         let report = verifier.expect("it has keys").verify().await.expect("everything can be reached");
         report.unreadable.into_iter().map(|one| (one.id, one.attribute)).collect()
     }
@@ -157,7 +151,8 @@ async fn secret(repository: &Repository, name: &str) -> Option<Secret> {
     repository.get_with_secrets(&key("1")).await.expect("it is readable").1.remove(name)
 }
 
-/// A paper without `b`, which the first release binds, migrated to the second, which does not bind it.
+/// Creates a paper without `b`, which the first release binds, and migrates it to the second release, which does not
+/// bind it.
 async fn migrated(context: &Context, third: Release) -> Platform {
     let releases = [binding(&["a", "b"], json!([])), binding(&["a"], json!([])), third];
     let platform = Platform::of(context, &releases);
@@ -243,7 +238,7 @@ fn releases(dice: &Dice) -> Vec<Release> {
 /// The secrets that papers must have, by id.
 type Papers = BTreeMap<String, BTreeMap<String, Secret>>;
 
-/// What an update does with a name: nothing, or it gets this value, or none.
+/// What an update does with a name: nothing, or it sets this value, or it removes the value.
 type Changes<T> = BTreeMap<&'static str, Option<T>>;
 
 struct Writer<'a> {
@@ -262,7 +257,7 @@ impl Writer<'_> {
     async fn create(&mut self, node: &Repository) {
         let clear = CLEAR.iter().filter(|_| self.dice.happens(50)).map(|name| ((*name).to_owned(), json!("created")));
         let id = self.papers.len().to_string();
-        let mut request = Create::new("paper", clear.collect()).id(&id);
+        let mut request = Create::new("paper", clear.collect::<Attributes>()).id(&id);
         let mut secrets = BTreeMap::new();
         for name in SECRETS {
             if self.dice.happens(70) {

@@ -1,13 +1,15 @@
+//! The Elasticsearch of the tests, and requests to it past the library.
+
 use std::process::{Command, Output};
 
 use serde_json::Value;
 
-/// A real Elasticsearch. It stops with this process, however that ends.
+/// A real Elasticsearch. It stops with this process, however this process ends.
 pub(crate) struct Server {
     url: String,
-    /// What `dev up` said; null if the server is not ours.
+    /// The output of `dev up`; null if the tests did not start the server.
     description: Value,
-    /// Where it lives, and how it was started; none if it is not ours.
+    /// Its folder, and how it was started; `None` if the tests did not start it.
     own: Option<Own>,
 }
 
@@ -17,8 +19,8 @@ struct Own {
 }
 
 impl Server {
-    /// The server of this test run: one with these options of `saved-objects dev up`, apart from the developer's own, or the
-    /// one that runs at `SAVED_OBJECTS_TEST_URL`.
+    /// Starts the server of this test run with these options of `saved-objects dev up`, separate from the developer's
+    /// own server; or uses the server at `SAVED_OBJECTS_TEST_URL`.
     pub(crate) fn start(options: &[&str]) -> Result<Self, String> {
         match std::env::var("SAVED_OBJECTS_TEST_URL") {
             Ok(url) => Ok(Self { url, description: Value::Null, own: None }),
@@ -26,9 +28,9 @@ impl Server {
         }
     }
 
-    /// A server of a test's own below `target/<folder>`, which may be killed.
+    /// Starts a server for one test below `target/<folder>`, which the test may kill.
     pub(crate) fn start_own(folder: &str, options: &[&str]) -> Result<Self, String> {
-        let folder = format!("{}/target/{folder}", env!("CARGO_MANIFEST_DIR"));
+        let folder = format!("{}/../../target/{folder}", env!("CARGO_MANIFEST_DIR"));
         dev(&folder, &["down", "--delete-data"])?;
         let owner = std::process::id().to_string();
         let options: Vec<String> = ["--owner-pid", &owner].iter().chain(options).map(ToString::to_string).collect();
@@ -39,7 +41,7 @@ impl Server {
         Ok(server)
     }
 
-    /// Starts whichever of its nodes do not run, where they were.
+    /// Starts those of its nodes that do not run, in their old folders.
     pub(crate) fn revive(&self) -> Result<(), String> {
         self.up().map(drop)
     }
@@ -53,7 +55,7 @@ impl Server {
         serde_json::from_slice(&dev(folder, &arguments)?.stdout).map_err(|error| error.to_string())
     }
 
-    /// The processes of its nodes that run.
+    /// Returns the processes of its running nodes.
     pub(crate) fn processes(&self) -> Result<Vec<u32>, String> {
         let own = self.own.as_ref().ok_or("the server is not ours")?;
         let status: Value =
@@ -70,7 +72,7 @@ impl Server {
         &self.description
     }
 
-    /// How many points in time and scrolls are open on all nodes.
+    /// Returns the number of points in time and scrolls that are open on all nodes.
     pub(crate) fn open_search_contexts(&self) -> u64 {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let path = "/_nodes/stats/indices/search?filter_path=nodes.*.indices.search.open_contexts";
@@ -100,14 +102,14 @@ fn dev(folder: &str, arguments: &[&str]) -> Result<Output, String> {
     if output.status.success() { Ok(output) } else { Err(format!("dev {arguments:?} ended with {}", output.status)) }
 }
 
-/// A request past the library, so that tests do not judge it by its own means.
+/// A request past the library, so that tests do not check the library with its own code.
 pub(crate) struct Request<'a> {
     pub(crate) method: &'a str,
     pub(crate) path: &'a str,
     pub(crate) body: Option<Value>,
 }
 
-/// The answer's JSON, whatever its status.
+/// Returns the answer's JSON, whatever its status.
 pub(crate) async fn send(url: &str, request: Request<'_>) -> Value {
     let method = request.method.parse().expect("an HTTP method");
     let mut builder = reqwest::Client::new().request(method, format!("{url}{}", request.path));
@@ -118,7 +120,7 @@ pub(crate) async fn send(url: &str, request: Request<'_>) -> Value {
     answer.json().await.unwrap_or_else(|error| panic!("{} {}: {error}", request.method, request.path))
 }
 
-/// Stores a text as it is, which need not be JSON as it is defined.
+/// Stores a text unchanged, which does not have to be valid JSON.
 pub(crate) async fn send_text(url: &str, method: &str, path: &str, body: &str) {
     let request = reqwest::Client::new().request(method.parse().expect("an HTTP method"), format!("{url}{path}"));
     let answer = request.header("content-type", "application/json").body(body.to_owned()).send().await;

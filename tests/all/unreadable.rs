@@ -1,4 +1,4 @@
-//! Model versions that change what is encrypted or bound, and what becomes of secrets that do not open then.
+//! Model versions that change what is encrypted or bound, and what happens to secrets that cannot be decrypted.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,20 +7,20 @@ use libtest_mimic::Trial;
 use saved_objects::ErrorKind;
 use saved_objects::encryption::{EncryptionService, Secret, Secrets};
 use saved_objects::environment::{Environment, Rng, SystemClock, SystemRng};
+use saved_objects::internals::Engine;
 use saved_objects::migrate::{Fate, Migrator, OnBad, OnUnreadable, Outcome, Report, Way};
-use saved_objects::quarantine::Quarantine;
 use saved_objects::registry::{Registry, TypeDefinition};
 use saved_objects::repository::{Create, ObjectKey, Repository};
 use saved_objects::verify::Verifier;
 use saved_objects::{SavedObjects, Start};
 use serde_json::{Value, json};
 
-use crate::context::{Context, key_ring};
+use crate::context::{Context, MEMORY, key_ring};
 use crate::migration::{object, version};
 use crate::named_trials;
 
 pub(crate) fn trials(url: &str) -> Vec<Trial> {
-    named_trials!(
+    let mut trials = named_trials!(
         url,
         what_versions_change_is_encrypted_again_in_place,
         what_versions_change_is_encrypted_again_by_a_copy,
@@ -32,19 +32,18 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         a_copy_leaves_secrets_that_do_not_open_in_quarantine,
         secrets_that_do_not_open_are_stripped,
         a_copy_strips_secrets_that_do_not_open,
-    )
-}
-
-/// On the server only: the command line.
-pub(crate) fn command_line_trials(url: &str) -> Vec<Trial> {
-    named_trials!(url, the_command_line_knows_the_policies)
+    );
+    if url != MEMORY {
+        trials.extend(named_trials!(url, the_command_line_knows_the_policies));
+    }
+    trials
 }
 
 const LETTERS: usize = 30;
 
-/// Letters as releases 1 to 5 have them. The second one encrypts the pin under another name, forgets the memo, and binds the
-/// kind instead of the title; the third binds a level, which most letters do not have; the fourth raises it; the fifth changes
-/// nothing that is encrypted or bound.
+/// Returns letters as releases 1 to 5 have them. The second encrypts the pin under another name, removes the memo, and
+/// binds the kind instead of the title; the third binds a level, which most letters do not have; the fourth raises it;
+/// the fifth changes nothing that is encrypted or bound.
 fn letters(release: usize, way: Way) -> Vec<TypeDefinition> {
     let encrypted =
         |names: &[&str]| names.iter().map(|name| json!({"name": name, "exposed": false})).collect::<Value>();
@@ -107,14 +106,7 @@ fn registry(release: usize, way: Way) -> Registry {
 }
 
 fn migrator(context: &Context, release: usize, way: Way) -> Migrator {
-    let registry = Arc::new(registry(release, way));
-    Migrator::new(
-        context.cluster(),
-        registry,
-        context.prefix.clone(),
-        context.encryption(),
-        context.environment.clone(),
-    )
+    Migrator::new(&context.engine(registry(release, way), key_ring()))
 }
 
 async fn store(context: &Context, release: usize, way: Way, start: Start) -> Repository {
@@ -131,7 +123,8 @@ fn key(number: usize) -> ObjectKey {
     ObjectKey::new("letter", id(number))
 }
 
-/// Letters of release 1: every third without secrets, every second with a pin in clear, every fifth with a level.
+/// Stores letters of release 1: every third without secrets, every second with a pin in clear, every fifth with a
+/// level.
 async fn seed(context: &Context, way: Way) {
     let repository = store(context, 1, way, Start::Migrate).await;
     for number in 0..LETTERS {
@@ -175,8 +168,7 @@ async fn check_secrets(context: &Context, release: usize, way: Way, numbers: imp
 }
 
 async fn unreadable(context: &Context, release: usize, way: Way) -> Vec<(String, Option<String>)> {
-    let registry = Arc::new(registry(release, way));
-    let verifier = Verifier::new(context.cluster(), registry, context.prefix.clone(), context.encryption());
+    let verifier = Verifier::new(&context.engine(registry(release, way), key_ring()));
     let report = verifier.expect("it has keys").verify().await.expect("everything can be reached");
     report.unreadable.into_iter().map(|one| (one.id, one.attribute)).collect()
 }
@@ -205,7 +197,7 @@ async fn what_versions_change_is_encrypted_again(context: &Context, way: Way) {
     if way == Way::Copy {
         return;
     }
-    // The kind is bound now, and the title is not any more.
+    // The kind is bound now, and the title is no longer bound.
     let (mut titled, mut of_other_kind) = (stored(context, 1).await, stored(context, 2).await);
     titled["letter"]["title"] = json!("changed");
     of_other_kind["letter"]["kind"] = json!("public");
@@ -223,7 +215,7 @@ async fn all_stored(context: &Context) -> Vec<Value> {
     all
 }
 
-/// Draws nonces from the system, and counts them: there is one for each secret that is sealed.
+/// Draws nonces from the system, and counts them: each sealed secret takes one.
 #[derive(Debug, Default)]
 pub(crate) struct Counted(pub(crate) AtomicUsize);
 
@@ -234,15 +226,14 @@ impl Rng for Counted {
     }
 }
 
-/// Migrates to a release, and returns how many secrets were sealed for it.
+/// Migrates to a release, and returns how many secrets were sealed for that.
 async fn migrate_counted(context: &Context, release: usize) -> usize {
     let nonces = Arc::new(Counted::default());
     let environment = Environment::new(Arc::new(SystemClock::start()), nonces.clone());
     let encryption = EncryptionService::new(Some(key_ring()), environment);
-    let registry = Arc::new(registry(release, Way::InPlace));
-    let prefix = context.prefix.clone();
-    let migrator = Migrator::new(context.cluster(), registry, prefix, encryption, context.environment.clone());
-    let report = migrator.migrate().await;
+    let (registry, prefix) = (Arc::new(registry(release, Way::InPlace)), context.prefix.clone());
+    let engine = Engine::new(context.cluster(), registry, prefix, encryption, context.environment.clone());
+    let report = Migrator::new(&engine).migrate().await;
     assert_eq!((report.outcome, report.indices[0].way), (Outcome::Migrated, Way::InPlace), "{report:?}");
     assert_eq!(report.indices[0].documents.written, LETTERS as u64, "every document is rewritten: {report:?}");
     nonces.0.load(Ordering::SeqCst)
@@ -252,7 +243,7 @@ async fn only_what_needs_it_is_encrypted_again(context: Context) {
     let way = Way::InPlace;
     seed(&context, way).await;
     assert_eq!(migrator(&context, 2, way).migrate().await.outcome, Outcome::Migrated);
-    // Only a level that is there is bound anew by the third release, and changed by the fourth.
+    // Only an existing level is bound by the third release, and changed by the fourth.
     let sealed = |letters: &[Value]| -> usize {
         let has = |letter: &Value, name: &str| usize::from(letter["letter"][name].is_string());
         letters.iter().map(|letter| has(letter, "body") + has(letter, "sealedPin")).sum()
@@ -289,7 +280,7 @@ async fn a_migration_that_changes_no_sets_seals_nothing_anew(context: Context) {
     check_secrets(&context, 5, way, 0..LETTERS).await;
 }
 
-/// Letters of which three do not open: their titles, which are bound, were changed from outside.
+/// Stores letters, three of which cannot be decrypted: their titles, which are bound, were changed past the library.
 async fn seed_with_unreadable(context: &Context, way: Way) -> Vec<String> {
     seed(context, way).await;
     let spoilt = [1, 2, 4];
@@ -311,7 +302,7 @@ fn with_fate(ids: &[String], fate: Fate) -> Vec<(String, Fate)> {
     ids.iter().map(|id| (id.clone(), fate)).collect()
 }
 
-/// The letters that are as they should be.
+/// Returns the numbers of the unchanged letters.
 fn good() -> impl Iterator<Item = usize> {
     (0..LETTERS).filter(|number| ![1, 2, 4].contains(number))
 }
@@ -330,7 +321,7 @@ async fn secrets_that_do_not_open_fail_a_copy(context: Context) {
     assert_eq!((indices.len(), index.as_str(), state.write_blocked), (1, names.index(1).as_str(), false));
 }
 
-/// What is done with other bad documents does not matter.
+/// The policy for other bad documents does not matter.
 async fn secrets_that_do_not_open_fail(context: &Context, way: Way) {
     let ids = seed_with_unreadable(context, way).await;
     for on_bad in [OnBad::Fail, OnBad::Discard, OnBad::Quarantine] {
@@ -338,15 +329,15 @@ async fn secrets_that_do_not_open_fail(context: &Context, way: Way) {
         assert_eq!((report.outcome, named(&report)), (Outcome::Failed, with_fate(&ids, Fate::Kept)), "{report:?}");
         let error = report.error.expect("an error");
         assert_eq!(error.kind, ErrorKind::Decrypt);
-        assert!(error.cure.contains("--on-unreadable") && error.message.contains("3 of them"), "{error:?}");
+        assert!(error.hint.contains("--on-unreadable") && error.message.contains("3 of them"), "{error:?}");
         assert!(report.bad.iter().all(|bad| bad.reason.contains("the attribute \"body\" does not open")));
     }
 }
 
 async fn secrets_that_do_not_open_go_to_quarantine(context: Context) {
     secrets_that_do_not_open_are_put_aside(&context, Way::InPlace).await;
-    // Restored, one is as it was, and a rescan would put it aside again.
-    let quarantine = Quarantine::new(context.cluster(), context.prefix.clone());
+    // A restored letter is as it was, and a rescan would quarantine it again.
+    let quarantine = context.quarantine();
     let restored = quarantine.restore(&["letter:letter-01".to_owned()]).await.expect("restored");
     assert_eq!((restored.restored.len(), restored.refused.len()), (1, 0));
     assert_eq!(stored(&context, 1).await["letter"]["title"], "changed from outside");
@@ -367,7 +358,7 @@ async fn secrets_that_do_not_open_are_put_aside(context: &Context, way: Way) {
     assert_eq!(migrator(context, 2, way).migrate().await.outcome, Outcome::NothingToDo);
     assert_eq!(unreadable(context, 2, way).await, []);
     check_secrets(context, 2, way, good()).await;
-    let quarantine = Quarantine::new(context.cluster(), context.prefix.clone());
+    let quarantine = context.quarantine();
     let listed = quarantine.list().await.expect("listed");
     let listed: Vec<_> = listed.into_iter().map(|one| (one.id, one.attribute.expect("an attribute"))).collect();
     assert_eq!(listed, ids.into_iter().map(|id| (id, "body".to_owned())).collect::<Vec<_>>());

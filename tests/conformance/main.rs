@@ -1,6 +1,6 @@
-//! Prints the conformance suite's cases with their result on each cluster: in memory, and on every kind of server.
+//! Prints the result of each case of the conformance suite on each cluster: in memory, and on every kind of server.
 //!
-//! `cargo test --test conformance` takes all of them, `cargo test --test conformance -- memory 8.19.0` some.
+//! `cargo test --test conformance` runs all clusters, `cargo test --test conformance -- memory 8.19.0` some.
 #![allow(missing_docs, clippy::disallowed_methods, clippy::expect_used, clippy::panic)]
 
 #[path = "../all/server.rs"]
@@ -17,29 +17,29 @@ use saved_objects::environment::Environment;
 
 use server::Server;
 
-/// How many cases run at the same time.
+/// The number of cases that run at the same time.
 const AT_ONCE: usize = 8;
 
-/// Where a cluster is.
+/// The kind of a cluster.
 #[derive(Clone, Copy)]
-enum Place {
+enum ClusterKind {
     Memory,
-    /// In memory, reached by the client of servers.
+    /// In memory, reached through the client of servers.
     MemoryHttp,
     /// A server that is started with these options of `saved-objects dev up`.
     Server(&'static [&'static str]),
 }
 
-/// A cluster by its name.
-const CLUSTERS: &[(&str, Place)] = &[
-    ("memory", Place::Memory),
-    ("memory_http", Place::MemoryHttp),
-    ("9.2.2", Place::Server(&["--version", "9.2.2"])),
-    ("8.19.0", Place::Server(&["--version", "8.19.0"])),
-    ("three-nodes", Place::Server(&["--version", "9.2.2", "--nodes", "3"])),
+/// The clusters, by name.
+const CLUSTERS: &[(&str, ClusterKind)] = &[
+    ("memory", ClusterKind::Memory),
+    ("memory_http", ClusterKind::MemoryHttp),
+    ("9.2.2", ClusterKind::Server(&["--version", "9.2.2"])),
+    ("8.19.0", ClusterKind::Server(&["--version", "8.19.0"])),
+    ("three-nodes", ClusterKind::Server(&["--version", "9.2.2", "--nodes", "3"])),
 ];
 
-/// What each case came to: nothing, or what was otherwise.
+/// The result of each case: `None`, or what differed.
 type Results = BTreeMap<&'static str, Option<String>>;
 
 fn main() -> ExitCode {
@@ -51,9 +51,9 @@ fn main() -> ExitCode {
     }
     let is_asked = |name: &str| asked.is_empty() || asked.iter().any(|asked| asked == name);
     let mut columns = Vec::new();
-    for (name, place) in CLUSTERS.iter().filter(|(name, _)| is_asked(name)) {
+    for (name, kind) in CLUSTERS.iter().filter(|(name, _)| is_asked(name)) {
         let started = Instant::now();
-        match run_on(*place) {
+        match run_on(*kind) {
             Ok(results) => {
                 eprintln!("{name}: {} cases in {:.1} s", results.len(), started.elapsed().as_secs_f64());
                 columns.push((*name, results));
@@ -67,12 +67,14 @@ fn main() -> ExitCode {
     print(&columns)
 }
 
-fn run_on(place: Place) -> Result<Results, String> {
+fn run_on(kind: ClusterKind) -> Result<Results, String> {
     let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
-    let options = match place {
-        Place::Memory => return Ok(runtime.block_on(run_cases(|| Arc::new(InMemory::new(Environment::system()))))),
-        Place::MemoryHttp => return Ok(runtime.block_on(run_cases(over_http))),
-        Place::Server(options) => options,
+    let options = match kind {
+        ClusterKind::Memory => {
+            return Ok(runtime.block_on(run_cases(|| Arc::new(InMemory::new(Environment::system())))));
+        }
+        ClusterKind::MemoryHttp => return Ok(runtime.block_on(run_cases(over_http))),
+        ClusterKind::Server(options) => options,
     };
     let server = Server::start(options)?;
     let connect =
@@ -88,7 +90,7 @@ fn over_http() -> Arc<dyn Cluster> {
     Arc::new(Elastic::builder("http://memory").transport(wire).build().expect("nothing is wrong with it"))
 }
 
-/// Each case has a client of its own.
+/// Runs the cases, each with its own client.
 async fn run_cases(connect: impl Fn() -> Arc<dyn Cluster>) -> Results {
     let run = |case: &'static conformance::Case| {
         let cluster = connect();

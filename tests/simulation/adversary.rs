@@ -1,4 +1,4 @@
-//! Stalls and kills nodes where it hurts: at their requests, those of migrations above all.
+//! Stalls and kills nodes at their requests, most of all at those of migrations.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::node::Life;
 use crate::profile::Profile;
 use crate::request::Sent;
 
-/// How often which request is waited for.
+/// How many requests in a thousand stall or kill their sender.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Ambush {
     stalls: u64,
@@ -26,7 +26,7 @@ impl Ambush {
 }
 
 impl Network {
-    /// May stall or kill the sender of a request, which is under way by then.
+    /// May stall or kill the sender of a request that is already under way.
     pub(crate) fn ambush(&self, life: &Life, sent: &Sent) {
         let ambush = self.ambush_now();
         let (stalls, kills) =

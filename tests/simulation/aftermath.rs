@@ -1,4 +1,4 @@
-//! What must be true after a quiet while, when all faults are over and each release was started again.
+//! What must be true after a quiet time, when all faults are over and each release was started again.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,16 +8,17 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use saved_objects::cluster::Cluster;
-use saved_objects::encryption::{EncryptionService, KeyId};
+use saved_objects::encryption::KeyId;
 use saved_objects::migrate::Outcome;
 use saved_objects::quarantine::Quarantine;
+use saved_objects::repository::{Filter, Find, Repository};
 use saved_objects::verify::Verifier;
 use saved_objects::{ErrorKind, SavedObjects, Start};
 use serde_json::Value;
 
 use crate::executor::lock;
 use crate::node::key_ring;
-use crate::types::{GROUPS, model_version, registry};
+use crate::types::{GROUPS, model_version};
 use crate::users::{read_counter, read_vault};
 use crate::weather::Weather;
 use crate::witness::indices;
@@ -26,7 +27,7 @@ use crate::{operator, refreshes};
 
 const LEFT_OVER: &str = "after a quiet while nothing is blocked or left over";
 
-/// Waits until all is quiet, starts each release, and looks at what there is.
+/// Waits until everything is quiet, starts each release, and checks what is stored.
 pub(crate) async fn check(world: &Arc<World>) {
     world.network.set_weather(Weather::quiet());
     world.network.set_no_ambush();
@@ -41,12 +42,12 @@ pub(crate) async fn check(world: &Arc<World>) {
             break;
         }
     }
-    // A start that is blocked records nothing anew.
+    // A start that is blocked records nothing again.
     let Some((release, store)) = newest else { return };
-    world.network.witness.look_at_the_end(&world.network);
-    // What the first start could not tell from the work of a live node is for the next one.
+    world.network.witness.check_the_end(&world.network);
+    // What the first start could not distinguish from the work of a live node is left to the next start.
     start(world, release, true).await;
-    look_for_left_overs(world, release).await;
+    check_left_overs(world, release).await;
     let repository = store.repository().clone();
     for key in world.history.keys() {
         match key.split_once(':') {
@@ -56,19 +57,19 @@ pub(crate) async fn check(world: &Arc<World>) {
         }
     }
     refreshes::check(world, &store).await;
-    look_for_bad_document(world, release).await;
-    look_at_versions(world, release).await;
-    look_at_keys(world, release).await;
+    check_bad_document(world, release).await;
+    check_versions(world, release).await;
+    check_searches(world, release, &repository).await;
+    check_keys(world, release).await;
 }
 
-/// The document that cannot be converted is in its index or in quarantine, unless the operator deleted it.
-async fn look_for_bad_document(world: &World, release: u32) {
+/// Asserts that the document that cannot be converted is in its index or in quarantine, unless the operator deleted it.
+async fn check_bad_document(world: &World, release: u32) {
     if !world.has_bad_document.load(Ordering::Relaxed) || world.is_bad_deleted.load(Ordering::Relaxed) {
         return;
     }
     let life = world.life("quarantine", release);
-    let cluster = Arc::new(world.elastic(&life, &world.surroundings(&life)));
-    let held = Quarantine::new(cluster, world.prefix.clone()).list().await.expect("everything can be reached");
+    let held = Quarantine::new(&operator::engine(world, &life)).list().await.expect("everything can be reached");
     let held = held.iter().filter(|held| held.id == BAD).count();
     let is_stored = world.memory.get(world.prefix.group("vaults").alias(), BAD).await.expect("answered").is_some();
     if held + usize::from(is_stored) != 1 {
@@ -78,8 +79,27 @@ async fn look_for_bad_document(world: &World, release: u32) {
     world.journal.count(if is_stored { "a bad document stayed" } else { "a bad document is in quarantine" });
 }
 
-/// A key of which a rotation says that nothing needs it is in no document of any index.
-async fn look_at_keys(world: &World, release: u32) {
+/// Asserts that after a rescan every document that has a value for a mapped field is found by it.
+async fn check_searches(world: &World, release: u32, repository: &Repository) {
+    let fields = [("vault", "vaults", "level", 2), ("tally", "tallies", "unit", 3), ("tally", "tallies", "count", 1)];
+    for (type_name, group, field, _) in fields.into_iter().filter(|(.., since)| *since <= release) {
+        let names = world.prefix.group(group);
+        world.memory.refresh(names.alias()).await.expect("answered");
+        let has_value = |source: &Value| source["type"] == type_name && !source[type_name][field].is_null();
+        let stored = world.documents(names.alias()).iter().filter(|(_, source)| has_value(source)).count() as u64;
+        match repository.find(&[type_name], Find::new().filter(Filter::exists(field))).await {
+            Ok(found) if found.total == stored => world.journal.count("all found by a field"),
+            Ok(found) => {
+                let how = format!("{} of {stored} of type {type_name} are found by {field}", found.total);
+                world.journal.broken("what is written is found", names.alias(), how);
+            }
+            Err(error) => world.journal.broken("what is written can be read", names.alias(), error.to_string()),
+        }
+    }
+}
+
+/// Asserts that a key that a rotation reports as not needed is in no document of any index.
+async fn check_keys(world: &World, release: u32) {
     if !*lock(&world.is_key_new) {
         return;
     }
@@ -103,7 +123,8 @@ async fn look_at_keys(world: &World, release: u32) {
     }
 }
 
-/// The keys that envelopes in a document name: eight bytes behind a magic number and a version. Read past the library.
+/// Returns the keys that envelopes in a document name: eight bytes after a magic number and a version. Read past the
+/// library.
 fn key_ids(source: &Value) -> Vec<KeyId> {
     match source {
         Value::Object(fields) => fields.values().flat_map(key_ids).collect(),
@@ -112,7 +133,7 @@ fn key_ids(source: &Value) -> Vec<KeyId> {
             let header = STANDARD.decode(&text[..16]).expect("sixteen characters of Base64");
             vec![header[4..12].iter().map(|byte| format!("{byte:02x}")).collect::<String>().parse().expect("a key id")]
         }
-        // Quarantine keeps a document as a text.
+        // The quarantine keeps a document as text.
         Value::String(text) if text.starts_with('{') => {
             serde_json::from_str(text).map_or(Vec::new(), |json| key_ids(&json))
         }
@@ -120,7 +141,7 @@ fn key_ids(source: &Value) -> Vec<KeyId> {
     }
 }
 
-/// Starts a node of `release` in the quiet; the newest must start, unless it names what is in the way.
+/// Starts a node of `release` in the quiet time; the newest must start, unless it reports a blocker.
 async fn start(world: &Arc<World>, release: u32, must_start: bool) -> Option<SavedObjects> {
     for attempt in 1.. {
         let life = world.life(&format!("last{release}.{attempt}"), release);
@@ -138,7 +159,7 @@ async fn start(world: &Arc<World>, release: u32, must_start: bool) -> Option<Sav
                 }
                 return None;
             }
-            // A start names the bad document; the operator deletes it, or puts it aside.
+            // A start reports the bad document; the operator deletes it, or quarantines it.
             Err(_) => {
                 match world.profile.has_quarantine {
                     true => operator::command(world, &life, operator::put_aside).await,
@@ -151,9 +172,10 @@ async fn start(world: &Arc<World>, release: u32, must_start: bool) -> Option<Sav
     None
 }
 
-async fn look_for_left_overs(world: &World, release: u32) {
+async fn check_left_overs(world: &World, release: u32) {
     let all = indices(&world.memory);
-    // What a rollback hides from the start that would delete it, `status` names, for `migrate --drop-old`.
+    // A rollback hides some indices from the start that would delete them. `status` reports them, for `migrate
+    // --drop-old`.
     let life = world.life("status", release);
     let status = operator::migrator(world, &life).status().await.expect("everything can be reached");
     let named: BTreeSet<String> =
@@ -177,7 +199,7 @@ async fn look_for_left_overs(world: &World, release: u32) {
                 .keys()
                 .filter(|alias| alias.contains("-copying-") || alias.contains("-undoing-"))
                 .collect();
-            // One that an operator made old while it was copied keeps its mark, which does nothing.
+            // A generation that an operator made old during its copy keeps its mark, which has no effect.
             if !marks.is_empty() && (current.contains(&name) || !named.contains(name)) {
                 broken(name, format!("{name} still has {marks:?}"));
             }
@@ -192,8 +214,8 @@ async fn look_for_left_overs(world: &World, release: u32) {
     }
 }
 
-/// After a rescan every document is at the version of the newest release, and opens.
-async fn look_at_versions(world: &World, release: u32) {
+/// Asserts that after a rescan every document is at the version of the newest release, and can be decrypted.
+async fn check_versions(world: &World, release: u32) {
     let life = world.life("rescan", release);
     world.delete_bad_document().await;
     let report = operator::migrator(world, &life).rescan().migrate().await;
@@ -201,11 +223,7 @@ async fn look_at_versions(world: &World, release: u32) {
         let how = format!("the rescan ended with {:?}: {:?} {:?}", report.outcome, report.error, report.bad);
         return world.journal.broken("after a quiet while a node starts", "", how);
     }
-    let environment = world.surroundings(&life);
-    let cluster = Arc::new(world.elastic(&life, &environment));
-    let encryption = EncryptionService::new(Some(key_ring(world)), environment);
-    let registry = Arc::new(registry(release));
-    let verifier = Verifier::new(cluster, registry, world.prefix.clone(), encryption).expect("it has keys");
+    let verifier = Verifier::new(&operator::engine(world, &life)).expect("it has keys");
     let found = verifier.verify().await.expect("everything can be reached");
     if !found.unreadable.is_empty() {
         world.journal.broken("what is written can be read", "", format!("{:?}", found.unreadable));

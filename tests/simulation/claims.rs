@@ -1,4 +1,4 @@
-//! Users who authorize a connector and come back twice at once, to two nodes: one of them gets the code.
+//! Users who authorize a connector and return twice at the same time, to two nodes: one node gets the code.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::world::World;
 
 const ONE_WINNER: &str = "an authorization is claimed once";
 
-/// The client of a provider, which is never asked here.
+/// Returns the client of a provider, which is never asked here.
 fn client(store: &SavedObjects) -> &'static OAuthClient {
     static CLIENT: OnceLock<OAuthClient> = OnceLock::new();
     CLIENT.get_or_init(|| {
@@ -28,7 +28,7 @@ fn client(store: &SavedObjects) -> &'static OAuthClient {
     })
 }
 
-/// Begins an authorization, and lets its user come back to two nodes.
+/// Starts an authorization, and lets its user return to two nodes.
 pub(crate) async fn authorize(world: Arc<World>, life: Arc<Life>, store: SavedObjects, dice: &Dice) {
     let (user, connector) = (ProfileUid::new("u_kim_0").expect("a user"), ConnectorId::new("github").expect("a name"));
     let flow = AuthorizationFlow::new(&store).expect("the types are there");

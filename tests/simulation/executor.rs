@@ -1,4 +1,4 @@
-//! Runs the tasks of all nodes on one thread, in virtual time. The dice pick which ready task is polled next.
+//! Runs the tasks of all nodes on one thread, in virtual time. The dice decide which ready task is polled next.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -19,14 +19,14 @@ use crate::dice::Dice;
 /// A world whose tasks are polled more often than this does not end.
 const MAX_POLLS: u64 = 3_000_000;
 
-/// The owner of tasks: one life of one node. A node that is started again is another one here.
+/// The owner of tasks: one life of one node. A node that starts again is another owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct NodeId(pub(crate) u32);
 
 /// The owner of what belongs to no node: the network, and the script of the world.
 pub(crate) const WORLD: NodeId = NodeId(0);
 
-/// The executor. Cloning shares it.
+/// The executor. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Simulator(Arc<Shared>);
 
@@ -39,7 +39,7 @@ struct Shared {
 struct Task {
     node: NodeId,
     waker: Arc<TaskWaker>,
-    /// None while it is polled.
+    /// `None` while it is polled.
     future: Option<BoxFuture<'static, ()>>,
 }
 
@@ -49,7 +49,7 @@ struct State {
     tasks: BTreeMap<u64, Task>,
     timers: BTreeMap<(Duration, u64), Waker>,
     last_id: u64,
-    /// Until when a node's tasks are not polled.
+    /// The time until which a node's tasks are not polled.
     stalled: BTreeMap<NodeId, Duration>,
     dead: BTreeSet<NodeId>,
     polls: u64,
@@ -72,7 +72,7 @@ impl Wake for TaskWaker {
     }
 }
 
-/// Waits for a spawned task's outcome; none if the node was killed before.
+/// Waits for a spawned task's outcome, which is `None` if the node was killed before.
 pub(crate) type Join<T> = BoxFuture<'static, Option<T>>;
 
 impl fmt::Debug for Simulator {
@@ -87,22 +87,22 @@ impl Simulator {
         Self(Arc::new(Shared { dice, state: Mutex::default(), ready: Arc::default() }))
     }
 
-    /// The virtual time.
+    /// Returns the virtual time.
     pub(crate) fn now(&self) -> Duration {
         lock(&self.0.state).now
     }
 
-    /// Adds something that happened to the hash of the trace.
+    /// Adds an event to the hash of the trace.
     pub(crate) fn record(&self, happened: impl Hash) {
         happened.hash(&mut lock(&self.0.state).trace);
     }
 
-    /// The hash of all that happened so far.
+    /// Returns the hash of all events so far.
     pub(crate) fn trace_hash(&self) -> u64 {
         lock(&self.0.state).trace.finish()
     }
 
-    /// Spawns a task of a node. One of a dead node is dropped.
+    /// Spawns a task of a node. A task of a dead node is dropped.
     pub(crate) fn spawn(&self, node: NodeId, future: BoxFuture<'static, ()>) {
         let mut state = lock(&self.0.state);
         if state.dead.contains(&node) {
@@ -117,7 +117,7 @@ impl Simulator {
         waker.wake();
     }
 
-    /// Spawns a task of a node, and gives its outcome.
+    /// Spawns a task of a node, and returns its outcome.
     pub(crate) fn spawn_joined<T: Send + 'static>(
         &self,
         node: NodeId,
@@ -128,7 +128,7 @@ impl Simulator {
         outcome.map(Result::ok).boxed()
     }
 
-    /// Waits in virtual time, unskewed.
+    /// Waits in virtual time, without a node's skew.
     pub(crate) fn sleep(&self, duration: Duration) -> Sleep {
         Sleep { simulator: self.clone(), until: self.now().saturating_add(duration), timer: None }
     }
@@ -140,7 +140,7 @@ impl Simulator {
         state.stalled.insert(node, until);
     }
 
-    /// Drops all tasks of `node`, and those that it spawns from now on.
+    /// Drops all tasks of `node`, now and from now on.
     pub(crate) fn kill(&self, node: NodeId) {
         let mut state = lock(&self.0.state);
         state.dead.insert(node);
@@ -150,10 +150,10 @@ impl Simulator {
         drop(killed);
     }
 
-    /// Runs until `root` has ended, and drops what is left then.
+    /// Runs until `root` has ended, and then drops the remaining tasks.
     ///
     /// # Errors
-    /// Says why it cannot end: a task panicked, all wait for each other, or they never come to an end.
+    /// Says why it cannot end: a task panicked, all tasks wait for each other, or they never end.
     pub(crate) fn run<T: Send + 'static>(&self, root: impl Future<Output = T> + Send + 'static) -> Result<T, String> {
         let mut root = self.spawn_joined(WORLD, root);
         let mut never = Context::from_waker(Waker::noop());
@@ -210,7 +210,7 @@ impl Simulator {
                     task.future = Some(future);
                     None
                 }
-                // It was killed by itself.
+                // The task killed its own node.
                 None => Some(future),
             },
             Ok(Poll::Ready(())) => {
@@ -228,7 +228,7 @@ impl Simulator {
         drop(ended);
     }
 
-    /// Goes on to the next moment at which something can happen. False if there is none.
+    /// Advances to the next moment at which something can happen. Returns false if there is none.
     fn advance(&self) -> bool {
         let mut state = lock(&self.0.state);
         let timer = state.timers.keys().next().map(|(at, _)| *at);
@@ -279,7 +279,7 @@ impl Drop for Sleep {
     }
 }
 
-/// Locks what only one thread uses.
+/// Locks a mutex that only one thread uses.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

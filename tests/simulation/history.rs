@@ -1,4 +1,4 @@
-//! What users asked for and were answered, by object.
+//! What users requested and what they were answered, by object.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -9,7 +9,7 @@ use saved_objects::{ErrorKind, Result, SavedObject};
 
 use crate::executor::{Simulator, lock};
 
-/// What an operation needs of an object's state: the value that was written last, or none.
+/// What an operation requires of an object's state: the value that was written last, or `None`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum From {
     Any,
@@ -22,16 +22,16 @@ pub(crate) enum From {
 /// What an operation does to one object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Effect {
-    /// It tells the value that was found, or that there is none.
+    /// It returns the value, or that there is none.
     Read(Option<String>),
     /// It writes a value that no other operation writes, or deletes the object.
     Write { from: From, to: Option<String> },
-    /// It raises a counter by one, and tells the sum.
+    /// It raises a counter by one, and returns the sum.
     Count(Option<i64>),
 }
 
 impl Effect {
-    /// The same, whatever the state is.
+    /// Returns the same effect on any state.
     fn of_any_state(self) -> Self {
         match self {
             Self::Write { to, .. } => Self::Write { from: From::Any, to },
@@ -44,9 +44,9 @@ impl Effect {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ended {
     Done,
-    /// The caller was told that it was not done.
+    /// The answer says that it was not done.
     NotDone(ErrorKind),
-    /// The caller was told that it may have been done, or died before it heard.
+    /// The answer says that it may have been done, or the caller died before the answer.
     Unknown,
 }
 
@@ -60,7 +60,7 @@ pub(crate) struct Operation {
     pub(crate) ended: Ended,
     /// The version token of the answer.
     pub(crate) token: Option<VersionToken>,
-    /// Its number; none for one that began before what was given.
+    /// Its number; `None` for an operation that began before the given state.
     pub(crate) number: Option<u64>,
 }
 
@@ -70,17 +70,17 @@ pub(crate) struct History {
     simulator: Simulator,
     objects: Mutex<BTreeMap<String, Object>>,
     begun: Mutex<u64>,
-    /// Since when what is stored of a type is given.
+    /// The time since when the stored state of a type is given.
     given: Mutex<BTreeMap<String, Duration>>,
 }
 
 /// The operations on one object.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Object {
-    /// What it was before the first of them; none: it was not there.
+    /// The value before the first operation; `None` if the object did not exist.
     pub(crate) first: Option<String>,
     pub(crate) operations: Vec<Operation>,
-    /// Creations of before what was given: the network may do them again.
+    /// Creations from before the given state: the network may do them again.
     pub(crate) forgotten: Vec<Operation>,
 }
 
@@ -96,12 +96,12 @@ impl History {
         Self { simulator, objects: Mutex::default(), begun: Mutex::default(), given: Mutex::default() }
     }
 
-    /// Notes that an operation begins. Until its end is noted its outcome is unknown.
+    /// Records that an operation begins. Until its end is recorded its outcome is unknown.
     pub(crate) fn begin(&self, key: &str, who: &str, effect: Effect) -> Begun {
         self.begin_at(key, who, effect, self.simulator.now())
     }
 
-    /// The same of an operation that has begun before.
+    /// Records an operation that has begun earlier.
     pub(crate) fn begin_at(&self, key: &str, who: &str, effect: Effect, invoked: Duration) -> Begun {
         let mut objects = lock(&self.objects);
         let operations = &mut objects.entry(key.to_owned()).or_default().operations;
@@ -116,7 +116,7 @@ impl History {
         Begun { key: key.to_owned(), number: *begun }
     }
 
-    /// Notes how a write ended; `from` is what is known by now of what it replaced.
+    /// Records how a write ended; `from` is what is known by now of what it replaced.
     pub(crate) fn end_write(&self, begun: &Begun, answer: &Result<Option<VersionToken>>, from: Option<From>) {
         self.end(begun, answer.as_ref().err().map(saved_objects::Error::kind), |operation| {
             operation.token = answer.as_ref().ok().copied().flatten();
@@ -126,7 +126,7 @@ impl History {
         });
     }
 
-    /// Notes how an increment ended.
+    /// Records how an increment ended.
     pub(crate) fn end_count(&self, begun: &Begun, answer: &Result<SavedObject>) {
         self.end(begun, answer.as_ref().err().map(saved_objects::Error::kind), |operation| {
             let object = answer.as_ref().ok();
@@ -135,7 +135,7 @@ impl History {
         });
     }
 
-    /// Notes what a read told. One that failed tells nothing.
+    /// Records what a read returned. A failed read returns nothing.
     pub(crate) fn end_read(&self, begun: &Begun, answer: &Result<Option<(String, VersionToken)>>) {
         self.end(begun, answer.as_ref().err().map(saved_objects::Error::kind), |operation| {
             if let Ok(found) = answer {
@@ -145,7 +145,7 @@ impl History {
         });
     }
 
-    /// Notes how a write ended that tells no version.
+    /// Records how a write ended that returns no version.
     pub(crate) fn end_as(&self, begun: &Begun, ended: Ended) {
         self.end_with(begun, ended, |_| {});
     }
@@ -163,15 +163,15 @@ impl History {
         let now = self.simulator.now();
         let mut objects = lock(&self.objects);
         let mut operations = objects.get_mut(&begun.key).into_iter().flat_map(|object| object.operations.iter_mut());
-        // What went before a restore is forgotten.
+        // What precedes a restore is forgotten.
         let Some(operation) = operations.find(|operation| operation.number == Some(begun.number)) else { return };
         operation.answered = now;
         operation.ended = ended;
         also(operation);
     }
 
-    /// Forgets the operations on objects of a type, and takes what `stored` gives as their state. What is not answered yet
-    /// may still be done.
+    /// Forgets the operations on objects of a type, and takes what `stored` returns as their state. An operation
+    /// without an answer may still be done.
     pub(crate) fn forget(&self, type_name: &str, stored: impl Fn(&str) -> Option<String>) {
         lock(&self.given).insert(type_name.to_owned(), self.simulator.now());
         for (key, object) in lock(&self.objects).iter_mut() {
@@ -191,17 +191,17 @@ impl History {
         }
     }
 
-    /// The objects with their operations.
+    /// Returns the objects with their operations.
     pub(crate) fn objects(&self) -> BTreeMap<String, Object> {
         lock(&self.objects).clone()
     }
 
-    /// The names of the objects that there are, of a type.
+    /// Returns the names of the existing objects of a type.
     pub(crate) fn keys(&self) -> Vec<String> {
         lock(&self.objects).keys().cloned().collect()
     }
 
-    /// How many operations there were on an object.
+    /// Returns the number of operations on an object.
     pub(crate) fn count(&self, key: &str) -> usize {
         lock(&self.objects).get(key).map_or(0, |object| object.operations.len())
     }

@@ -1,4 +1,4 @@
-//! What happened in a world: lines of a story that a person can read, the promises that were broken, and what was covered.
+//! What happened in a world: lines of a readable story, the broken promises, and the coverage.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use crate::executor::{Simulator, lock};
 
-/// What a line is about, so that a story shows only what matters to it.
+/// The subject of a line, so that a story shows only relevant lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum About {
     /// Objects, by `type:id`, and indices.
     Names(Vec<String>),
     /// A step of a migration on an index group, by its alias.
     Migration(String),
-    /// Something that concerns all, as the death of a node.
+    /// An event that concerns everything, such as the death of a node.
     Act,
 }
 
@@ -25,19 +25,19 @@ struct Line {
     text: String,
 }
 
-/// A promise that was broken.
+/// A broken promise.
 #[derive(Debug, Clone)]
 pub(crate) struct Broken {
     pub(crate) at: Duration,
     /// The name of the promise.
     pub(crate) promise: &'static str,
-    /// How.
+    /// How it was broken.
     pub(crate) how: String,
     /// The object or index; empty for the whole world.
     pub(crate) subject: String,
 }
 
-/// How often what was reached, over many worlds.
+/// How often each case was reached, over many worlds.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Coverage {
     /// By the state of the migration and the fate of its request.
@@ -80,7 +80,7 @@ impl Journal {
         }
     }
 
-    /// Counts an act of a user, the operator or the adversary, and tells it.
+    /// Counts an act of a user, the operator or the adversary, and adds its line.
     pub(crate) fn act(&self, name: &str, text: impl FnOnce() -> String) {
         self.count(name);
         self.simulator.record(name);
@@ -97,7 +97,7 @@ impl Journal {
         *coverage.fates.entry((state, fate)).or_default() += 1;
     }
 
-    /// Notes that a promise was broken. Of one promise for one subject the first counts.
+    /// Records that a promise was broken. Only the first break of a promise for a subject counts.
     pub(crate) fn broken(&self, promise: &'static str, subject: impl Into<String>, how: impl Into<String>) {
         let broken = Broken { at: self.simulator.now(), promise, how: how.into(), subject: subject.into() };
         let mut all = lock(&self.broken);
@@ -114,7 +114,8 @@ impl Journal {
         lock(&self.coverage).clone()
     }
 
-    /// The story of what was broken: only lines about its subjects, steps of migrations and acts, unless `whole`.
+    /// Returns the story of the broken promises: only lines about their subjects, steps of migrations and acts, unless
+    /// `whole`.
     pub(crate) fn story(&self, whole: bool) -> String {
         let broken = self.all_broken();
         let subjects: BTreeSet<&str> = broken.iter().map(|broken| broken.subject.as_str()).collect();

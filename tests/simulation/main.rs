@@ -1,8 +1,9 @@
-//! A deterministic simulation: whole platforms in one thread each, made from a seed, in which no answered write may be lost.
-//! See `docs/simulation.md`.
+//! A deterministic simulation: whole platforms, each in one thread and made from a seed, in which no answered write may
+//! be lost. See `docs/simulation.md`.
 //!
-//! `SAVED_OBJECTS_SIMULATION_SEED` (`7` or `100..300`) replays or tries seeds. `--hours 1` tries new ones for an hour,
-//! `--profile copy-race` one kind of worlds, `--story` prints a world's story though nothing is broken, `--whole` all of it.
+//! `SAVED_OBJECTS_SIMULATION_SEED` (`7` or `100..300`) replays or tries seeds. `--hours 1` tries new seeds for an hour,
+//! `--profile copy-race` one kind of worlds. `--story` prints a world's story even if no promise is broken, `--whole`
+//! all of it.
 #![allow(missing_docs, clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod adversary;
@@ -24,6 +25,8 @@ mod runs;
 mod surroundings;
 mod types;
 mod users;
+#[path = "../all/faults/vault.rs"]
+mod vault;
 mod weather;
 mod witness;
 mod world;

@@ -1,5 +1,6 @@
-//! What must be true of the operations on one object: they are as if done one after the other, each between its beginning and
-//! its answer. What was told as not done was not done, and no version token stands for two writes.
+//! What must be true of the operations on one object: they act as if done one after the other, each between its
+//! beginning and its answer. An operation that was answered as not done was not done, and no version token stands for
+//! two writes.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
@@ -41,9 +42,9 @@ pub(crate) fn check(key: &str, object: &Object, journal: &Journal, witness: &Wit
     journal.broken("reads and writes of an object are as if one after the other", key, stuck);
 }
 
-/// What the network may have done by itself to an object, by the limit, and all of it at last.
+/// Returns what the network may have done by itself to an object: by each limit, and finally by all of them.
 fn by_the_network(key: &str, object: &Object, witness: &Witness) -> Vec<(&'static str, Vec<Operation>)> {
-    // The network, or a repeat that was late, may have done a creation again.
+    // The network, or a late repetition, may have done a creation again.
     let is_again = |operation: &&Operation| match &operation.effect {
         Effect::Write { to: Some(value), .. } => witness.creations(key, Some(value)) > 1,
         _ => false,
@@ -60,7 +61,7 @@ fn by_the_network(key: &str, object: &Object, witness: &Witness) -> Vec<(&'stati
         number: None,
     };
     let echoes = |limit| witness.echoes(key).into_iter().filter(move |echo| echo.limit == limit).map(as_operation);
-    // Only who was told that another object is in the way may find its own there later.
+    // Only a caller that got a conflict with another object may find its own object there later.
     let is_denied = |echo: &Operation| {
         object.operations.iter().any(|operation| {
             let is_it = matches!((&operation.effect, &echo.effect),
@@ -80,7 +81,8 @@ fn as_unknown(operation: &Operation) -> Operation {
     Operation { ended: Ended::Unknown, answered: Duration::MAX, ..operation.clone() }
 }
 
-/// No version token is told for two writes, and what is read under one is what was written under it.
+/// Asserts that no version token is answered for two writes, and that a read with a token returns what was written with
+/// it.
 fn check_tokens(key: &str, object: &Object, journal: &Journal) {
     let mut written = BTreeMap::new();
     for operation in object.operations.iter().filter(|operation| operation.ended == Ended::Done) {
@@ -102,7 +104,7 @@ fn check_tokens(key: &str, object: &Object, journal: &Journal) {
     }
 }
 
-/// Every increment that was answered is in the counter once, others at most once.
+/// Asserts that every answered increment is in the counter once, and any other at most once.
 fn check_counter(key: &str, object: &Object, journal: &Journal, witness: &Witness) {
     const EXACT: &str = "every answered increment is in the counter once";
     let first: i64 = object.first.as_ref().map_or(0, |first| first.parse().expect("a counter is a number"));
@@ -156,7 +158,7 @@ fn check_counter(key: &str, object: &Object, journal: &Journal, witness: &Witnes
 fn one_after_the_other(first: &Option<String>, operations: &[Operation]) -> Result<(), String> {
     let mut operations: Vec<&Operation> = operations.iter().collect();
     operations.sort_by_key(|operation| operation.invoked);
-    // Reads whose answer did not come say nothing.
+    // Reads without an answer say nothing.
     operations.retain(|operation| operation.ended == Ended::Done || !matches!(operation.effect, Effect::Read(_)));
     let definite: usize = operations.iter().filter(|operation| operation.ended == Ended::Done).count();
     let mut seen = HashSet::new();
@@ -194,7 +196,7 @@ fn one_after_the_other(first: &Option<String>, operations: &[Operation]) -> Resu
 }
 
 impl Effect {
-    /// The state after it, if it can be done in `state`.
+    /// Returns the state after the operation, if it can be done in `state`.
     fn after(&self, state: &Option<String>) -> Option<Option<String>> {
         match self {
             Self::Read(found) => (found == state).then(|| state.clone()),
@@ -232,7 +234,7 @@ fn words(operation: &Operation) -> String {
     format!("{who} {what} ({:.3} s to {until})", invoked.as_secs_f64())
 }
 
-/// What the check of orders gets wrong of histories whose verdict is known.
+/// Returns the histories with a known verdict that the check of orders gets wrong.
 pub(crate) fn tests() -> Vec<String> {
     let done = |effect: Effect, from: u64, to: u64| Operation {
         who: "n".to_owned(),

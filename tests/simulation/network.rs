@@ -1,4 +1,4 @@
-//! The network between nodes and the cluster: carries requests, or loses, repeats, delays, cuts and refuses them.
+//! The network between nodes and the cluster: delivers, loses, repeats, delays, cuts and refuses requests.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -30,7 +30,7 @@ pub(crate) struct Network {
     pub(crate) witness: Witness,
     weather: Mutex<Weather>,
     ambush: Mutex<Ambush>,
-    /// The largest bulk that the server takes.
+    /// The size of the largest bulk that the server accepts.
     content_limit: Option<usize>,
     dice: Dice,
 }
@@ -41,9 +41,9 @@ type Heard = Result<HttpAnswer, NoAnswerKind>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sender {
     Waits,
-    /// It was told that the connection is lost, gave up, or died.
+    /// The sender lost the connection, gave up, or died.
     GaveUp,
-    /// It was answered before: the network delivers the request again.
+    /// The sender was answered before: the network delivers the request again.
     WasAnswered,
 }
 
@@ -56,7 +56,7 @@ impl Waiting {
     }
 
     fn hear(self, heard: Heard) {
-        // Its sender may be gone.
+        // The sender may be gone.
         let _ = self.0.send(heard);
     }
 }
@@ -94,11 +94,11 @@ impl Network {
         *lock(&self.weather) = weather;
     }
 
-    /// Carries a request, beside its sender: it goes on if the sender is stalled or dead.
+    /// Delivers a request in its own task: it continues if the sender is stalled or dead.
     async fn carry(self: Arc<Self>, life: Arc<Life>, sent: Sent, fate: Fate, waiting: Waiting) {
         let weather = lock(&self.weather).clone();
         let (way, back) = (weather.under_way(&self.dice), weather.under_way(&self.dice));
-        // Silence, or a connection that ends.
+        // No answer, or a connection that ends.
         let is_silent = self.dice.happens(30);
         let unheard = || if is_silent { Err(NoAnswerKind::TimedOut) } else { Err(NoAnswerKind::Lost) };
         self.simulator.sleep(way).await;
@@ -170,7 +170,7 @@ impl Network {
         }
     }
 
-    /// Lets the server do what was sent.
+    /// Lets the server do a request.
     fn land(&self, life: &Life, sent: &Sent, sender: Sender, manner: &str) -> HttpAnswer {
         self.land_part(life, sent, usize::MAX, sender, manner)
     }
@@ -215,7 +215,7 @@ fn words(answer: &HttpAnswer) -> String {
     format!("{}{}", answer.status, if answer.is_elasticsearch { "" } else { " without the product header" })
 }
 
-/// The way of one life of a node to the cluster.
+/// The connection of one life of a node to the cluster.
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) network: Arc<Network>,

@@ -31,12 +31,12 @@ const DEADLINE: Duration = Duration::from_secs(240);
 /// One life of a node, from its start until it ends or is killed.
 pub(crate) struct Life {
     pub(crate) id: NodeId,
-    /// As `n2.1 (release 3)`: the second node's first life.
+    /// Such as `n2.1 (release 3)`: the second node's first life.
     pub(crate) name: String,
     pub(crate) release: u32,
     progress: Mutex<Option<Pin<Box<dyn Stream<Item = Progress> + Send>>>>,
     state: Mutex<&'static str>,
-    /// Writes to indices of objects.
+    /// The number of writes to indices of objects.
     writes: AtomicU64,
     /// Whether it was stalled or has ended.
     is_disturbed: AtomicBool,
@@ -64,7 +64,7 @@ impl Life {
         }
     }
 
-    /// The state of the migration that it is in; `-` outside of one.
+    /// Returns the state of its current migration; `-` outside of a migration.
     pub(crate) fn state(&self) -> &'static str {
         if let Some(progress) = lock(&self.progress).as_mut() {
             let mut context = Context::from_waker(Waker::noop());
@@ -75,7 +75,7 @@ impl Life {
         *lock(&self.state)
     }
 
-    /// Watches the migration of a start that begins.
+    /// Watches the migration of a start.
     fn watch(&self, progress: impl Stream<Item = Progress> + Send + 'static) {
         *lock(&self.progress) = Some(Box::pin(progress));
         *lock(&self.state) = "planning";
@@ -86,7 +86,7 @@ impl Life {
         *lock(&self.state) = "-";
     }
 
-    /// Whether it was stalled or has ended.
+    /// Returns whether it was stalled or has ended.
     pub(crate) fn is_disturbed(&self) -> bool {
         self.is_disturbed.load(Ordering::Relaxed)
     }
@@ -95,7 +95,7 @@ impl Life {
         self.is_disturbed.store(true, Ordering::Relaxed);
     }
 
-    /// The access tokens of the process, made the first time.
+    /// Returns the access tokens of the process, which the first call creates.
     pub(crate) fn tokens(&self, make: impl FnOnce() -> AccessTokens) -> &AccessTokens {
         self.tokens.get_or_init(make)
     }
@@ -108,7 +108,7 @@ impl Life {
 }
 
 impl World {
-    /// Begins another life of the node `name`.
+    /// Starts another life of the node `name`.
     pub(crate) fn life(&self, name: &str, release: u32) -> Arc<Life> {
         let number = {
             let mut lives = lock(&self.lives);
@@ -118,12 +118,12 @@ impl World {
         Arc::new(Life::new(NodeId(number), format!("{name} (release {release})"), release))
     }
 
-    /// The environment of a life.
+    /// Returns the environment of a life.
     pub(crate) fn surroundings(&self, life: &Life) -> Environment {
         environment(&self.simulator, life.id, self.fork(u64::from(life.id.0)), self.profile.has_true_clocks)
     }
 
-    /// The cluster as a life reaches it.
+    /// Returns the cluster as a life reaches it.
     pub(crate) fn elastic(&self, life: &Arc<Life>, environment: &Environment) -> Elastic {
         let link = Link { network: self.network.clone(), life: life.clone(), environment: environment.clone() };
         let batches = Batches { page: self.profile.page, bulk: self.profile.bulk };
@@ -147,7 +147,7 @@ impl World {
             .deadline(DEADLINE)
     }
 
-    /// Starts a node. What it says of its start is checked.
+    /// Starts a node. Checks what the start reports.
     pub(crate) async fn start(self: Arc<Self>, life: Arc<Life>, how: Start) -> Result<SavedObjects> {
         self.journal.act(&format!("start {how:?}"), || format!("{} starts: {how:?}", life.name));
         let builder = self.builder(&life);
@@ -163,8 +163,8 @@ impl World {
             self.journal.broken("what a start reports is true", "", how);
         }
         let took = self.simulator.now() - begun;
-        // Its clock may be slow, and it may have been stalled. After the deadline it undoes its copy, with up to three requests that each
-        // wait for two minutes if their answers are lost.
+        // The node's clock may be slow, and it may have been stalled. After the deadline it undoes its copy, with up to
+        // three requests that each wait for two minutes if their answers are lost.
         let most = DEADLINE.mul_f64(1.0 / 0.8) + Duration::from_secs(400);
         if took > most {
             let how = format!("{} took {took:.1?}", life.name);
@@ -188,14 +188,15 @@ impl World {
     }
 }
 
-/// The keys of a node that starts now: all nodes have both, and encrypt with the new one once the operator said so.
+/// Returns the keys of a node that starts now: all nodes have both keys, and encrypt with the new one after the
+/// operator's decision.
 pub(crate) fn key_ring(world: &World) -> KeyRing {
     let keys = ["a key for tests only: 0123456789abcdef", "another one for tests: 0123456789abcdef"];
     let [first, second] = if *lock(&world.is_key_new) { [keys[1], keys[0]] } else { keys };
     KeyRing::new(SecretString::from(first), vec![SecretString::from(second)]).expect("the keys are fine")
 }
 
-/// A node that lives, dies and lives again until the end of the world's time.
+/// Runs a node that lives, dies and starts again until the end of the world's time.
 pub(crate) async fn live(world: Arc<World>, number: usize, release: u32) {
     let dice: Dice = world.fork(1_000 + number as u64);
     world.simulator.sleep(Duration::from_millis(dice.below(world.profile.starts_within.as_millis() as u64))).await;

@@ -7,6 +7,7 @@ use futures::FutureExt;
 use saved_objects::cluster::memory::{RestoreOptions, Snapshot};
 use saved_objects::cluster::{AliasAction, Cluster, IndexState};
 use saved_objects::encryption::EncryptionService;
+use saved_objects::internals::Engine;
 use saved_objects::layout::IndexNames;
 use saved_objects::migrate::{Migrator, OnBad, Outcome};
 use saved_objects::quarantine::Quarantine;
@@ -20,7 +21,7 @@ use crate::types::{GROUPS, registry};
 use crate::witness::indices;
 use crate::world::{BAD, World};
 
-/// The acts that there are.
+/// The operator's acts.
 pub(crate) const ACTS: [&str; 12] = [
     "roll back",
     "drop old",
@@ -62,7 +63,7 @@ pub(crate) async fn work(world: Arc<World>) {
             "close an index" => close(&world, &dice).await,
             "put aside" => {
                 command(&world, &life, put_aside).await;
-                // By chance alone, something would hardly ever be there to be brought back.
+                // By chance alone there would rarely be something to restore.
                 command(&world, &life, bring_back).await;
             }
             "bring back" => command(&world, &life, bring_back).await,
@@ -83,11 +84,15 @@ pub(crate) async fn command(world: &Arc<World>, life: &Arc<Life>, command: Comma
     });
 }
 
-pub(crate) fn migrator(world: &World, life: &Arc<Life>) -> Migrator {
+pub(crate) fn engine(world: &World, life: &Arc<Life>) -> Engine {
     let environment = world.surroundings(life);
     let cluster = Arc::new(world.elastic(life, &environment));
     let encryption = EncryptionService::new(Some(key_ring(world)), environment.clone());
-    Migrator::new(cluster, Arc::new(registry(life.release)), world.prefix.clone(), encryption, environment)
+    Engine::new(cluster, Arc::new(registry(life.release)), world.prefix.clone(), encryption, environment)
+}
+
+pub(crate) fn migrator(world: &World, life: &Arc<Life>) -> Migrator {
+    Migrator::new(&engine(world, life))
 }
 
 fn roll_back(world: Arc<World>, life: Arc<Life>) -> futures::future::BoxFuture<'static, String> {
@@ -103,11 +108,11 @@ fn drop_old(world: Arc<World>, life: Arc<Life>) -> futures::future::BoxFuture<'s
     async move {
         let witness = &world.network.witness;
         witness.begins_to_drop(&world.network);
-        // The command may be killed, and what it has sent may still land: then it never ends.
+        // The command may be killed while its requests can still land: then it never ends.
         let report = migrator(&world, &life).drop_old().await;
         witness.ends_to_drop();
         world.journal.count(&format!("drop old: {:?}", report.outcome));
-        // One that failed may have dropped some before.
+        // A failed command may have dropped some before.
         let says_so = report.outcome == Outcome::Dropped;
         if report.outcome != Outcome::Failed && says_so == report.dropped.is_empty() {
             let how = format!("{:?} with {:?} dropped", report.outcome, report.dropped);
@@ -137,13 +142,10 @@ fn rotate_keys(world: Arc<World>, life: Arc<Life>) -> futures::future::BoxFuture
 }
 
 pub(crate) fn key_rotation(world: &World, life: &Arc<Life>) -> KeyRotation {
-    let environment = world.surroundings(life);
-    let cluster = Arc::new(world.elastic(life, &environment));
-    let encryption = EncryptionService::new(Some(key_ring(world)), environment.clone());
-    KeyRotation::new(cluster, Arc::new(registry(life.release)), world.prefix.clone(), encryption, environment)
+    KeyRotation::new(&engine(world, life))
 }
 
-/// Migrates, and puts what cannot be converted into quarantine.
+/// Migrates, and quarantines what cannot be converted.
 pub(crate) fn put_aside(world: Arc<World>, life: Arc<Life>) -> futures::future::BoxFuture<'static, String> {
     async move {
         let report = migrator(&world, &life).on_bad(OnBad::Quarantine).migrate().await;
@@ -153,12 +155,10 @@ pub(crate) fn put_aside(world: Arc<World>, life: Arc<Life>) -> futures::future::
     .boxed()
 }
 
-/// Puts what is in quarantine back into its index.
+/// Restores documents from the quarantine to their index.
 fn bring_back(world: Arc<World>, life: Arc<Life>) -> futures::future::BoxFuture<'static, String> {
     async move {
-        let environment = world.surroundings(&life);
-        let cluster = Arc::new(world.elastic(&life, &environment));
-        let quarantine = Quarantine::new(cluster, world.prefix.clone());
+        let quarantine = Quarantine::new(&engine(&world, &life));
         let restored = quarantine.restore(&[BAD.to_owned()]).await;
         if restored.as_ref().is_ok_and(|restored| !restored.restored.is_empty()) {
             world.journal.count("a document was brought back");
@@ -168,7 +168,7 @@ fn bring_back(world: Arc<World>, life: Arc<Life>) -> futures::future::BoxFuture<
     .boxed()
 }
 
-/// Closes a current generation for a while. One that is being copied is left alone.
+/// Closes a current generation for a while, unless it is being copied.
 async fn close(world: &World, dice: &Dice) {
     let (_, names) = any_group(world, dice);
     let Some((index, state)) = current(world, &names) else { return };
@@ -180,7 +180,7 @@ async fn close(world: &World, dice: &Dice) {
     by_hand(world, &format!("opens {index}"), &index, async { world.memory.open_index(&index) });
 }
 
-/// Blocks the writes to a current generation for a while. One that is being copied is left alone.
+/// Blocks the writes to a current generation for a while, unless it is being copied.
 async fn block(world: &World, dice: &Dice) {
     let (_, names) = any_group(world, dice);
     let is_copied =
@@ -194,7 +194,8 @@ async fn block(world: &World, dice: &Dice) {
     by_hand(world, &format!("unblocks {index}"), &index, world.memory.remove_write_block(&index));
 }
 
-/// Moves the alias of a group to an older generation, and lets that one take writes. What it has is given from now on.
+/// Moves the alias of a group to an older generation, which then takes writes. Its content is the given state from now
+/// on.
 fn move_alias(world: &World, dice: &Dice) {
     let (group, names) = any_group(world, dice);
     let Some((from, state)) = current(world, &names) else { return };
@@ -203,7 +204,7 @@ fn move_alias(world: &World, dice: &Dice) {
     });
     let Some(to) = older else { return };
     let (Some(old), Some(new)) = (names.generation(&to), names.generation(&from)) else { return };
-    // As a rollback does: who forgets the alias of the writes lets nodes write to what nobody reads.
+    // Like a rollback: without the write alias nodes would write to a generation that is not read.
     let mut actions = vec![
         AliasAction::Remove { index: from.clone(), alias: names.alias().to_owned() },
         AliasAction::Add { index: to.clone(), alias: names.alias().to_owned() },
@@ -227,8 +228,8 @@ fn take_snapshot(world: &World, dice: &Dice) -> Option<(&'static str, String, Sn
     Some((group, index, snapshot))
 }
 
-/// Restores a snapshot over the index that it was taken of, which keeps its aliases. If that is current, what it has is given
-/// from now on.
+/// Restores a snapshot over the index that it was taken of, which keeps its aliases. If that index is current, its
+/// content is the given state from now on.
 fn restore(world: &World, dice: &Dice, snapshots: &[(&'static str, String, Snapshot)]) {
     let Some((group, index, snapshot)) = snapshots.get(dice.below(snapshots.len().max(1) as u64) as usize) else {
         return;
@@ -249,7 +250,7 @@ fn restore(world: &World, dice: &Dice, snapshots: &[(&'static str, String, Snaps
     }
 }
 
-/// A snapshot of the current generations is under way for a while: they can be neither deleted nor closed.
+/// Runs a snapshot of the current generations for a while: they can be neither deleted nor closed.
 async fn let_snapshot_run(world: &World, dice: &Dice) {
     let all = indices(&world.memory);
     let names: Vec<&str> = all.keys().map(String::as_str).collect();
@@ -259,7 +260,7 @@ async fn let_snapshot_run(world: &World, dice: &Dice) {
     world.journal.tell(|| (About::Act, "the snapshot has ended".to_owned()));
 }
 
-/// Another copy of a shard becomes the primary.
+/// Makes another copy of a shard the primary.
 fn fail_over(world: &World, dice: &Dice) {
     let (_, names) = any_group(world, dice);
     let Some((index, _)) = current(world, &names) else { return };
@@ -271,12 +272,12 @@ fn any_group(world: &World, dice: &Dice) -> (&'static str, IndexNames) {
     (group, world.prefix.group(group))
 }
 
-/// The current generation of a group.
+/// Returns the current generation of a group.
 pub(crate) fn current(world: &World, names: &IndexNames) -> Option<(String, IndexState)> {
     indices(&world.memory).into_iter().find(|(_, state)| state.aliases.contains_key(names.alias()))
 }
 
-/// Something that the operator asks the server past the library. Nothing disturbs it.
+/// Sends a request of the operator past the library, without faults.
 fn by_hand<T>(
     world: &World,
     text: &str,
@@ -291,5 +292,5 @@ fn by_hand<T>(
         };
         (About::Act, format!("by hand, the operator {text}{words}"))
     });
-    world.network.witness.look(&world.network, &format!("the operator {text} ({index})"));
+    world.network.witness.check(&world.network, &format!("the operator {text} ({index})"));
 }

@@ -1,60 +1,61 @@
-//! What a world is like: its nodes, its weather, what the adversary and the operator do. All of it follows from the seed.
+//! The parameters of a world: its nodes, its weather, the acts of the adversary and the operator. All of them follow
+//! from the seed.
 
 use std::time::Duration;
 
 use crate::dice::Dice;
 use crate::weather::Weather;
 
-/// The kinds of worlds. The ordinary run has [`MIXED`](Profile::MIXED); the others look for one kind of fault, which would
-/// be rare, or hidden by others, in it.
+/// The kinds of worlds. The ordinary run uses [`MIXED`](Profile::MIXED); each other kind looks for one kind of fault
+/// that would be rare, or hidden by other faults, in `MIXED`.
 #[derive(Debug, Clone)]
 pub(crate) struct Profile {
     /// The release of each node.
     pub(crate) releases: Vec<u32>,
     pub(crate) weather: Weather,
-    /// How long the world lasts, before it is quiet.
+    /// How long the world lasts before the quiet time.
     pub(crate) lasts: Duration,
-    /// Within which time the nodes start for the first time.
+    /// The time within which the nodes start for the first time.
     pub(crate) starts_within: Duration,
-    /// Users of each node.
+    /// The number of users of each node.
     pub(crate) users: u64,
-    /// How long a user pauses at most.
+    /// The longest pause of a user.
     pub(crate) pause: Duration,
-    /// Documents of one page, and of one bulk.
+    /// The number of documents in a page, and in a bulk.
     pub(crate) page: usize,
     pub(crate) bulk: usize,
     pub(crate) request_timeout: Duration,
-    /// Of a thousand requests of a migration, at how many the node is stalled or killed.
+    /// The number of requests in a thousand of a migration at which the node is stalled or killed.
     pub(crate) stalls: u64,
     pub(crate) kills: u64,
-    /// The same of other requests.
+    /// The same for other requests.
     pub(crate) user_stalls: u64,
     pub(crate) user_kills: u64,
-    /// The state of migrations in which nodes are stalled and killed, if it is one only.
+    /// The state of migrations in which nodes are stalled and killed, if it is only one.
     pub(crate) stalled_in: Option<&'static str>,
-    /// How long a stall is at most.
+    /// The longest stall.
     pub(crate) longest_stall: Duration,
-    /// Whether there are indices of others with names like ours.
+    /// Whether other software has indices with names like ours.
     pub(crate) has_neighbours: bool,
-    /// The largest request that the server takes.
+    /// The largest request that the server accepts.
     pub(crate) content_limit: Option<usize>,
     /// Whether there is an operator.
     pub(crate) has_operator: bool,
-    /// Whether nothing is there in the beginning, so that the indices are created amid faults.
+    /// Whether nothing exists in the beginning, so that the indices are created during faults.
     pub(crate) begins_empty: bool,
-    /// Whether there is a document that no copy can convert, until the operator deletes it in the quiet.
+    /// Whether there is a document that no copy can convert, until the operator deletes it in the quiet time.
     pub(crate) has_bad_document: bool,
-    /// Whether such a document is put aside in the quiet, and not deleted.
+    /// Whether such a document is quarantined in the quiet time instead of being deleted.
     pub(crate) has_quarantine: bool,
-    /// How long a node lives at least, before it is stopped and started again.
+    /// The shortest life of a node before it is stopped and started again.
     pub(crate) shortest_life: Duration,
-    /// What users do, if it is one thing only.
+    /// The operation of users, if it is only one.
     pub(crate) users_only: Option<Only>,
     /// Whether all clocks are right.
     pub(crate) has_true_clocks: bool,
 }
 
-/// The one thing that users do.
+/// The only operation of users.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Only {
     /// Raise one counter.
@@ -70,7 +71,7 @@ impl Profile {
     /// The kind of the ordinary run.
     pub(crate) const MIXED: &'static str = "mixed";
 
-    /// The profile of one seed.
+    /// Creates the profile of one seed.
     pub(crate) fn new(name: &str, dice: &Dice) -> Self {
         let mut profile = Self::mixed(dice);
         match name {

@@ -1,4 +1,4 @@
-//! Users who ask for the access token of a connector, and a provider whose refresh tokens are good once.
+//! Users who ask for the access token of a connector, and a provider whose refresh tokens are valid once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -9,7 +9,8 @@ use async_trait::async_trait;
 use saved_objects::SavedObjects;
 use saved_objects::encryption::Secret;
 use saved_objects::tokens::{
-    AccessTokens, ConnectorId, Grant, ProviderError, RefreshRequest, Refresher, Scope, SharedTokenClient, TokenError,
+    AccessTokens, ConnectorId, Grant, ProviderError, RefreshRequest, Refresher, Scope, SharedConnectorTokenClient,
+    TokenError,
 };
 
 use crate::dice::Dice;
@@ -24,20 +25,20 @@ const GRANTED: &str = "an access token that is given was granted";
 const LEFT_ALONE: &str = "a provider is left alone for as long as it wants";
 const STORED: &str = "what a provider granted is stored, or its asker was told";
 
-/// A grant that never reached the store: its asker was killed, stalled for longer than its claim holds, or told that it could not
-/// be stored. The user authorizes anew. Counted apart.
+/// A grant that never reached the store: its caller was killed, stalled for longer than its claim holds, or got the
+/// error that it could not be stored. The user authorizes again. Counted separately.
 const LOST: &str = "known limit: a grant was lost with its asker";
 
-/// How long a grant is on its way to the store at most, before others may ask: the time of a claim, by the fastest clock.
+/// How long a grant may be on its way to the store before others may ask: the time of a claim, by the fastest clock.
 const CLAIMED_FOR: Duration = Duration::from_secs(30);
 
-/// How many seconds go by on the fastest clock in a second.
+/// How many seconds pass on the fastest clock in one second.
 const FASTEST_RATE: f64 = 1.5;
 
 /// The object that holds the token, for the story.
 const TOKEN: &str = "connector_token";
 
-/// What the provider knows.
+/// The state of the provider.
 #[derive(Debug, Default)]
 pub(crate) struct Provider {
     grants: Mutex<Grants>,
@@ -48,10 +49,10 @@ struct Grants {
     number: u64,
     /// The authorization that each refresh token belongs to.
     authorizations: BTreeMap<String, u64>,
-    /// The good refresh token of each authorization, with what became of its grant.
+    /// The valid refresh token of each authorization, and the state of its grant.
     good: BTreeMap<u64, Granted>,
     access_tokens: BTreeSet<String>,
-    /// Until when each life of a node is to leave the provider alone, by the fastest clock.
+    /// The time until which each life of a node must not ask the provider, by the fastest clock.
     left_alone: BTreeMap<String, Duration>,
 }
 
@@ -60,7 +61,7 @@ struct Granted {
     refresh_token: String,
     to: Option<Arc<Life>>,
     at: Duration,
-    /// Whether its asker did not get it, or was told that it could not be stored.
+    /// Whether its caller did not get it, or got the error that it could not be stored.
     is_lost: bool,
 }
 
@@ -89,7 +90,7 @@ impl Grants {
     }
 }
 
-/// The provider, as one life of a node asks it.
+/// The provider for one life of a node.
 struct Asking {
     world: Arc<World>,
     life: Arc<Life>,
@@ -136,7 +137,7 @@ impl Refresher for Asking {
                     world.journal.broken(USED_ONCE, TOKEN, how);
                 }
             }
-            // Where a grant was lost, its user authorizes anew.
+            // After a lost grant its user authorizes again.
             (grants.grant(authorization, Some(life), now, lifetime(dice)), authorization)
         };
         world.journal.count("refresh");
@@ -154,7 +155,7 @@ impl Refresher for Asking {
     }
 }
 
-/// From tokens that are over at once to those that outlive the world.
+/// Returns a lifetime, from one that is over immediately to one that is longer than the world.
 fn lifetime(dice: &Dice) -> Duration {
     Duration::from_secs([3, 10, 70, 900][dice.below(4) as usize])
 }
@@ -163,7 +164,7 @@ fn connector() -> ConnectorId {
     ConnectorId::new("github").expect("a name")
 }
 
-/// Asks for the access token; where there is none, authorizes the connector.
+/// Asks for the access token; if there is none, authorizes the connector.
 pub(crate) async fn ask(world: Arc<World>, life: Arc<Life>, store: SavedObjects, dice: &Dice) {
     let asking = Asking { world: world.clone(), life: life.clone(), dice: Dice::new(dice.below(u64::MAX)) };
     let refresher: Arc<dyn Refresher> = Arc::new(asking);
@@ -196,7 +197,7 @@ async fn authorize(world: &Arc<World>, life: &Arc<Life>, store: &SavedObjects, d
         let authorization = grants.number;
         grants.grant(authorization, Some(life), world.simulator.now(), lifetime(dice))
     };
-    let client = SharedTokenClient::new(store).expect("the types are there");
+    let client = SharedConnectorTokenClient::new(store).expect("the types are there");
     let created = client.create_with_refresh_token(&connector(), grant.clone()).await;
     world.journal.count(if created.is_ok() { "authorize a connector" } else { "authorize a connector: failed" });
     if created.is_err() {
@@ -204,7 +205,7 @@ async fn authorize(world: &Arc<World>, life: &Arc<Life>, store: &SavedObjects, d
     }
 }
 
-/// The asker has the only copy of a grant, and throws it away.
+/// The caller has the only copy of a grant, and drops it.
 fn lose(world: &World, grant: &Grant) {
     let mut grants = lock(&world.provider.grants);
     let refresh_token = grant.refresh_token.as_ref().expect("granted").expose_text().expect("a text").to_string();
@@ -216,9 +217,9 @@ fn lose(world: &World, grant: &Grant) {
     }
 }
 
-/// What is stored in the end is what was granted last.
+/// Asserts that the token that is stored in the end is the one that was granted last.
 pub(crate) async fn check(world: &World, store: &SavedObjects) {
-    let client = SharedTokenClient::new(store).expect("the types are there");
+    let client = SharedConnectorTokenClient::new(store).expect("the types are there");
     let stored = match client.get_oauth_credentials(&connector()).await {
         Ok(Some(stored)) => stored,
         Ok(None) => return,

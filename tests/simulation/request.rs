@@ -1,4 +1,4 @@
-//! A request that was sent, as the story, the network and the checks see it.
+//! A request that was sent, for the story, the network and the checks.
 
 use std::time::Duration;
 
@@ -11,9 +11,9 @@ use serde_json::Value;
 pub(crate) struct Sent {
     pub(crate) request: HttpRequest,
     pub(crate) at: Duration,
-    /// The state of the migration that sends it; `-` outside of one.
+    /// The state of the migration that sends it; `-` outside of a migration.
     pub(crate) state: &'static str,
-    /// How many operations it has, if it is a bulk.
+    /// The number of its operations, if it is a bulk.
     pub(crate) operations: usize,
     /// Whether it changes documents, indices or aliases.
     pub(crate) is_write: bool,
@@ -37,7 +37,7 @@ impl Sent {
         self.request.body.as_ref().map_or(0, Bytes::len)
     }
 
-    /// The operations of a bulk: the action, the id, and the lines.
+    /// Returns the operations of a bulk: the action, the id, and the lines.
     pub(crate) fn bulk(&self) -> Vec<(String, String, Vec<&[u8]>)> {
         let body = match &self.request.body {
             Some(body) if self.is_bulk() => body,
@@ -58,7 +58,7 @@ impl Sent {
         operations
     }
 
-    /// The names of the objects and indices that it is about.
+    /// Returns the names of the objects and indices that it is about.
     pub(crate) fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = self.bulk().into_iter().map(|(_, id, _)| id).collect();
         let decoded = self.request.path.replace("%3A", ":");
@@ -66,7 +66,7 @@ impl Sent {
         names
     }
 
-    /// What it asks, in a few words.
+    /// Returns a short description of the request.
     pub(crate) fn words(&self) -> String {
         let HttpRequest { method, path, body, .. } = &self.request;
         let path = path.replace("%3A", ":");
@@ -84,7 +84,7 @@ impl Sent {
         }
     }
 
-    /// What the server answered, in a few words.
+    /// Returns a short description of the server's answer.
     pub(crate) fn outcome(&self, answer: &HttpAnswer) -> String {
         let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
         if let Some(items) = body["items"].as_array() {

@@ -1,4 +1,4 @@
-//! Runs worlds on two threads, tells of those in which a promise was broken, and what was covered.
+//! Runs worlds on two threads, and reports those in which a promise was broken, and the coverage.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -20,7 +20,7 @@ use crate::{model, operator};
 const VARIABLE: &str = "SAVED_OBJECTS_SIMULATION_SEED";
 /// The seeds of the ordinary run.
 const USUAL: Range<u64> = 1..3_001;
-/// How many seeds are run twice, and must go the same way.
+/// The number of seeds that run twice and must give the same trace.
 const TWICE: u64 = 100;
 const THREADS: usize = 2;
 /// Acts of users and of the adversary that the ordinary run must have.
@@ -60,17 +60,17 @@ const ACTS: [&str; 34] = [
     "a key can be removed",
     "a kept generation was restored",
 ];
-/// Of how many promises the first story is printed.
+/// The number of promises whose first story is printed.
 const MAX_STORIES: usize = 8;
 
-/// What is asked for.
+/// What the command line asks for.
 #[derive(Debug)]
 pub(crate) struct Order {
     profile: String,
     seeds: Range<u64>,
     is_usual: bool,
     until: Option<Duration>,
-    /// Whether seeds are run twice, to see that they go the same way.
+    /// Whether seeds run twice, to check that they give the same trace.
     twice: bool,
     story: bool,
     whole: bool,
@@ -119,7 +119,7 @@ impl Order {
                 }
                 "--story" => order.story = true,
                 "--whole" => (order.story, order.whole) = (true, true),
-                // What `cargo test` passes on to every test.
+                // Arguments that `cargo test` passes to every test.
                 other => return Err(format!("unknown argument {other:?}")),
             }
         }
@@ -127,7 +127,7 @@ impl Order {
     }
 }
 
-/// What many worlds came to.
+/// The sums over many worlds.
 #[derive(Debug, Default)]
 struct Sum {
     worlds: u64,
@@ -204,7 +204,7 @@ fn one(order: &Order, seed: u64, sum: &Mutex<Sum>) {
         }
         is_new && sum.broken.len() <= MAX_STORIES
     };
-    // Without the story a world goes the same way, faster.
+    // Without the story a world does the same, faster.
     let again = (is_new && !order.story).then(|| world::run(&order.profile, seed, true, order.whole));
     let story = again.map_or(ended.story, |again| again.story);
     if is_broken || order.story {
@@ -218,7 +218,7 @@ fn one(order: &Order, seed: u64, sum: &Mutex<Sum>) {
     }
 }
 
-/// A seed that goes another way when it is run again; none if there is none.
+/// Returns a seed whose second run gives another trace, if there is one.
 fn unlike() -> Option<u64> {
     let hash = |seed| world::run(Profile::MIXED, seed, false, false).trace_hash;
     (1..=TWICE).find(|&seed| hash(seed) != hash(seed))
@@ -235,7 +235,7 @@ fn print_coverage(coverage: &Coverage) {
     println!("{}", acts.join(" · "));
 }
 
-/// What the ordinary run must reach, and has not.
+/// Returns what the ordinary run must reach and has not reached.
 fn missed(coverage: &Coverage) -> Vec<String> {
     let mut missed = Vec::new();
     for &state in State::NAMES {
@@ -246,7 +246,7 @@ fn missed(coverage: &Coverage) -> Vec<String> {
                 missed.push(format!("{fate} in {state}"));
             }
         }
-        // What ends has sent everything.
+        // A state that ends has sent everything.
         for act in ["stalled", "killed"].map(|act| format!("{act} in {state}")) {
             if !coverage.acts.contains_key(&act) {
                 missed.push(act);

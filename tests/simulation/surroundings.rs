@@ -1,4 +1,4 @@
-//! What a node has of its own: a clock that is skewed and goes faster or slower, randomness, and its tasks.
+//! The environment of a node: a clock that is skewed and runs faster or slower, randomness, and its tasks.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,10 +12,11 @@ use saved_objects::environment::{Clock, Environment, Executor, Rng};
 use crate::dice::Dice;
 use crate::executor::{NodeId, Simulator};
 
-/// When worlds begin: 2026-01-01.
+/// The time at which worlds begin: 2026-01-01.
 const EPOCH_S: i64 = 1_767_225_600;
 
-/// The environment of one life of a node: all of it follows from `dice`, and `is_true` says that its clock is right.
+/// Creates the environment of one life of a node: all of it follows from `dice`, and `is_true` says that its clock is
+/// right.
 pub(crate) fn environment(simulator: &Simulator, node: NodeId, dice: Dice, is_true: bool) -> Environment {
     let is_true = is_true || dice.happens(30);
     let rate = if is_true { 1.0 } else { 0.8 + dice.below(60) as f64 / 100.0 };
@@ -29,7 +30,7 @@ pub(crate) fn environment(simulator: &Simulator, node: NodeId, dice: Dice, is_tr
 #[derive(Debug)]
 struct NodeClock {
     simulator: Simulator,
-    /// How many of its seconds go by in a second.
+    /// How many of its seconds pass in one second.
     rate: f64,
     /// How many seconds it is ahead.
     skew: i64,

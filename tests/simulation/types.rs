@@ -1,5 +1,5 @@
-//! A platform's types at three releases. Vaults have a secret that each version binds anew: release 2 changes them in place,
-//! release 3 by a copy. Tallies are counted with: release 2 copies them, release 3 changes them in place.
+//! A platform's types at three releases. Vaults have a secret that each version binds again: release 2 changes them in
+//! place, release 3 by a copy. Tallies are used for counting: release 2 copies them, release 3 changes them in place.
 
 use std::sync::OnceLock;
 
@@ -7,20 +7,22 @@ use saved_objects::registry::{Registry, TypeDefinition};
 use saved_objects::tokens;
 use serde_json::{Value, json};
 
+use crate::vault;
+
 /// The newest release.
 pub(crate) const NEWEST: u32 = 3;
 
 /// The groups of the types that users write to.
 pub(crate) const GROUPS: [&str; 2] = ["vaults", "tallies"];
 
-/// The registry of `release`, 1 to [`NEWEST`]. Made once, since the schemas take a while.
+/// Returns the registry of `release`, 1 to [`NEWEST`]. It is built once, since the schemas take a while.
 pub(crate) fn registry(release: u32) -> Registry {
     static REGISTRIES: OnceLock<Vec<Registry>> = OnceLock::new();
     let build = |release| Registry::builder().with(types(release)).build().expect("the types go together");
     REGISTRIES.get_or_init(|| (1..=NEWEST).map(build).collect())[release as usize - 1].clone()
 }
 
-/// The model version of a type at `release`. An authorization is written with all that its newest version has, whatever the release.
+/// Returns the model version of a type at `release`. Every release writes an authorization at its newest version.
 pub(crate) fn model_version(type_name: &str, release: u32) -> u32 {
     match type_name {
         "vault" | "tally" => release,
@@ -39,44 +41,7 @@ fn types(release: u32) -> Vec<TypeDefinition> {
 }
 
 fn vault(release: u32) -> TypeDefinition {
-    let mut fields = json!({"title": {"type": if release < 3 { "keyword" } else { "text" }}});
-    if release > 1 {
-        fields["level"] = json!({"type": "long"});
-    }
-    let changes = [
-        json!([]),
-        json!([
-            {"type": "mappings_addition", "properties": {"level": {"type": "long"}}},
-            {"type": "data_backfill", "defaults": {"level": 7}},
-        ]),
-        json!([
-            {"type": "mappings_change", "attributes": ["title"]},
-            {"type": "data_backfill", "defaults": {"stars": 1}},
-        ]),
-    ];
-    let bound = [json!(["title"]), json!(["title", "owner"]), json!(["title", "owner", "level"])];
-    let added = ["", "owner", "level"];
-    let version = |number: usize| {
-        let mut properties =
-            json!({"title": {"type": "string"}, "owner": {"type": "string"}, "password": {"type": "string"}});
-        if number > 0 {
-            properties["level"] = json!({"type": "integer"});
-        }
-        if number > 1 {
-            properties["stars"] = json!({"type": "integer"});
-        }
-        let waivers = match number {
-            0 => json!([]),
-            _ => json!([{"rule": "two_releases", "attributes": [added[number]], "reason": "to encrypt again"}]),
-        };
-        json!({
-            "changes": changes[number],
-            "create": {"type": "object", "properties": properties, "additionalProperties": false},
-            "forward": {"type": "object", "properties": properties},
-            "encrypted": [{"name": "password", "exposed": false}], "bound": bound[number], "waivers": waivers,
-        })
-    };
-    definition("vault", "vaults", &fields, (0..release as usize).map(version).collect())
+    definition("vault", "vaults", &vault::fields(release), vault::versions(release))
 }
 
 fn tally(release: u32) -> TypeDefinition {

@@ -1,4 +1,4 @@
-//! Users of a node: they create, read, change, count and delete, and note what they are answered.
+//! Users of a node: they create, read, change, count and delete, and record the answers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,10 +20,10 @@ use crate::witness::SECRET;
 use crate::world::World;
 use crate::{claims, refreshes};
 
-/// How many operations there are on one object at most: the check looks for an order of them.
+/// The largest number of operations on one object: the check looks for an order of them.
 const MAX_OPERATIONS: usize = 60;
 
-/// How many vaults and tallies share their ids among all users.
+/// The number of vaults and tallies whose ids all users share.
 const VAULTS: u64 = 10;
 const TALLIES: u64 = 3;
 
@@ -33,14 +33,14 @@ pub(crate) struct User {
     name: String,
     repository: Repository,
     dice: Dice,
-    /// What it read or wrote last: the object's id, its value, its version.
+    /// What the user read or wrote last: the object's id, its value, its version.
     known: Option<(String, String, VersionToken)>,
     step: u64,
-    /// The node that it works through; none for the first of all.
+    /// The node that the user works through; `None` for the very first user.
     node: Option<(Arc<Life>, SavedObjects)>,
 }
 
-/// Works `until` the node ends, or until the world's time is over.
+/// Works until the node ends, or until the world's time is over.
 pub(crate) async fn work(world: Arc<World>, life: Arc<Life>, name: String, store: SavedObjects, until: Duration) {
     let seed = name.bytes().fold(u64::from(life.id.0), |sum, byte| sum.wrapping_mul(31) + u64::from(byte));
     let dice = world.fork(seed);
@@ -54,7 +54,7 @@ pub(crate) async fn work(world: Arc<World>, life: Arc<Life>, name: String, store
     }
 }
 
-/// Creates what is there before anything goes wrong.
+/// Creates the objects that exist before any fault.
 pub(crate) async fn fill(world: Arc<World>, life: Arc<Life>, store: SavedObjects) {
     let (dice, repository) = (world.fork(u64::from(life.id.0)), store.repository().clone());
     let mut user = User { world, name: "n0".to_owned(), repository, dice, known: None, step: 0, node: None };
@@ -95,7 +95,7 @@ impl User {
         }
     }
 
-    /// A value that no other write has.
+    /// Returns a value that no other write has.
     fn value(&mut self) -> String {
         self.step += 1;
         format!("{}#{}", self.name, self.step)
@@ -113,7 +113,7 @@ impl User {
         let answer = self.repository.create(self.new_vault(&value).id(id)).await;
         self.world.history.end_write(&begun, &token(&answer), None);
         self.remember(id, &value, &answer);
-        self.told("create", &key, &answer);
+        self.record("create", &key, &answer);
     }
 
     async fn create_without_id(&mut self) {
@@ -124,7 +124,7 @@ impl User {
             let key = format!("vault:{}", created.id);
             let begun = self.world.history.begin_at(&key, &self.name, creating(&value), invoked);
             self.world.history.end_write(&begun, &token(&answer), None);
-            self.told("create without an id", &key, &answer);
+            self.record("create without an id", &key, &answer);
         }
     }
 
@@ -144,7 +144,7 @@ impl User {
         let answers = self.repository.create_many(requests).await;
         for ((key, begun), answer) in begun.into_iter().zip(&answers) {
             self.world.history.end_write(&begun, &token(answer), None);
-            self.told("create many", &key, answer);
+            self.record("create many", &key, answer);
         }
     }
 
@@ -166,7 +166,7 @@ impl User {
         if let Ok(Some((value, version))) = &value {
             self.known = Some((id.to_owned(), value.clone(), *version));
         }
-        self.told(if with_secrets { "read with secrets" } else { "read" }, &key, &value);
+        self.record(if with_secrets { "read with secrets" } else { "read" }, &key, &value);
     }
 
     async fn update(&mut self, id: &str) {
@@ -180,11 +180,11 @@ impl User {
             Ok(())
         };
         let answer = self.repository.update(&ObjectKey::new("vault", id), change).await;
-        // What was done replaced what was read last.
+        // The write replaced what was read last, if it was done.
         let from = if answer.is_ok() { based.last().cloned().into_iter().collect() } else { based };
         self.world.history.end_write(&begun, &token(&answer), Some(From::OneOf(from)));
         self.remember(id, &value, &answer);
-        self.told("update", &key, &answer);
+        self.record("update", &key, &answer);
     }
 
     async fn update_known(&mut self) {
@@ -199,16 +199,17 @@ impl User {
         let request = Update::new(ObjectKey::new("vault", &id)).version(version);
         let answer = self.repository.update(request, change).await;
         self.world.history.end_write(&begun, &token(&answer), None);
-        self.told("update a version", &key, &answer);
+        self.record("update a version", &key, &answer);
     }
 
     async fn delete(&mut self, id: &str) {
         let key = format!("vault:{id}");
-        // Without a version it is done if the object is gone, also if another user deleted it while the answer was lost.
+        // A delete without a version is done if the object is gone, also if another user deleted it while the answer
+        // was lost.
         let begun = self.world.history.begin(&key, &self.name, Effect::Write { from: From::Any, to: None });
         let answer = self.repository.delete(&ObjectKey::new("vault", id)).await;
         self.world.history.end_write(&begun, &answer.clone().map(|()| None), None);
-        self.told("delete", &key, &answer);
+        self.record("delete", &key, &answer);
     }
 
     async fn delete_known(&mut self) {
@@ -218,7 +219,7 @@ impl User {
         let begun = self.world.history.begin(&key, &self.name, effect);
         let answer = self.repository.delete(Delete::new(ObjectKey::new("vault", &id)).version(version)).await;
         self.world.history.end_write(&begun, &answer.clone().map(|()| None), None);
-        self.told("delete a version", &key, &answer);
+        self.record("delete a version", &key, &answer);
     }
 
     async fn count(&mut self, id: &str) {
@@ -227,7 +228,7 @@ impl User {
         let request = Increment::new(ObjectKey::new("tally", id)).field("count");
         let answer = self.repository.increment(request.or_create(object(json!({"name": id})))).await;
         self.world.history.end_count(&begun, &answer);
-        self.told("count", &key, &answer);
+        self.record("count", &key, &answer);
     }
 
     async fn claim(&mut self) {
@@ -287,9 +288,9 @@ impl User {
         }
     }
 
-    /// Tells what came of an operation; some answers break promises by themselves.
-    fn told<T: std::fmt::Debug>(&self, what: &str, key: &str, answer: &Result<T>) {
-        told(&self.world, &self.name, what, key, answer);
+    /// Records the answer of an operation; some answers break promises by themselves.
+    fn record<T: std::fmt::Debug>(&self, what: &str, key: &str, answer: &Result<T>) {
+        record(&self.world, &self.name, what, key, answer);
     }
 }
 
@@ -300,7 +301,7 @@ pub(crate) async fn read_counter(world: &World, name: &str, repository: &Reposit
     let found = repository.get_opt(&ObjectKey::new("tally", id)).await;
     let value = found.map(|found| found.map(|tally| (tally.attributes["count"].to_string(), tally.version)));
     world.history.end_read(&begun, &value);
-    told(world, name, "read", &key, &value);
+    record(world, name, "read", &key, &value);
 }
 
 /// Reads a vault by its id.
@@ -310,10 +311,10 @@ pub(crate) async fn read_vault(world: &World, name: &str, repository: &Repositor
     let found = repository.get_with_secrets_opt(&ObjectKey::new("vault", id)).await;
     let value = found.map(|found| found.map(|(vault, _)| (owner(&vault.attributes), vault.version)));
     world.history.end_read(&begun, &value);
-    told(world, name, "read", &key, &value);
+    record(world, name, "read", &key, &value);
 }
 
-fn told<T: std::fmt::Debug>(world: &World, name: &str, what: &str, key: &str, answer: &Result<T>) {
+fn record<T: std::fmt::Debug>(world: &World, name: &str, what: &str, key: &str, answer: &Result<T>) {
     world.journal.count(&match answer {
         Ok(_) => what.to_owned(),
         Err(error) => format!("{what}: {:?}", error.kind()),
@@ -326,7 +327,7 @@ fn told<T: std::fmt::Debug>(world: &World, name: &str, what: &str, key: &str, an
         };
         (About::Names(vec![key.to_owned()]), format!("{name} asked to {what} {key}: {words}"))
     });
-    // A proxy said so, and reading back told that nothing was done.
+    // A proxy said so, and reading back showed that nothing was done.
     let is_too_large =
         |error: &Error| error.message().contains("too large") && world.network.witness.was_called_too_large(key);
     if let Err(error) = answer
@@ -337,7 +338,7 @@ fn told<T: std::fmt::Debug>(world: &World, name: &str, what: &str, key: &str, an
     }
 }
 
-/// What an import says of a line.
+/// Returns what an import reports of a line.
 fn ended(summary: &ImportSummary, line: u64) -> Ended {
     let problem = summary.errors.iter().find(|problem| problem.line == line);
     let is_behind_stop = summary.stopped_at_line.is_some_and(|stopped| line >= stopped);

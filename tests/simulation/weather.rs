@@ -1,4 +1,4 @@
-//! What becomes of requests: rates, fates, and the refusals that a server or a proxy gives.
+//! What happens to requests: rates, fates, and the refusals of a server or a proxy.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use saved_objects::cluster::elastic::HttpAnswer;
 
 use crate::dice::Dice;
 
-/// Of a thousand requests, how many meet which fate; the others are delivered.
+/// How many requests in a thousand meet each fate; the others are delivered.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Weather {
     pub(crate) unconnected: u64,
@@ -18,32 +18,32 @@ pub(crate) struct Weather {
     pub(crate) refused: u64,
     pub(crate) refused_though_done: u64,
     pub(crate) cut: u64,
-    /// How long an ordinary way to the server takes at most.
+    /// The longest time of an ordinary way to the server.
     pub(crate) way: Duration,
-    /// How long a slow or late request is under way at most.
+    /// The longest time that a slow or late request is under way.
     pub(crate) longest: Duration,
 }
 
-/// What becomes of one request.
+/// What happens to one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
-    /// It is done and answered.
+    /// The request is done and answered.
     Delivered,
     /// No connection can be made.
     Unconnected,
-    /// It is lost before the server.
+    /// The request is lost before the server.
     Lost,
-    /// It is done, and its answer is lost.
+    /// The request is done, and its answer is lost.
     Unanswered,
-    /// Its sender hears that the connection is lost, and it is done long after.
+    /// The sender loses the connection, and the request is done much later.
     Late,
-    /// It, or its answer, is slow; its sender may have given up on it.
+    /// The request or its answer is slow; its sender may have given up on it.
     Slow,
-    /// It is done and answered, and done again later.
+    /// The request is done and answered, and done again later.
     Twice,
-    /// It is refused, and not done.
+    /// The request is refused, and not done.
     Refused,
-    /// It is refused, though it is done.
+    /// The request is refused, although it is done.
     RefusedThoughDone,
     /// The first half of a bulk is done, and the connection is cut.
     Cut,
@@ -60,12 +60,12 @@ impl Fate {
 }
 
 impl Weather {
-    /// No faults at all, and short ways.
+    /// Returns weather without faults and with short ways.
     pub(crate) fn quiet() -> Self {
         Self { way: Duration::from_millis(5), longest: Duration::from_secs(1), ..Self::default() }
     }
 
-    /// Few faults.
+    /// Returns weather with few faults.
     pub(crate) fn calm() -> Self {
         Self {
             unconnected: 2,
@@ -82,7 +82,7 @@ impl Weather {
         }
     }
 
-    /// Many faults.
+    /// Returns weather with many faults.
     pub(crate) fn stormy() -> Self {
         Self {
             unconnected: 10,
@@ -99,7 +99,7 @@ impl Weather {
         }
     }
 
-    /// The fate of a request, which may be a bulk.
+    /// Returns the fate of a request.
     pub(crate) fn fate(&self, dice: &Dice, is_bulk: bool) -> Fate {
         let rates = [
             (self.unconnected, Fate::Unconnected),
@@ -122,18 +122,18 @@ impl Weather {
         Fate::Delivered
     }
 
-    /// How long a request, or its answer, is under way.
+    /// Returns how long a request, or its answer, is under way.
     pub(crate) fn under_way(&self, dice: &Dice) -> Duration {
         Duration::from_micros(dice.below(self.way.as_micros() as u64).max(100))
     }
 
-    /// How long a slow request is under way.
+    /// Returns how long a slow request is under way.
     pub(crate) fn slow_way(&self, dice: &Dice) -> Duration {
         Duration::from_millis(500 + dice.below(self.longest.as_millis() as u64))
     }
 }
 
-/// A refusal of a server, or of a proxy before it, that did nothing.
+/// Returns a refusal of a server, or of a proxy before it, that did nothing.
 pub(crate) fn refusal(dice: &Dice) -> HttpAnswer {
     match dice.below(8) {
         0 | 1 => HttpAnswer::too_many_requests(),
@@ -146,7 +146,7 @@ pub(crate) fn refusal(dice: &Dice) -> HttpAnswer {
     }
 }
 
-/// What comes in the place of `answer` although the server did what was asked: a refusal, or half of the answer.
+/// Returns what replaces `answer` although the server did the request: a refusal, or half of the answer.
 pub(crate) fn refusal_though_done(dice: &Dice, is_bulk: bool, answer: &HttpAnswer) -> HttpAnswer {
     match dice.below(9) {
         5 => HttpAnswer::of_proxy(429).retry_after(1),

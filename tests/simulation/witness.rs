@@ -1,4 +1,4 @@
-//! Looks at the cluster after each request that was done, and notes what must never be.
+//! Checks the cluster after each request that was done, and records what must never happen.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
@@ -17,26 +17,27 @@ use crate::node::Life;
 use crate::request::Sent;
 use crate::types::GROUPS;
 
-/// A record in `_meta` that was read before another one was made, and written after it. Elasticsearch has no condition for
-/// it, so what was recorded is gone until the next node records it. Counted apart; in the end nothing may be missing.
+/// A record in `_meta` that was read before another one was made, and written after it. Elasticsearch has no condition
+/// for it, so what was recorded is lost until the next node records it. Counted separately; in the end nothing may be
+/// missing.
 const OVERWRITTEN: &str = "known limit: a record in _meta was overwritten by an older one";
 
-/// A creation that was delivered again, or that landed when its sender had given up on it, after the object was deleted: no
-/// condition tells it from a new one. Counted apart.
+/// A creation that was delivered again, or that landed when its sender had given up on it, after the object was
+/// deleted: no condition distinguishes it from a new one. Counted separately.
 pub(crate) const REVIVED: &str = "known limit: a creation delivered again after a deletion";
 
-/// The network delivered an answered request again, and its condition held by then: a write that was refused because the gate of
-/// a copy was closed is done after it opens. Counted apart.
+/// The network delivered an answered request again, and its condition was true by then: a write that was refused
+/// because the gate of a copy was closed is done after it opens. Counted separately.
 pub(crate) const REPEATED: &str = "known limit: the network repeated an answered request, and it was done then";
 
-/// A request of before a restore, or of before an alias was moved, landed after it, where its sequence number exists again.
-/// Counted apart.
+/// A request from before a restore, or from before a move of an alias, landed after it, where its sequence number
+/// exists again. Counted separately.
 pub(crate) const OF_BEFORE: &str = "known limit: a request of before a restore landed after it";
 
-/// What secrets begin with: it must never be in what is sent.
+/// The beginning of all secrets: it must never be in a request.
 pub(crate) const SECRET: &str = "plain-secret-";
 
-/// Sees all that is done.
+/// Sees everything that the server does.
 #[derive(Debug)]
 pub(crate) struct Witness {
     groups: Vec<IndexNames>,
@@ -45,13 +46,13 @@ pub(crate) struct Witness {
 
 #[derive(Debug, Default)]
 struct Seen {
-    /// Indices that belong to somebody else, by name, with their ids.
+    /// The indices of other software, by name, with their ids.
     foreign: BTreeMap<String, String>,
-    /// Generations that were current at any time, by id, with their names.
+    /// The generations that were current at any time, by id, with their names.
     was_current: BTreeMap<String, String>,
     /// The ids of indices that the operator asked to be deleted.
     may_be_dropped: BTreeSet<String>,
-    /// How many commands are deleting what is not current.
+    /// The number of running commands that delete what is not current.
     dropping: usize,
     /// The documents of writes that a proxy called too large, by id.
     too_large: BTreeSet<String>,
@@ -59,23 +60,23 @@ struct Seen {
     creations: BTreeMap<(String, Option<String>), u64>,
     /// What the network did by itself to documents, by id.
     echoes: BTreeMap<String, Vec<Echo>>,
-    /// Since when what is stored of a type is given.
+    /// The time since when the stored state of a type is given.
     given: BTreeMap<&'static str, Duration>,
-    /// How many writes the generations that were current had taken before the last deletion, by id, if all that they were
-    /// copied from was still in their sources.
+    /// The number of writes that each formerly current generation had taken before the last deletion, by id, if
+    /// everything that it was copied from was still in its source.
     writes: BTreeMap<String, u64>,
-    /// The last begun authorization of each node.
+    /// The authorization that each node began last.
     authorizations: BTreeMap<NodeId, String>,
-    /// The most that `_meta` said, by the id of the index.
+    /// The maximum of what `_meta` said, by the id of the index.
     most: BTreeMap<String, Value>,
 }
 
-/// A write that the network did by itself: nobody waited for it any more, and its condition held.
+/// A write that the network did by itself: its sender had stopped waiting, and its condition was true.
 #[derive(Debug, Clone)]
 pub(crate) struct Echo {
     /// The name of the limit.
     pub(crate) limit: &'static str,
-    /// What was written; none: the document was deleted.
+    /// What was written; `None` if the document was deleted.
     pub(crate) value: Option<String>,
     pub(crate) at: Duration,
 }
@@ -86,74 +87,75 @@ impl Witness {
         Self { groups, seen: Mutex::default() }
     }
 
-    /// Takes an index as one that nobody may touch.
+    /// Registers an index of other software, which must not change.
     pub(crate) fn is_foreign(&self, name: &str, state: &IndexState) {
         lock(&self.seen).foreign.insert(name.to_owned(), state.uuid.clone());
     }
 
-    /// Whether an index belongs to somebody else.
+    /// Returns whether an index belongs to other software.
     pub(crate) fn is_of_others(&self, name: &str) -> bool {
         lock(&self.seen).foreign.contains_key(name)
     }
 
-    /// Whether an index was current at any time.
+    /// Returns whether an index was current at any time.
     pub(crate) fn was_current(&self, uuid: &str) -> bool {
         lock(&self.seen).was_current.contains_key(uuid)
     }
 
-    /// Whether an index of this name was current at any time.
+    /// Returns whether an index with this name was current at any time.
     pub(crate) fn was_current_by_name(&self, name: &str) -> bool {
         lock(&self.seen).was_current.values().any(|known| known == name)
     }
 
-    /// An index gets what it had earlier: what its `_meta` said since is gone.
+    /// Records that an index gets older content: what its `_meta` said since then is lost.
     pub(crate) fn is_restored(&self, uuid: &str) {
         lock(&self.seen).most.remove(uuid);
     }
 
-    /// A proxy calls a bulk too large.
+    /// Records that a proxy calls a bulk too large.
     pub(crate) fn is_called_too_large(&self, sent: &Sent) {
         lock(&self.seen).too_large.extend(sent.bulk().into_iter().map(|(_, id, _)| id));
     }
 
-    /// Whether a proxy called a write of this document too large.
+    /// Returns whether a proxy called a write of this document too large.
     pub(crate) fn was_called_too_large(&self, id: &str) -> bool {
         lock(&self.seen).too_large.contains(id)
     }
 
-    /// The operator begins to delete what is not current: whatever is not, then or until the command ends, may go for good.
+    /// Records that the operator starts to delete what is not current: any index that is not current, then or before
+    /// the command ends, may be deleted.
     pub(crate) fn begins_to_drop(&self, network: &Network) {
         lock(&self.seen).dropping += 1;
-        self.look(network, "the operator drops what is old");
+        self.check(network, "the operator drops what is old");
     }
 
-    /// Such a command ends.
+    /// Records that such a command ends.
     pub(crate) fn ends_to_drop(&self) {
         lock(&self.seen).dropping -= 1;
     }
 
-    /// How often the creation of a document with a value was delivered.
+    /// Returns how often the creation of a document with a value was delivered.
     pub(crate) fn creations(&self, id: &str, value: Option<&str>) -> u64 {
         let creation = (id.to_owned(), value.map(str::to_owned));
         lock(&self.seen).creations.get(&creation).copied().unwrap_or_default()
     }
 
-    /// What the network did by itself to a document.
+    /// Returns what the network did by itself to a document.
     pub(crate) fn echoes(&self, id: &str) -> Vec<Echo> {
         lock(&self.seen).echoes.get(id).cloned().unwrap_or_default()
     }
 
-    /// What is stored of a type is given from now on.
+    /// Records that the stored state of a type is given from now on.
     pub(crate) fn is_given(&self, type_name: &'static str, now: Duration) {
         lock(&self.seen).given.insert(type_name, now);
     }
 
-    /// The authorization that a node began last.
+    /// Returns the authorization that a node began last.
     pub(crate) fn last_authorization(&self, node: NodeId) -> Option<String> {
         lock(&self.seen).authorizations.get(&node).cloned()
     }
 
-    /// Looks at what is about to be done: what is deleted cannot be looked at later.
+    /// Checks a request before it is done: what it deletes cannot be checked later.
     pub(crate) fn before(&self, network: &Network, sent: &Sent) {
         let body = sent.request.body.as_deref().unwrap_or_default();
         if sent.request.method != "DELETE" && !body.windows(12).any(|window| window == b"remove_index") {
@@ -162,7 +164,7 @@ impl Witness {
         let mut seen = lock(&self.seen);
         let history = |name: &str| network.memory.history(name).now_or_never()?.ok();
         let writes = seen.was_current.iter().filter_map(|(uuid, name)| {
-            // What it was copied from must still be in its source, else it is not only a copy.
+            // What it was copied from must still be in its source, otherwise it is not only a copy.
             let copy = &seen.most.get(uuid)?["copy"];
             let source = history(copy["source"].as_str()?)?;
             let is_held =
@@ -172,7 +174,7 @@ impl Witness {
         seen.writes = writes.collect();
     }
 
-    /// Looks at what `sent` did.
+    /// Checks what `sent` did.
     pub(crate) fn done(&self, network: &Network, life: &Life, sent: &Sent, answer: &HttpAnswer, sender: Sender) {
         if !sent.is_write {
             return;
@@ -187,21 +189,21 @@ impl Witness {
             return lock(&self.seen).written(life.id, sent, answer, sender, now);
         }
         if (200..300).contains(&answer.status) {
-            self.look(network, &format!("{}: {}", life.name, sent.words()));
+            self.check(network, &format!("{}: {}", life.name, sent.words()));
         }
     }
 
-    /// Looks at all indices when all is quiet.
-    pub(crate) fn look_at_the_end(&self, network: &Network) {
-        self.look_for(network, "the end", true);
+    /// Checks all indices in the quiet time at the end.
+    pub(crate) fn check_the_end(&self, network: &Network) {
+        self.check_indices(network, "the end", true);
     }
 
-    /// Looks at all indices, after `what` was done.
-    pub(crate) fn look(&self, network: &Network, what: &str) {
-        self.look_for(network, what, false);
+    /// Checks all indices after `what` was done.
+    pub(crate) fn check(&self, network: &Network, what: &str) {
+        self.check_indices(network, what, false);
     }
 
-    fn look_for(&self, network: &Network, what: &str, is_end: bool) {
+    fn check_indices(&self, network: &Network, what: &str, is_end: bool) {
         let now = indices(&network.memory);
         let mut seen = lock(&self.seen);
         let broken = |promise, subject: &str, how: String| network.journal.broken(promise, subject, how);
@@ -214,7 +216,7 @@ impl Witness {
         let gone: Vec<String> = seen.was_current.keys().filter(|id| !ids.contains(id.as_str())).cloned().collect();
         for id in gone {
             let name = seen.was_current.remove(&id).unwrap_or_default();
-            // What a rollback left can be made again: nobody has written to it.
+            // What a rollback left can be made again, since it has no writes of users.
             let recorded = seen.most.get(&id).and_then(|meta| meta["copy"]["complete"]["writes"].as_u64());
             let is_a_copy_only = recorded.is_some() && recorded == seen.writes.get(&id).copied();
             if !is_a_copy_only && !seen.may_be_dropped.contains(&id) {
@@ -244,9 +246,9 @@ impl Witness {
 }
 
 impl Seen {
-    /// Notes the documents of a bulk.
+    /// Records the documents of a bulk.
     fn written(&mut self, node: NodeId, sent: &Sent, answer: &HttpAnswer, sender: Sender, now: Duration) {
-        // Copies, rotations and such write what users wrote before.
+        // Copies, rotations and other passes write what users wrote before.
         let is_of_user = sent.state == "-";
         let is_old = self.given.values().any(|given| sent.at < *given);
         let answer: Value = match sender != Sender::Waits || is_old {
@@ -278,12 +280,12 @@ impl Seen {
     }
 }
 
-/// All indices.
+/// Returns all indices.
 pub(crate) fn indices(memory: &InMemory) -> BTreeMap<String, IndexState> {
     memory.indices(&["*"]).now_or_never().expect("a cluster in memory answers at once").expect("it answers")
 }
 
-/// Adds what `now` says to `most`, by maximum.
+/// Merges `now` into `most`, by maximum.
 fn merge(most: &mut Value, now: &Value) {
     match (most, now) {
         (Value::Object(most), Value::Object(now)) => {
@@ -299,16 +301,20 @@ fn merge(most: &mut Value, now: &Value) {
     }
 }
 
-/// What `after` lacks of the facts of `before`; none if it has all of them.
+/// Returns what `after` lacks of the facts of `before`; `None` if it has all of them.
 fn shrunk(before: &Value, after: &Value, at: &str) -> Option<String> {
     match (before, after) {
-        (Value::Object(before), Value::Object(after)) => before.iter().find_map(|(key, value)| {
-            let at = format!("{at}.{key}");
-            match after.get(key) {
-                None => Some(format!("{at} is gone")),
-                Some(now) => shrunk(value, now, &at),
-            }
-        }),
+        // The record of when an index got a mapping is for the next pass, and a rescan repairs its loss: what counts is
+        // that documents are found.
+        (Value::Object(before), Value::Object(after)) => {
+            before.iter().filter(|(key, _)| *key != "mapped").find_map(|(key, value)| {
+                let at = format!("{at}.{key}");
+                match after.get(key) {
+                    None => Some(format!("{at} is gone")),
+                    Some(now) => shrunk(value, now, &at),
+                }
+            })
+        }
         (Value::Number(before), Value::Number(after)) if after.as_f64() < before.as_f64() => {
             Some(format!("{at} went from {before} to {after}"))
         }

@@ -26,7 +26,7 @@ use crate::types::GROUPS;
 use crate::witness::{Witness, indices};
 use crate::{aftermath, model, operator, users};
 
-/// The id of the document that no version can be converted from.
+/// The id of the document that cannot be converted from any version.
 pub(crate) const BAD: &str = "vault:bad";
 
 /// What everything in a world shares.
@@ -39,7 +39,7 @@ pub(crate) struct World {
     pub(crate) history: History,
     pub(crate) prefix: Prefix,
     pub(crate) profile: Profile,
-    /// How many lives there were.
+    /// The number of lives so far.
     pub(crate) lives: Mutex<u32>,
     /// The nodes that have started.
     pub(crate) stores: Mutex<Vec<(Arc<Life>, SavedObjects)>>,
@@ -51,11 +51,11 @@ pub(crate) struct World {
     pub(crate) has_bad_document: AtomicBool,
     /// Whether the operator deleted the document that cannot be converted.
     pub(crate) is_bad_deleted: AtomicBool,
-    /// When its time is over, and it becomes quiet.
+    /// When its time is over, and the quiet time begins.
     ends: Mutex<Duration>,
 }
 
-/// What became of a world.
+/// The result of a world.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) broken: Vec<Broken>,
@@ -64,7 +64,7 @@ pub(crate) struct Ended {
     pub(crate) story: String,
 }
 
-/// Lets a world run to its end. With `told` it keeps a story, `whole` or of what matters.
+/// Runs a world to its end. With `told` it keeps a story: all of it with `whole`, otherwise the relevant part.
 pub(crate) fn run(profile: &str, seed: u64, told: bool, whole: bool) -> Ended {
     let dice = Dice::new(seed);
     let profile = Profile::new(profile, &dice);
@@ -103,12 +103,12 @@ pub(crate) fn run(profile: &str, seed: u64, told: bool, whole: bool) -> Ended {
 }
 
 impl World {
-    /// Randomness for one purpose.
+    /// Returns randomness for one purpose.
     pub(crate) fn fork(&self, purpose: u64) -> Dice {
         fork(self.seed, 100 + purpose)
     }
 
-    /// Forgets what is known of a group's objects, and takes what is stored now as given.
+    /// Forgets what is known of a group's objects, and takes what is stored now as the given state.
     pub(crate) fn take_as_given(&self, group: &str) {
         let (alias, type_name) = (self.prefix.group(group), group_type(group));
         self.network.witness.is_given(type_name, self.simulator.now());
@@ -120,7 +120,7 @@ impl World {
         });
     }
 
-    /// Stores a vault past the library that no version can be converted from.
+    /// Stores a vault past the library that cannot be converted from any version.
     async fn put_bad_document(&self) {
         let source = json!({"type": "vault", "typeMigrationVersion": "10.1.0", "vault": {"title": 7}});
         let action = BulkAction::Create { source: source.to_string().into() };
@@ -129,7 +129,7 @@ impl World {
         self.journal.act("a bad document", || format!("there is a document that cannot be converted: {BAD}"));
     }
 
-    /// The documents of an index, as they are stored.
+    /// Returns the documents of an index, as they are stored.
     pub(crate) fn documents(&self, index: &str) -> Vec<(String, Value)> {
         let body = json!({"size": 10_000, "query": {"match_all": {}}}).to_string();
         let request = HttpRequest {
@@ -145,7 +145,7 @@ impl World {
         hits.iter().map(|hit| (hit["_id"].as_str().unwrap_or_default().to_owned(), hit["_source"].clone())).collect()
     }
 
-    /// Deletes the vault that cannot be converted, wherever it is current.
+    /// Deletes the vault that cannot be converted, where it is current.
     pub(crate) async fn delete_bad_document(&self) {
         let alias = self.prefix.group("vaults");
         if let Ok(Some(found)) = self.memory.get(alias.alias(), BAD).await {
@@ -160,7 +160,7 @@ impl World {
         let names = self.prefix.group("vaults");
         let Some((index, state)) = operator::current(self, &names) else { return };
         if state.write_blocked {
-            // A copy that died blocks it; the start that follows heals that first.
+            // A copy that died blocks it; the next start heals that first.
             return self.journal.tell(|| (About::Act, format!("{index} takes no writes")));
         }
         let alias = names.write_alias(names.generation(&index).expect("a generation"));
@@ -170,7 +170,7 @@ impl World {
         assert!(done.iter().all(Result::is_ok), "{done:?}");
     }
 
-    /// Whether its time is over.
+    /// Returns whether its time is over.
     pub(crate) fn is_over(&self) -> bool {
         self.simulator.now() >= *lock(&self.ends)
     }
@@ -205,7 +205,7 @@ async fn script(world: Arc<World>) {
     aftermath::check(&world).await;
 }
 
-/// Indices of somebody else, whose names begin as ours do.
+/// Creates indices of other software whose names begin as ours do.
 async fn neighbours(world: &World) {
     if !world.profile.has_neighbours {
         return;
@@ -213,14 +213,20 @@ async fn neighbours(world: &World) {
     for group in GROUPS {
         let name = format!("{}-fill-report", world.prefix.group(group).alias());
         let mapping = json!({"dynamic": false, "properties": {"text": {"type": "keyword"}}});
-        let create = CreateIndex { name: name.clone(), mapping, aliases: Vec::new(), purpose: IndexPurpose::Serving };
+        let create = CreateIndex {
+            name: name.clone(),
+            mapping,
+            aliases: Vec::new(),
+            purpose: IndexPurpose::Serving,
+            settings: Default::default(),
+        };
         world.memory.create_index(&create).await.expect("created");
         world.network.witness.is_foreign(&name, &indices(&world.memory)[&name]);
     }
     world.journal.act("foreign indices", || "there are indices of somebody else, with names like ours".to_owned());
 }
 
-/// A node of the oldest release has created the indices, and users some objects, before anything goes wrong.
+/// Lets a node of the oldest release create the indices, and users some objects, before any fault.
 async fn begin(world: &Arc<World>) {
     let oldest = world.profile.releases.iter().copied().min().unwrap_or(1);
     let life = world.life("n0", oldest);

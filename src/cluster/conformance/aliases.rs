@@ -1,9 +1,10 @@
-//! Updates of aliases: all at once, or not at all.
+//! Alias updates are atomic.
 
 use serde_json::json;
 
+use super::case::named_cases;
 use super::room::Room;
-use super::{Failure, Verdict, equal, named_cases, refused};
+use super::verdict::{Failure, Verdict, equal, refused};
 use crate::cluster::{AliasAction, ClusterErrorKind, CreateIndex};
 
 named_cases!(
@@ -27,7 +28,7 @@ fn remove(index: &str, alias: &str) -> AliasAction {
     AliasAction::Remove { index: index.to_owned(), alias: alias.to_owned() }
 }
 
-/// Two indices, of which the first has the alias.
+/// Creates two indices, of which the first has the alias.
 async fn two_indices(room: &Room) -> Result<(String, String), Failure> {
     room.create_plain().await?;
     let request = CreateIndex { name: room.name("other"), aliases: vec![], ..room.create_request(json!({})) };
@@ -66,7 +67,7 @@ async fn nothing_happens_if_one_action_is_refused(room: Room) -> Verdict {
 
 async fn a_removed_alias_must_exist(room: Room) -> Verdict {
     let (_, other) = two_indices(&room).await?;
-    // It does exist, on another index.
+    // The alias exists, but on another index.
     let removed = room.cluster.update_aliases(&[remove(&other, &room.alias()), add(&other, &room.name("x"))]).await;
     refused("the update", removed, ClusterErrorKind::AliasNotFound)
 }

@@ -1,10 +1,11 @@
-//! Writes: each conditional one is done once or not at all.
+//! Bulk writes: each conditional operation is done once or not at all.
 
 use bytes::Bytes;
 use serde_json::json;
 
+use super::case::named_cases;
 use super::room::{Room, item_refused, operation, put, source};
-use super::{Verdict, equal, named_cases, refused, some};
+use super::verdict::{Verdict, equal, refused, some};
 use crate::cluster::{
     AliasAction, BulkAction, BulkRequest, ClusterErrorKind, CreateIndex, Gone, IndexPurpose, ItemErrorKind, Query,
     Refresh, SequenceNumber,
@@ -44,7 +45,7 @@ fn replace(n: i64, read: SequenceNumber) -> BulkAction {
     BulkAction::Replace { source: source(&json!({ "n": n })), read }
 }
 
-/// Fails unless the stored document has this number.
+/// Fails unless the stored document has this number and sequence number.
 async fn expect_stored(room: &Room, id: &str, n: i64, sequence: SequenceNumber) -> Verdict {
     let stored = some(id, room.cluster.get(&room.alias(), id).await?)?;
     equal("the source", stored.source.get(), json!({ "n": n }).to_string())?;

@@ -1,7 +1,8 @@
-//! What of the cluster as a whole decides whether an index can be made.
+//! The cluster-wide conditions that decide whether an index can be created.
 
+use super::case::named_cases;
 use super::room::Room;
-use super::{Failure, Verdict, equal, named_cases};
+use super::verdict::{Failure, Verdict, equal};
 
 named_cases!(
     a_healthy_cluster_takes_indices,

@@ -1,11 +1,12 @@
-//! Write blocks, clones and write counts: what the copying of an index rests on.
+//! Write blocks, clones and write counts, on which the copy of an index relies.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::case::named_cases;
 use super::room::{Room, item_refused, operation, put, source};
-use super::{Verdict, equal, named_cases, refused, some};
+use super::verdict::{Verdict, equal, refused, some};
 use crate::cluster::{
     AliasAction, BulkAction, CloneIndex, ClusterErrorKind, CreateIndex, Gone, Health, IndexPurpose, ItemErrorKind,
     Query, Search, SearchIn,
@@ -32,14 +33,19 @@ named_cases!(
 );
 
 fn clone_request(room: &Room) -> CloneIndex {
-    CloneIndex { source: room.index(), target: room.name("clone"), aliases: vec![room.name("clone-alias")] }
+    CloneIndex {
+        source: room.index(),
+        target: room.name("clone"),
+        aliases: vec![room.name("clone-alias")],
+        settings: Default::default(),
+    }
 }
 
 fn meta_mapping(meta: Value) -> Value {
     json!({ "dynamic": "strict", "_meta": meta, "properties": { "n": { "type": "long" } } })
 }
 
-/// An index with `_meta`, one document and a write block.
+/// Creates an index with `_meta`, one document and a write block.
 async fn blocked_index(room: &Room) -> Verdict {
     room.cluster.create_index(&room.create_request(meta_mapping(json!({ "digest": "a" })))).await?;
     room.put("1", json!({ "n": 1 })).await?;
@@ -102,7 +108,7 @@ async fn a_clone_has_everything_but_the_block_and_the_aliases(room: Room) -> Ver
     equal("the source's block", source.write_blocked, true)?;
     equal("the clone's block", clone.write_blocked, false)?;
     equal("its uuid is the source's", clone.uuid == source.uuid, false)?;
-    // On one node too, though the source might have asked for replicas.
+    // Also with one node, although the source could have replicas configured.
     let health = room.cluster.wait_for_health(&request.target, Health::Green, Duration::from_secs(60)).await?;
     equal("the health", health, Health::Green)
 }
@@ -179,6 +185,7 @@ async fn another_index_of_the_target_name_is_refused(room: Room) -> Verdict {
         mapping: meta_mapping(json!({ "digest": "b" })),
         aliases: vec![],
         purpose: IndexPurpose::Serving,
+        settings: Default::default(),
     };
     room.cluster.create_index(&other).await?;
     refused("the clone", room.cluster.clone_index(&request).await, ClusterErrorKind::IndexExists)

@@ -1,9 +1,10 @@
-//! Reading documents by id, which sees every write at once; and searches, which do not.
+//! Reads by id see every write immediately; searches do not.
 
 use serde_json::json;
 
+use super::case::named_cases;
 use super::room::Room;
-use super::{Verdict, equal, named_cases, refused, some};
+use super::verdict::{Verdict, equal, refused, some};
 use crate::cluster::{BulkAction, ClusterErrorKind, Gone, Query};
 
 named_cases!(

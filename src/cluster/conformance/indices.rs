@@ -1,11 +1,12 @@
-//! Creating, describing and deleting indices.
+//! Creation, description and deletion of indices.
 
 use std::time::Duration;
 
 use serde_json::json;
 
+use super::case::named_cases;
 use super::room::Room;
-use super::{Verdict, equal, named_cases, refused};
+use super::verdict::{Verdict, equal, refused};
 use crate::cluster::{AliasState, ClusterErrorKind, CreateIndex, Health, IndexPurpose, TypeCount};
 
 named_cases!(
@@ -56,7 +57,7 @@ async fn an_index_is_as_it_was_created(room: Room) -> Verdict {
     room.cluster.create_index(&room.create_request(mapping.clone())).await?;
     let state = room.state_of(&room.index()).await?;
     equal("the mapping", state.mapping, mapping)?;
-    equal("the aliases", state.aliases, [(room.alias(), AliasState { is_hidden: true })].into())?;
+    equal("the aliases", state.aliases, [(room.alias(), AliasState::hidden())].into())?;
     equal("the write block", state.write_blocked, false)?;
     equal("there is a uuid", state.uuid.is_empty(), false)
 }
@@ -148,7 +149,7 @@ async fn a_new_index_has_health(room: Room) -> Verdict {
         let name = room.name(if purpose == IndexPurpose::Filling { "filling" } else { "serving" });
         let request = CreateIndex { name: name.clone(), aliases: vec![], purpose, ..room.create_request(json!({})) };
         room.cluster.create_index(&request).await?;
-        // On one node too: no replica is asked for that could not be had.
+        // Also with one node: no replica is configured that cannot be allocated.
         let health = room.cluster.wait_for_health(&name, Health::Green, Duration::from_secs(30)).await?;
         equal(&name, health, Health::Green)?;
     }

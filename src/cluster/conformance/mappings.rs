@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
+use super::case::named_cases;
 use super::room::Room;
-use super::{Verdict, equal, named_cases, refused};
+use super::verdict::{Verdict, equal, refused};
 use crate::cluster::{ClusterErrorKind, Query};
 
 named_cases!(
@@ -36,7 +37,7 @@ async fn malformed_mappings_are_refused(room: Room) -> Verdict {
     refused("an unknown parameter", put, ClusterErrorKind::MappingRefused)
 }
 
-/// Creates the index with one mapping, puts another one on it, and compares the outcome.
+/// Creates the index with one mapping, adds another, and compares the result.
 async fn expect_merged(room: &Room, first: Value, second: Value, merged: Value) -> Verdict {
     room.cluster.create_index(&room.create_request(first)).await?;
     room.cluster.put_mapping(&room.index(), &second).await?;

@@ -1,9 +1,10 @@
-//! Pages of a search, by number and by where the page before ended.
+//! Pages of a search, by number and by the end of the previous page.
 
 use serde_json::{Value, json};
 
+use super::case::named_cases;
 use super::room::Room;
-use super::{Failure, Verdict, equal, named_cases, refused};
+use super::verdict::{Failure, Verdict, equal, refused};
 use crate::cluster::{ClusterErrorKind, Direction, Hit, HitRef, Hits, Query, Search, SearchIn, Slice, Sort};
 
 named_cases!(

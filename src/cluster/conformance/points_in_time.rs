@@ -1,12 +1,13 @@
-//! Points in time: they see an index as it was.
+//! Points in time: they see an index as it was when they were opened.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::json;
 
+use super::case::named_cases;
 use super::room::Room;
-use super::{Failure, Verdict, equal, named_cases, refused, some};
+use super::verdict::{Failure, Verdict, equal, refused, some};
 use crate::cluster::{
     AliasAction, BulkAction, ClusterErrorKind, Direction, Gone, PointInTime, Query, Search, SearchIn, Slice, Sort,
 };
@@ -35,7 +36,7 @@ fn all(point_in_time: &PointInTime) -> Search {
     Search { size: 100, ..Search::new(SearchIn::PointInTime(point_in_time.clone()), Query::Everything) }
 }
 
-/// Every document by its id and source, read in pages of `size`.
+/// Returns every document by its id and source, read in pages of `size`.
 async fn read(room: &Room, mut search: Search, size: u32) -> Result<Vec<(String, String)>, Failure> {
     search.size = size;
     let mut documents = Vec::new();

@@ -1,15 +1,17 @@
+//! The fixture of a case: a cluster, index names of its own, and helpers for requests.
+
 use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::{Failure, Verdict, equal, some};
+use super::verdict::{Failure, Verdict, equal, some};
 use crate::cluster::{
     BulkAction, BulkOperation, BulkRequest, Cluster, CreateIndex, IndexPurpose, IndexState, ItemErrorKind, ItemOutcome,
     Query, Refresh, Search, SearchIn, SequenceNumber,
 };
 
-/// A cluster, and names of one's own on it.
+/// A cluster, and index names that only one case uses.
 #[derive(Debug, Clone)]
 pub(super) struct Room {
     pub(super) cluster: Arc<dyn Cluster>,
@@ -28,27 +30,34 @@ impl Room {
         Ok(())
     }
 
-    /// A name that nobody else uses.
+    /// Returns a name that no other case uses.
     pub(super) fn name(&self, end: &str) -> String {
         format!("{}-{end}", self.prefix)
     }
 
-    /// The index that [`create`](Self::create) makes.
+    /// Returns the name of the index that [`create`](Self::create) creates.
     pub(super) fn index(&self) -> String {
         self.name("index")
     }
 
-    /// Its alias.
+    /// Returns the name of the index's alias.
     pub(super) fn alias(&self) -> String {
         self.name("alias")
     }
 
-    /// A request for the index: for filling, so that nothing is seen before a refresh.
+    /// Returns a request to create the index, with the purpose `Filling`, so that writes become visible only by a
+    /// refresh.
     pub(super) fn create_request(&self, mapping: Value) -> CreateIndex {
-        CreateIndex { name: self.index(), mapping, aliases: vec![self.alias()], purpose: IndexPurpose::Filling }
+        CreateIndex {
+            name: self.index(),
+            mapping,
+            aliases: vec![self.alias()],
+            purpose: IndexPurpose::Filling,
+            settings: Default::default(),
+        }
     }
 
-    /// Creates the index with these fields and no others, and its alias.
+    /// Creates the index with only these fields, and its alias.
     pub(super) async fn create(&self, properties: Value) -> Verdict {
         let mapping = json!({ "dynamic": "strict", "properties": properties });
         Ok(self.cluster.create_index(&self.create_request(mapping)).await?)
@@ -68,7 +77,7 @@ impl Room {
         Ok(self.cluster.bulk(&request).await?)
     }
 
-    /// One write through the index's alias.
+    /// Does one write through the index's alias.
     pub(super) async fn write(&self, id: &str, action: BulkAction) -> Result<ItemOutcome, Failure> {
         let outcomes = self.bulk(&self.alias(), &[operation(id, action)]).await?;
         some("the outcome", outcomes.into_iter().next())
@@ -89,7 +98,7 @@ impl Room {
         Search::new(SearchIn::Index(self.index()), query)
     }
 
-    /// The ids of the documents that a query finds, in order.
+    /// Returns the ids of the documents that a query finds, sorted.
     pub(super) async fn found(&self, query: Query) -> Result<String, Failure> {
         let page = self.cluster.search(&self.search_for(query)).await?;
         let mut ids: Vec<String> = page.hits.into_iter().map(|hit| hit.id).collect();

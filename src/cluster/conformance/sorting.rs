@@ -1,9 +1,10 @@
-//! In which order documents come.
+//! The order of documents in sorted searches.
 
 use serde_json::{Value, json};
 
+use super::case::named_cases;
 use super::room::Room;
-use super::{Failure, Verdict, equal, named_cases, refused};
+use super::verdict::{Failure, Verdict, equal, refused};
 use crate::cluster::{ClusterErrorKind, Direction, Query, Search, Sort};
 
 named_cases!(
@@ -27,7 +28,7 @@ async fn order(room: &Room, sort: Vec<Sort>) -> Result<String, Failure> {
     Ok(room.cluster.search(&search).await?.hits.into_iter().map(|hit| hit.id).collect::<Vec<_>>().join(" "))
 }
 
-/// Fails unless the documents, whose last is without the field, come in these orders.
+/// Fails unless the documents, the last of which has no value in the field, come in these orders.
 async fn expect(room: &Room, field: &str, ascending: &str, descending: &str) -> Verdict {
     equal(&format!("{field} ascending"), order(room, vec![by(field, Direction::Ascending)]).await?, ascending)?;
     equal(&format!("{field} descending"), order(room, vec![by(field, Direction::Descending)]).await?, descending)

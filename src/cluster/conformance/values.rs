@@ -1,10 +1,11 @@
-//! Which documents a mapping takes.
+//! The documents that a mapping accepts.
 
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+use super::case::named_cases;
 use super::room::{Room, item_refused, operation};
-use super::{Failure, Verdict, equal, named_cases, some};
+use super::verdict::{Failure, Verdict, equal, some};
 use crate::cluster::{BulkAction, ItemErrorKind, ItemOutcome};
 
 named_cases!(
@@ -37,7 +38,7 @@ fn properties() -> Value {
     })
 }
 
-/// Fails unless the first documents, as JSON texts, are taken and the others refused.
+/// Fails unless the documents `taken`, as JSON texts, are accepted and those `refused` are refused.
 async fn expect(room: &Room, taken: &[&str], refused: &[&str]) -> Verdict {
     room.create(properties()).await?;
     for (place, outcome) in put_all(room, taken).await?.into_iter().enumerate() {

@@ -1,4 +1,4 @@
-//! The server's answers as they come over the wire, and what its errors mean.
+//! The server's answers as they are received, and the outcome of each operation of a bulk.
 
 use std::borrow::Cow;
 
@@ -6,122 +6,10 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::cluster::{ClusterErrorKind, Hit, HitRef, ItemError, ItemErrorKind, SequenceNumber};
+use super::server_error::{ServerError, is_write_block};
+use crate::cluster::{Hit, HitRef, ItemError, ItemErrorKind, SequenceNumber};
 
-/// `{"error": {"type", "reason"}}`; some errors are a bare text.
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct ErrorAnswer {
-    #[serde(default)]
-    pub(super) error: ServerError,
-    #[serde(default)]
-    status: Option<u16>,
-}
-
-#[derive(Debug, Default)]
-pub(super) struct ServerError {
-    pub(super) kind: Option<String>,
-    pub(super) reason: Option<String>,
-}
-
-impl<'de> Deserialize<'de> for ServerError {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Form {
-            Full {
-                #[serde(rename = "type")]
-                kind: Option<String>,
-                reason: Option<String>,
-            },
-            Text(String),
-            Other(serde::de::IgnoredAny),
-        }
-        Ok(match Form::deserialize(deserializer)? {
-            Form::Full { kind, reason } => Self { kind, reason },
-            Form::Text(reason) => Self { kind: None, reason: Some(reason) },
-            Form::Other(_) => Self::default(),
-        })
-    }
-}
-
-impl ErrorAnswer {
-    pub(super) fn from_reason(reason: String) -> Self {
-        Self { error: ServerError { kind: None, reason: Some(reason) }, status: None }
-    }
-
-    /// Whether Elasticsearch wrote it for an answer of `status`.
-    pub(super) fn is_servers(&self, status: u16) -> bool {
-        self.error.kind.is_some() && self.status == Some(status)
-    }
-
-    /// What an answer of `status` with this error means.
-    pub(super) fn kind(&self, status: u16) -> ClusterErrorKind {
-        let ServerError { kind, reason } = &self.error;
-        error_kind(status, kind.as_deref().unwrap_or_default(), reason.as_deref().unwrap_or_default())
-    }
-}
-
-/// Returns what an answer of `status` with an error of this type and reason means.
-pub(in crate::cluster) fn error_kind(status: u16, server_type: &str, reason: &str) -> ClusterErrorKind {
-    match (status, server_type) {
-        (_, "index_not_found_exception") => ClusterErrorKind::IndexNotFound,
-        (_, "resource_already_exists_exception") => ClusterErrorKind::IndexExists,
-        (_, "aliases_not_found_exception") => ClusterErrorKind::AliasNotFound,
-        (_, "resource_not_found_exception") if reason.contains("required alias") => ClusterErrorKind::AliasNotFound,
-        (_, "search_context_missing_exception") => ClusterErrorKind::PointInTimeMissing,
-        (_, "search_phase_execution_exception") if status == 404 => ClusterErrorKind::PointInTimeMissing,
-        (_, "cluster_block_exception") if is_write_block(reason) => ClusterErrorKind::WriteBlocked,
-        (403, "cluster_block_exception") => ClusterErrorKind::Blocked,
-        (_, "index_closed_exception") => ClusterErrorKind::IndexClosed,
-        (_, "snapshot_in_progress_exception") => ClusterErrorKind::SnapshotInProgress,
-        (_, "illegal_state_exception") if reason.contains("must be read-only to resize index") => {
-            ClusterErrorKind::NotWriteBlocked
-        }
-        (_, "validation_exception") if is_shard_limit(reason) => ClusterErrorKind::ShardLimit,
-        (400, "illegal_argument_exception" | "mapper_parsing_exception") if is_field_limit(reason) => {
-            ClusterErrorKind::FieldLimit
-        }
-        (400, "illegal_argument_exception") if refuses_mapping(reason) => ClusterErrorKind::MappingRefused,
-        (400, "strict_dynamic_mapping_exception" | "mapper_parsing_exception" | "document_parsing_exception") => {
-            ClusterErrorKind::MappingRefused
-        }
-        // What the server says, with status 500, of a change of `enabled`.
-        (_, "mapper_exception") => ClusterErrorKind::MappingRefused,
-        (413, _) => ClusterErrorKind::TooLarge,
-        (401 | 403 | 407, _) => ClusterErrorKind::Forbidden,
-        (400, _) => ClusterErrorKind::Rejected,
-        _ => ClusterErrorKind::Unexpected,
-    }
-}
-
-fn is_write_block(reason: &str) -> bool {
-    reason.contains("FORBIDDEN/8/")
-}
-
-/// Whether a limit on the fields of an index is meant: of all, of nested ones, or of their depth.
-fn is_field_limit(reason: &str) -> bool {
-    reason.split_once("Limit of ").is_some_and(|(_, limit)| limit.contains("has been exceeded"))
-}
-
-/// Whether the reason is that fields of an index cannot be changed so.
-fn refuses_mapping(reason: &str) -> bool {
-    const SAYINGS: &[&str] = &[
-        "cannot be changed",
-        "can't be changed",
-        "conflicts with existing mapper",
-        "can't merge",
-        "Cannot merge",
-        "can't be updated",
-        "Cannot update parameter",
-    ];
-    SAYINGS.iter().any(|saying| reason.contains(saying))
-}
-
-fn is_shard_limit(reason: &str) -> bool {
-    reason.contains("this action would add") && reason.contains("maximum normal shards open")
-}
-
-/// A document in an answer to get, multi-get or search.
+/// A document in the answer to a get, multi-get or search.
 #[derive(Debug, Deserialize)]
 pub(super) struct DocumentAnswer<'a> {
     #[serde(rename = "_index", borrow)]
@@ -138,12 +26,12 @@ pub(super) struct DocumentAnswer<'a> {
     source: Option<&'a RawValue>,
     #[serde(default)]
     pub(super) sort: Option<Vec<Value>>,
-    /// In a multi-get: why this one could not be read.
+    /// In a multi-get: why this document could not be read.
     #[serde(default)]
     pub(super) error: Option<ServerError>,
 }
 
-/// A hit with `_version`, the count of its writes.
+/// A hit with its `_version`, the number of its writes.
 #[derive(Debug)]
 pub(super) struct VersionedHit {
     pub(super) hit: Hit,
@@ -151,12 +39,12 @@ pub(super) struct VersionedHit {
 }
 
 impl DocumentAnswer<'_> {
-    /// None if the document was not found.
+    /// Returns the hit, or `None` if the document was not found.
     pub(super) fn borrowed_hit(&self) -> Option<HitRef<'_>> {
         Some(HitRef { index: &self.index, id: &self.id, sequence: self.sequence()?, source: self.source?.get() })
     }
 
-    /// None if the document was not found.
+    /// Returns the hit, or `None` if the document was not found.
     pub(super) fn into_hit(self) -> Option<VersionedHit> {
         let sequence = self.sequence()?;
         let (index, id, source) = (self.index.into_owned(), self.id.into_owned(), self.source?.to_owned());
@@ -198,7 +86,8 @@ pub(super) struct BucketAnswer {
     pub(super) doc_count: u64,
 }
 
-/// More documents than an index of 1,024 shards holds: counts are added up, and no answer makes their sum overflow.
+/// More documents than an index of 1,024 shards can hold. Counts are capped at this, so that no answer makes their sum
+/// overflow.
 const MAX_DOCUMENTS: u64 = 1 << 42;
 
 fn documents<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
@@ -254,21 +143,23 @@ impl BulkItemAnswer {
             (200..300, Some(seq_no), Some(primary_term)) => Ok(SequenceNumber { seq_no, primary_term }),
             (status, ..) => {
                 let error = self.error.unwrap_or_default();
-                Err(item_error(status, &error.kind.unwrap_or_default(), &error.reason.unwrap_or_default()))
+                let (server_type, reason) = (error.kind.unwrap_or_default(), error.reason.unwrap_or_default());
+                Err(item_error(status, &server_type, &reason, error.index.as_deref()))
             }
         }
     }
 }
 
-/// Returns what an operation's answer of `status` with an error of this type and reason means.
-pub(in crate::cluster) fn item_error(status: u16, server_type: &str, reason: &str) -> ItemError {
+/// Returns the error of an operation whose answer has this status, error type and reason, and is about `index`.
+pub(in crate::cluster) fn item_error(status: u16, server_type: &str, reason: &str, index: Option<&str>) -> ItemError {
     let kind = item_kind(status, server_type, reason);
     let shown = without_values(reason);
-    ItemError { kind, reason: format!("status={status} type={server_type} reason={shown:?}") }
+    let index = index.filter(|index| !shown.contains(index)).map(|index| format!(" index={index}")).unwrap_or_default();
+    ItemError { kind, reason: format!("status={status} type={server_type}{index} reason={shown:?}") }
 }
 
-/// What the server says of one operation. Of 500 and above, and 408, it is not known whether it was done: a primary shard may
-/// have done it before it failed, or before the connection to its node did.
+/// Returns the error kind of an operation's answer. With status 408 or from 500 on it is unknown whether the operation
+/// was done: the primary shard may have done it before it failed, or before the connection to its node did.
 fn item_kind(status: u16, server_type: &str, reason: &str) -> ItemErrorKind {
     match (status, server_type) {
         (_, "version_conflict_engine_exception") => ItemErrorKind::Conflict,
@@ -279,8 +170,9 @@ fn item_kind(status: u16, server_type: &str, reason: &str) -> ItemErrorKind {
         (400, "strict_dynamic_mapping_exception" | "mapper_parsing_exception" | "document_parsing_exception") => {
             ItemErrorKind::MappingRefused
         }
-        // What version 8 says, with status 500, of a document that is no object.
+        // Version 8 answers this, with status 500, to a document that is not an object.
         (_, "not_x_content_exception") => ItemErrorKind::MappingRefused,
+        (400, "illegal_argument_exception") if is_beyond_a_limit(reason) => ItemErrorKind::MappingRefused,
         (429, _) => ItemErrorKind::Unavailable,
         (408 | 500.., _) => ItemErrorKind::OutcomeUnknown,
         (401 | 403, _) => ItemErrorKind::Forbidden,
@@ -290,10 +182,17 @@ fn item_kind(status: u16, server_type: &str, reason: &str) -> ItemErrorKind {
     }
 }
 
-/// The reason without the document, which may hold a secret's envelope or worse: a parsing error quotes the field's value, and
-/// a shard that is not there the whole request.
+/// Returns whether a document has a term that is too long, or more nested objects than the index allows.
+fn is_beyond_a_limit(reason: &str) -> bool {
+    reason.starts_with("Document contains at least one immense term")
+        || reason.contains("has exceeded the allowed limit of [")
+}
+
+/// Returns the reason without any part of the document, which may contain envelopes or plaintext. A parsing error
+/// quotes the field's value, a term that is too long is quoted from its beginning, and the error of a missing shard
+/// quotes the whole request.
 fn without_values(reason: &str) -> &str {
-    [". Preview of field's value", ", request: ["]
+    [". Preview of field's value", " The prefix of the first immense term is", ", request: ["]
         .iter()
         .fold(reason, |shown, quotation| shown.split_once(quotation).map_or(shown, |(before, _)| before))
 }
@@ -302,100 +201,6 @@ fn without_values(reason: &str) -> &str {
 mod tests {
     use super::*;
     use serde_json::json;
-
-    #[test]
-    fn server_errors_are_told_apart() {
-        use ClusterErrorKind as Kind;
-        let table = [
-            (
-                404,
-                json!({"error": {"type": "index_not_found_exception", "reason": "no such index [x]"}}),
-                Kind::IndexNotFound,
-            ),
-            (400, json!({"error": {"type": "resource_already_exists_exception", "reason": ""}}), Kind::IndexExists),
-            (404, json!({"error": {"type": "aliases_not_found_exception", "reason": ""}}), Kind::AliasNotFound),
-            (
-                403,
-                json!({"error": {"type": "cluster_block_exception",
-                "reason": "index [x] blocked by: [FORBIDDEN/8/index write (api)];"}}),
-                Kind::WriteBlocked,
-            ),
-            (403, json!({"error": {"type": "security_exception", "reason": "no"}}), Kind::Forbidden),
-            (
-                400,
-                json!({"error": {"type": "validation_exception", "reason": "Validation Failed: 1: this action would add [2] \
-                shards, but this cluster currently has [1000]/[1000] maximum normal shards open;"}}),
-                Kind::ShardLimit,
-            ),
-            (
-                500,
-                json!({"error": {"type": "illegal_state_exception",
-                "reason": "index x must be read-only to resize index. use \"index.blocks.write=true\""}}),
-                Kind::NotWriteBlocked,
-            ),
-            (
-                403,
-                json!({"error": {"type": "cluster_block_exception",
-                "reason": "index [x] blocked by: [FORBIDDEN/5/index read-only (api)];"}}),
-                Kind::Blocked,
-            ),
-            (400, json!({"error": {"type": "index_closed_exception", "reason": "closed"}}), Kind::IndexClosed),
-            (
-                400,
-                json!({"error": {"type": "snapshot_in_progress_exception",
-                "reason": "Cannot delete indices that are being snapshotted: [[x/u]]."}}),
-                Kind::SnapshotInProgress,
-            ),
-            (
-                400,
-                json!({"error": {"type": "illegal_argument_exception",
-                "reason": "Limit of total fields [1500] has been exceeded"}}),
-                Kind::FieldLimit,
-            ),
-            (
-                400,
-                json!({"error": {"type": "mapper_parsing_exception",
-                "reason": "Failed to parse mapping: Limit of mapping depth [20] has been exceeded"}}),
-                Kind::FieldLimit,
-            ),
-            (
-                400,
-                json!({"error": {"type": "illegal_argument_exception", "reason": "unknown setting [x]"}}),
-                Kind::Rejected,
-            ),
-            (
-                500,
-                json!({"error": {"type": "mapper_exception",
-                "reason": "the [enabled] parameter can't be updated for the object mapping [o]"}}),
-                Kind::MappingRefused,
-            ),
-            (500, json!({"error": {"type": "null_pointer_exception", "reason": ""}}), Kind::Unexpected),
-            (401, json!({}), Kind::Forbidden),
-            (407, json!({}), Kind::Forbidden),
-            (413, json!({}), Kind::TooLarge),
-            (400, json!({"error": "odd"}), Kind::Rejected),
-            (418, json!({"error": 7}), Kind::Unexpected),
-        ];
-        for (status, body, expected) in table {
-            let answer: ErrorAnswer = serde_json::from_value(body.clone()).expect("any body parses");
-            assert_eq!(answer.kind(status), expected, "{body}");
-        }
-    }
-
-    /// As version 9.2.2 says it.
-    #[test]
-    fn what_a_mapping_is_refused_for_is_told() {
-        for reason in [
-            "mapper [k] cannot be changed from type [keyword] to [long]",
-            "Mapper for [k] conflicts with existing mapper:\n\tCannot update parameter [index] from [true] to [false]",
-            "can't merge a non object mapping [o] with an object mapping",
-            "can't merge a non-nested mapping [o] with a nested mapping",
-        ] {
-            let body = json!({"error": {"type": "illegal_argument_exception", "reason": reason}, "status": 400});
-            let answer: ErrorAnswer = serde_json::from_value(body).expect("an error");
-            assert_eq!(answer.kind(400), ClusterErrorKind::MappingRefused, "{reason}");
-        }
-    }
 
     #[test]
     fn what_an_item_means_is_told_by_type_and_status() {
@@ -413,6 +218,18 @@ mod tests {
             (400, "document_parsing_exception", "", Kind::MappingRefused),
             (500, "not_x_content_exception", "", Kind::MappingRefused),
             (400, "illegal_argument_exception", "", Kind::Other),
+            (
+                400,
+                "illegal_argument_exception",
+                "Document contains at least one immense term in field=\"k\"",
+                Kind::MappingRefused,
+            ),
+            (
+                400,
+                "illegal_argument_exception",
+                "The number of nested documents has exceeded the allowed limit of [10000].",
+                Kind::MappingRefused,
+            ),
             (429, "es_rejected_execution_exception", "", Kind::Unavailable),
             (429, "circuit_breaking_exception", "", Kind::Unavailable),
             (408, "", "", Kind::OutcomeUnknown),

@@ -1,4 +1,5 @@
-//! Bulk writes: in chunks of bytes, each operation answered, lost answers settled by reading back.
+//! Bulk writes: splits operations into requests by bytes, returns an outcome for each operation, and settles lost
+//! answers by reading back.
 
 use std::io::Write;
 use std::time::Duration;
@@ -38,8 +39,7 @@ pub(super) async fn bulk(connection: &Connection, request: &BulkRequest<'_>) -> 
         let is_one = chunk.len() == 1;
         match (error.kind, error.status) {
             (ClusterErrorKind::TooLarge, _) if is_one => {
-                let reason = format!("it has {} bytes, more than the server takes at once", bytes(chunk));
-                outcomes.push(Err(ItemError { kind: ItemErrorKind::TooLarge, reason }));
+                outcomes.push(Err(ItemError::too_large(bytes(chunk))));
                 rest = others;
                 continue;
             }
@@ -60,7 +60,7 @@ pub(super) async fn bulk(connection: &Connection, request: &BulkRequest<'_>) -> 
         if outcomes.is_empty() {
             return Err(error);
         }
-        // What the chunks before did must be told, so this is no longer the whole call's error.
+        // Earlier chunks have outcomes, so the call does not fail: each remaining operation gets the error.
         let not_done = ItemError { kind: not_done_kind(&error), reason: error.to_string() };
         outcomes.resize(request.operations.len(), Err(not_done));
         return Ok(outcomes);
@@ -68,7 +68,7 @@ pub(super) async fn bulk(connection: &Connection, request: &BulkRequest<'_>) -> 
     Ok(outcomes)
 }
 
-/// What it means for an operation that the request which it was to be part of was refused with `error`.
+/// Returns the error kind of operations whose request was refused with `error`.
 fn not_done_kind(error: &ClusterError) -> ItemErrorKind {
     match error.kind {
         ClusterErrorKind::Forbidden => ItemErrorKind::Forbidden,
@@ -98,19 +98,19 @@ fn chunk_length(operations: &[BulkOperation], limit: usize, most: usize) -> usiz
     operations.iter().take(most).take_while(fits).count().max(1)
 }
 
-/// Operations that fit into one body, and what is known of each.
+/// Operations that fit into one body, and the state of each.
 struct Chunk<'a> {
     connection: &'a Connection,
     request: &'a BulkRequest<'a>,
     operations: &'a [BulkOperation],
     states: Vec<State>,
-    /// What the server last said of an operation that it had no time or room for.
+    /// The server's last reason for being too busy for an operation, or for not answering.
     refusal: Option<String>,
 }
 
 #[derive(Debug, Clone)]
 enum State {
-    /// To be sent; `maybe_done` if an earlier sending's answer was lost.
+    /// The outcome is not known yet. `maybe_done`: an earlier attempt may have done it, because its answer was lost.
     Open { maybe_done: bool },
     /// Answered or settled.
     Ended(ItemOutcome),
@@ -122,7 +122,7 @@ impl<'a> Chunk<'a> {
         Self { connection, request, operations, states, refusal: None }
     }
 
-    /// Fails only if none of the operations was done.
+    /// Sends the operations until all have ended or no attempt is left. Fails only if none of them was done.
     async fn run(mut self) -> ClusterResult<Vec<ItemOutcome>> {
         let mut attempts = self.connection.attempts();
         loop {
@@ -134,7 +134,7 @@ impl<'a> Chunk<'a> {
         }
     }
 
-    /// Sends what is open once, and settles what has no answer. Returns how long the server asks to wait.
+    /// Sends the open operations once, and settles those without an answer. Returns how long the server asks to wait.
     async fn attempt(&mut self) -> ClusterResult<Option<Duration>> {
         let open = self.open();
         match self.send(&open).await {
@@ -155,7 +155,7 @@ impl<'a> Chunk<'a> {
         self.states.iter().any(|state| matches!(state, State::Open { maybe_done: true }))
     }
 
-    /// Ends what is open because of an error that came before the server did anything this time.
+    /// Ends operations with an error that the server returned before it did any of them in this attempt.
     fn give_up(&mut self, positions: &[usize], error: &ClusterError) {
         for &position in positions {
             if let Some(state) = self.states.get_mut(position) {
@@ -168,7 +168,7 @@ impl<'a> Chunk<'a> {
         }
     }
 
-    /// The positions of the operations still to be done.
+    /// Returns the positions of the operations that have not ended.
     fn open(&self) -> Vec<usize> {
         let is_open = |state: &State| matches!(state, State::Open { .. });
         self.states.iter().enumerate().filter(|(_, state)| is_open(state)).map(|(position, _)| position).collect()
@@ -181,7 +181,8 @@ impl<'a> Chunk<'a> {
             .query("require_alias", "true")
             .query(
                 "filter_path",
-                "items.*.status,items.*._seq_no,items.*._primary_term,items.*.error.type,items.*.error.reason",
+                "items.*.status,items.*._seq_no,items.*._primary_term,items.*.error.type,items.*.error.reason,\
+                 items.*.error.index",
             )
             .lines(body)
             .send_less();
@@ -207,8 +208,8 @@ impl<'a> Chunk<'a> {
                     self.refusal = Some(error.reason);
                     unknown.push(position);
                 }
-                // Our own earlier sending may be what it conflicts with, or may have been done before the index took no more
-                // writes. Only what the document itself is refused for was so then, too.
+                // The earlier attempt may be what this one conflicts with, or may have succeeded before the index
+                // stopped taking writes. Only a refusal of the document itself was certain then, too.
                 (State::Open { maybe_done: true }, Err(error))
                     if !matches!(error.kind, ItemErrorKind::MappingRefused | ItemErrorKind::TooLarge) =>
                 {
@@ -225,8 +226,10 @@ impl<'a> Chunk<'a> {
         }
     }
 
-    /// Reads back what has no answer of the server. A refusal that something between gave in its place is believed if reading back
-    /// is refused alike, or tells that nothing was done. Returns how long to wait.
+    /// Reads operations back that have no answer from the server.
+    ///
+    /// A refusal by an intermediary is believed if reading back is refused in the same way, or shows that nothing was
+    /// done. Returns how long the server asks to wait.
     async fn settle_unanswered(&mut self, open: &[usize], error: ClusterError) -> ClusterResult<Option<Duration>> {
         let refused = match error.status {
             Some(401 | 407) => Some(ClusterErrorKind::Forbidden),
@@ -263,7 +266,7 @@ impl<'a> Chunk<'a> {
         }
     }
 
-    /// Reads back what the operations were to write, and ends those that can be told.
+    /// Reads back the documents of the operations, and ends the operations whose outcome they show.
     async fn settle(&mut self, positions: &[usize]) -> ClusterResult<()> {
         let operations: Vec<(usize, &BulkOperation)> =
             positions.iter().filter_map(|&position| Some((position, self.operations.get(position)?))).collect();
@@ -294,13 +297,14 @@ fn unknown(reason: &str) -> ItemError {
     ItemError { kind: ItemErrorKind::OutcomeUnknown, reason: reason.to_owned() }
 }
 
-/// What the stored document tells about an operation whose answer was lost (design decision 3).
+/// Returns the state of an operation whose answer was lost, by what is stored (record 11).
 fn settled(action: &BulkAction, stored: Option<&VersionedHit>) -> State {
     let done = |sequence: SequenceNumber| State::Ended(Ok(sequence));
     let still_to_be_done = State::Open { maybe_done: true };
     match (action, stored) {
         (BulkAction::Create { .. } | BulkAction::Put { .. }, None) => still_to_be_done,
-        // Before what is stored is looked at: a conversion carries on the nonce of what it read.
+        // Checked before the content: a conversion keeps the nonce of the document that it read, so an equal nonce does
+        // not show that the write was done.
         (BulkAction::Replace { read, .. } | BulkAction::Delete { read, .. }, Some(stored))
             if stored.hit.sequence == *read =>
         {
@@ -310,7 +314,7 @@ fn settled(action: &BulkAction, stored: Option<&VersionedHit>) -> State {
             BulkAction::Create { source } | BulkAction::Replace { source, .. } | BulkAction::Put { source },
             Some(stored),
         ) if is_same_write(source, stored.hit.source.get().as_bytes()) => done(stored.hit.sequence),
-        // It is still the document's first write, and not ours.
+        // The document is still at its first version, so another create wrote it.
         (BulkAction::Create { .. }, Some(stored)) if stored.version == Some(1) => State::Ended(Err(ItemError {
             kind: ItemErrorKind::Conflict,
             reason: "the document exists already".to_owned(),
@@ -324,16 +328,17 @@ fn settled(action: &BulkAction, stored: Option<&VersionedHit>) -> State {
     }
 }
 
-/// Whether what is stored is what was sent, or made of it by a migration or a rotation, which carry the nonce on.
+/// Returns whether the stored document is the one that was sent, or was made from it by a migration or a rotation,
+/// which keep the nonce.
 ///
-/// Without a nonce equal content counts: only the engine itself writes so (the control index, the quarantine, and documents that
-/// were last written before there were nonces), and it does not matter to it which of its nodes did.
+/// Documents without a nonce are compared by content. Only the engine writes such documents (the control index, the
+/// quarantine, and documents last written before nonces existed), and it does not matter which of its nodes did.
 fn is_same_write(sent: &[u8], stored: &[u8]) -> bool {
     if let Some(nonce) = write_nonce(sent) {
         return write_nonce(stored) == Some(nonce);
     }
     let parse = |text| serde_json::from_slice::<Value>(text).ok();
-    // What is nested too deep is compared as it was sent.
+    // Documents that are nested too deeply to parse are compared as bytes.
     sent == stored || matches!((parse(sent), parse(stored)), (Some(sent), Some(stored)) if sent == stored)
 }
 
@@ -377,7 +382,7 @@ mod tests {
     const READ: SequenceNumber = SequenceNumber { seq_no: 5, primary_term: 1 };
     const LATER: SequenceNumber = SequenceNumber { seq_no: 6, primary_term: 1 };
 
-    /// What is known of an operation after its answer was lost.
+    /// The state of an operation after its answer was lost.
     #[derive(Debug, PartialEq)]
     enum Known {
         Done(SequenceNumber),
@@ -422,9 +427,9 @@ mod tests {
             (replace(ours), Some((converted, LATER, 6)), Known::Done(LATER)),
             (replace(ours), Some((theirs, LATER, 5)), Known::Unknown),
             (replace(ours), Some((without, LATER, 5)), Known::Unknown),
-            // A conversion carries the nonce on, so that it has it before it is written.
+            // A conversion keeps the nonce, so the stored document has it before the write.
             (replace(converted), Some((ours, READ, 4)), Known::Repeated),
-            // Without a nonce the content counts.
+            // Without a nonce the content is compared.
             (create(without), Some((r#"{ "n": 1 }"#, READ, 1)), Known::Done(READ)),
             (create(without), Some((r#"{"n":2}"#, READ, 1)), Known::Conflict),
             (replace(without), Some((without, LATER, 5)), Known::Done(LATER)),

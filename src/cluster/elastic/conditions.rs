@@ -1,4 +1,5 @@
-//! What of the cluster as a whole decides whether an index can be made.
+//! The cluster-wide conditions that decide whether an index can be created: allocation, shard limits and index
+//! templates.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -6,7 +7,8 @@ use serde_json::{Map, Value};
 use super::connection::{Connection, Request, Verb};
 use crate::cluster::{ClusterResult, Conditions};
 
-/// What an index template may say without interfering: the engine says it itself for every index, and so wins.
+/// The settings that an index template may have without interfering: the engine sets them explicitly for every index,
+/// which overrides the template.
 const SAID_BY_US: &[&str] =
     &["number_of_shards", "number_of_replicas", "auto_expand_replicas", "refresh_interval", "hidden", "routing"];
 
@@ -65,7 +67,8 @@ pub(super) async fn interfering_templates(connection: &Connection, index: &str) 
         content: Content,
     }
     let answer: TemplatesAnswer = connection.send(&Request::read(Verb::Get, "_index_template")).await?.parse()?;
-    // Of the composable ones the server takes the one of the highest priority; if there is one, no legacy template counts.
+    // The server applies the matching composable template of the highest priority; if there is one, it ignores legacy
+    // templates.
     let matching =
         answer.index_templates.into_iter().filter(|named| matches(&named.index_template.index_patterns, index));
     if let Some(Named { name, index_template }) = matching.max_by_key(|named| named.index_template.priority) {
@@ -81,7 +84,7 @@ pub(super) async fn interfering_templates(connection: &Connection, index: &str) 
     Ok(legacy.collect())
 }
 
-/// What a template gives to an index.
+/// The part of a template that an index gets.
 #[derive(Debug, Default, Deserialize)]
 struct Content {
     #[serde(default)]
@@ -103,12 +106,13 @@ impl Content {
     }
 }
 
-/// Whether a hidden index of this name gets a template of these patterns. `*` alone does not mean hidden ones.
+/// Returns whether a hidden index of this name matches the patterns of a template. `*` alone does not match hidden
+/// indices.
 fn matches(patterns: &[String], index: &str) -> bool {
     patterns.iter().any(|pattern| pattern != "*" && is_like(pattern, index))
 }
 
-/// Whether `text` is like `pattern`, in which `*` is any text.
+/// Returns whether `text` matches `pattern`, in which `*` stands for any text.
 fn is_like(pattern: &str, text: &str) -> bool {
     let Some((before, after)) = pattern.split_once('*') else { return pattern == text };
     let Some(rest) = text.strip_prefix(before) else { return false };

@@ -1,3 +1,6 @@
+//! The connection: sends requests with retries, time-outs and counts, and converts answers without success into errors.
+
+use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,22 +11,22 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, IgnoredAny};
 use tokio::sync::OnceCell;
 
-use super::answers::ErrorAnswer;
+use super::builder::{Batches, ElasticBuilder};
 use super::official::Official;
 use super::retry::{Attempts, RetryPolicy};
+use super::server_error::{ErrorAnswer, ServerError};
 use super::statuses::{Meaning, is_bare_refusal, meaning};
 use super::transport::{HttpAnswer, HttpRequest, NoAnswer, NoAnswerKind, Transport};
-use super::{Batches, ElasticBuilder, indices};
 use crate::Result;
 use crate::cluster::adaptive::AdaptiveSize;
 use crate::cluster::{ClusterError, ClusterErrorKind, ClusterResult, RequestCounts};
 use crate::environment::Environment;
 
-/// The largest body of a bulk that is tried, unless one operation alone is larger. The server takes 100 MB by default;
-/// throughput does not grow beyond a few.
+/// The largest body of a bulk that is tried, unless one operation alone is larger. The server accepts 100 MB by
+/// default; throughput does not grow beyond a few MB.
 const MAX_BULK_BYTES: usize = 16 << 20;
 
-/// A request that is sent as often as its [`Repeat`] allows.
+/// A request that is retried as far as its [`Repeat`] allows.
 #[derive(Debug)]
 pub(super) struct Request<'a> {
     method: Verb,
@@ -50,28 +53,30 @@ pub(super) enum Verb {
 /// When a request may be sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Repeat {
-    /// Whenever its answer is lost: doing it twice is the same as once, or the caller settles it.
+    /// Whenever its answer is lost: the request is idempotent, or the caller settles it.
     Always,
-    /// Only when the server surely did nothing: no connection, or 429.
+    /// Only if the server certainly did nothing: no connection, 429, or 401 with credentials that were renewed since.
     IfNotDone,
 }
 
-/// Who repeats a request that the server was too busy for (429).
+/// Who retries a request that the server was too busy for (429).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum WhenBusy {
     /// The connection.
     Repeat,
-    /// The connection at first; the caller if it was too much for the server's memory, with less.
+    /// The connection at first; then the caller, with a smaller request, if the answer needs more memory than the
+    /// server has.
     AskForLess,
-    /// The caller, with less.
+    /// The caller, with a smaller request.
     SendLess,
 }
 
-/// How often a request is sent whose answer the server has no memory for. It may pass, or be too much at any time.
+/// The number of attempts at a request whose answer needs more memory than the server has. The shortage may pass, or
+/// the answer may always be too large.
 const MAX_MEMORY_ATTEMPTS: u32 = 3;
 
 impl<'a> Request<'a> {
-    /// A request that reads; it may be repeated.
+    /// Creates a request that reads; it may be repeated.
     pub(super) fn read(method: Verb, path: impl Into<String>) -> Self {
         Self {
             method,
@@ -87,7 +92,7 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// A request that writes.
+    /// Creates a request that writes.
     pub(super) fn write(method: Verb, path: impl Into<String>, repeat: Repeat) -> Self {
         Self { repeat, is_write: true, ..Self::read(method, path) }
     }
@@ -108,26 +113,26 @@ impl<'a> Request<'a> {
         self
     }
 
-    /// The caller asks for less when the answer is too much for the server's memory: the error is
+    /// Lets the caller ask for less when the answer needs more memory than the server has: the error is then
     /// [`TooLarge`](ClusterErrorKind::TooLarge).
     pub(super) fn ask_for_less(mut self) -> Self {
         self.when_busy = WhenBusy::AskForLess;
         self
     }
 
-    /// The caller sends less when the server is too busy, and waits as it asks: a 429 is not repeated here.
+    /// Lets the caller send less, and wait, when the server is too busy: the connection does not repeat after a 429.
     pub(super) fn send_less(mut self) -> Self {
         self.when_busy = WhenBusy::SendLess;
         self
     }
 
-    /// Takes these statuses for answers and not for errors.
+    /// Treats these statuses as answers and not as errors.
     pub(super) fn accept(mut self, statuses: &'a [u16]) -> Self {
         self.accepted = statuses;
         self
     }
 
-    /// A longer time for one attempt than the ordinary one.
+    /// Sets another time limit for one attempt than the usual one.
     pub(super) fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
@@ -150,16 +155,18 @@ impl Answer {
         self.body.clone()
     }
 
-    /// The answer with blanks in the place of comments between its JSON values; none if it has no comments. The server takes
-    /// comments in documents, and gives them back.
+    /// Returns the answer with the comments between its JSON values replaced by blanks, or `None` if it has no
+    /// comments. The server accepts comments in documents, and returns them.
     pub(super) fn without_comments(&self) -> Option<Self> {
         let body = Bytes::from(without_comments(&self.body)?);
         Some(Self { body, method: self.method, path: self.path.clone(), ..*self })
     }
 
+    /// Parses the body.
+    ///
     /// # Errors
-    /// [`OutcomeUnknown`](ClusterErrorKind::OutcomeUnknown) for a write and [`Unexpected`](ClusterErrorKind::Unexpected) for a
-    /// read if the body is not what Elasticsearch answers.
+    /// [`OutcomeUnknown`](ClusterErrorKind::OutcomeUnknown) for a write and
+    /// [`Unexpected`](ClusterErrorKind::Unexpected) for a read if the body is not what Elasticsearch answers.
     pub(super) fn parse<'a, T: Deserialize<'a>>(&'a self) -> ClusterResult<T> {
         self.parse_with(PhantomData)
     }
@@ -168,13 +175,13 @@ impl Answer {
         let mut deserializer = serde_json::Deserializer::from_slice(&self.body);
         let parsed = seed.deserialize(&mut deserializer).and_then(|parsed| deserializer.end().map(|()| parsed));
         parsed.map_err(|error| {
-            // serde's message can quote a document: only the place is kept.
+            // serde's message can quote a document, so only the position is kept.
             let reason = format!("not the expected JSON at line {} column {}", error.line(), error.column());
             self.not_understood(reason)
         })
     }
 
-    /// The error for an answer that cannot be the one to this request: what became of a write is then unknown.
+    /// Returns the error for an answer that cannot belong to this request. The outcome of a write is then unknown.
     pub(super) fn not_understood(&self, reason: String) -> ClusterError {
         let kind = if self.is_write { ClusterErrorKind::OutcomeUnknown } else { ClusterErrorKind::Unexpected };
         let mut error = ClusterError::new(kind, self.method, &*self.path, reason);
@@ -183,7 +190,8 @@ impl Answer {
         error
     }
 
-    /// Whether the body can be a whole answer. A read can be repeated, so that of its long body only the end is looked at.
+    /// Returns whether the body can be a complete answer. Of a read, which can be repeated and may be long, only the
+    /// end is checked.
     fn is_whole(&self) -> bool {
         match self.is_write {
             true => serde_json::from_slice::<IgnoredAny>(&self.body).is_ok(),
@@ -215,7 +223,7 @@ fn without_comments(json: &[u8]) -> Option<Vec<u8>> {
     has_comments.then_some(plain)
 }
 
-/// How long the comment is that `rest` begins with; one if it begins with none.
+/// Returns the length of the comment at the start of `rest`, or 1 if there is none.
 fn comment_length(rest: &[u8]) -> usize {
     let end = match rest.get(1) {
         Some(b'*') => rest.windows(2).skip(2).position(|pair| pair == b"*/").map(|at| at + 4),
@@ -225,17 +233,17 @@ fn comment_length(rest: &[u8]) -> usize {
     end.unwrap_or(rest.len())
 }
 
-/// Why one attempt gave no answer to go on with.
+/// The reason why one attempt gave no usable answer.
 struct Failure {
     error: ClusterError,
-    /// The server surely did nothing.
+    /// Whether the server certainly did nothing.
     not_done: bool,
-    /// It may be better later.
+    /// Whether a later attempt may succeed.
     passing: bool,
     retry_after: Option<Duration>,
 }
 
-/// The transport, with what every request needs.
+/// The transport, and the settings and counters that all requests share.
 #[derive(Debug)]
 pub(super) struct Connection {
     transport: Arc<dyn Transport>,
@@ -268,31 +276,38 @@ impl Connection {
         })
     }
 
-    /// The most documents of one page or one bulk.
+    /// Returns the largest numbers of documents in one page and one bulk.
     pub(super) fn batches(&self) -> Batches {
         self.batches
     }
 
-    /// The attempts that one call may make.
+    /// Starts the attempts of one call.
     pub(super) fn attempts(&self) -> Attempts<'_> {
         Attempts::start(self.retry, &self.environment)
     }
 
-    /// How many bytes a bulk may have.
+    /// Returns the adaptive limit for the bytes of a bulk.
     pub(super) fn bulk_bytes(&self) -> &AdaptiveSize {
         &self.bulk_bytes
     }
 
-    /// The largest request that the server takes. It is asked once: the setting is fixed when a node starts.
+    /// Returns the largest request that the server accepts. It is requested once: the setting is fixed when a node
+    /// starts.
     pub(super) async fn max_content_length(&self) -> ClusterResult<usize> {
-        self.max_content_length.get_or_try_init(|| indices::max_content_length(self)).await.copied()
+        self.max_content_length.get_or_try_init(|| max_content_length(self)).await.copied()
     }
 
     pub(super) fn counts(&self) -> RequestCounts {
         RequestCounts { reads: self.reads.load(Ordering::Relaxed), writes: self.writes.load(Ordering::Relaxed) }
     }
 
-    /// Sends the request until there is an answer or no attempt is left.
+    /// Runs `work`, which waits for the shards of an index, and reports the wait in the log.
+    pub(super) async fn waiting_for<T>(&self, index: &str, work: impl Future<Output = T>) -> T {
+        let what = format!("the shards of the index {index}");
+        self.environment.telling(&what, "GET /_cluster/allocation/explain says why they are not there yet", work).await
+    }
+
+    /// Sends the request until it is answered or no attempt is left.
     pub(super) async fn send(&self, request: &Request<'_>) -> ClusterResult<Answer> {
         let mut attempts = self.attempts();
         let mut maybe_done = false;
@@ -302,7 +317,7 @@ impl Connection {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
-            let is_out_of_memory = failure.error.server_type.as_deref() == Some("circuit_breaking_exception");
+            let is_out_of_memory = failure.error.is_out_of_memory();
             let is_callers = match request.when_busy {
                 WhenBusy::Repeat => false,
                 WhenBusy::AskForLess => is_out_of_memory && attempts.made() >= MAX_MEMORY_ATTEMPTS,
@@ -311,7 +326,7 @@ impl Connection {
             maybe_done |= request.is_write && !failure.not_done;
             let may_repeat = !is_callers && failure.passing && (failure.not_done || request.repeat == Repeat::Always);
             if may_repeat && attempts.wait_for_next(failure.retry_after).await {
-                tracing::debug!(attempt = attempts.made(), error = %failure.error, "repeating a request");
+                attempts.tell(&failure.error);
                 continue;
             }
             let mut error = failure.error;
@@ -321,7 +336,11 @@ impl Connection {
             if is_callers && request.when_busy == WhenBusy::AskForLess {
                 error.kind = ClusterErrorKind::TooLarge;
             }
-            // A write that may have been done is the caller's to settle. A refusal of its repeat says more, and is kept.
+            if error.server_type.is_none() {
+                error.server = self.transport.address();
+            }
+            // A write that may have been done is left to the caller to settle. A final refusal of its repeat says more,
+            // and is kept.
             if maybe_done && failure.passing {
                 error.kind = ClusterErrorKind::OutcomeUnknown;
             }
@@ -355,7 +374,7 @@ impl Connection {
         if is_elasticsearch && request.accepted.contains(&status) {
             return Ok(answer);
         }
-        // What was done is told at length, and is not read as an error first: of a large page that costs as much as reading it.
+        // A successful answer is not parsed as an error first: for a large page that costs as much as parsing the page.
         let details = match is_elasticsearch && (200..300).contains(&status) {
             true => ErrorAnswer::default(),
             false => serde_json::from_slice(&answer.body).unwrap_or_default(),
@@ -369,11 +388,12 @@ impl Connection {
                 let meaning = if is_of_bulk { Meaning::Unknown } else { Meaning::Busy };
                 let reason = "the credentials were refused, and have been read again since".to_owned();
                 let mut refused = refusal(&answer, meaning, ErrorAnswer::from_reason(reason), None);
-                // The status is about credentials that are not used any more.
+                // The status is about credentials that are no longer used.
                 refused.error.status = None;
                 Err(refused)
             }
-            // A proxy may have put it in the place of the server's answer: a bulk is read back before it is believed.
+            // A proxy may have answered instead of the server: the caller reads a bulk back before the refusal is
+            // believed.
             Meaning::Refused | Meaning::Busy if !is_servers && request.when_busy == WhenBusy::SendLess => {
                 Err(refusal(&answer, Meaning::Unknown, details, retry_after))
             }
@@ -391,7 +411,7 @@ impl Connection {
     }
 }
 
-/// Reads `Retry-After` in seconds; its date form is rare and counts as absent.
+/// Parses `Retry-After` in seconds. Its date form is rare and counts as absent.
 fn seconds(retry_after: &str) -> Option<Duration> {
     retry_after.trim().parse().ok().map(Duration::from_secs)
 }
@@ -414,7 +434,10 @@ fn no_answer(method: &'static str, path: &str, error: NoAnswer) -> Failure {
         path: path.to_owned(),
         status: None,
         server_type: None,
+        cause_type: None,
         reason: None,
+        index: None,
+        server: None,
         attempts: 1,
         retry_after: None,
         elapsed: Duration::ZERO,
@@ -425,12 +448,12 @@ fn no_answer(method: &'static str, path: &str, error: NoAnswer) -> Failure {
 
 fn refusal(answer: &Answer, meaning: Meaning, details: ErrorAnswer, retry_after: Option<Duration>) -> Failure {
     let named = details.kind(answer.status);
-    // Some refusals have a status of failures; their type says which.
+    // Some refusals have the status of a failure; their error type identifies them.
     let is_refused =
         meaning == Meaning::Refused || (meaning == Meaning::Failed && named != ClusterErrorKind::Unexpected);
     let passing = match meaning {
         Meaning::Busy | Meaning::Unknown => true,
-        // A read that the server fails at fails again; a write is settled or repeated.
+        // A read that fails on the server fails again; a write is settled or repeated.
         Meaning::Failed => answer.is_write && !is_refused,
         Meaning::Done | Meaning::Refused => false,
     };
@@ -438,17 +461,46 @@ fn refusal(answer: &Answer, meaning: Meaning, details: ErrorAnswer, retry_after:
         Meaning::Busy | Meaning::Unknown => ClusterErrorKind::Unavailable,
         Meaning::Done | Meaning::Refused | Meaning::Failed => named,
     };
-    let error = ClusterError {
+    let ServerError { kind: server_type, reason, index, cause: cause_type, .. } = details.error;
+    let mut error = ClusterError {
         kind,
         method: answer.method,
         path: answer.path.clone(),
         status: Some(answer.status),
-        server_type: details.error.kind,
-        reason: details.error.reason,
+        server_type,
+        cause_type,
+        reason,
+        index,
+        server: None,
         attempts: answer.attempts,
         retry_after,
         elapsed: Duration::ZERO,
         source: None,
     };
+    if answer.path.ends_with("_search") {
+        error.leave_out_values();
+    }
     Failure { error, not_done: is_refused || meaning == Meaning::Busy, passing, retry_after }
+}
+
+/// Requests the largest request size that the queried node accepts. Source: nodes info API.
+async fn max_content_length(connection: &Connection) -> ClusterResult<usize> {
+    #[derive(Deserialize)]
+    struct Nodes {
+        nodes: BTreeMap<String, Node>,
+    }
+    #[derive(Deserialize)]
+    struct Node {
+        http: Http,
+    }
+    #[derive(Deserialize)]
+    struct Http {
+        max_content_length_in_bytes: usize,
+    }
+    let request =
+        Request::read(Verb::Get, "_nodes/_local/http").query("filter_path", "nodes.*.http.max_content_length_in_bytes");
+    let nodes: Nodes = connection.send(&request).await?.parse()?;
+    nodes.nodes.into_values().next().map(|node| node.http.max_content_length_in_bytes).ok_or_else(|| {
+        ClusterError::new(ClusterErrorKind::Unexpected, "GET", "_nodes/_local/http", "the answer names no node")
+    })
 }

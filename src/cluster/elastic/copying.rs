@@ -1,4 +1,4 @@
-//! What the copying of an index needs: write blocks, clones, and whether documents have changed.
+//! The calls that a copy of an index needs: write blocks, clones, and the history that shows whether documents changed.
 
 use std::collections::BTreeMap;
 
@@ -6,10 +6,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::connection::{Connection, Request, Verb};
-use super::indices::{
-    PUBLISH_TIMEOUT, hidden_aliases, indices, publishing, purpose_settings, settled, wait_for_health,
-};
-use crate::cluster::{CloneIndex, ClusterError, ClusterErrorKind, ClusterResult, Health, History, IndexPurpose};
+use super::indices::{PUBLISH_TIMEOUT, clone_settings, hidden_aliases, indices, publishing, settled, wait_for_health};
+use crate::cluster::{CloneIndex, ClusterError, ClusterErrorKind, ClusterResult, Health, History};
 
 pub(super) async fn add_write_block(connection: &Connection, index: &str) -> ClusterResult<()> {
     connection.send(&publishing(Verb::Put, format!("{index}/_block/write"))).await.map(drop)
@@ -21,14 +19,11 @@ pub(super) async fn remove_write_block(connection: &Connection, index: &str) -> 
 }
 
 pub(super) async fn clone_index(connection: &Connection, clone: &CloneIndex) -> ClusterResult<()> {
-    let mut settings = purpose_settings(IndexPurpose::Serving);
-    // The clone would take over the source's block.
-    settings["blocks"] = json!({ "write": null });
-    let body = json!({ "settings": { "index": settings }, "aliases": hidden_aliases(&clone.aliases) });
+    let body = json!({ "settings": { "index": clone_settings(clone) }, "aliases": hidden_aliases(&clone.aliases) });
     let request = publishing(Verb::Put, format!("{}/_clone/{}", clone.source, clone.target))
         .query("wait_for_active_shards", "1")
         .json(&body);
-    match connection.send(&request).await {
+    match connection.waiting_for(&clone.target, connection.send(&request)).await {
         Ok(_) => Ok(()),
         Err(error) => {
             settled(error, &[ClusterErrorKind::IndexExists], is_cloned(connection, clone)).await?;
@@ -50,14 +45,14 @@ pub(super) async fn history(connection: &Connection, index: &str) -> ClusterResu
         if let Some(history) = attempts.during(history_now(connection, index)).await? {
             return Ok(history);
         }
-        // The shards of an index that another node has just made are about to start.
+        // The shards of an index that another node has just created are about to start.
         if !attempts.wait_for_next(None).await {
             return Err(no_primary(format!("{index}/_stats")));
         }
     }
 }
 
-/// Returns none while a primary shard is not started.
+/// Returns `None` while a primary shard has not started.
 async fn history_now(connection: &Connection, index: &str) -> ClusterResult<Option<History>> {
     #[derive(Deserialize)]
     struct StatsAnswer {

@@ -1,5 +1,6 @@
-//! Credentials for Elasticsearch: where their secrets come from, and the header that they become.
+//! Credentials for Elasticsearch: where their secrets come from, and the header that is made of them.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -7,16 +8,26 @@ use elasticsearch::http::headers::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
-use crate::{Error, Result, secret_file};
+use crate::encryption::secret_file;
+use crate::{Error, Result};
 
-/// Where a secret comes from.
-#[derive(Debug, Clone)]
+/// The source of a secret.
+#[derive(Clone)]
 pub enum SecretSource {
     /// The secret itself.
     Value(SecretString),
-    /// A file that holds the secret and nothing else; line breaks at its end are not part of it. It must not be open to every user
-    /// of the machine. The file is read again when it changes.
+    /// A file that contains only the secret; line breaks at its end are ignored. It must not be open to every user of
+    /// the machine. The file is read again when it changes.
     File(PathBuf),
+}
+
+impl fmt::Debug for SecretSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Value(secret) => f.debug_tuple("Value").field(secret).finish(),
+            Self::File(path) => f.debug_tuple("File").field(&secret_file::Shown(path)).finish(),
+        }
+    }
 }
 
 impl From<SecretString> for SecretSource {
@@ -33,14 +44,16 @@ impl From<PathBuf> for SecretSource {
 
 impl SecretSource {
     fn read(&self, what: &str) -> Result<Zeroizing<String>> {
-        let secret = match self {
-            Self::Value(secret) => Zeroizing::new(secret.expose_secret().to_owned()),
-            Self::File(path) => {
-                let text = secret_file::read(path)
-                    .map_err(|error| error.context(format_args!("the file {} with {what}", path.display())))?;
-                Zeroizing::new(text.trim_end_matches(['\n', '\r']).to_owned())
-            }
-        };
+        match self {
+            Self::Value(secret) => Self::checked(Zeroizing::new(secret.expose_secret().to_owned()), what),
+            Self::File(path) => secret_file::read(path)
+                .map(|text| Zeroizing::new(text.trim_end_matches(['\n', '\r']).to_owned()))
+                .and_then(|secret| Self::checked(secret, what))
+                .map_err(|error| error.context(format_args!("the file {} with {what}", secret_file::Shown(path)))),
+        }
+    }
+
+    fn checked(secret: Zeroizing<String>, what: &str) -> Result<Zeroizing<String>> {
         if secret.is_empty() {
             return Err(Error::invalid(format!("{what} is empty"), "give one, or leave the setting out"));
         }
@@ -61,7 +74,9 @@ impl SecretSource {
     }
 }
 
-/// How to authenticate with Elasticsearch. A client certificate can be given together with any of these:
+/// The credentials for Elasticsearch.
+///
+/// A client certificate can be added to any of these:
 /// [`ElasticSettings::client_certificate`](super::ElasticSettings::client_certificate).
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -75,17 +90,17 @@ pub enum Credentials {
 }
 
 impl Credentials {
-    /// Returns credentials of a user.
+    /// Creates the credentials of a user.
     pub fn basic(user: impl Into<String>, password: impl Into<SecretSource>) -> Self {
         Self::Basic(user.into(), password.into())
     }
 
-    /// Returns the credentials of an API key: its encoded form, or `id:key`.
+    /// Creates the credentials of an API key: its encoded form, or `id:key`.
     pub fn api_key(key: impl Into<SecretSource>) -> Self {
         Self::ApiKey(key.into())
     }
 
-    /// Returns the credentials of a bearer token.
+    /// Creates the credentials of a bearer token.
     pub fn bearer(token: impl Into<SecretSource>) -> Self {
         Self::Bearer(token.into())
     }

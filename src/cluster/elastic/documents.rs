@@ -1,21 +1,25 @@
+//! Reads of documents: get, multi-get, searches, counts and points in time.
+
 use std::mem;
 use std::time::Duration;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use super::answers::{DocumentAnswer, ErrorAnswer, MultiGetAnswer, TypeCountAnswer, VersionedHit};
+use super::answers::{DocumentAnswer, MultiGetAnswer, TypeCountAnswer, VersionedHit};
 use super::connection::{Answer, Connection, Request, Verb};
 use super::search_answer::{EachHit, SearchAnswer};
+use super::server_error::ErrorAnswer;
 use crate::cluster::{
-    ClusterError, ClusterErrorKind, ClusterResult, Direction, Hit, Hits, Page, PointInTime, Search, SearchIn, TypeCount,
+    ClusterError, ClusterErrorKind, ClusterResult, Direction, Hit, Hits, Page, PointInTime, SCORE, Search, SearchIn,
+    TypeCount,
 };
 
-/// How many (type, version) pairs one answer counts.
+/// The number of (type, version) pairs that one answer counts.
 const COUNTS_A_PAGE: usize = 1_000;
 
 pub(super) async fn get(connection: &Connection, index: &str, id: &str) -> ClusterResult<Option<Hit>> {
-    // In a path these two mean a folder, however they are encoded.
+    // In a path these two ids mean a folder, in every encoding.
     if matches!(id, "." | "..") {
         let found = get_many(connection, index, &[id]).await?;
         return Ok(found.into_iter().flatten().next().map(|versioned| versioned.hit));
@@ -30,7 +34,8 @@ pub(super) async fn get(connection: &Connection, index: &str, id: &str) -> Clust
     }
 }
 
-/// What `read` makes of an answer. What other writers stored may have comments: such an answer is read a second time, without.
+/// Returns what `read` makes of an answer. Documents of other writers may contain comments: such an answer is read a
+/// second time without them.
 fn reading<T>(answer: Answer, mut read: impl FnMut(&Answer) -> ClusterResult<T>) -> ClusterResult<T> {
     let plain = |error: &ClusterError| match error.kind {
         ClusterErrorKind::Unexpected => answer.without_comments(),
@@ -39,7 +44,8 @@ fn reading<T>(answer: Answer, mut read: impl FnMut(&Answer) -> ClusterResult<T>)
     read(&answer).or_else(|error| plain(&error).map_or(Err(error), |plain| read(&plain)))
 }
 
-/// A 404 means that the document is missing, which it says, or else that the index is.
+/// Returns the error of a 404, or `None` if the answer says that the document is missing. Otherwise the index is
+/// missing.
 fn not_found(answer: &Answer) -> Option<ClusterError> {
     #[derive(serde::Deserialize)]
     struct Missing {
@@ -59,7 +65,7 @@ fn not_found(answer: &Answer) -> Option<ClusterError> {
     Some(error)
 }
 
-/// Documents by id. What is too much for one answer is asked for in parts.
+/// Returns documents by id. Splits the request if the answer is too large.
 pub(super) async fn get_many(
     connection: &Connection,
     index: &str,
@@ -85,8 +91,8 @@ pub(super) async fn get_many(
     Ok(found)
 }
 
-/// Documents by id in one request, which is repeated while a shard of the index is not there yet: the answer says so for each
-/// document, with status 200.
+/// Returns documents by id with one request. Repeats it while a shard of the index has not started, which the answer
+/// says for each document, with status 200.
 async fn get_page(connection: &Connection, index: &str, ids: &[&str]) -> ClusterResult<Vec<Option<VersionedHit>>> {
     let mut attempts = connection.attempts();
     loop {
@@ -126,6 +132,7 @@ fn documents_of(answer: &Answer, path: &str, ids: &[&str]) -> ClusterResult<Vec<
                 };
                 let mut failed = ClusterError::new(kind, "POST", path, error.reason.unwrap_or_default());
                 failed.server_type = error.kind;
+                failed.index = error.index;
                 Err(failed)
             }
         })
@@ -142,7 +149,7 @@ pub(super) async fn search(connection: &Connection, search: &Search) -> ClusterR
     })
 }
 
-/// The page without its hits, which are handed over in parts as they are read.
+/// Returns the page without its hits, which are passed to `each` in chunks as they are parsed.
 pub(super) async fn search_in_parts(
     connection: &Connection,
     search: &Search,
@@ -151,7 +158,7 @@ pub(super) async fn search_in_parts(
 ) -> ClusterResult<Page> {
     let size = size.max(1);
     let answer = ask(connection, search).await?;
-    // Of an answer that is read a second time the first hits are handed over already.
+    // When an answer is read a second time, `each` already has its first hits.
     let mut handed = 0;
     let end = reading(answer, |answer| {
         let none = || Hits::in_answer(answer.body(), size.min(search.size as usize));
@@ -209,7 +216,10 @@ fn search_body(search: &Search) -> Value {
                 Direction::Ascending => "asc",
                 Direction::Descending => "desc",
             };
-            json!({ &sort.field: { "order": order, "missing": "_last" } })
+            match sort.field.as_str() {
+                SCORE => json!({ SCORE: { "order": order } }),
+                field => json!({ field: { "order": order, "missing": "_last" } }),
+            }
         })
         .collect();
     let mut body = json!({
@@ -223,7 +233,7 @@ fn search_body(search: &Search) -> Value {
     }
     if let SearchIn::PointInTime(point_in_time) = &search.within {
         body["pit"] = json!({ "id": point_in_time.id, "keep_alive": seconds(point_in_time.keep_alive) });
-        if sort.is_empty() {
+        if search.sort.iter().all(|sort| sort.field == SCORE) {
             sort.push(json!({ "_shard_doc": "asc" }));
         }
     }

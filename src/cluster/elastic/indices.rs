@@ -1,3 +1,5 @@
+//! Calls about indices and aliases: state, creation, mappings, settings, health and refresh.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -6,11 +8,12 @@ use serde_json::{Map, Value, json};
 
 use super::connection::{Connection, Repeat, Request, Verb};
 use crate::cluster::{
-    AliasAction, AliasState, ClusterError, ClusterErrorKind, ClusterResult, CreateIndex, Health, IndexPurpose,
-    IndexState,
+    AliasAction, AliasState, CloneIndex, ClusterError, ClusterErrorKind, ClusterResult, CreateIndex, Health,
+    IndexPurpose, IndexSettings, IndexState, TOTAL_FIELDS_LIMIT,
 };
 
-/// How long the server may take to publish a change of indices or aliases, and we wait a little longer for its answer.
+/// The time that the server may take to publish a change of indices or aliases. The client waits twice as long for the
+/// answer.
 pub(super) const PUBLISH_TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(super) async fn version(connection: &Connection) -> ClusterResult<String> {
@@ -29,28 +32,6 @@ pub(super) async fn version(connection: &Connection) -> ClusterResult<String> {
     })
 }
 
-/// How large a request the node takes that is asked. Source: nodes info API.
-pub(super) async fn max_content_length(connection: &Connection) -> ClusterResult<usize> {
-    #[derive(Deserialize)]
-    struct Nodes {
-        nodes: BTreeMap<String, Node>,
-    }
-    #[derive(Deserialize)]
-    struct Node {
-        http: Http,
-    }
-    #[derive(Deserialize)]
-    struct Http {
-        max_content_length_in_bytes: usize,
-    }
-    let request =
-        Request::read(Verb::Get, "_nodes/_local/http").query("filter_path", "nodes.*.http.max_content_length_in_bytes");
-    let nodes: Nodes = connection.send(&request).await?.parse()?;
-    nodes.nodes.into_values().next().map(|node| node.http.max_content_length_in_bytes).ok_or_else(|| {
-        ClusterError::new(ClusterErrorKind::Unexpected, "GET", "_nodes/_local/http", "the answer names no node")
-    })
-}
-
 #[derive(Debug, Deserialize)]
 struct IndexAnswer {
     #[serde(default)]
@@ -65,6 +46,17 @@ struct IndexAnswer {
 struct AliasAnswer {
     #[serde(default)]
     is_hidden: bool,
+    filter: Option<Value>,
+    index_routing: Option<String>,
+    search_routing: Option<String>,
+    is_write_index: Option<bool>,
+}
+
+impl From<AliasAnswer> for AliasState {
+    fn from(answer: AliasAnswer) -> Self {
+        let AliasAnswer { is_hidden, filter, index_routing, search_routing, is_write_index } = answer;
+        Self { is_hidden, filter, index_routing, search_routing, is_write_index }
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -77,9 +69,11 @@ struct SettingsAnswer {
 struct IndexSettingsAnswer {
     #[serde(default)]
     uuid: String,
-    /// Settings come back as texts.
+    /// The server returns settings as strings.
     #[serde(default)]
     blocks: BTreeMap<String, Option<String>>,
+    #[serde(flatten)]
+    others: Map<String, Value>,
 }
 
 pub(super) async fn indices(connection: &Connection, names: &[&str]) -> ClusterResult<BTreeMap<String, IndexState>> {
@@ -97,29 +91,38 @@ pub(super) async fn indices(connection: &Connection, names: &[&str]) -> ClusterR
         IndexState {
             uuid: answer.settings.index.uuid,
             mapping: answer.mappings,
-            aliases: answer
-                .aliases
-                .into_iter()
-                .map(|(name, alias)| (name, AliasState { is_hidden: alias.is_hidden }))
-                .collect(),
+            aliases: answer.aliases.into_iter().map(|(name, alias)| (name, alias.into())).collect(),
             write_blocked: blocks.remove("write"),
             other_blocks: blocks,
+            settings: flat(answer.settings.index.others),
         }
     };
     Ok(found.into_iter().map(|(name, answer)| (name, state(answer))).collect())
 }
 
+/// Returns settings by their full names. A value that is not an object is kept as it is.
+fn flat(settings: Map<String, Value>) -> IndexSettings {
+    let mut flat = IndexSettings::new();
+    let mut rest: Vec<(String, Value)> = settings.into_iter().collect();
+    while let Some((name, value)) = rest.pop() {
+        match value {
+            Value::Object(members) => {
+                rest.extend(members.into_iter().map(|(member, value)| (format!("{name}.{member}"), value)))
+            }
+            value => drop(flat.insert(name, value)),
+        }
+    }
+    flat
+}
+
 pub(super) async fn create_index(connection: &Connection, create: &CreateIndex) -> ClusterResult<()> {
-    let mut settings = purpose_settings(create.purpose);
-    settings["number_of_shards"] = 1.into();
-    settings["mapping"] = json!({ "total_fields": { "limit": 1500 } });
     let body = json!({
         "mappings": create.mapping,
         "aliases": hidden_aliases(&create.aliases),
-        "settings": { "index": settings },
+        "settings": { "index": creation_settings(create) },
     });
     let request = publishing(Verb::Put, &create.name).query("wait_for_active_shards", "1").json(&body);
-    match connection.send(&request).await {
+    match connection.waiting_for(&create.name, connection.send(&request)).await {
         Ok(_) => Ok(()),
         Err(error) => settled(error, &[ClusterErrorKind::IndexExists], is_created(connection, create)).await,
     }
@@ -131,11 +134,13 @@ async fn is_created(connection: &Connection, create: &CreateIndex) -> ClusterRes
     Ok(index.is_some_and(|index| index.mapping.get("_meta") == create.mapping.get("_meta")))
 }
 
-/// Looks whether a change of indices `is_done` though its answer is an error: one that a repeat of what was done gets
-/// (`refusals`), another refusal of a repeat, or that the outcome is unknown.
+/// Settles a change of indices whose answer is an error: the change counts as done if `is_done` says so.
+///
+/// `is_done` is polled only if the error can hide a success: the outcome is unknown, the error is one of `refusals`
+/// (the errors of a repeat after a success), or a repeat was refused for another reason.
 ///
 /// # Errors
-/// `error` if it is not done.
+/// `error` if the change is not done. If `error` is one of `refusals` and `is_done` fails, the error of `is_done`.
 pub(super) async fn settled(
     error: ClusterError,
     refusals: &[ClusterErrorKind],
@@ -152,20 +157,40 @@ pub(super) async fn settled(
     }
     match is_done.await {
         Ok(true) => Ok(()),
-        // What the refusal of a repeat means is then unknown as well.
+        // Without it the meaning of the refusal is unknown as well.
         Err(unread) if is_refusal => Err(unread),
         Ok(false) | Err(_) => Err(error),
     }
 }
 
-/// All said explicitly, so that neither an index template nor the source of a clone decides.
-pub(in crate::cluster) fn purpose_settings(purpose: IndexPurpose) -> Value {
-    match purpose {
+/// Returns the settings of an index to create, by their names without `index.`.
+pub(in crate::cluster) fn creation_settings(create: &CreateIndex) -> IndexSettings {
+    let mut settings = purpose_settings(create.purpose);
+    settings.insert("number_of_shards".to_owned(), 1.into());
+    settings.insert("mapping.total_fields.limit".to_owned(), TOTAL_FIELDS_LIMIT.into());
+    settings.extend(create.settings.clone());
+    settings
+}
+
+/// Returns the settings that a clone does not take from its source.
+pub(in crate::cluster) fn clone_settings(clone: &CloneIndex) -> IndexSettings {
+    let mut settings = purpose_settings(IndexPurpose::Serving);
+    // Otherwise the clone would keep the source's block.
+    settings.insert("blocks.write".to_owned(), Value::Null);
+    settings.extend(clone.settings.clone());
+    settings
+}
+
+/// Returns the settings of a purpose. All are explicit, so that neither an index template nor the source of a clone
+/// decides them.
+fn purpose_settings(purpose: IndexPurpose) -> IndexSettings {
+    let settings = match purpose {
         IndexPurpose::Serving => json!({ "hidden": true, "auto_expand_replicas": "0-1", "refresh_interval": "1s" }),
         IndexPurpose::Filling => {
             json!({ "hidden": true, "auto_expand_replicas": false, "number_of_replicas": 0, "refresh_interval": "-1" })
         }
-    }
+    };
+    settings.as_object().cloned().unwrap_or_default().into_iter().collect()
 }
 
 pub(super) fn hidden_aliases(names: &[String]) -> Map<String, Value> {
@@ -188,6 +213,12 @@ pub(super) async fn update_aliases(connection: &Connection, actions: &[AliasActi
             AliasAction::Add { index, alias } => {
                 json!({ "add": { "index": index, "alias": alias, "is_hidden": true } })
             }
+            AliasAction::AddAs { index, alias, state } => {
+                let mut add = json!(state);
+                add["index"] = index.as_str().into();
+                add["alias"] = alias.as_str().into();
+                json!({ "add": add })
+            }
             AliasAction::Remove { index, alias } => {
                 json!({ "remove": { "index": index, "alias": alias, "must_exist": true } })
             }
@@ -204,9 +235,10 @@ async fn are_done(connection: &Connection, actions: &[AliasAction]) -> ClusterRe
     let names: Vec<&str> = actions
         .iter()
         .map(|action| match action {
-            AliasAction::Add { index, .. } | AliasAction::Remove { index, .. } | AliasAction::RemoveIndex { index } => {
-                index.as_str()
-            }
+            AliasAction::Add { index, .. }
+            | AliasAction::AddAs { index, .. }
+            | AliasAction::Remove { index, .. }
+            | AliasAction::RemoveIndex { index } => index.as_str(),
         })
         .collect();
     let found = indices(connection, &names).await?;
@@ -228,9 +260,9 @@ pub(super) async fn wait_for_health(
         .query("wait_for_status", name_of(wanted))
         .query("timeout", format!("{}s", timeout.as_secs()))
         .timeout(timeout + PUBLISH_TIMEOUT)
-        // 408 is the answer when the time is over; it says the health reached.
+        // The server answers 408 when the time is over, with the health reached.
         .accept(&[408]);
-    let answer: HealthAnswer = connection.send(&request).await?.parse()?;
+    let answer: HealthAnswer = connection.waiting_for(index, connection.send(&request)).await?.parse()?;
     Ok(match answer.status.as_str() {
         "green" => Health::Green,
         "yellow" => Health::Yellow,
@@ -250,7 +282,7 @@ pub(super) async fn refresh(connection: &Connection, index: &str) -> ClusterResu
     connection.send(&Request::read(Verb::Post, format!("{index}/_refresh"))).await.map(drop)
 }
 
-/// A change of the cluster's state; doing it twice is the same as once, or is settled here.
+/// Creates a request to change the cluster's state. The change is idempotent, or settled in this module.
 pub(super) fn publishing<'a>(method: Verb, path: impl Into<String>) -> Request<'a> {
     Request::write(method, path, Repeat::Always)
         .query("timeout", format!("{}s", PUBLISH_TIMEOUT.as_secs()))

@@ -1,7 +1,9 @@
-//! [`Cluster`] over the official Elasticsearch client's transport. The client makes one attempt a request and does not type
-//! its answers; this room adds time-outs, repeats, typed answers and errors that keep all that is known.
+//! [`Cluster`] over the official Elasticsearch client's transport. The official client makes one attempt per request
+//! and does not type its answers; this module adds time-outs, retries, typed answers, and errors that keep all known
+//! details.
 
 mod answers;
+mod builder;
 mod bulk;
 mod conditions;
 mod connection;
@@ -17,6 +19,7 @@ mod retry;
 #[cfg(test)]
 mod scripted;
 mod search_answer;
+mod server_error;
 mod settings;
 mod statuses;
 mod transport;
@@ -24,7 +27,6 @@ mod trust;
 mod variables;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -36,86 +38,30 @@ use super::{
 };
 use crate::Result;
 use crate::environment::Environment;
-#[cfg(any(test, feature = "testing"))]
-pub(in crate::cluster) use answers::{error_kind, item_error};
+#[cfg(any(test, feature = "in-memory"))]
+pub(in crate::cluster) use answers::item_error;
+pub use builder::{Batches, ElasticBuilder};
 use connection::Connection;
 pub use credentials::{Credentials, SecretSource};
-#[cfg(any(test, feature = "testing"))]
-pub(in crate::cluster) use indices::purpose_settings;
+#[cfg(any(test, feature = "in-memory"))]
+pub(in crate::cluster) use indices::{clone_settings, creation_settings};
 pub use retry::RetryPolicy;
+#[cfg(any(test, feature = "in-memory"))]
+pub(in crate::cluster) use server_error::{NOT_SUPPORTED, error_kind};
 pub use settings::ElasticSettings;
+// The seam under which the tests of this workspace put a network.
+#[doc(hidden)]
 pub use transport::{HttpAnswer, HttpRequest, NoAnswer, NoAnswerKind, Transport};
 pub use trust::Misconfiguration;
-
-/// The most documents that the client handles in one request. The defaults are as good as larger ones; a simulation takes
-/// small ones, so that few documents make many pages and bulks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Batches {
-    /// Documents of one page of a search.
-    pub page: usize,
-    /// Operations of one bulk.
-    pub bulk: usize,
-}
-
-impl Default for Batches {
-    /// Leaves both to the engine, which counts bytes.
-    fn default() -> Self {
-        Self { page: usize::MAX, bulk: usize::MAX }
-    }
-}
-
-/// How to reach an Elasticsearch cluster, and how patiently; [`ElasticBuilder::build`] makes the client.
-#[derive(Debug)]
-pub struct ElasticBuilder {
-    settings: ElasticSettings,
-    retry: RetryPolicy,
-    request_timeout: Duration,
-    batches: Batches,
-    environment: Environment,
-    transport: Option<Arc<dyn Transport>>,
-}
+#[cfg(feature = "oauth")]
+pub(crate) use trust::misconfiguration;
 
 impl ElasticBuilder {
-    /// How often and how long a request is repeated.
-    #[must_use]
-    pub fn retry(mut self, policy: RetryPolicy) -> Self {
-        self.retry = policy;
-        self
-    }
-
-    /// How long one attempt may take, from connecting to the last byte of the answer. Default: 30 s.
-    #[must_use]
-    pub fn request_timeout(mut self, timeout: Duration) -> Self {
-        self.request_timeout = timeout;
-        self
-    }
-
-    /// Sets the most documents of one page and one bulk.
-    #[must_use]
-    pub fn batches(mut self, batches: Batches) -> Self {
-        self.batches = batches;
-        self
-    }
-
-    /// Sends requests over `transport`, and not over the network. The settings are then not used.
-    #[must_use]
-    pub fn transport(mut self, transport: Arc<dyn Transport>) -> Self {
-        self.transport = Some(transport);
-        self
-    }
-
-    /// The time and randomness to use. Default: the system's.
-    #[must_use]
-    pub fn environment(mut self, environment: Environment) -> Self {
-        self.environment = environment;
-        self
-    }
-
-    /// The client. Nothing is sent yet.
+    /// Creates the client. Sends nothing yet.
     ///
     /// # Errors
-    /// [`Invalid`](crate::ErrorKind::Invalid) if a setting is malformed, two contradict each other, or a file of theirs cannot be
-    /// used.
+    /// [`Invalid`](crate::ErrorKind::Invalid) if a setting is malformed, two settings contradict each other, or a file
+    /// that they name cannot be used.
     pub fn build(self) -> Result<Elastic> {
         Ok(Elastic { connection: Connection::open(self)? })
     }
@@ -128,8 +74,8 @@ pub struct Elastic {
 }
 
 impl Elastic {
-    /// Returns a builder for the cluster that `settings` lead to: a URL such as `http://127.0.0.1:9200`, or
-    /// [`ElasticSettings`] with credentials and certificates.
+    /// Creates a builder for the cluster of `settings`: a URL such as `http://127.0.0.1:9200`, or [`ElasticSettings`]
+    /// with credentials and certificates.
     pub fn builder(settings: impl Into<ElasticSettings>) -> ElasticBuilder {
         ElasticBuilder {
             settings: settings.into(),
@@ -140,12 +86,6 @@ impl Elastic {
             transport: None,
         }
     }
-}
-
-/// Opens the transport that these settings lead to, for requests that are not of the engine.
-#[cfg(feature = "cli")]
-pub(crate) fn open_transport(settings: &ElasticSettings) -> Result<Arc<dyn Transport>> {
-    Ok(Arc::new(official::Official::open(settings)?))
 }
 
 #[async_trait]

@@ -1,4 +1,4 @@
-//! The transport over the network: that of the official client, opened anew when a file of its settings changes.
+//! The transport over the network: the official client's, opened again when a file of its settings changes.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,33 +18,33 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use super::settings::ElasticSettings;
 use super::transport::{HttpAnswer, HttpRequest, NoAnswer, NoAnswerKind, Transport};
 use super::trust::{self, Misconfiguration};
+use crate::encryption::secret_file::Stamp;
 use crate::environment::is_this_machine;
-use crate::secret_file::Stamp;
 use crate::{Error, Result};
 
-/// How long it may take to find out whether a server speaks TLS.
+/// The time limit for the probe whether a server speaks TLS.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The official client's transport.
 pub(super) struct Official {
     settings: ElasticSettings,
     opened: RwLock<Arc<Opened>>,
-    /// Nothing has answered yet, and it was not looked whether the server speaks TLS.
+    /// True while nothing has answered and no probe for TLS was made.
     may_be_tls: AtomicBool,
 }
 
-/// The client, with what the files of its settings held.
+/// The official client, with what the files of its settings contained.
 struct Opened {
     client: OfficialTransport,
     nodes: Vec<Url>,
     authorization: Option<HeaderValue>,
     stamps: Vec<Stamp>,
-    /// How often a client was opened before.
+    /// The number of clients that were opened before this one.
     number: u64,
 }
 
 impl fmt::Debug for Official {
-    /// The client's own shows keys and certificates.
+    /// Leaves the client out, whose own `Debug` shows keys and certificates.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Official").field("settings", &self.settings).finish_non_exhaustive()
     }
@@ -56,7 +56,7 @@ impl Official {
         Ok(Self { settings: settings.clone(), opened, may_be_tls: AtomicBool::new(true) })
     }
 
-    /// Returns the client, opened anew if a file of its settings changed.
+    /// Returns the client. Opens it again if a file of its settings changed.
     fn current(&self) -> Arc<Opened> {
         let current = self.opened();
         if self.settings.stamps() == current.stamps { current } else { self.open_anew(&current) }
@@ -66,7 +66,8 @@ impl Official {
         self.opened.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Opens a client with what the files hold now. If that fails, the one before goes on until the next change.
+    /// Opens a client with the files' current contents. If that fails, the previous client stays in use until the next
+    /// change.
     fn open_anew(&self, before: &Arc<Opened>) -> Arc<Opened> {
         let mut opened = self.opened.write().unwrap_or_else(PoisonError::into_inner);
         if opened.number != before.number {
@@ -91,7 +92,7 @@ impl Official {
         opened.clone()
     }
 
-    /// Opens the client anew if its credentials are other ones by now, though nothing else tells that their file changed.
+    /// Opens the client again if its credentials have changed, for a change of their file that the stamps do not show.
     fn renew_credentials(&self, refused: &Arc<Opened>) {
         let now = self.settings.nodes().and_then(|nodes| self.settings.request_headers(&nodes));
         if now.is_ok_and(|headers| headers.get(AUTHORIZATION) != refused.authorization.as_ref()) {
@@ -99,14 +100,14 @@ impl Official {
         }
     }
 
-    /// Returns whether a node speaks TLS whose URL says `http`. No credentials are sent.
+    /// Returns true if a node whose URL says `http` speaks TLS. Sends no credentials.
     async fn speaks_tls(node: &Url) -> bool {
         let mut url = node.clone();
         let port = url.port_or_known_default();
         if url.scheme() != "http" || url.set_scheme("https").is_err() || url.set_port(port).is_err() {
             return false;
         }
-        // Whom it belongs to does not matter: nothing is read from it.
+        // The probe accepts any certificate: nothing is read from the node.
         let probe = TransportBuilder::new(SingleNodeConnectionPool::new(url))
             .cert_validation(CertificateValidation::None)
             .disable_proxy()
@@ -118,14 +119,15 @@ impl Official {
         }
     }
 
-    /// Returns whether the server speaks TLS, and the URL says `http`. It is looked once, and never if anything has answered.
+    /// Returns true if the server speaks TLS although the URL says `http`. Probes until a probe
+    /// finds no TLS, and not after anything has answered.
     async fn is_only_tls(&self, opened: &Opened) -> bool {
         if !self.may_be_tls.swap(false, Ordering::Relaxed) {
             return false;
         }
         for node in &opened.nodes {
             if Self::speaks_tls(node).await {
-                // The next request meets the same.
+                // Stays set, so that the next request gets the same error.
                 self.may_be_tls.store(true, Ordering::Relaxed);
                 return true;
             }
@@ -182,6 +184,11 @@ impl Transport for Official {
         }
     }
 
+    fn address(&self) -> Option<String> {
+        let nodes = self.opened().nodes.iter().map(|node| node.origin().ascii_serialization()).collect::<Vec<_>>();
+        Some(nodes.join(", "))
+    }
+
     fn credentials_number(&self) -> u64 {
         self.opened().number
     }
@@ -189,7 +196,7 @@ impl Transport for Official {
 
 impl Opened {
     fn open(settings: &ElasticSettings, number: u64) -> Result<Self> {
-        // Before the files are read: what changes meanwhile is noticed.
+        // Taken before the files are read, so that a change in between is noticed.
         let stamps = settings.stamps();
         let nodes = settings.nodes()?;
         let headers = settings.request_headers(&nodes)?;
@@ -215,7 +222,7 @@ impl Opened {
                 builder = builder.cert_validation(CertificateValidation::Full(first));
             }
             if let Some(files) = settings.client_certificate_files() {
-                // The client takes one kind of credentials: the others are a header of ours.
+                // The official client takes one kind of credentials, so the others are sent in a header.
                 builder = builder.auth(OfficialCredentials::Certificate(trust::identity(files)?));
             }
         } else if has_certificates {
@@ -224,7 +231,7 @@ impl Opened {
                 "use https:// in the URL, or leave the certificates out",
             ));
         }
-        // What a proxy is for is not on this machine, and it would see the credentials.
+        // Requests to this machine need no proxy, and a proxy would see the credentials.
         let on_this_machine = urls.iter().filter(|url| is_this_machine(url.host_str().unwrap_or_default())).count();
         if on_this_machine == urls.len() {
             builder = builder.disable_proxy();
@@ -243,8 +250,8 @@ impl Opened {
         })
     }
 
-    /// Returns whether the client followed a redirect: the answer comes from another address than that of `path`, and may be one to
-    /// a `GET`.
+    /// Returns true if the client followed a redirect: the answer comes from another address than that of `path`, and
+    /// may answer a `GET`.
     fn is_redirected(&self, path: &str, url: &Url) -> bool {
         let is_asked = |node: &Url| {
             node.origin() == url.origin() && url.path() == format!("{}/{path}", node.path().trim_end_matches('/'))
@@ -253,10 +260,10 @@ impl Opened {
     }
 }
 
-/// The status of a redirect, whatever the answer of its target is.
+/// The status that replaces the status of a redirect's target.
 const REDIRECTED: u16 = 302;
 
-/// Returns the path with the characters encoded that would end it in a URL; document ids in it are encoded already.
+/// Returns the path with those characters encoded that would end it in a URL. Document ids in it are already encoded.
 fn url_path(path: &str) -> String {
     const ENDING_A_PATH: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>').add(b'?');
     utf8_percent_encode(path, ENDING_A_PATH).to_string()
@@ -279,4 +286,28 @@ fn was_not_connected(error: &elasticsearch::Error) -> bool {
     use std::io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable};
     let cause = trust::find::<std::io::Error>(error);
     cause.is_some_and(|cause| matches!(cause.kind(), ConnectionRefused | HostUnreachable | NetworkUnreachable))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+
+    #[test]
+    fn nodes_on_this_machine_have_no_others_beside_them() {
+        let table = [
+            ("http://127.0.0.1:9200", true),
+            ("http://127.0.0.1:9200,http://localhost.:9201,http://[::1]:9202,http://es.localhost:9203", true),
+            ("http://es-1.example:9200,http://es-2.example:9200", true),
+            ("http://127.0.0.1:9200,http://es-2.example:9200", false),
+            ("http://es-1.example:9200,http://[::ffff:127.0.0.1]:9200", false),
+            ("http://es-1.example:9200,http://LOCALHOST.:9200", false),
+        ];
+        for (urls, is_fine) in table {
+            let opened = Opened::open(&ElasticSettings::new(urls), 0);
+            assert_eq!(opened.is_ok(), is_fine, "{urls}");
+            let error = opened.err();
+            assert!(error.is_none_or(|error| error.kind() == ErrorKind::Invalid && error.hint().is_some()), "{urls}");
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! What the credentials may see, as the server says it itself.
+//! The indices that the credentials may see, according to the server's has privileges API.
 
 use std::collections::BTreeMap;
 
@@ -8,18 +8,18 @@ use serde_json::{Value, json};
 use super::connection::{Connection, Request, Verb};
 use crate::cluster::ClusterResult;
 
-/// What it takes to see an index and what is in it.
+/// The privileges that are needed to see an index and its contents.
 const TO_SEE: [&str; 2] = ["read", "view_index_metadata"];
 
-/// Returns those of `names` that the credentials may not see all indices of. A server without security has no such API, and shows
-/// everything.
+/// Returns those of `names` that match an index which the credentials may not see. A server without security has no
+/// such API, and shows everything.
 pub(super) async fn unseen(connection: &Connection, names: &[&str]) -> ClusterResult<Vec<String>> {
     #[derive(Deserialize)]
     struct Granted {
         #[serde(default)]
         index: BTreeMap<String, BTreeMap<String, bool>>,
     }
-    // Names that begin with a dot may be those of system indices, which only some roles reach.
+    // Names that begin with a dot may be those of system indices, which only some roles can access.
     let (of_system, others): (Vec<&str>, Vec<&str>) = names.iter().partition(|name| name.starts_with('.'));
     let asked: Vec<Value> = [(others, false), (of_system, true)]
         .into_iter()

@@ -1,29 +1,30 @@
-//! How often and how long a request is repeated.
+//! Retries: how often and how long a request is repeated.
 
 use std::future::pending;
 use std::pin::pin;
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
 use futures::future::{Either, select};
 
-use crate::environment::Environment;
+use crate::cluster::{Backoff, ClusterError};
+use crate::environment::{Environment, TOLD_AGAIN, UNTOLD, WAITING};
 
-/// How often and how long a request is repeated. Whichever limit is met first ends it.
+/// The limits for repeating a request. The first limit reached ends it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {
-    /// Attempts in all, the first included.
+    /// The number of attempts, the first included.
     pub max_attempts: u32,
-    /// Time from the first attempt after which none is begun. The time for which the process was suspended does not count.
+    /// The time from the first attempt after which no other begins. Time in which the process was suspended does not
+    /// count.
     pub max_elapsed: Duration,
-    /// The longest wait before the second attempt; it doubles from there.
+    /// The longest wait before the second attempt. It doubles with each attempt.
     pub first_wait: Duration,
     /// The longest wait before any attempt.
     pub longest_wait: Duration,
 }
 
 impl Default for RetryPolicy {
-    /// 10 attempts within 15 s, waiting 100 ms at first and 3 s at most.
+    /// 10 attempts within 15 s, with waits of at most 100 ms at first and 3 s later.
     fn default() -> Self {
         Self {
             max_attempts: 10,
@@ -34,35 +35,42 @@ impl Default for RetryPolicy {
     }
 }
 
-/// How often an attempt that is under way looks at the clock.
+/// The interval at which a running attempt reads the clock.
 const PULSE: Duration = Duration::from_secs(1);
-/// The longest time between two looks that counts. In the rest of it the process was suspended.
+/// The time for which a request may be repeated once a stop was requested.
+const LAST_ELAPSED: Duration = Duration::from_secs(3);
+/// The most time that counts between two readings of the clock. Beyond that the process was suspended.
 const LONGEST_BEAT: Duration = Duration::from_secs(2);
 
-/// The attempts at one request: counts them, and says how long to wait before the next.
+/// The attempts at one request: counts them, and decides how long to wait before the next.
 ///
-/// A process can be suspended in the middle of a request: by a signal, by a container that is frozen, by a virtual machine that
-/// is moved. What it then finds failed says nothing of the server as it is now, so only the time counts in which it ran.
+/// A process can be suspended during a request: by a signal, a frozen container, or the migration of a virtual machine.
+/// The failures that it then sees say nothing about the server's current state, so only the time in which it ran
+/// counts.
 #[derive(Debug)]
 pub(super) struct Attempts<'a> {
     environment: &'a Environment,
     policy: RetryPolicy,
-    waits: backon::ExponentialBackoff,
+    backoff: Backoff,
     started: Duration,
-    /// Time in which the process ran.
+    /// The time in which the process ran.
     spent: Duration,
     made: u32,
+    /// When the log last said that the request is repeated.
+    told: Duration,
 }
 
 impl<'a> Attempts<'a> {
     pub(super) fn start(policy: RetryPolicy, environment: &'a Environment) -> Self {
-        let waits = ExponentialBuilder::default()
-            .with_min_delay(policy.first_wait)
-            .with_max_delay(policy.longest_wait)
-            .with_factor(2.0)
-            .without_max_times()
-            .build();
-        Self { environment, policy, waits, started: environment.clock().monotonic(), spent: Duration::ZERO, made: 1 }
+        Self {
+            environment,
+            policy,
+            backoff: Backoff::new(policy.first_wait, policy.longest_wait),
+            started: environment.clock().monotonic(),
+            spent: Duration::ZERO,
+            made: 1,
+            told: Duration::ZERO,
+        }
     }
 
     pub(super) fn made(&self) -> u32 {
@@ -71,6 +79,16 @@ impl<'a> Attempts<'a> {
 
     pub(super) fn elapsed(&self) -> Duration {
         self.environment.clock().monotonic().saturating_sub(self.started)
+    }
+
+    /// Logs that the request is repeated, and why, if that takes longer than a second.
+    pub(super) fn tell(&mut self, error: &ClusterError) {
+        tracing::debug!(attempt = self.made, %error, "repeating a request");
+        let elapsed = self.elapsed();
+        if elapsed >= if self.told.is_zero() { UNTOLD } else { self.told.saturating_add(TOLD_AGAIN) } {
+            self.told = elapsed;
+            tracing::info!(target: WAITING, "trying again since {} s: {error}", elapsed.as_secs());
+        }
     }
 
     /// Makes an attempt, and counts the time that it takes.
@@ -97,24 +115,28 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    /// Waits before the next attempt, at least as long as the server asked for. False if there is none to be made.
+    /// Waits before the next attempt, at least as long as the server asked for. Returns false if no attempt is left.
     pub(super) async fn wait_for_next(&mut self, server_asks: Option<Duration>) -> bool {
-        let planned = self.waits.next().unwrap_or(self.policy.longest_wait);
-        let wait = self.with_jitter(planned).max(server_asks.unwrap_or_default());
-        if self.made >= self.policy.max_attempts || self.spent.saturating_add(wait) > self.policy.max_elapsed {
+        let wait = self.backoff.next_wait(self.environment.rng()).max(server_asks.unwrap_or_default());
+        if self.made >= self.policy.max_attempts || self.spent.saturating_add(wait) > self.max_elapsed() {
             return false;
         }
-        self.environment.clock().sleep(wait).await;
+        let stop = self.environment.stop();
+        match stop.is_requested() {
+            // The last requests before the process ends are worth a wait.
+            true => self.environment.clock().sleep(wait).await,
+            false => drop(stop.or(self.environment.clock().sleep(wait)).await),
+        }
         self.spent += wait;
         self.made += 1;
-        true
+        self.spent <= self.max_elapsed()
     }
 
-    /// Between half of `wait` and all of it, so that many nodes do not come back in step.
-    fn with_jitter(&self, wait: Duration) -> Duration {
-        let mut byte = [u8::MAX];
-        // Without randomness all of the wait is as good.
-        let _ = self.environment.rng().fill(&mut byte);
-        wait.mul_f64(0.5 + f64::from(byte[0]) / 510.0)
+    /// Returns the time that may be spent. It is shorter once a stop was requested.
+    fn max_elapsed(&self) -> Duration {
+        match self.environment.stop().is_requested() {
+            true => self.policy.max_elapsed.min(LAST_ELAPSED),
+            false => self.policy.max_elapsed,
+        }
     }
 }

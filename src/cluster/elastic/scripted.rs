@@ -1,4 +1,4 @@
-//! The client over a transport that answers as a test has written down: what each answer means, without a server.
+//! Tests of the client over a transport with scripted answers: how each answer is understood, without a server.
 
 use std::collections::VecDeque;
 use std::io;
@@ -19,10 +19,10 @@ use crate::cluster::{
 use crate::environment::set_clock::SetClock;
 use crate::environment::{Clock, Environment, SystemRng};
 
-/// What the server answers to one request whose path contains a text.
+/// The server's answer to one request whose path contains a text.
 type Step = (&'static str, HttpAnswer);
 
-/// Answers the requests of a test in order. The last step is repeated.
+/// A transport that answers a test's requests in order. It repeats the last step.
 #[derive(Debug)]
 struct Scripted {
     steps: Mutex<VecDeque<Step>>,
@@ -68,7 +68,7 @@ fn answer(status: u16, body: impl ToString) -> HttpAnswer {
     HttpAnswer { status, is_elasticsearch: true, retry_after: None, body }
 }
 
-/// An answer that was recorded from the server.
+/// Loads an answer that was recorded from the server.
 fn recorded(name: &str) -> HttpAnswer {
     let file = format!("{}/tests/fixtures/answers/{name}.http", env!("CARGO_MANIFEST_DIR"));
     let text = std::fs::read_to_string(file).expect("a recorded answer");
@@ -92,7 +92,7 @@ async fn a_shard_that_starts_is_waited_for() {
     assert_eq!(error.kind, ClusterErrorKind::Unavailable, "{error}");
 }
 
-/// tokio's time, which a test sets forward, and which passes by itself while everybody waits.
+/// A clock of tokio's time, which a test can advance, and which passes by itself while all tasks wait.
 #[derive(Debug)]
 struct Passing(tokio::time::Instant);
 
@@ -217,7 +217,7 @@ async fn what_was_recorded_from_the_server_is_understood() {
     }
 }
 
-/// An answer of something between the client and the server.
+/// Creates an answer from an intermediary between the client and the server.
 fn foreign(status: u16, body: &str) -> HttpAnswer {
     HttpAnswer { is_elasticsearch: false, ..answer(status, body) }
 }
@@ -228,7 +228,7 @@ fn lost() -> HttpAnswer {
 
 const NEW: SequenceNumber = SequenceNumber { seq_no: 7, primary_term: 2 };
 
-/// The answer to a multi-get that finds the document `{"n":1}`.
+/// Creates the answer to a multi-get that finds the document `{"n":1}`.
 fn stored() -> HttpAnswer {
     let document = json!({"_index": "i", "_id": "1", "_version": 1, "_seq_no": 7, "_primary_term": 2, "found": true,
         "_source": {"n": 1}});
@@ -248,7 +248,7 @@ fn item(status: u16, server_type: &str, reason: &str) -> HttpAnswer {
     answer(200, json!({"items": [{"create": {"status": status, "error": error}}]}))
 }
 
-/// The answers that leave the outcome of a write unknown.
+/// Returns the answers that leave the outcome of a write unknown.
 fn unknown_answers() -> Vec<(&'static str, HttpAnswer)> {
     let failure = json!({"error": {"type": "null_pointer_exception", "reason": "oops"}, "status": 500});
     let not_found = json!({"error": {"type": "index_not_found_exception", "reason": "no such index"}, "status": 404});
@@ -349,7 +349,7 @@ async fn a_write_that_is_refused_is_sent_once() {
         (foreign(403, &blocked.to_string()), ClusterErrorKind::Blocked),
     ];
     for (refusal, kind) in table {
-        // What may come from something between is believed when reading back is refused too.
+        // A refusal that an intermediary may have sent is believed if reading back is refused too.
         let is_read_back = matches!(refusal.status, 401 | 407);
         let read_back = is_read_back.then(|| ("_mget", refusal.clone()));
         let (script, elastic) = client([("_bulk", refusal.clone())].into_iter().chain(read_back));
@@ -359,7 +359,7 @@ async fn a_write_that_is_refused_is_sent_once() {
     }
 }
 
-/// Elasticsearch answers so itself, without its header and without a body; a proxy's page is read back first.
+/// Elasticsearch itself sends a 413 without its header and without a body; a proxy's page is read back first.
 #[tokio::test]
 async fn a_bulk_that_is_answered_413_is_divided() {
     let both: HttpAnswer = answer(
@@ -416,7 +416,13 @@ async fn nothing_is_concluded_of_a_document_from_what_is_not_the_servers_answer(
 
 fn create_request() -> CreateIndex {
     let mapping = json!({"_meta": {"digest": "ours"}});
-    CreateIndex { name: "i".to_owned(), mapping, aliases: Vec::new(), purpose: IndexPurpose::Serving }
+    CreateIndex {
+        name: "i".to_owned(),
+        mapping,
+        aliases: Vec::new(),
+        purpose: IndexPurpose::Serving,
+        settings: Default::default(),
+    }
 }
 
 fn there(digest: &str) -> HttpAnswer {
@@ -431,9 +437,14 @@ async fn changes_of_indices_are_settled_by_what_is_there() {
         json!({"error": {"type": "snapshot_in_progress_exception", "reason": "Cannot delete"}, "status": 400});
     let acknowledged = || answer(200, r#"{"acknowledged":true}"#);
     let drop_index = [AliasAction::RemoveIndex { index: "gone".to_owned() }];
-    let clone = CloneIndex { source: "source".to_owned(), target: "i".to_owned(), aliases: Vec::new() };
+    let clone = CloneIndex {
+        source: "source".to_owned(),
+        target: "i".to_owned(),
+        aliases: Vec::new(),
+        settings: Default::default(),
+    };
     for (what, unclear) in unknown_answers() {
-        // What is JSON and not an error is no bulk's answer, and one of these.
+        // A JSON body that is not an error is no valid answer to a bulk, but is one to these requests.
         if unclear.is_elasticsearch
             && unclear.status == 200
             && serde_json::from_slice::<serde_json::Value>(&unclear.body).is_ok()
@@ -455,7 +466,7 @@ async fn changes_of_indices_are_settled_by_what_is_there() {
         ];
         client(steps).1.clone_index(&clone).await.expect(what);
 
-        // A repeat is refused for another reason, though the first was done.
+        // A repeat is refused for another reason, although the first attempt succeeded.
         let (_, elastic) =
             client([("_aliases", unclear.clone()), ("_aliases", answer(400, &snapshot)), ("gone", answer(200, "{}"))]);
         elastic.update_aliases(&drop_index).await.expect(what);
@@ -468,7 +479,7 @@ async fn changes_of_indices_are_settled_by_what_is_there() {
             }
             assert_eq!(script.sent(), 2, "{what}");
         }
-        // The only step is the answer to every request.
+        // The only step answers every request.
         let (_, elastic) = client([("i", unclear)]);
         let error = elastic.put_mapping("i", &json!({})).await.expect_err(what);
         assert_eq!(error.kind, ClusterErrorKind::OutcomeUnknown, "{what}: {error}");

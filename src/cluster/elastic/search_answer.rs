@@ -1,4 +1,5 @@
-//! The answer to a search, whose hits are handed over one by one as they are read: whoever makes objects of them needs no copy.
+//! The answer to a search, parsed as a stream: each hit is passed on as soon as it is parsed, so that callers need no
+//! copy.
 
 use std::fmt;
 
@@ -8,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::answers::DocumentAnswer;
 
-/// What an answer says beside its hits.
+/// The parts of an answer other than its hits.
 #[derive(Debug, Default)]
 pub(super) struct SearchAnswer {
     pub(super) pit_id: Option<String>,
@@ -18,7 +19,7 @@ pub(super) struct SearchAnswer {
     pub(super) aggregations: Map<String, Value>,
 }
 
-/// Reads an answer, and gives each hit on as soon as it is read.
+/// Parses an answer, and passes each hit on as soon as it is parsed.
 pub(super) struct EachHit<'f, 'de>(pub(super) &'f mut dyn FnMut(DocumentAnswer<'de>));
 
 impl<'de> DeserializeSeed<'de> for EachHit<'_, 'de> {

@@ -1,5 +1,5 @@
-//! How to reach a cluster: URLs, credentials, certificates, headers. The library's builder and the command line use the same
-//! settings.
+//! The settings of a connection: URLs, credentials, certificates, headers. The library's builder and the command line
+//! use the same settings.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -11,17 +11,44 @@ use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
 use super::credentials::Credentials;
-use crate::secret_file::{self, Stamp};
+use crate::encryption::secret_file::{self, Shown, Stamp};
 use crate::{Error, Result};
 
 /// The files of a client certificate.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct ClientCertificate {
     pub(super) certificate: PathBuf,
     pub(super) key: PathBuf,
 }
 
-/// How to reach an Elasticsearch cluster. `Debug` shows no secret.
+impl fmt::Debug for ClientCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { certificate, key } = self;
+        let mut shown = f.debug_struct("ClientCertificate");
+        shown.field("certificate", &Shown(certificate)).field("key", &Shown(key)).finish()
+    }
+}
+
+/// The headers that only the client may set. With another content length, for example, the server would wait for more
+/// bytes or read fewer.
+const HEADERS_OF_THE_CLIENT: &[&str] = &[
+    "accept",
+    "accept-encoding",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "expect",
+    "host",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// The settings of a connection to an Elasticsearch cluster. `Debug` shows no secret.
+///
+/// # Examples
 ///
 /// ```
 /// use saved_objects::cluster::elastic::{Credentials, ElasticSettings};
@@ -33,7 +60,7 @@ pub(super) struct ClientCertificate {
 /// ```
 #[derive(Clone)]
 pub struct ElasticSettings {
-    /// They may hold a user's name and password.
+    /// May contain a user's name and password.
     urls: SecretString,
     credentials: Option<Credentials>,
     ca_certificates: Option<PathBuf>,
@@ -42,8 +69,11 @@ pub struct ElasticSettings {
 }
 
 impl ElasticSettings {
-    /// Returns settings for the cluster at `urls`, such as `http://127.0.0.1:9200`; several nodes are separated by commas. A URL may
-    /// have a path, and the name and password of a user, which are used as credentials and removed from the URL.
+    /// Creates settings for the cluster at `urls`, such as `http://127.0.0.1:9200`; several nodes are separated by
+    /// commas.
+    ///
+    /// A URL may have a path, and a user's name and password, which become the credentials and are removed from the
+    /// URL.
     pub fn new(urls: impl Into<String>) -> Self {
         Self {
             urls: SecretString::from(urls.into()),
@@ -54,50 +84,52 @@ impl ElasticSettings {
         }
     }
 
-    /// Returns the same settings for other URLs.
+    /// Replaces the URLs.
     #[must_use]
     pub fn at(mut self, urls: impl Into<String>) -> Self {
         self.urls = SecretString::from(urls.into());
         self
     }
 
-    /// Authenticates every request.
+    /// Sets the credentials of all requests.
     #[must_use]
     pub fn credentials(mut self, credentials: Credentials) -> Self {
         self.credentials = Some(credentials);
         self
     }
 
-    /// Trusts the certificates in a PEM file, or in the files of a folder, beside those of the system and the built-in ones.
+    /// Trusts the certificates in a PEM file, or in the files of a folder, in addition to the system's and the built-in
+    /// ones.
     #[must_use]
     pub fn ca_certificates(mut self, path: impl Into<PathBuf>) -> Self {
         self.ca_certificates = Some(path.into());
         self
     }
 
-    /// Shows the server a certificate: PEM files of the certificate with its chain, and of its unencrypted key. Both are read again
-    /// when they change.
+    /// Sets the client's certificate: PEM files of the certificate with its chain, and of its unencrypted key.
+    ///
+    /// Both are read again when they change.
     #[must_use]
     pub fn client_certificate(mut self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
         self.client_certificate = Some(ClientCertificate { certificate: certificate.into(), key: key.into() });
         self
     }
 
-    /// Sends a header with every request. Its value is treated as a secret.
+    /// Adds a header to all requests. Its value is treated as a secret.
     #[must_use]
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), SecretString::from(value.into())));
         self
     }
 
-    /// Returns the URLs without the name and password of a user: for people to see.
+    /// Returns the URLs without a user's name and password, for display.
     pub fn shown_urls(&self) -> String {
         match self.nodes() {
             Ok(nodes) => {
                 let shown = nodes.urls.iter().map(|url| url.as_str().trim_end_matches('/'));
                 shown.collect::<Vec<_>>().join(",")
             }
-            // What is malformed may hold a password anywhere.
+            // A malformed URL may contain a password at any position.
             Err(_) => "(malformed)".to_owned(),
         }
     }
@@ -105,13 +137,13 @@ impl ElasticSettings {
     /// Returns the nodes, and the credentials in their URLs.
     ///
     /// # Errors
-    /// [`Invalid`](crate::ErrorKind::Invalid) if a URL is malformed, or two have other users.
+    /// [`Invalid`](crate::ErrorKind::Invalid) if a URL is malformed, or two URLs have different users or passwords.
     pub(super) fn nodes(&self) -> Result<Nodes> {
         let all = self.urls.expose_secret();
         let mut urls = Vec::new();
         let mut user_info = None;
         for (number, text) in (1..).zip(all.split(',')) {
-            // What is malformed may hold a password anywhere.
+            // A malformed URL may contain a password at any position.
             let shown = format!("number {number}");
             let mut url = Url::parse(text.trim()).map_err(|error| malformed(&shown, error))?;
             if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
@@ -149,10 +181,11 @@ impl ElasticSettings {
         Ok(Nodes { urls, credentials })
     }
 
-    /// Returns the headers of every request, `Authorization` among them.
+    /// Returns the headers of all requests, `Authorization` included.
     ///
     /// # Errors
-    /// [`Invalid`](crate::ErrorKind::Invalid) if a header is malformed, settings contradict each other, or a file cannot be read.
+    /// [`Invalid`](crate::ErrorKind::Invalid) if a header is malformed, settings contradict each other, or a file
+    /// cannot be read.
     pub(super) fn request_headers(&self, nodes: &Nodes) -> Result<HeaderMap> {
         let credentials = match (&self.credentials, &nodes.credentials) {
             (Some(_), Some(_)) => {
@@ -164,14 +197,18 @@ impl ElasticSettings {
             (given, of_url) => given.as_ref().or(of_url.as_ref()),
         };
         let mut headers = HeaderMap::new();
-        for (name, value) in &self.headers {
+        for (number, (name, value)) in (1..).zip(&self.headers) {
+            // A malformed name may be a secret.
             let refused = || {
                 Error::invalid(
-                    format!("the header {name:?} is malformed"),
+                    format!("the header number {number} is malformed"),
                     "use a header's name and visible ASCII characters",
                 )
             };
             let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| refused())?;
+            if HEADERS_OF_THE_CLIENT.contains(&name.as_str()) {
+                return Err(Error::invalid(format!("the header {name} is the client's own"), "leave it out"));
+            }
             let mut value = HeaderValue::from_str(value.expose_secret()).map_err(|_| refused())?;
             value.set_sensitive(true);
             headers.insert(name, value);
@@ -196,7 +233,7 @@ impl ElasticSettings {
         self.client_certificate.as_ref()
     }
 
-    /// Returns what tells whether a file of these settings changed.
+    /// Returns the stamps of the settings' files, which show whether one has changed.
     pub(super) fn stamps(&self) -> Vec<Stamp> {
         let secret = self.credentials.as_ref().and_then(|credentials| credentials.secret().file());
         let of_client = self.client_certificate.as_ref().map(|files| [&files.certificate, &files.key]);
@@ -230,14 +267,19 @@ impl fmt::Debug for ElasticSettings {
             .field("credentials", &self.credentials)
             .field("ca_certificates", &self.ca_certificates)
             .field("client_certificate", &self.client_certificate)
-            .field("headers", &self.headers.iter().map(|(name, _)| name).collect::<Vec<_>>())
+            .field("headers", &self.headers.iter().map(|(name, _)| shown_name(name)).collect::<Vec<_>>())
             .finish()
     }
 }
 
+/// Returns a header's name for display. A malformed name may be a secret.
+fn shown_name(name: &str) -> &str {
+    HeaderName::from_bytes(name.as_bytes()).map_or("(malformed)", |_| name)
+}
+
 /// The nodes of a cluster.
 pub(super) struct Nodes {
-    /// Their URLs, without users.
+    /// The URLs, without users.
     pub(super) urls: Vec<Url>,
     credentials: Option<Credentials>,
 }
@@ -253,7 +295,8 @@ fn user_info_of(url: &Url) -> Option<(String, Zeroizing<String>)> {
 fn malformed(shown: &str, reason: impl fmt::Display) -> Error {
     Error::invalid(
         format!("the Elasticsearch URL {shown} is malformed: {reason}"),
-        "give one like http://127.0.0.1:9200, or several separated by commas",
+        "give one like http://127.0.0.1:9200, or several separated by commas; in the name and password of a user write %2C for a \
+         comma, %2F for a slash, %3A for a colon and %40 for @",
     )
 }
 
@@ -326,6 +369,9 @@ mod tests {
             at("hunter2-do-not-show@"),
             at("https://es").header("Authorization", SECRET).credentials(Credentials::api_key(secret())),
             at("https://es").header("X-A", format!("{SECRET}\n")),
+            at("https://es").header(format!("Bearer {SECRET}"), "X"),
+            at("https://es").header("Content-Length", "3"),
+            at("https://es").credentials(Credentials::api_key(PathBuf::from(SECRET))),
             at("https://es").credentials(Credentials::api_key(SecretString::from(format!("{SECRET}\n")))),
             at("https://es").credentials(Credentials::api_key(SecretString::from(""))),
             at("https://es").credentials(Credentials::basic("a:b", secret())),
@@ -335,7 +381,7 @@ mod tests {
             let error = headers(&settings).expect_err("refused");
             let shown = format!("{error} {error:?} {settings:?}");
             assert_eq!(error.kind(), ErrorKind::Invalid, "{shown}");
-            assert!(error.cure().is_some(), "{shown}");
+            assert!(error.hint().is_some(), "{shown}");
             assert!(!shown.contains(SECRET), "{shown}");
         }
     }

@@ -1,4 +1,4 @@
-//! What an answer's status says about the request, for every status in one place.
+//! What the status of an answer says about the request, for every status in one table.
 
 /// What an answer says about the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -7,32 +7,34 @@ pub(super) enum Meaning {
     Done,
     /// It was not done, and would be refused again.
     Refused,
-    /// It was not done because the server has no time or memory for it now.
+    /// It was not done, because the server has no time or memory for it now.
     Busy,
-    /// Elasticsearch failed at it. A write may have been done.
+    /// Elasticsearch failed. A write may have been done.
     Failed,
-    /// The answer says nothing: the server had no answer in time, or something between answered in its place. A write may
+    /// The answer says nothing: the server had no answer in time, or an intermediary answered in its place. A write may
     /// have been done.
     Unknown,
 }
 
-/// What `status` means. `is_elasticsearch` says that the answer has the header `X-Elastic-Product`, `is_servers_error` that
-/// its body is an error as Elasticsearch writes it, with this status.
+/// Returns the meaning of `status`. `is_elasticsearch` says that the answer has the header `X-Elastic-Product`;
+/// `is_servers_error` says that its body is an error in Elasticsearch's form, with this status.
 ///
 /// | status | with the header | without it |
 /// |---|---|---|
 /// | 2xx | done | unknown: a login page, for example |
-/// | 401, 407 | refused | refused: a gateway checks credentials first, and Elasticsearch leaves the header off its own 401 |
-/// | 403 | refused | refused if the body is the server's error, for it leaves the header off; else unknown: a firewall that reads answers refuses with it too |
-/// | 413 | refused | refused: Elasticsearch leaves the header off |
-/// | 429 | busy | busy: limits of rates are checked first |
+/// | 401, 407 | refused | refused: a gateway checks credentials first, and Elasticsearch's own 401 has no header |
+/// | 403 | refused | refused if the body is the server's error, otherwise unknown (see below) |
+/// | 413 | refused | refused: Elasticsearch's own 413 has no header |
+/// | 429 | busy | busy: rate limits are checked first |
 /// | 408, 502, 503, 504 | unknown | unknown |
-/// | other 4xx | refused | unknown: a missing document or index cannot be concluded from it |
+/// | other 4xx | refused | unknown: it does not prove that a document or index is missing |
 /// | all others | failed | unknown |
 ///
-/// A proxy can put any status in the place of the server's answer (an error page, a redirect to one), so that without the
-/// header only those remain conclusive that are given before the request is passed on. Of a bulk even those are read back
-/// first (`bulk.rs`).
+/// Elasticsearch's own 403 has no header either; but a firewall that inspects answers also refuses with a 403.
+///
+/// A proxy can replace the server's answer by any status (an error page, a redirect to one). Without the header, only
+/// those statuses are conclusive that are given before a request is passed on. For a bulk even those are verified by
+/// reading back (`bulk.rs`).
 pub(super) fn meaning(status: u16, is_elasticsearch: bool, is_servers_error: bool) -> Meaning {
     match status {
         401 | 407 | 413 => Meaning::Refused,
@@ -46,8 +48,8 @@ pub(super) fn meaning(status: u16, is_elasticsearch: bool, is_servers_error: boo
     }
 }
 
-/// Returns whether it is the one refusal that Elasticsearch gives without its header and without a body: that of a request which is
-/// too large.
+/// Returns true for the one refusal that Elasticsearch sends without its header and without a body: that of a request
+/// which is too large.
 pub(super) fn is_bare_refusal(status: u16, body: &[u8]) -> bool {
     status == 413 && body.is_empty()
 }

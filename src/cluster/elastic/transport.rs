@@ -1,5 +1,5 @@
-//! The seam below the client: one HTTP request, and what came of it. The official client's transport carries requests over the
-//! network (`official.rs`); a simulation answers them in the process.
+//! The interface below the client: one HTTP request and its answer. The official client's transport sends requests over
+//! the network (`official.rs`); a simulation answers them in the process.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -23,7 +23,7 @@ pub struct HttpRequest {
     pub content_type: &'static str,
     /// The body, if there is one.
     pub body: Option<Bytes>,
-    /// How long the request may take, from connecting to the last byte of the answer.
+    /// The time limit of the request, from connecting to the last byte of the answer.
     pub timeout: Duration,
 }
 
@@ -32,7 +32,7 @@ pub struct HttpRequest {
 pub struct HttpAnswer {
     /// The status.
     pub status: u16,
-    /// Whether the header `X-Elastic-Product` says that Elasticsearch answered, and not something on the way.
+    /// Whether the header `X-Elastic-Product` says that Elasticsearch answered, and not an intermediary.
     pub is_elasticsearch: bool,
     /// The header `Retry-After`.
     pub retry_after: Option<String>,
@@ -40,39 +40,45 @@ pub struct HttpAnswer {
     pub body: Bytes,
 }
 
-/// Why a request has no answer.
+/// The reason why a request has no answer.
 #[derive(Debug)]
 pub struct NoAnswer {
-    /// What is known of the request.
+    /// What is known about the request.
     pub kind: NoAnswerKind,
     /// The cause.
     pub source: Box<dyn StdError + Send + Sync>,
 }
 
-/// What is known of a request that has no answer.
+/// What is known about a request without an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoAnswerKind {
     /// No connection could be made: the server did nothing.
     NotConnected,
-    /// The connection ended before the answer: the server may have done it, or may still do it.
+    /// The connection ended before the answer: the server may have done the request, or may still do it.
     Lost,
-    /// There was no answer in time: the server may have done it, or may still do it.
+    /// The time limit passed before the answer: the server may have done the request, or may still do it.
     TimedOut,
-    /// No connection can be made with these settings and certificates: the server did nothing.
+    /// No connection is possible with these settings and certificates: the server did nothing.
     Misconfigured(Misconfiguration),
 }
 
-/// Carries HTTP requests to Elasticsearch.
+/// The carrier of HTTP requests to Elasticsearch.
 #[async_trait]
 pub trait Transport: Send + Sync + fmt::Debug {
     /// Sends one request once.
     ///
     /// # Errors
-    /// [`NoAnswer`] if no whole answer came.
+    /// [`NoAnswer`] if no complete answer was received.
     async fn send(&self, request: HttpRequest) -> Result<HttpAnswer, NoAnswer>;
 
-    /// Returns a number that grows whenever credentials are read again. A request that was refused with the ones before is worth
-    /// repeating.
+    /// Returns the server's addresses for errors, without credentials, or `None` if they are not known.
+    fn address(&self) -> Option<String> {
+        None
+    }
+
+    /// Returns a number that grows whenever credentials are read again.
+    ///
+    /// A request that was refused with earlier credentials is worth repeating.
     fn credentials_number(&self) -> u64 {
         0
     }

@@ -1,4 +1,4 @@
-//! Certificates: whom the client trusts, what it shows of itself, and why a connection is refused for good.
+//! Certificates: those that the client trusts, its own, and the reasons why a connection is refused permanently.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -12,12 +12,13 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{AlertDescription, CertificateError, InvalidMessage, RootCertStore};
 
 use super::settings::{ClientCertificate, ElasticSettings};
-use crate::{Error, Result, secret_file};
+use crate::encryption::secret_file;
+use crate::{Error, Result};
 
-/// The ends of the names of files in a folder of certificates.
+/// The extensions of certificate files in a folder.
 const CERTIFICATE_ENDINGS: &[&str] = &["pem", "crt", "cer"];
 
-/// Returns the certificates to trust beside the built-in ones: those of the settings, and those of the system.
+/// Returns the certificates to trust in addition to the built-in ones: those of the settings and those of the system.
 ///
 /// # Errors
 /// [`Invalid`](crate::ErrorKind::Invalid) if a file of the settings cannot be read or has no certificate.
@@ -34,13 +35,13 @@ pub(super) fn roots(settings: &ElasticSettings) -> Result<Vec<Certificate>> {
             ));
         }
     }
-    // A system may have certificates that nothing can be verified with.
+    // A system may have certificates that cannot be used for verification.
     found.extend(rustls_native_certs::load_native_certs().certs.into_iter().filter(is_usable));
-    // Each was parsed before.
+    // All were parsed above.
     Ok(found.iter().filter_map(|certificate| Certificate::from_der(certificate).ok()).collect())
 }
 
-/// Returns the file, or those in a folder that are called like certificates, in the order of their names.
+/// Returns the file, or the files of a folder that have a certificate's extension, sorted by name.
 fn certificate_files(path: &Path) -> Result<Vec<PathBuf>> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
@@ -48,7 +49,8 @@ fn certificate_files(path: &Path) -> Result<Vec<PathBuf>> {
     let entries = std::fs::read_dir(path).map_err(|error| unreadable(path, error))?;
     let is_certificate = |path: &PathBuf| {
         let ending = path.extension().and_then(|ending| ending.to_str());
-        ending.is_some_and(|ending| CERTIFICATE_ENDINGS.contains(&ending)) && path.is_file()
+        let is_known = |ending: &str| CERTIFICATE_ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known));
+        ending.is_some_and(is_known) && path.is_file()
     };
     let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(is_certificate).collect();
     files.sort();
@@ -79,7 +81,7 @@ fn is_usable(certificate: &CertificateDer<'static>) -> bool {
 /// Returns the client's certificate with its key.
 ///
 /// # Errors
-/// [`Invalid`](crate::ErrorKind::Invalid) if a file cannot be read, or does not hold what it should.
+/// [`Invalid`](crate::ErrorKind::Invalid) if a file cannot be read, or does not contain what it should.
 pub(super) fn identity(files: &ClientCertificate) -> Result<Identity> {
     let ClientCertificate { certificate, key } = files;
     if certificates_in(certificate)?.is_empty() {
@@ -88,11 +90,12 @@ pub(super) fn identity(files: &ClientCertificate) -> Result<Identity> {
             "name the PEM file of the client's certificate, with those between it and its CA",
         ));
     }
+    let shown = secret_file::Shown(key);
     let key_text = secret_file::read(key)
-        .map_err(|error| error.context(format_args!("the file {} with the client's key", key.display())))?;
+        .map_err(|error| error.context(format_args!("the file {shown} with the client's key")))?;
     if PrivateKeyDer::from_pem_slice(key_text.as_bytes()).is_err() {
         return Err(Error::invalid(
-            format!("{} holds no key that can be used", key.display()),
+            format!("{shown} holds no key that can be used"),
             "name a PEM file with an unencrypted key (PKCS #8, PKCS #1 or SEC 1)",
         ));
     }
@@ -103,15 +106,18 @@ pub(super) fn identity(files: &ClientCertificate) -> Result<Identity> {
 }
 
 fn unreadable(path: &Path, error: io::Error) -> Error {
-    Error::invalid(format!("{} cannot be read: {error}", path.display()), "check the path and who may read it")
-        .with_source(error)
+    Error::invalid(
+        format!("{} cannot be read: {error}", secret_file::Shown(path)),
+        "check the path and who may read it",
+    )
+    .with_source(error)
 }
 
-/// Why no connection can be made until the settings or certificates are corrected. Repeating does not help.
+/// The reasons why no connection is possible until settings or certificates are corrected. A repeat does not help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Misconfiguration {
-    /// The server's certificate is by an issuer that nobody here trusts.
+    /// The issuer of the server's certificate is not trusted.
     UnknownIssuer,
     /// The server's certificate has expired, or is not valid yet.
     Expired,
@@ -119,13 +125,13 @@ pub enum Misconfiguration {
     WrongName,
     /// The server's certificate is refused for another reason.
     Certificate,
-    /// The URL says `https`, and the server does not speak TLS.
+    /// The URL says `https`, but the server does not speak TLS.
     NoTls,
-    /// The URL says `http`, and the server speaks TLS.
+    /// The URL says `http`, but the server speaks TLS.
     OnlyTls,
     /// The server refuses the client's certificate, or asks for one.
     ClientCertificate,
-    /// Server and client have no version or cipher of TLS in common.
+    /// Server and client have no TLS version or cipher in common.
     NothingInCommon,
 }
 
@@ -168,8 +174,8 @@ impl fmt::Display for Misconfiguration {
     }
 }
 
-/// Returns why no connection can be made, if `error` says that it never can be.
-pub(super) fn misconfiguration(error: &(dyn StdError + 'static)) -> Option<Misconfiguration> {
+/// Returns the reason why no connection is possible, if `error` says that it never will be.
+pub(crate) fn misconfiguration(error: &(dyn StdError + 'static)) -> Option<Misconfiguration> {
     use rustls::Error as Tls;
     match find::<Tls>(error)? {
         Tls::InvalidCertificate(cause) => Some(match cause {
@@ -203,12 +209,12 @@ pub(super) fn misconfiguration(error: &(dyn StdError + 'static)) -> Option<Misco
     }
 }
 
-/// Returns whether the error is one of TLS that only a server can cause that speaks it.
+/// Returns whether the error is a TLS error that only a server which speaks TLS can cause.
 pub(super) fn is_of_tls(error: &(dyn StdError + 'static)) -> bool {
     find::<rustls::Error>(error).is_some_and(|error| !matches!(error, rustls::Error::InvalidMessage(_)))
 }
 
-/// Returns the first error of type `E` among the causes. An I/O error can hold one without naming it as its source.
+/// Returns the first error of type `E` among the causes. An I/O error can contain one without naming it as its source.
 pub(super) fn find<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a E> {
     let mut next = Some(error);
     while let Some(cause) = next {
@@ -250,7 +256,7 @@ mod tests {
             let error = roots(&settings(path.clone())).err().unwrap_or_else(|| panic!("{}", path.display()));
             assert_eq!(error.kind(), crate::ErrorKind::Invalid);
             assert!(
-                error.message().contains(folder.path().to_str().expect("UTF-8")) && error.cure().is_some(),
+                error.message().contains(folder.path().to_str().expect("UTF-8")) && error.hint().is_some(),
                 "{error}"
             );
         }

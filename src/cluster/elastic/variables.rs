@@ -1,9 +1,10 @@
-//! Settings from the process's environment. Secrets come from there or from files, never from a command line, which others can
-//! list.
+//! Settings from the process's environment. Secrets come from there or from files, never from the command line, which
+//! other users of the machine can list.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use elasticsearch::http::headers::HeaderName;
 use secrecy::SecretString;
 use zeroize::Zeroizing;
 
@@ -11,12 +12,12 @@ use super::credentials::{Credentials, SecretSource};
 use super::settings::ElasticSettings;
 use crate::{Error, Result};
 
-/// What the names of all these variables begin with.
+/// The prefix of all variables' names.
 const PREFIX: &str = "SAVED_OBJECTS_ELASTICSEARCH_";
 const DEFAULT_URL: &str = "http://127.0.0.1:9200";
 
 impl ElasticSettings {
-    /// Returns the settings that the process's environment names:
+    /// Returns the settings in the process's environment:
     ///
     /// | variable `SAVED_OBJECTS_ELASTICSEARCH_…` | setting |
     /// |---|---|
@@ -26,19 +27,19 @@ impl ElasticSettings {
     /// | `USERNAME` with `PASSWORD` or `PASSWORD_FILE` | [`Credentials::Basic`] |
     /// | `CA_CERT` | [`ElasticSettings::ca_certificates`] |
     /// | `CLIENT_CERT` with `CLIENT_KEY` | [`ElasticSettings::client_certificate`] |
-    /// | `HEADERS` | [`ElasticSettings::header`]: `Name: value`, one a line |
+    /// | `HEADERS` | [`ElasticSettings::header`]: `Name: value`, one per line |
     ///
-    /// A variable that is empty counts as not set.
+    /// An empty variable counts as not set.
     ///
     /// # Errors
-    /// [`Invalid`](crate::ErrorKind::Invalid) if the variables contradict each other, one of a pair is missing, or one is malformed.
-    /// Files are read later, by [`ElasticBuilder::build`](super::ElasticBuilder::build).
+    /// [`Invalid`](crate::ErrorKind::Invalid) if the variables contradict each other, one of a pair is missing, or one
+    /// is malformed. [`ElasticBuilder::build`](super::ElasticBuilder::build) reads the files later.
     pub fn from_env() -> Result<Self> {
         from_variables(|name| std::env::var_os(format!("{PREFIX}{name}")))
     }
 }
 
-/// The settings that the variables name, which `lookup` finds by the end of their names.
+/// Returns the settings in the variables, which `lookup` finds by their names without the prefix.
 fn from_variables(lookup: impl Fn(&str) -> Option<OsString>) -> Result<ElasticSettings> {
     let variables = Variables { lookup };
     let mut settings = ElasticSettings::new(match variables.text("URL")? {
@@ -75,7 +76,8 @@ fn from_variables(lookup: impl Fn(&str) -> Option<OsString>) -> Result<ElasticSe
     };
     let headers = variables.text("HEADERS")?.unwrap_or_default();
     for (number, line) in (1..).zip(headers.lines()).filter(|(_, line)| !line.trim().is_empty()) {
-        let Some((name, value)) = line.split_once(':') else {
+        let header = line.split_once(':').filter(|(name, _)| HeaderName::from_bytes(name.trim().as_bytes()).is_ok());
+        let Some((name, value)) = header else {
             return Err(Error::invalid(
                 format!("line {number} of {PREFIX}HEADERS is not a header"),
                 "write `Name: value`, one a line",
@@ -140,11 +142,11 @@ mod tests {
                 &[("URL", "https://es/path"), ("API_KEY", "k")],
                 r#"urls: "https://es/path", credentials: Some(ApiKey(Value("#,
             ),
-            (&[("API_KEY_FILE", "/k")], r#"ApiKey(File("/k"))"#),
-            (&[("BEARER_TOKEN_FILE", "/t")], r#"Bearer(File("/t"))"#),
-            (&[("USERNAME", "kim"), ("PASSWORD_FILE", "/p")], r#"Basic("kim", File("/p"))"#),
+            (&[("API_KEY_FILE", "src/k")], "ApiKey(File(src/k))"),
+            (&[("BEARER_TOKEN_FILE", "src/t")], "Bearer(File(src/t))"),
+            (&[("USERNAME", "kim"), ("PASSWORD_FILE", "src/p")], r#"Basic("kim", File(src/p))"#),
             (&[("CA_CERT", "/ca"), ("API_KEY", "")], r#"credentials: None, ca_certificates: Some("/ca")"#),
-            (&[("CLIENT_CERT", "/c"), ("CLIENT_KEY", "/k"), ("API_KEY", "k")], r#"certificate: "/c", key: "/k""#),
+            (&[("CLIENT_CERT", "src/c"), ("CLIENT_KEY", "src/k"), ("API_KEY", "k")], "certificate: src/c, key: src/k"),
             (&[("HEADERS", "X-A: 1\n\nx-b:2:3\n")], r#"headers: ["X-A", "x-b"]"#),
         ];
         for (variables, expected) in table {
@@ -169,7 +171,7 @@ mod tests {
         for variables in table {
             let error = read(variables).expect_err("refused");
             assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
-            assert!(error.cure().is_some() && !format!("{error:?}").contains("secret"), "{error}");
+            assert!(error.hint().is_some() && !format!("{error:?}").contains("secret"), "{error}");
         }
     }
 }

@@ -1,36 +1,26 @@
+//! Alias updates, and the names that indices and aliases may have.
+
+use super::refusals::{missing, refusal, rejected};
 use super::settings::Level;
-use super::state::{State, missing, refusal, rejected};
+use super::state::State;
 use crate::cluster::{AliasAction, AliasState, ClusterError, ClusterResult};
 
 /// The longest name of an index or alias.
 const MAX_NAME_BYTES: usize = 255;
 
-/// One step of an alias update, as a request gives it.
-#[derive(Debug)]
-pub(super) struct AliasStep {
-    pub(super) action: AliasAction,
-    /// Whether an alias that is added is hidden.
-    pub(super) is_hidden: bool,
-}
-
-impl AliasStep {
-    /// The step of the engine, whose aliases are all hidden.
-    pub(super) fn of(action: &AliasAction) -> Self {
-        Self { action: action.clone(), is_hidden: true }
-    }
-}
-
-/// Does all the steps, or none.
-pub(super) fn update(state: &mut State, steps: &[AliasStep]) -> ClusterResult<()> {
+/// Applies all actions, or none of them.
+pub(super) fn update(state: &mut State, steps: &[AliasAction]) -> ClusterResult<()> {
     if steps.is_empty() {
         return Err(rejected("No action specified"));
     }
-    steps.iter().try_for_each(|step| check(state, &step.action))?;
-    for AliasStep { action, is_hidden } in steps {
-        match action {
+    steps.iter().try_for_each(|step| check(state, step))?;
+    for step in steps {
+        match step {
             AliasAction::Add { index, alias } => {
-                let alias_state = AliasState { is_hidden: *is_hidden };
-                state.index_mut(index)?.aliases.insert(alias.clone(), alias_state);
+                state.index_mut(index)?.aliases.insert(alias.clone(), AliasState::hidden());
+            }
+            AliasAction::AddAs { index, alias, state: alias_state } => {
+                state.index_mut(index)?.aliases.insert(alias.clone(), alias_state.clone());
             }
             AliasAction::Remove { index, alias } => {
                 state.index_mut(index)?.aliases.remove(alias);
@@ -41,7 +31,7 @@ pub(super) fn update(state: &mut State, steps: &[AliasStep]) -> ClusterResult<()
     Ok(())
 }
 
-/// Whether all is as the actions want it, as for a client that repeats them.
+/// Returns whether everything is as the actions leave it, which settles a client's repeat.
 pub(super) fn are_done(state: &State, actions: &[AliasAction]) -> bool {
     let has =
         |index: &str, alias: &str| state.indices.get(index).is_some_and(|index| index.aliases.contains_key(alias));
@@ -50,6 +40,7 @@ pub(super) fn are_done(state: &State, actions: &[AliasAction]) -> bool {
 
 fn check(state: &State, action: &AliasAction) -> ClusterResult<()> {
     let (AliasAction::Add { index: name, .. }
+    | AliasAction::AddAs { index: name, .. }
     | AliasAction::Remove { index: name, .. }
     | AliasAction::RemoveIndex { index: name }) = action;
     let Some(index) = state.indices.get(name) else {
@@ -60,7 +51,7 @@ fn check(state: &State, action: &AliasAction) -> ClusterResult<()> {
     }
     match action {
         AliasAction::RemoveIndex { .. } => state.check_not_in_snapshot("delete", &[name]),
-        AliasAction::Add { alias, .. } => check_alias_name(state, alias),
+        AliasAction::Add { alias, .. } | AliasAction::AddAs { alias, .. } => check_alias_name(state, alias),
         AliasAction::Remove { alias, .. } if index.aliases.contains_key(alias) => Ok(()),
         AliasAction::Remove { alias, .. } => {
             Err(refusal(404, "aliases_not_found_exception", format!("aliases [{alias}] missing")))
@@ -68,7 +59,7 @@ fn check(state: &State, action: &AliasAction) -> ClusterResult<()> {
     }
 }
 
-/// The refusal of an alias where an index is expected.
+/// Returns the refusal of an alias where an index is expected.
 pub(super) fn is_alias(name: &str) -> ClusterError {
     rejected(format!(
         "The provided expression [{name}] matches an alias, specify the corresponding concrete indices instead."

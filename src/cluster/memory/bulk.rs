@@ -1,11 +1,16 @@
+//! Bulk writes: the operations, and the reasons why a server refuses one.
+
 use std::time::Duration;
+
+use bytes::Bytes;
 
 use super::document;
 use super::documents::Written;
+use super::refusals::{closed, refusal, rejected};
 use super::settings::Level;
-use super::state::{Index, State, closed, refusal, rejected};
+use super::state::{Index, State};
 use crate::cluster::elastic::item_error;
-use crate::cluster::{BulkAction, BulkOperation, ClusterResult, ItemError, ItemErrorKind, ItemOutcome, SequenceNumber};
+use crate::cluster::{BulkAction, BulkOperation, ClusterResult, ItemError, ItemOutcome, SequenceNumber};
 
 /// The longest `_id`.
 const MAX_ID_BYTES: usize = 512;
@@ -15,7 +20,7 @@ const MAX_ID_BYTES: usize = 512;
 pub(super) struct Item<'a> {
     pub(super) id: &'a str,
     pub(super) write: ItemWrite<'a>,
-    /// The write that the stored document must be.
+    /// The sequence number that the stored document must have.
     pub(super) read: Option<SequenceNumber>,
 }
 
@@ -26,12 +31,14 @@ pub(super) enum ItemWrite<'a> {
     Delete,
 }
 
-/// Why an operation was not done, in a server's words.
+/// The reason why an operation was not done, in a server's words.
 #[derive(Debug, Clone)]
 pub(super) struct ItemRefusal {
     pub(super) status: u16,
     pub(super) server_type: String,
     pub(super) reason: String,
+    /// The index, if the server names it in addition to the reason.
+    pub(super) index: Option<String>,
 }
 
 pub(super) type ItemResult = Result<Written, ItemRefusal>;
@@ -48,7 +55,8 @@ impl<'a> From<&'a BulkOperation> for Item<'a> {
     }
 }
 
-/// Does the operations as a client is told of them: each that is larger than a request may be is refused.
+/// Does the operations, and returns their outcomes as a client reports them. A document larger than the request limit
+/// is refused.
 pub(super) fn bulk(
     state: &mut State,
     alias: &str,
@@ -63,21 +71,26 @@ pub(super) fn bulk(
     let fits = |operation: &BulkOperation| operation.action.source().is_none_or(|source| source.len() <= limit);
     let items: Vec<Item<'_>> = operations.iter().filter(|operation| fits(operation)).map(Item::from).collect();
     let mut results = apply_all(state, alias, true, &items, is_waited_for, now)?.into_iter();
-    let too_large = || {
-        let reason = "it has more bytes than the server takes at once".to_owned();
-        Err(ItemError { kind: ItemErrorKind::TooLarge, reason })
-    };
-    let outcome = |operation| match fits(operation) {
-        true => results.next().map_or_else(too_large, |result| match result {
-            Ok(written) => Ok(written.sequence),
-            Err(refusal) => Err(item_error(refusal.status, &refusal.server_type, &refusal.reason)),
-        }),
-        false => too_large(),
+    let outcome = |operation: &BulkOperation| match fits(operation) {
+        true => results.next().map_or_else(
+            || too_large(operation),
+            |result| match result {
+                Ok(written) => Ok(written.sequence),
+                Err(refusal) => {
+                    Err(item_error(refusal.status, &refusal.server_type, &refusal.reason, refusal.index.as_deref()))
+                }
+            },
+        ),
+        false => too_large(operation),
     };
     Ok(operations.iter().map(outcome).collect())
 }
 
-/// Does the operations one after the other. An error if the whole request is refused.
+fn too_large(operation: &BulkOperation) -> ItemOutcome {
+    Err(ItemError::too_large(operation.action.source().map_or(0, Bytes::len)))
+}
+
+/// Does the operations in order. Fails if the whole request is refused.
 pub(super) fn apply_all(
     state: &mut State,
     target: &str,
@@ -109,7 +122,7 @@ pub(super) fn apply_all(
     Ok(results)
 }
 
-/// The one index that writes through `target` go to.
+/// Returns the one index that writes through `target` go to.
 fn written_index<'a>(state: &'a mut State, target: &str, requires_alias: bool) -> Result<&'a mut Index, ItemRefusal> {
     let is_index = state.indices.contains_key(target);
     let names = if is_index && requires_alias { Vec::new() } else { state.behind(target) };
@@ -141,7 +154,7 @@ fn written_index<'a>(state: &'a mut State, target: &str, requires_alias: bool) -
     };
     let index = state.indices.get_mut(name).ok_or_else(missing)?;
     let refused = match index.settings.block(Level::Write) {
-        _ if index.is_closed => closed(),
+        _ if index.is_closed => closed(name),
         Some(block) => block.refusal(name),
         None => return Ok(index),
     };
@@ -149,6 +162,7 @@ fn written_index<'a>(state: &'a mut State, target: &str, requires_alias: bool) -
         status: refused.status.unwrap_or(400),
         server_type: refused.server_type.unwrap_or_default(),
         reason: refused.reason.unwrap_or_default(),
+        index: refused.index,
     })
 }
 
@@ -199,5 +213,5 @@ fn check(index: &Index, item: &Item<'_>) -> Result<(), ItemRefusal> {
 }
 
 fn item_refusal(status: u16, server_type: &str, reason: impl Into<String>) -> ItemRefusal {
-    ItemRefusal { status, server_type: server_type.to_owned(), reason: reason.into() }
+    ItemRefusal { status, server_type: server_type.to_owned(), reason: reason.into(), index: None }
 }

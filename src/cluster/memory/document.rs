@@ -1,4 +1,4 @@
-//! A document as it is stored: its source, and the fields that searches see.
+//! A stored document: its source, and the fields that searches see.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -10,17 +10,18 @@ use super::field_value::{FieldType, FieldValue};
 use super::mapping::{Dynamic, Field, LeafField, Mapping, ObjectField};
 use crate::cluster::{Hit, SequenceNumber};
 use crate::document::depth;
+use crate::document::numbers::with_large_as_texts;
 
-/// Names that the server keeps for itself.
+/// Names that are reserved for the server.
 const METADATA_FIELDS: &[&str] =
     &["_id", "_index", "_source", "_seq_no", "_version", "_routing", "_field_names", "_ignored", "_nested_path"];
 
-/// The levels that the server takes, of any content.
+/// The levels that the server accepts in any content.
 const MAX_LEVELS: usize = 1_000;
-/// The levels that are looked at for fields.
+/// The levels that are searched for mapped fields.
 const MAPPED_LEVELS: usize = 100;
 
-/// What searches see of a document, or of a document nested in it.
+/// The fields of a document, or of a document nested in it, as searches see them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Fields {
     /// The values by path.
@@ -30,17 +31,43 @@ pub(super) struct Fields {
 }
 
 impl Fields {
-    /// The values of the field at `path`; none if it is missing.
+    /// Returns the values of the field at `path`, or an empty slice if the field is missing.
     pub(super) fn values(&self, path: &str) -> &[FieldValue] {
         self.values.get(path).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether a field whose path begins so has a value.
+    /// Returns whether a field whose path begins with `start` has a value.
     pub(super) fn has_within(&self, start: &str) -> bool {
         self.values.range(start.to_owned()..).next().is_some_and(|(path, _)| path.starts_with(start))
     }
 
-    /// The nested documents at `path`.
+    /// Returns the terms of the field at `path`: the words of its texts, or its keywords as a whole.
+    pub(super) fn terms(&self, path: &str) -> impl Iterator<Item = &str> {
+        self.values(path)
+            .iter()
+            .flat_map(|value| match value {
+                FieldValue::Text(text) => std::slice::from_ref(text),
+                FieldValue::Words(words) => words.as_slice(),
+                _ => &[],
+            })
+            .map(String::as_str)
+    }
+
+    /// Returns how often one of the texts at `path` has `words` in sequence.
+    pub(super) fn phrases(&self, path: &str, words: &[String]) -> usize {
+        let texts = self.values(path).iter().filter_map(|value| match value {
+            FieldValue::Words(text) => Some(text),
+            _ => None,
+        });
+        texts.map(|text| text.windows(words.len().max(1)).filter(|window| *window == words).count()).sum()
+    }
+
+    /// Returns whether the values at `path` are texts, which consist of words.
+    pub(super) fn has_words(&self, path: &str) -> bool {
+        matches!(self.values(path).first(), Some(FieldValue::Words(_)))
+    }
+
+    /// Returns the nested documents at `path`.
     pub(super) fn nested(&self, path: &str) -> &[Self] {
         self.nested.get(path).map_or(&[], Vec::as_slice)
     }
@@ -51,7 +78,7 @@ impl Fields {
 pub(super) struct Document {
     pub(super) id: String,
     pub(super) sequence: SequenceNumber,
-    /// How often it has been written.
+    /// The number of its writes.
     pub(super) version: u64,
     pub(super) source: Box<RawValue>,
     pub(super) fields: Fields,
@@ -62,12 +89,12 @@ impl Document {
         Hit { index: index.to_owned(), id: self.id.clone(), sequence: self.sequence, source: self.source.clone() }
     }
 
-    /// The values of the field at `path`; none if it is missing.
+    /// Returns the values of the field at `path`, or an empty slice if the field is missing.
     pub(super) fn values(&self, path: &str) -> &[FieldValue] {
         self.fields.values(path)
     }
 
-    /// The texts of a keyword field, or one None if it has none.
+    /// Returns the texts of a keyword field, or a single `None` if it has none.
     pub(super) fn texts(&self, path: &str) -> Vec<Option<String>> {
         let text = |value: &FieldValue| match value {
             FieldValue::Text(text) => Some(Some(text.clone())),
@@ -78,7 +105,7 @@ impl Document {
     }
 }
 
-/// Reads a document's source; an error if the mapping does not take it.
+/// Parses a document's source. Fails if the mapping does not accept it.
 pub(super) fn parse(source: &[u8], mapping: &Mapping) -> Result<(Box<RawValue>, Fields), String> {
     let malformed = |error: serde_json::Error| format!("failed to parse: {error}");
     let raw: Box<RawValue> = serde_json::from_slice(source).map_err(malformed)?;
@@ -88,7 +115,10 @@ pub(super) fn parse(source: &[u8], mapping: &Mapping) -> Result<(Box<RawValue>, 
             "failed to parse: Document nesting depth ({levels}) exceeds the maximum allowed ({MAX_LEVELS})"
         ));
     }
-    let Value::Object(document) = serde_json::from_str(&pruned(raw.get())).map_err(malformed)? else {
+    let pruned = pruned(raw.get());
+    // A server checks the size of numbers in mapped fields only.
+    let document = serde_json::from_str(&pruned).or_else(|_| serde_json::from_str(&with_large_as_texts(&pruned)));
+    let Value::Object(document) = document.map_err(malformed)? else {
         return Err("malformed content, must be an object".to_owned());
     };
     if let Some(name) = document.keys().find(|name| METADATA_FIELDS.contains(&name.as_str())) {
@@ -100,7 +130,7 @@ pub(super) fn parse(source: &[u8], mapping: &Mapping) -> Result<(Box<RawValue>, 
     Ok((raw, parser.fields))
 }
 
-/// The document without what lies deeper than any mapping reaches, and serde_json reads.
+/// Returns the document without the levels that are deeper than any mapping and than serde_json parses.
 fn pruned(source: &str) -> Cow<'_, str> {
     if depth::depth(source) <= MAPPED_LEVELS {
         return Cow::Borrowed(source);
@@ -131,7 +161,7 @@ fn pruned(source: &str) -> Cow<'_, str> {
 struct Place<'a> {
     object: &'a ObjectField,
     path: &'a str,
-    /// What the objects around it say of unknown fields.
+    /// How the objects around it treat unknown fields.
     dynamic: Dynamic,
 }
 
@@ -149,7 +179,7 @@ struct Parser {
 impl Parser {
     fn object(&mut self, document: &Map<String, Value>, place: &Place<'_>) -> Result<(), String> {
         for (name, value) in document {
-            // As the server splits them: empty names at the end do not count.
+            // The server ignores empty names at the end.
             let names: Vec<&str> = name.trim_end_matches('.').split('.').collect();
             if names.iter().any(|name| name.trim().is_empty()) {
                 return Err(format!("field name cannot be empty or contain only whitespace: {name:?}"));
@@ -159,7 +189,7 @@ impl Parser {
         Ok(())
     }
 
-    /// The value at `names`, one within the other: a name with dots stands for objects.
+    /// Parses the value at `names`, each within the one before: a name with dots stands for objects.
     fn named(&mut self, names: &[&str], value: &Value, place: &Place<'_>) -> Result<(), String> {
         let Some((name, rest)) = names.split_first() else { return Ok(()) };
         let path = place.join(name);
@@ -179,7 +209,9 @@ impl Parser {
                 Dynamic::Strict => {
                     Err(format!("mapping set to strict, dynamic introduction of [{name}] within [{}]", place.path))
                 }
-                Dynamic::True => Err(format!("the memory cluster does not add fields to a mapping, as for [{path}]")),
+                Dynamic::True => Err(format!(
+                    "the cluster in memory does not support fields that a document adds to the mapping, such as [{path}]"
+                )),
             },
         }
     }
@@ -219,7 +251,7 @@ impl Parser {
         leaf.fields.iter().try_for_each(|(name, field)| self.leaf(field, &format!("{path}.{name}"), value))
     }
 
-    /// A value in a flattened field: found at its key, and at the field itself.
+    /// Adds a value in a flattened field, which is found both at its key and at the field itself.
     fn key(&mut self, leaf: &LeafField, root: &str, path: &str, value: &Value) -> Result<(), String> {
         match value {
             Value::Null => Ok(()),

@@ -1,3 +1,5 @@
+//! The documents of an index: those that are stored, and those that searches see since the last refresh.
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -5,15 +7,13 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 
 use super::document::{Document, Fields};
+use super::mapping::Mapping;
 use crate::cluster::SequenceNumber;
 
-/// How long a write to a serving index stays unseen by searches.
-const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
-
-/// How long the server remembers the version of a deleted document (`index.gc_deletes`).
+/// The time for which the server keeps the version of a deleted document (`index.gc_deletes`).
 const DELETES_KEPT: Duration = Duration::from_secs(60);
 
-/// The documents that searches see, in the order in which they were last written. It never changes.
+/// The documents that searches see, in the order of their last writes. Immutable.
 pub(super) type Visible = Arc<[Arc<Document>]>;
 
 /// The documents of an index.
@@ -23,19 +23,19 @@ pub(super) struct Documents {
     visible: Visible,
     next_seq_no: u64,
     primary_term: u64,
-    /// The versions of documents that were deleted, and when.
+    /// The versions of deleted documents, and when each was deleted.
     deleted: BTreeMap<String, (u64, Duration)>,
-    /// When the first write after the last refresh was done.
+    /// The time of the first write after the last refresh.
     unseen_since: Option<Duration>,
 }
 
-/// What a write made of a document.
+/// The result of a write.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Written {
     pub(super) sequence: SequenceNumber,
-    /// How often the document has been written.
+    /// The number of the document's writes.
     pub(super) version: u64,
-    /// Whether there was a document before.
+    /// Whether the document existed before.
     pub(super) was_there: bool,
 }
 
@@ -93,12 +93,13 @@ impl Documents {
         self.primary_term
     }
 
-    /// Writes from now on carry this term, or a later one.
+    /// Sets the primary term of later writes.
     pub(super) fn set_primary_term(&mut self, term: u64) {
         self.primary_term = term;
     }
 
-    /// The shard is read from its files, as after a restore: all is seen, and nothing is known of what was deleted.
+    /// Reopens the shard from its files, as a restore does: searches see everything, and the versions of deleted
+    /// documents are lost.
     pub(super) fn recover(&mut self) {
         self.refresh();
         self.deleted.clear();
@@ -112,14 +113,24 @@ impl Documents {
         }
     }
 
-    /// What searches see at `now`, if writes are seen after a second.
-    pub(super) fn visible(&mut self, refreshes: bool, now: Duration) -> Visible {
-        let is_due = |since: Duration| now.saturating_sub(since) >= REFRESH_INTERVAL;
-        if refreshes && self.unseen_since.is_some_and(is_due) {
+    /// Returns what searches see at `now`: writes that are at least `refresh_interval` old. Without an interval they
+    /// see writes after an explicit refresh only.
+    pub(super) fn visible(&mut self, refresh_interval: Option<Duration>, now: Duration) -> Visible {
+        let is_due = |since| refresh_interval.is_some_and(|interval| now.saturating_sub(since) >= interval);
+        if self.unseen_since.is_some_and(is_due) {
             self.refresh();
         }
         self.visible.clone()
     }
+}
+
+/// The documents of one index that a search reads, as they were at one moment.
+#[derive(Debug, Clone)]
+pub(super) struct Searched {
+    pub(super) index: String,
+    pub(super) uuid: String,
+    pub(super) mapping: Arc<Mapping>,
+    pub(super) documents: Visible,
 }
 
 #[cfg(test)]

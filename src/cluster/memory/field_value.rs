@@ -1,37 +1,46 @@
+//! Field types: how the values of documents and queries are parsed and compared.
+
+use jiff::Timestamp;
 use serde_json::{Number, Value};
 
+use super::date_math;
+use super::refusals::Refused;
+use super::words::words;
 use crate::document::date::{self, DateRange};
+
+/// The format of dates unless a mapping has another one.
+const DATE_FORMAT: &str = "strict_date_optional_time||epoch_millis";
 
 /// The longest term that the server indexes.
 const MAX_TERM_BYTES: usize = 32_766;
 
-/// What a field's values are compared as.
+/// The type of a field, which decides how its values are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FieldType {
     Keyword,
-    /// Whole numbers from the first to the second.
+    /// Integers in the range between both numbers.
     Whole(&'static str, i64, i64),
     Double,
-    /// A number of 32 bits.
+    /// A 32-bit number.
     Float,
     Boolean,
     Date,
     Flattened,
-    /// Stored and found by `exists`; comparing its words is left to the real server.
+    /// A text that is searched by its words.
     Text,
     /// Only stored.
     Binary,
 }
 
-/// A value of a field as searches see it. Values of one field are all of one variant.
+/// A value of a field as searches see it. All values of one field have the same variant.
 #[derive(Debug, Clone, PartialEq, PartialOrd)]
 pub(super) enum FieldValue {
     Text(String),
-    /// Whole numbers, dates in milliseconds since 1970, booleans as 0 and 1.
+    /// The words of a text.
+    Words(Vec<String>),
+    /// Integers, dates in milliseconds since 1970, and booleans as 0 and 1.
     Whole(i64),
     Fraction(f64),
-    /// There is one, which cannot be compared.
-    Present,
 }
 
 impl FieldType {
@@ -67,8 +76,8 @@ impl FieldType {
         }
     }
 
-    /// The value that a document's `value`, no list and not null, gives the field. None if it is ignored; an error if a real
-    /// server refuses it.
+    /// Parses a document's `value`, which is neither a list nor null. Returns `None` if the field ignores it, and an
+    /// error if a real server refuses it.
     pub(super) fn of_document(self, value: &Value) -> Result<Option<FieldValue>, String> {
         let refused = || format!("failed to parse field of type [{}]", self.name());
         let text = scalar_text(value).ok_or_else(refused);
@@ -80,14 +89,14 @@ impl FieldType {
                     false => Ok(Some(FieldValue::Text(text))),
                 }
             }
-            Self::Text => text.map(|_| Some(FieldValue::Present)),
+            Self::Text => text.map(|text| Some(FieldValue::Words(words(&text)))),
             Self::Binary => text.map(|_| None),
             Self::Boolean => boolean(value).map(Some).ok_or_else(refused),
             Self::Date => match value {
                 Value::Bool(_) => Err(refused()),
                 _ => date::parse(&text?).map(|range| Some(FieldValue::Whole(range.first))).ok_or_else(refused),
             },
-            // An empty text is no number, and no error.
+            // An empty string is not a number, but not an error either.
             Self::Whole(..) | Self::Double | Self::Float if value.as_str() == Some("") => Ok(None),
             Self::Whole(_, least, most) => {
                 let whole = match number(value).ok_or_else(refused)? {
@@ -101,35 +110,57 @@ impl FieldType {
         }
     }
 
-    /// The first and the last of the values that `value` stands for in a query: the first is above the last if there are
-    /// none.
-    pub(super) fn of_query(self, value: &Value) -> Result<(FieldValue, FieldValue), String> {
-        let refused = || format!("failed to create query: {value} is no {}", self.name());
+    /// Returns whether its values are terms, parts of which a query can name.
+    pub(super) fn has_terms(self) -> bool {
+        matches!(self, Self::Keyword | Self::Text | Self::Flattened)
+    }
+
+    /// Returns the first and the last of the values that `value` stands for in a query at the time `now`. If there are
+    /// none, the first is above the last.
+    pub(super) fn of_query(self, value: &Value, now: Timestamp) -> Result<(FieldValue, FieldValue), Refused> {
+        let shown = scalar_text(value).unwrap_or_else(|| value.to_string());
+        let argument = |reason: String| Refused::query("illegal_argument_exception", reason);
+        let no_number = || Refused::query("number_format_exception", format!("For input string: {shown:?}"));
+        let out_of_range = |name: &str| argument(format!("Value [{shown}] is out of range for a {name}"));
         let one = |value: FieldValue| (value.clone(), value);
         match self {
-            Self::Keyword | Self::Flattened => scalar_text(value).map(FieldValue::Text).map(one).ok_or_else(refused),
-            Self::Boolean => boolean(value).map(one).ok_or_else(refused),
+            Self::Keyword | Self::Flattened | Self::Text => {
+                let no_text = || argument(format!("{} is no text", shown));
+                scalar_text(value).map(FieldValue::Text).map(one).ok_or_else(no_text)
+            }
+            Self::Boolean => boolean(value)
+                .map(one)
+                .ok_or_else(|| argument(format!("Can't parse boolean value [{shown}], expected [true] or [false]"))),
             Self::Date => {
-                let text = scalar_text(value).filter(|_| !value.is_boolean()).ok_or_else(refused)?;
-                let DateRange { first, last } = date::parse(&text)
-                    .ok_or_else(|| format!("{text:?} is no date that the memory cluster knows; date maths is not"))?;
+                let start = shown.split_once("||").map_or(shown.as_str(), |(start, _)| start);
+                if date::is_left_to_the_server(start) {
+                    return Err(Refused::unsupported("dates in years before 0 and in time zones with names"));
+                }
+                let DateRange { first, last } = date_math::parse(&shown, now).map_err(|wrong| match wrong {
+                    date_math::NO_DATE => {
+                        let reason = format!("{wrong} [{shown}] with format [{DATE_FORMAT}]");
+                        Refused::query("date_time_parse_exception", format!("{reason}: [{reason}]"))
+                    }
+                    wrong => Refused::query("parse_exception", format!("{wrong} [{shown}]")),
+                })?;
                 Ok((FieldValue::Whole(first), FieldValue::Whole(last)))
             }
-            Self::Whole(_, least, most) => match number(value).ok_or_else(refused)? {
-                Exact::Whole(whole) => match i64::try_from(whole).ok().filter(|whole| (least..=most).contains(whole)) {
-                    Some(whole) => Ok(one(FieldValue::Whole(whole))),
-                    None => Err(refused()),
+            Self::Whole(name, least, most) => match number(value).ok_or_else(no_number)? {
+                // A number outside of a shorter type's range is valid: a query then matches nothing, or everything.
+                Exact::Whole(whole) => match i64::try_from(whole) {
+                    Ok(whole) => Ok(one(FieldValue::Whole(whole))),
+                    Err(_) => Err(out_of_range(name)),
                 },
-                Exact::Fraction(fraction) if fraction < least as f64 || fraction > most as f64 => Err(refused()),
-                // Nothing is equal to it; the numbers above and below it are found all the same.
+                Exact::Fraction(fraction) if fraction < least as f64 || fraction > most as f64 => {
+                    Err(out_of_range(name))
+                }
+                // No integer equals it, but those above and below are still found.
                 Exact::Fraction(fraction) => {
                     Ok((FieldValue::Whole(fraction.ceil() as i64), FieldValue::Whole(fraction.floor() as i64)))
                 }
             },
-            Self::Double | Self::Float => self.fraction(value).map(one).ok_or_else(refused),
-            Self::Text | Self::Binary => {
-                Err(format!("the memory cluster does not search fields of type {}", self.name()))
-            }
+            Self::Double | Self::Float => self.fraction(value).map(one).ok_or_else(no_number),
+            Self::Binary => Err(Refused::mapping("Binary fields do not support searching")),
         }
     }
 

@@ -1,178 +1,150 @@
 //! [`Cluster`] in this process, for tests that need no server.
 //!
-//! It does what the engine relies on as a real server does it, which the [conformance suite](super::conformance) proves on
-//! both: sequence numbers, refreshes, points in time, aliases, write blocks, strict mappings, clones, and the queries of
-//! [`Query`](super::Query).
+//! It behaves like a real server in everything that the engine relies on: sequence numbers, refreshes, points in time,
+//! aliases, write blocks, strict mappings, clones, the queries of [`Query`](super::Query) with date math, and the
+//! aggregations of [`Aggregation`](crate::repository::Aggregation). The [conformance suite](super::conformance) proves
+//! this on both.
 //!
-//! # What it refuses
-//! Whatever it does not model is an error, [`MappingRefused`](ClusterErrorKind::MappingRefused) or
-//! [`Rejected`](ClusterErrorKind::Rejected), and is to be tested on a real server:
+//! # What it does not support
+//! Requests that it does not model fail with [`Unsupported`](super::ClusterErrorKind::Unsupported), and say so: no
+//! server was asked. They must be tested on a real server:
 //!
-//! - field types beside `keyword`, `boolean`, `date`, `long`, `integer`, `short`, `byte`, `double`, `float`, `flattened`,
-//!   `text`, `binary`, `object` and `nested`; parameters beside `index`, `doc_values`, `ignore_above`, `fields`, `dynamic`,
-//!   `enabled`, `depth_limit` and `meta`; names of fields with dots;
+//! - field types other than `keyword`, `boolean`, `date`, `long`, `integer`, `short`, `byte`, `double`, `float`,
+//!   `flattened`, `text`, `binary`, `object` and `nested`; parameters other than `index`, `doc_values`, `ignore_above`,
+//!   `fields`, `dynamic`, `enabled`, `depth_limit` and `meta`; field names with dots;
 //! - fields that a document would add to the mapping (`dynamic: true`);
-//! - the words of `text` fields: they can only be asked for by `exists`;
-//! - date maths (`now-1d`), and dates in other formats than the default one.
+//! - similar words and distances of words (`~`) in a search text;
+//! - dates in other formats than the default one, in time zones with names, and in years before 0;
+//! - queries and aggregations that the library does not send.
 //!
 //! # Where it differs
-//! - A refresh that is waited for is done at once. An index for filling is refreshed too, where a real server would wait.
+//! - Texts have the words that the `standard` analyzer of the server finds, apart from rare characters. Relevance is
+//!   computed like on a server, but documents that were deleted or replaced never count.
+//! - A write that waits for a refresh refreshes immediately. This also holds for an index with the purpose
+//!   `IndexPurpose::Filling`, where a real server would wait.
 //! - A point in time expires on time; a real server takes up to a minute longer.
-//! - Every index is green, closed ones too. Only the limits of [`InMemory::limit_shards`], [`InMemory::limit_requests`], of ids,
-//!   terms, result windows and `mapping.total_fields.limit` hold. A member that a document has twice is taken once.
-//! - A primary term rises when an operator acts: [`InMemory::fail_over`], closing and opening, restoring, and in a clone.
-//! - A restore is done at once, and a snapshot that is [under way](InMemory::begin_snapshot) holds nothing but the indices.
+//! - Every index is green, closed ones too. The only limits are those of [`InMemory::limit_shards`] and
+//!   [`InMemory::limit_requests`], of ids, result windows and `mapping.total_fields.limit`. A key that a document has
+//!   twice is read once.
+//! - A primary term rises when an operator acts: [`InMemory::fail_over`], closing and opening, restoring, and in a
+//!   clone.
+//! - A restore is done immediately, and a snapshot [in progress](InMemory::begin_snapshot) affects only its indices.
 //!
 //! # Over HTTP
-//! [`InMemory::answer`] answers the requests of the client [`Elastic`](super::Elastic), errors word for word as Elasticsearch
-//! 9.2.2 where a client could tell the difference. [`InMemory::transport`] is a network to it. `filter_path` is passed over, and a
-//! health that is waited for is answered at once.
+//! [`InMemory::answer`] answers the requests of the client [`Elastic`](super::Elastic). Its errors have the words of
+//! Elasticsearch 9.2.2 wherever a client could tell the difference. [`InMemory::transport`] is a network to it.
+//! `filter_path` is ignored, and a request that waits for a health is answered immediately.
 
+mod aggregate;
 mod aliases;
 mod bulk;
+mod date_math;
 mod document;
 mod documents;
 mod field_value;
 mod held_back;
+mod hold;
 mod http;
+mod inner;
 mod mapping;
 mod operator;
+mod pattern;
 mod points_in_time;
 mod query;
+mod query_json;
+mod refusals;
+mod relevance;
 mod search;
+mod search_text;
 mod settings;
 mod snapshot;
 mod state;
+mod words;
 mod write;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::Value;
 
 use super::{
-    AliasAction, BulkRequest, CloneIndex, Cluster, ClusterError, ClusterErrorKind, ClusterResult, Conditions,
-    CreateIndex, DEFAULT_MAX_CONTENT_LENGTH, Health, History, Hit, IndexState, ItemError, ItemErrorKind, ItemOutcome,
-    Page, PointInTime, RequestCounts, Search, TypeCount,
+    AliasAction, BulkRequest, CloneIndex, Cluster, ClusterResult, Conditions, CreateIndex, DEFAULT_MAX_CONTENT_LENGTH,
+    Health, History, Hit, IndexState, ItemOutcome, Page, PointInTime, RequestCounts, Search, SearchIn, TypeCount,
 };
 use crate::environment::Environment;
-pub use held_back::HeldBack;
-use held_back::Hold;
-pub use http::Wire;
+use inner::{Inner, at, locked};
 use settings::Level;
+
+// Faults and snapshots, for the tests of this workspace.
+#[doc(hidden)]
+pub use held_back::HeldBack;
+#[doc(hidden)]
+pub use http::Wire;
+#[doc(hidden)]
 pub use snapshot::{RestoreOptions, Snapshot};
-use state::{State, rejected};
+#[doc(hidden)]
 pub use write::Write;
 
-/// The version that it is modelled on.
+/// The version that the cluster is modelled on.
 const VERSION: &str = "9.2.2";
 
-/// A cluster in this process. Cloning shares it: two clones are two clients of one cluster.
+/// A cluster in this process. Clones share it: two clones are two clients of one cluster.
 #[derive(Debug, Clone)]
 pub struct InMemory {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
-struct Inner {
-    environment: Environment,
-    state: Mutex<State>,
-    holds: Mutex<Vec<Hold>>,
-    reads: AtomicU64,
-    writes: AtomicU64,
-}
-
 impl InMemory {
-    /// An empty cluster. Its indices refresh and its points in time expire by the environment's clock.
+    /// Creates an empty cluster. Its indices refresh, and its points in time expire, by the environment's clock.
     pub fn new(environment: Environment) -> Self {
         let (reads, writes) = (AtomicU64::new(0), AtomicU64::new(0));
         let inner = Inner { environment, state: Mutex::default(), holds: Mutex::default(), reads, writes };
         Self { inner: Arc::new(inner) }
     }
 
-    /// Keeps the next write that `is_meant` picks from being done, until [`HeldBack::land`] is called, if ever. Its sender is
-    /// told what a client says whose answer did not come: [`OutcomeUnknown`](ItemErrorKind::OutcomeUnknown) for each operation
-    /// of a bulk, [`Timeout`](ClusterErrorKind::Timeout) for other writes.
+    /// Holds the next write that `is_meant` matches until [`HeldBack::land`] is called.
+    ///
+    /// The sender gets the error of a client whose answer is lost:
+    /// [`OutcomeUnknown`](super::ItemErrorKind::OutcomeUnknown) for each operation of a bulk,
+    /// [`Timeout`](super::ClusterErrorKind::Timeout) for other writes.
     pub fn hold_back(&self, is_meant: impl Fn(&Write) -> bool + Send + Sync + 'static) -> HeldBack {
         let (held_back, hold) = HeldBack::new(self.inner.clone(), is_meant);
         locked(&self.inner.holds).push(hold);
         held_back
     }
 
-    /// How many indices there can be from now on, each of one shard; beyond it is
-    /// [`ShardLimit`](ClusterErrorKind::ShardLimit). None: any number.
+    /// Sets how many indices there can be, each of one shard; `None` sets no limit.
+    ///
+    /// Beyond it, requests fail with [`ShardLimit`](super::ClusterErrorKind::ShardLimit).
     pub fn limit_shards(&self, limit: Option<usize>) {
         self.inner.state().shard_limit = limit;
     }
 
-    /// Takes no document larger than `limit` bytes from now on, as a server whose `http.max_content_length` says so. In
-    /// requests of several that are larger as a whole it takes them all the same: whoever sends to a server divides them. Over
-    /// HTTP a request that is larger as a whole is answered 413.
+    /// Makes searches see every write immediately, except in an index with the purpose
+    /// [`Filling`](super::IndexPurpose::Filling).
+    ///
+    /// By default they see it after a second of the environment's clock, or when the write waits for the refresh, like
+    /// on a server. A server may refresh at any time, so it may also behave like this.
+    pub fn refresh_immediately(&self) {
+        self.inner.state().refreshes_immediately = true;
+    }
+
+    /// Refuses documents larger than `limit` bytes, like a server whose `http.max_content_length` is this.
+    ///
+    /// A bulk of several documents that is larger in total is accepted, because a client divides it. Over HTTP, a
+    /// request that is larger in total is answered with 413.
     pub fn limit_requests(&self, limit: usize) {
         self.inner.state().request_limit = Some(limit);
     }
 
-    /// How many points in time are open, which should be none when all work is done.
+    /// Returns the number of open points in time, which should be 0 when all work is done.
     pub fn open_points_in_time(&self) -> usize {
         let now = self.inner.now();
         self.inner.state().points_in_time.count(now)
     }
-}
-
-impl Inner {
-    fn now(&self) -> Duration {
-        self.environment.clock().monotonic()
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        locked(&self.state)
-    }
-
-    /// The state, for a request that changes nothing.
-    fn read(&self) -> MutexGuard<'_, State> {
-        self.reads.fetch_add(1, Ordering::Relaxed);
-        self.state()
-    }
-
-    fn apply(&self, write: &Write) -> ClusterResult<Vec<ItemOutcome>> {
-        let now = self.now();
-        self.state().apply(write, now).map_err(|error| {
-            let (method, path) = write.request();
-            at(method, path, error)
-        })
-    }
-
-    /// Does the write, unless it is held back.
-    fn write(&self, write: &Write) -> ClusterResult<Vec<ItemOutcome>> {
-        self.writes.fetch_add(1, Ordering::Relaxed);
-        if !held_back::keep(&mut locked(&self.holds), write) {
-            return self.apply(write);
-        }
-        let reason = "the write is held back";
-        match write {
-            Write::Bulk { operations, .. } => {
-                let error = ItemError { kind: ItemErrorKind::OutcomeUnknown, reason: reason.to_owned() };
-                Ok(vec![Err(error); operations.len()])
-            }
-            _ => {
-                let (method, path) = write.request();
-                Err(ClusterError::new(ClusterErrorKind::Timeout, method, path, reason))
-            }
-        }
-    }
-}
-
-/// The error, with what was asked for.
-fn at(method: &'static str, path: impl Into<String>, error: ClusterError) -> ClusterError {
-    ClusterError { method, path: path.into(), ..error }
-}
-
-/// No state is left half changed by a panic: nothing here panics while it changes it.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[async_trait]
@@ -191,7 +163,7 @@ impl Cluster for InMemory {
 
     async fn unseen(&self, names: &[&str]) -> ClusterResult<Vec<String>> {
         let state = self.inner.read();
-        // A pattern may find what is hidden, and what is hidden may be all that a name means.
+        // A pattern may match hidden indices, and a name may match nothing but hidden indices.
         let is_unseen = |name: &&&str| {
             let known = name.trim_end_matches('*');
             state.hidden.iter().any(|prefix| known.starts_with(prefix.as_str()) || prefix.starts_with(known))
@@ -283,8 +255,15 @@ impl Cluster for InMemory {
     async fn search(&self, request: &Search) -> ClusterResult<Page> {
         let now = self.inner.now();
         let searched = self.inner.read().searched_in(&request.within, now);
-        let page = searched.and_then(|searched| search::search(&searched, request).map_err(rejected));
-        page.map_err(|error| at("POST", "_search", error))
+        let page = searched.and_then(|searched| {
+            let index = searched.first().map(|searched| searched.index.as_str()).unwrap_or_default();
+            search::search(&searched, request, self.inner.wall()).map_err(|refused| refused.into_error(index))
+        });
+        let path = match &request.within {
+            SearchIn::Index(index) => format!("{index}/_search"),
+            SearchIn::PointInTime(_) => "_search".to_owned(),
+        };
+        page.map_err(|error| at("POST", path, error))
     }
 
     async fn count_by_type(&self, index: &str) -> ClusterResult<Vec<TypeCount>> {

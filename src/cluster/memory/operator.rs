@@ -1,4 +1,4 @@
-//! What an operator does to a cluster, or what befalls it, beside the requests of clients.
+//! What an operator does to a cluster, or what happens to it, apart from clients' requests.
 
 use super::snapshot::{RestoreOptions, Snapshot};
 use super::{InMemory, at};
@@ -13,8 +13,10 @@ impl InMemory {
         self.inner.state().snapshot(names).map_err(|error| at("PUT", "_snapshot", error))
     }
 
-    /// Restores an index of a snapshot under its name. It gets the documents, mapping and settings (blocks too) of the
-    /// snapshot, and a new history uuid; its primary term rises. An index that is there keeps its uuid.
+    /// Restores an index of a snapshot under its name.
+    ///
+    /// The index gets the snapshot's documents, mapping and settings (blocks too), and a new history uuid; its primary
+    /// term rises. An existing index keeps its uuid.
     ///
     /// # Errors
     /// [`IndexNotFound`](crate::cluster::ClusterErrorKind::IndexNotFound) if the snapshot does not have it,
@@ -24,18 +26,18 @@ impl InMemory {
         restored.map_err(|error| at("POST", "_snapshot/_restore", error))
     }
 
-    /// A snapshot of these indices is under way from now on: they can be neither deleted nor closed.
+    /// Begins a snapshot of these indices: from now on they can be neither deleted nor closed.
     pub fn begin_snapshot(&self, names: &[&str]) {
         self.inner.state().in_snapshot = names.iter().map(|&name| name.to_owned()).collect();
     }
 
-    /// No snapshot is under way any more.
+    /// Ends the snapshot in progress.
     pub fn end_snapshot(&self) {
         self.inner.state().in_snapshot.clear();
     }
 
-    /// The credentials no longer see the indices whose names begin with `prefix`: [`indices`](crate::cluster::Cluster::indices)
-    /// leaves them out as if they were not there.
+    /// Hides the indices whose names begin with `prefix` from the credentials:
+    /// [`indices`](crate::cluster::Cluster::indices) leaves them out as if they did not exist.
     pub fn hide(&self, prefix: &str) {
         self.inner.state().hidden.push(prefix.to_owned());
     }
@@ -43,13 +45,14 @@ impl InMemory {
     /// Closes an index. Its documents can be neither read nor written until it is opened.
     ///
     /// # Errors
-    /// [`IndexNotFound`](crate::cluster::ClusterErrorKind::IndexNotFound), or why it cannot be closed.
+    /// [`IndexNotFound`](crate::cluster::ClusterErrorKind::IndexNotFound), or the reason why the index cannot be
+    /// closed.
     pub fn close_index(&self, index: &str) -> ClusterResult<()> {
         let closed = self.inner.state().close_index(index);
         closed.map(drop).map_err(|error| at("POST", format!("{index}/_close"), error))
     }
 
-    /// Opens an index that was closed.
+    /// Opens a closed index.
     ///
     /// # Errors
     /// [`IndexNotFound`](crate::cluster::ClusterErrorKind::IndexNotFound).
@@ -57,7 +60,7 @@ impl InMemory {
         self.inner.state().open_index(index).map_err(|error| at("POST", format!("{index}/_open"), error))
     }
 
-    /// Another copy of the index's shard becomes the primary: later writes carry a higher primary term.
+    /// Makes another copy of the index's shard the primary: later writes have a higher primary term.
     ///
     /// # Errors
     /// [`IndexNotFound`](crate::cluster::ClusterErrorKind::IndexNotFound).
@@ -71,6 +74,7 @@ impl InMemory {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::Duration;
 
     use bytes::Bytes;
@@ -78,6 +82,7 @@ mod tests {
 
     use super::*;
     use crate::cluster::elastic::{HttpAnswer, HttpRequest};
+    use crate::cluster::{Cluster, ClusterErrorKind, Elastic, Query, Search, SearchIn};
     use crate::environment::Environment;
 
     fn ask(memory: &InMemory, method: &'static str, path: &str, body: &str) -> HttpAnswer {
@@ -107,6 +112,40 @@ mod tests {
     }
 
     const TWO: &str = "{\"create\":{\"_id\":\"1\"}}\n{\"n\":1}\n{\"create\":{\"_id\":\"2\"}}\n{\"n\":2}\n";
+
+    #[tokio::test]
+    async fn an_error_of_the_cluster_in_memory_blames_no_server() {
+        let memory = with_index();
+        let text = |text: &str| Query::Text { fields: vec!["n".into()], text: text.into(), all_words: false };
+        let search = |query| Search::new(SearchIn::Index("index".into()), query);
+        let mapping = serde_json::json!({ "properties": { "a": { "type": "ip" } } });
+        let elastic = Elastic::builder("http://memory").transport(Arc::new(memory.transport())).build().expect("fine");
+        let clusters: [&dyn Cluster; 2] = [&memory, &elastic];
+        for cluster in clusters {
+            let errors = [
+                cluster.search(&search(text("secret~"))).await.expect_err("not supported"),
+                cluster.put_mapping("index", &mapping).await.expect_err("not supported"),
+            ];
+            for error in errors {
+                assert_eq!(error.kind, ClusterErrorKind::Unsupported);
+                let error = crate::Error::from(error);
+                assert_eq!(error.kind(), crate::ErrorKind::Invalid);
+                assert!(error.message().starts_with("the cluster in memory does not support "), "{error}");
+                assert!(error.hint().is_some_and(|hint| hint.contains("saved-objects dev up")), "{error}");
+                assert!(!error.to_string().contains("secret"), "{error}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn searches_can_see_writes_immediately() {
+        let memory = with_index();
+        let all = Search::new(SearchIn::Index("index".into()), Query::Everything);
+        ask(&memory, "POST", "alias/_bulk", TWO);
+        assert_eq!(memory.search(&all).await.expect("found").hits.len(), 0);
+        memory.refresh_immediately();
+        assert_eq!(memory.search(&all).await.expect("found").hits.len(), 2);
+    }
 
     #[test]
     fn a_server_can_die_in_the_middle_of_a_bulk() {
@@ -155,16 +194,31 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_modelled_is_refused() {
+    fn what_is_not_supported_is_refused_and_says_so() {
         let memory = with_index();
         for (method, path, body) in [
             ("POST", "index/_update/1", "{}"),
-            ("POST", "index/_search", r#"{"aggs":{"a":{"terms":{"field":"n"}}}}"#),
+            ("POST", "index/_search", r#"{"aggs":{"a":{"percentiles":{"field":"n"}}}}"#),
+            ("POST", "index/_search", r#"{"aggs":{"a":{"terms":{"field":"n","missing":1}}}}"#),
             ("POST", "index/_search", r#"{"query":{"fuzzy":{"n":1}}}"#),
+            (
+                "POST",
+                "index/_search",
+                r#"{"query":{"simple_query_string":{"query":"a~","fields":["n"],"lenient":true}}}"#,
+            ),
+            ("PUT", "other", r#"{"mappings":{"properties":{"a":{"type":"ip"}}}}"#),
+            ("PUT", "other", r#"{"mappings":{"properties":{"a":{"type":"text","analyzer":"english"}}}}"#),
+            ("PUT", "other", r#"{"mappings":{"dynamic_templates":[]}}"#),
+        ] {
+            let answer = ask(&memory, method, path, body);
+            assert_eq!(answer.status, 400, "{method} {path} {body}");
+            let text = String::from_utf8_lossy(&answer.body);
+            assert!(text.contains("the cluster in memory does not support "), "{method} {path} {body}: {text}");
+        }
+        for (method, path, body) in [
             ("POST", "index/_search", r#"{"highlight":{}}"#),
             ("POST", "alias/_bulk", "{\"update\":{\"_id\":\"1\"}}\n{}\n"),
             ("PUT", "other", r#"{"settings":{"index.sort.field":"n"}}"#),
-            ("POST", "_aliases", r#"{"actions":[{"add":{"index":"index","alias":"x","filter":{}}}]}"#),
         ] {
             assert_eq!(ask(&memory, method, path, body).status, 400, "{method} {path} {body}");
         }

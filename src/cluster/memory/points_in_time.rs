@@ -1,7 +1,10 @@
+//! The open points in time of the cluster in memory, and their expiry.
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::state::{Searched, refusal, rejected};
+use super::documents::Searched;
+use super::refusals::{refusal, rejected};
 use crate::cluster::{ClusterResult, PointInTime};
 
 /// The points in time that are open.
@@ -27,7 +30,7 @@ impl PointsInTime {
         PointInTime { id: format!("{ID_START}{}", self.opened), keep_alive }
     }
 
-    /// What it looks at; it stays open for its time again.
+    /// Returns what a point in time reads, and extends its expiry.
     pub(super) fn use_again(&mut self, point_in_time: &PointInTime, now: Duration) -> ClusterResult<Vec<Searched>> {
         self.forget_expired(now);
         let Some(open) = self.open.get_mut(&number(point_in_time)?) else {
@@ -37,18 +40,18 @@ impl PointsInTime {
         Ok(open.searched.clone())
     }
 
-    /// Whether it was open.
+    /// Closes a point in time. Returns whether it was open.
     pub(super) fn close(&mut self, point_in_time: &PointInTime, now: Duration) -> ClusterResult<bool> {
         self.forget_expired(now);
         Ok(self.open.remove(&number(point_in_time)?).is_some())
     }
 
-    /// The shards of an index are closed, and their points in time with them.
+    /// Closes the points in time on an index whose shards are closed.
     pub(super) fn forget_index(&mut self, uuid: &str) {
         self.open.retain(|_, open| open.searched.iter().all(|searched| searched.uuid != uuid));
     }
 
-    /// How many are open and have not expired.
+    /// Returns the number of points in time that are open and have not expired.
     pub(super) fn count(&mut self, now: Duration) -> usize {
         self.forget_expired(now);
         self.open.len()

@@ -1,28 +1,33 @@
-//! One page of a search.
+//! Searches: the matching documents in order, one page at a time.
 
 use std::cmp::Ordering;
 
-use serde_json::Value;
+use jiff::Timestamp;
+use serde_json::{Map, Value};
 
+use super::aggregate::{Aggregations, FoundDocument, ordered_type};
 use super::document::Document;
+use super::documents::Searched;
 use super::field_value::{FieldType, FieldValue};
-use super::mapping::{Found, Mapping};
-use super::query::{Filter, SEQ_NO};
-use super::state::Searched;
-use crate::cluster::{Direction, Page, Search, SearchIn, Sort};
+use super::query::{Filter, SEQ_NO, Scope};
+use super::refusals::Refused;
+use super::relevance::Relevance;
+use crate::cluster::{Direction, Page, SCORE, Search, SearchIn, Sort};
 
-/// How far into its result a search can go by `from` and `size`.
+/// The largest sum of `from` and `size`.
 const MAX_RESULT_WINDOW: u64 = 10_000;
 
-/// What a search found, in order: one page of it.
+/// One page of the matches of a search, in order.
 pub(super) struct Matches<'a> {
     pub(super) entries: Vec<Entry<'a>>,
     pub(super) total: u64,
+    pub(super) aggregations: Map<String, Value>,
 }
 
-/// An error if a real server refuses the search, or if it is beyond what the memory cluster models.
-pub(super) fn search(searched: &[Searched], request: &Search) -> Result<Page, String> {
-    let found = find(searched, request)?;
+/// Returns a page of a search. Fails if a real server refuses the search, or if the cluster in memory does not model
+/// it.
+pub(super) fn search(searched: &[Searched], request: &Search, now: Timestamp) -> Result<Page, Refused> {
+    let found = find(searched, request, now)?;
     Ok(Page {
         last_sort: found.entries.last().map(Entry::sort_json).filter(|sort| !sort.is_empty()),
         hits: found.entries.iter().map(|entry| entry.document.to_hit(entry.index)).collect(),
@@ -31,79 +36,98 @@ pub(super) fn search(searched: &[Searched], request: &Search) -> Result<Page, St
             SearchIn::Index(_) => None,
             SearchIn::PointInTime(point_in_time) => Some(point_in_time.clone()),
         },
-        aggregations: serde_json::Map::new(),
+        aggregations: found.aggregations,
     })
 }
 
-/// An error if a real server refuses the search, or if it is beyond what the memory cluster models.
-pub(super) fn find<'a>(searched: &'a [Searched], request: &Search) -> Result<Matches<'a>, String> {
+/// Returns the matches of a search. Fails if a real server refuses it, or if the cluster in memory does not model it.
+pub(super) fn find<'a>(searched: &'a [Searched], request: &Search, now: Timestamp) -> Result<Matches<'a>, Refused> {
     check(request)?;
     let order = Order::of(request, searched)?;
+    let aggregations = Aggregations::compile(&request.aggregations, searched, now)?;
     let after = request.after.as_deref().map(|after| order.after(after)).transpose()?;
     let mut found = Vec::new();
     for (shard, searched) in searched.iter().enumerate() {
-        let filter = Filter::compile(&request.query, &searched.mapping)?;
+        let filter = Filter::compile(&request.query, Scope { mapping: &searched.mapping, now })?;
+        let relevance = order.is_by_score().then(|| Relevance::of(&filter, &searched.documents));
         for (place, document) in searched.documents.iter().enumerate() {
             let is_in_slice =
                 request.slice.is_none_or(|slice| place as u64 % u64::from(slice.max) == u64::from(slice.id));
             if is_in_slice && filter.finds(document) {
                 let position = ((shard as i64) << 32) | place as i64;
-                found.push(Entry { sort: order.values(document, position), index: &searched.index, document });
+                // The server computes in 32 bits.
+                let score = relevance.as_ref().map(|relevance| f64::from(relevance.score(&filter, document) as f32));
+                let sort = order.values(document, position, score);
+                found.push(Entry { sort, is_shown: order.is_shown, shard, index: &searched.index, document });
             }
         }
     }
     let total = found.len() as u64;
+    let of_entry = |entry: &Entry<'a>| -> FoundDocument<'a> { (entry.shard, entry.document) };
+    let aggregations = match aggregations.is_empty() {
+        true => Map::new(),
+        false => aggregations.compute(&found.iter().map(of_entry).collect::<Vec<_>>()),
+    };
     if let Some(after) = &after {
         found.retain(|entry| order.compare(&entry.sort, after) == Ordering::Greater);
     }
     found.sort_by(|a, b| order.compare(&a.sort, &b.sort));
     let entries = found.into_iter().skip(request.from as usize).take(request.size as usize).collect();
-    Ok(Matches { entries, total })
+    Ok(Matches { entries, total, aggregations })
 }
 
-fn check(request: &Search) -> Result<(), String> {
+fn check(request: &Search) -> Result<(), Refused> {
     let is_on_index = matches!(request.within, SearchIn::Index(_));
     if u64::from(request.from) + u64::from(request.size) > MAX_RESULT_WINDOW {
-        return Err(format!("result window is too large: from + size must be at most {MAX_RESULT_WINDOW}"));
+        return Err(format!(
+            "Result window is too large, from + size must be less than or equal to: [{MAX_RESULT_WINDOW}] but was [{}]. See the \
+             scroll api for a more efficient way to request large data sets. This limit can be set by changing the \
+             [index.max_result_window] index level setting.",
+            u64::from(request.from) + u64::from(request.size)
+        )
+        .into());
     }
     if request.after.is_some() && request.from > 0 {
-        return Err("from must be 0 when search_after is used".to_owned());
+        return Err("from must be 0 when search_after is used".into());
     }
     if request.after.is_some() && request.sort.is_empty() && is_on_index {
-        return Err("search_after needs a sort".to_owned());
-    }
-    if !request.aggregations.is_empty() {
-        return Err("the memory cluster does not aggregate".to_owned());
+        return Err("search_after needs a sort".into());
     }
     match request.slice {
-        Some(_) if is_on_index => Err("slice can only be used with a point in time".to_owned()),
+        Some(_) if is_on_index => Err("slice can only be used with a point in time".into()),
         Some(slice) if slice.max < 2 || slice.id >= slice.max => {
-            Err(format!("there is no slice {} of {}", slice.id, slice.max))
+            Err(format!("there is no slice {} of {}", slice.id, slice.max).into())
         }
         _ => Ok(()),
     }
 }
 
-/// A document found.
+/// A matching document.
 pub(super) struct Entry<'a> {
     sort: Vec<SortValue>,
+    /// Whether answers have the sort values.
+    is_shown: bool,
+    /// The place of the index among those searched.
+    shard: usize,
     pub(super) index: &'a str,
     pub(super) document: &'a Document,
 }
 
 impl Entry<'_> {
-    /// The values that it is sorted by; none if the search has no order.
+    /// Returns the document's sort values, or an empty list if the search has no order.
     pub(super) fn sort_json(&self) -> Vec<Value> {
-        self.sort.iter().map(to_json).collect()
+        self.sort.iter().filter(|_| self.is_shown).map(to_json).collect()
     }
 }
 
-/// None if the document has no value, which comes last.
+/// `None` if the document has no value; it then comes last.
 type SortValue = Option<FieldValue>;
 
 /// The order of a search's hits.
 struct Order<'a> {
     keys: Vec<Key<'a>>,
+    /// Whether answers have the sort values: not if only relevance orders the hits because no sort was requested.
+    is_shown: bool,
 }
 
 struct Key<'a> {
@@ -115,27 +139,41 @@ struct Key<'a> {
 enum By<'a> {
     Field(&'a str, FieldType),
     SequenceNumber,
-    /// The document's place in the index: what a point in time sorts equal documents by.
+    /// Relevance to the searched texts.
+    Score,
+    /// The document's position in the index, by which a point in time sorts equal documents.
     Place,
 }
 
 impl<'a> Order<'a> {
-    fn of(request: &'a Search, searched: &[Searched]) -> Result<Self, String> {
+    fn of(request: &'a Search, searched: &[Searched]) -> Result<Self, Refused> {
         let mut keys = Vec::new();
+        let is_shown = !request.sort.is_empty() || matches!(request.within, SearchIn::PointInTime(_));
+        if !is_shown && request.query.is_scored() {
+            keys.push(Key { by: By::Score, direction: Direction::Descending });
+        }
         for sort in &request.sort {
-            let by =
-                searched.iter().map(|searched| by_field(sort, &searched.mapping)).collect::<Result<Vec<_>, _>>()?;
+            if sort.field == SCORE {
+                keys.push(Key { by: By::Score, direction: sort.direction });
+                continue;
+            }
+            let by = searched.iter().map(|searched| by_field(sort, searched)).collect::<Result<Vec<_>, _>>()?;
             keys.extend(by.first().map(|&by| Key { by, direction: sort.direction }));
         }
         if matches!(request.within, SearchIn::PointInTime(_)) {
             keys.push(Key { by: By::Place, direction: Direction::Ascending });
         }
-        Ok(Self { keys })
+        Ok(Self { keys, is_shown })
     }
 
-    fn values(&self, document: &Document, position: i64) -> Vec<SortValue> {
+    fn is_by_score(&self) -> bool {
+        self.keys.iter().any(|key| matches!(key.by, By::Score))
+    }
+
+    fn values(&self, document: &Document, position: i64, score: Option<f64>) -> Vec<SortValue> {
         let value = |key: &Key<'_>| match (key.by, key.direction) {
             (By::Place, _) => Some(FieldValue::Whole(position)),
+            (By::Score, _) => score.map(FieldValue::Fraction),
             (By::SequenceNumber, _) => i64::try_from(document.sequence.seq_no).ok().map(FieldValue::Whole),
             (By::Field(path, _), Direction::Ascending) => outermost(document.values(path), Ordering::Less),
             (By::Field(path, _), Direction::Descending) => outermost(document.values(path), Ordering::Greater),
@@ -143,13 +181,14 @@ impl<'a> Order<'a> {
         self.keys.iter().map(value).collect()
     }
 
-    /// The values to go on after, of [`Page::last_sort`]. The last one, a document's place, can be left out.
-    fn after(&self, values: &[Value]) -> Result<Vec<SortValue>, String> {
+    /// Parses the sort values of [`Page::last_sort`], after which the page begins. The last one, a document's position,
+    /// is optional.
+    fn after(&self, values: &[Value]) -> Result<Vec<SortValue>, Refused> {
         let given = values.len();
         let is_place = |key: &Key<'_>| matches!(key.by, By::Place);
         let without_place = self.keys.len() - usize::from(given > 0 && self.keys.last().is_some_and(is_place));
         if given != self.keys.len() && given != without_place {
-            return Err(format!("search_after has {given} values but sort has {}", self.keys.len()));
+            return Err(format!("search_after has {given} values but sort has {}", self.keys.len()).into());
         }
         self.keys.iter().zip(values).map(|(key, value)| key.parse(value)).collect()
     }
@@ -170,33 +209,32 @@ impl<'a> Order<'a> {
 }
 
 impl Key<'_> {
-    fn parse(&self, value: &Value) -> Result<SortValue, String> {
+    fn parse(&self, value: &Value) -> Result<SortValue, Refused> {
         let parsed = match self.by {
             _ if value.is_null() => return Ok(None),
             By::Field(_, FieldType::Keyword | FieldType::Flattened) => {
                 value.as_str().map(|text| FieldValue::Text(text.to_owned()))
             }
-            By::Field(_, FieldType::Double | FieldType::Float) => value.as_f64().map(FieldValue::Fraction),
+            By::Score | By::Field(_, FieldType::Double | FieldType::Float) => value.as_f64().map(FieldValue::Fraction),
             _ => value.as_i64().map(FieldValue::Whole),
         };
-        parsed.map(Some).ok_or_else(|| format!("failed to parse the search_after value {value}"))
+        parsed.map(Some).ok_or_else(|| format!("Failed to parse search_after value for field {value}").into())
     }
 }
 
-fn by_field<'a>(sort: &'a Sort, mapping: &Mapping) -> Result<By<'a>, String> {
+fn by_field<'a>(sort: &'a Sort, searched: &Searched) -> Result<By<'a>, Refused> {
     let field = sort.field.as_str();
-    match mapping.find(field) {
-        _ if field == SEQ_NO => Ok(By::SequenceNumber),
-        Found::Leaf(leaf) if leaf.field_type == FieldType::Binary => {
-            Err(format!("cannot sort by [{field}], whose values have no order"))
-        }
-        Found::Leaf(leaf) | Found::Key(leaf) if leaf.has_doc_values() => Ok(By::Field(field, leaf.field_type)),
-        Found::Leaf(_) | Found::Key(_) => Err(format!("cannot sort by [{field}], which has no doc values")),
-        Found::Object | Found::Nothing => Err(format!("no mapping found for [{field}] in order to sort on")),
+    if field == SEQ_NO {
+        return Ok(By::SequenceNumber);
+    }
+    match ordered_type(field, searched)? {
+        Some(FieldType::Binary) => Err(format!("Sorting by [{field}] of type [binary] is not supported").into()),
+        Some(field_type) => Ok(By::Field(field, field_type)),
+        None => Err(Refused::mapping(format!("No mapping found for [{field}] in order to sort on"))),
     }
 }
 
-/// The smallest (`Less`) or the largest (`Greater`) of the values.
+/// Returns the smallest (`Less`) or the largest (`Greater`) of the values.
 fn outermost(values: &[FieldValue], end: Ordering) -> SortValue {
     let mut values = values.iter();
     let start = values.next()?;
@@ -205,8 +243,9 @@ fn outermost(values: &[FieldValue], end: Ordering) -> SortValue {
 
 fn to_json(value: &SortValue) -> Value {
     match value {
-        None | Some(FieldValue::Present) => Value::Null,
+        None => Value::Null,
         Some(FieldValue::Text(text)) => text.as_str().into(),
+        Some(FieldValue::Words(words)) => words.as_slice().into(),
         Some(FieldValue::Whole(whole)) => (*whole).into(),
         Some(FieldValue::Fraction(fraction)) => (*fraction).into(),
     }

@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::state::{refusal, rejected};
-use crate::cluster::elastic::purpose_settings;
-use crate::cluster::{ClusterError, ClusterResult, IndexPurpose};
+use super::refusals::{refusal, rejected};
+use crate::cluster::{ClusterError, ClusterResult, IndexSettings};
 
-/// The settings that can be given, without `index.`. The memory cluster goes by the blocks, by `refresh_interval` and by
-/// `mapping.total_fields.limit`, and gives all of them back.
+/// The settings that a request can set, without `index.`. The cluster in memory implements the blocks,
+/// `refresh_interval` and `mapping.total_fields.limit`, and returns all of them.
 const KNOWN: &[&str] = &[
     "auto_expand_replicas",
     "blocks.metadata",
@@ -17,15 +16,21 @@ const KNOWN: &[&str] = &[
     "blocks.read_only",
     "blocks.read_only_allow_delete",
     "blocks.write",
+    "codec",
     "hidden",
+    "lifecycle.name",
+    "mapping.nested_fields.limit",
     "mapping.total_fields.limit",
+    "max_result_window",
     "number_of_replicas",
     "number_of_shards",
     "priority",
     "refresh_interval",
+    "routing.allocation.total_shards_per_node",
+    "search.slowlog.threshold.query.warn",
 ];
 
-/// How many fields a mapping may have unless `mapping.total_fields.limit` says otherwise.
+/// The largest number of fields in a mapping, unless `mapping.total_fields.limit` says otherwise.
 const MAX_FIELDS: usize = 1_000;
 
 /// What a request does to an index.
@@ -82,11 +87,11 @@ impl Block {
     }
 }
 
-/// The settings of an index by their names without `index.`, as the texts that a server gives back.
+/// The settings of an index by their names without `index.`, as the strings that a server returns.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Settings(BTreeMap<String, String>);
 
-/// Settings that a request gives: none takes one away.
+/// The settings of a request. `None` removes a setting.
 #[derive(Debug, Clone, Default)]
 pub(super) struct GivenSettings(BTreeMap<String, Option<String>>);
 
@@ -100,7 +105,7 @@ impl Settings {
         }
     }
 
-    /// The first block that forbids `level`.
+    /// Returns the first block that forbids `level`.
     pub(super) fn block(&self, level: Level) -> Option<&'static Block> {
         self.blocks().find(|block| block.levels.contains(&level))
     }
@@ -115,7 +120,7 @@ impl Settings {
         BLOCKS.iter().filter(is_set)
     }
 
-    /// Whether searches see writes without a refresh that is asked for.
+    /// Returns whether searches see writes without an explicit refresh.
     pub(super) fn refreshes(&self) -> bool {
         self.0.get("refresh_interval").is_none_or(|interval| interval != "-1")
     }
@@ -124,7 +129,14 @@ impl Settings {
         self.0.get("mapping.total_fields.limit").and_then(|limit| limit.parse().ok()).unwrap_or(MAX_FIELDS)
     }
 
-    /// The settings as an object, one within the other, to which a server's own ones are added.
+    /// Returns all settings except blocks.
+    pub(super) fn without_blocks(&self) -> IndexSettings {
+        let is_block = |name: &str| name.starts_with("blocks.");
+        let others = self.0.iter().filter(|(name, _)| !is_block(name));
+        others.map(|(name, value)| (name.clone(), Value::from(value.as_str()))).collect()
+    }
+
+    /// Returns the settings as nested objects, to which the server adds its own.
     pub(super) fn to_json(&self) -> Map<String, Value> {
         let mut json = Map::new();
         for (name, value) in &self.0 {
@@ -147,7 +159,7 @@ fn insert(json: &mut Map<String, Value>, name: &str, value: &str) {
 }
 
 impl GivenSettings {
-    /// Reads settings that are given by their whole names, as objects, or both.
+    /// Parses settings that are given by their full names, as nested objects, or both.
     pub(super) fn from_json(json: &Value) -> ClusterResult<Self> {
         let mut given = BTreeMap::new();
         let json = json.get("settings").unwrap_or(json);
@@ -166,21 +178,16 @@ impl GivenSettings {
         Ok(Self(settings))
     }
 
-    pub(super) fn for_purpose(purpose: IndexPurpose) -> ClusterResult<Self> {
-        Self::from_json(&purpose_settings(purpose))
+    pub(super) fn of(settings: IndexSettings) -> ClusterResult<Self> {
+        Self::from_json(&Value::Object(settings.into_iter().collect()))
     }
 
-    /// The block `setting` and nothing else.
+    /// Creates a request that sets or removes only the block `setting`.
     pub(super) fn block(setting: &str, is_set: bool) -> Self {
         Self([(format!("blocks.{setting}"), is_set.then(|| "true".to_owned()))].into())
     }
 
-    /// Takes the block `setting` away too.
-    pub(super) fn lift(&mut self, setting: &str) {
-        self.0.insert(format!("blocks.{setting}"), None);
-    }
-
-    /// Whether it is only about one of the blocks that forbid changing settings otherwise.
+    /// Returns whether the request changes only a block that otherwise forbids changes of settings.
     pub(super) fn lifts_its_own_block(&self) -> bool {
         let own = ["blocks.read_only", "blocks.metadata", "blocks.read_only_allow_delete"];
         self.0.len() == 1 && self.0.keys().all(|name| own.contains(&name.as_str()))

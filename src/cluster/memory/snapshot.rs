@@ -1,8 +1,9 @@
-//! Snapshots of indices, and what a restore of one makes.
+//! Snapshots of indices and their restoration; closing and opening indices.
 
 use std::collections::BTreeMap;
 
-use super::state::{Index, State, missing, refusal};
+use super::refusals::{missing, refusal};
+use super::state::{Index, State};
 use crate::cluster::ClusterResult;
 
 /// Indices as they were at one moment, with documents, mappings, settings and aliases.
@@ -11,12 +12,13 @@ pub struct Snapshot {
     pub(super) indices: BTreeMap<String, Index>,
 }
 
-/// What a restore does besides restoring documents, mapping and settings.
+/// What a restore does in addition to restoring documents, mapping and settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RestoreOptions {
-    /// Whether the index gets the aliases that it had in the snapshot. Otherwise it keeps those that it has, or has none.
+    /// Whether the index gets its aliases from the snapshot. Otherwise an existing index keeps its aliases, and a new
+    /// one has none.
     pub with_aliases: bool,
-    /// Whether an index of this name that is there is closed first. A restore over an open index is refused.
+    /// Whether an existing index of this name is closed first. A restore over an open index is refused.
     pub over_closed: bool,
 }
 
@@ -69,7 +71,7 @@ impl State {
         Ok(())
     }
 
-    /// An error if a snapshot of one of the indices is under way; `what` it keeps from being done.
+    /// Fails if one of the indices is in a snapshot in progress. `what` is the refused operation.
     pub(super) fn check_not_in_snapshot(&self, what: &str, names: &[&str]) -> ClusterResult<()> {
         let listed = |name: &&&str| self.in_snapshot.contains(**name);
         let shown = |name: &&str| Some(format!("[{name}/{}]", self.indices.get(*name)?.uuid));
@@ -88,7 +90,7 @@ impl State {
         ))
     }
 
-    /// Closes an index, as an operator does. Its points in time are gone.
+    /// Closes an index, as an operator does. Its points in time are lost.
     pub(super) fn close_index(&mut self, name: &str) -> ClusterResult<Vec<String>> {
         let names = self.existing(name)?;
         self.check_blocks(&names, super::settings::Level::MetadataWrite)?;

@@ -1,28 +1,35 @@
+//! The state of the cluster in memory: its indices, and the rules by which names resolve to them.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::documents::{Documents, Visible};
+use super::documents::{Documents, Searched};
 use super::mapping::Mapping;
 use super::points_in_time::PointsInTime;
+use super::refusals::{closed, missing, refusal, rejected};
 use super::settings::{Level, Settings};
-use crate::cluster::elastic::error_kind;
-use crate::cluster::{AliasState, ClusterError, ClusterResult, IndexState, SearchIn, TypeCount};
+use crate::cluster::{AliasState, ClusterResult, IndexState, SearchIn, TypeCount};
 
-/// All that a cluster has.
+/// The time after which searches see a write to an index that refreshes by itself.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The whole state of a cluster.
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) indices: BTreeMap<String, Index>,
     pub(super) points_in_time: PointsInTime,
-    /// How many uuids were made so far.
+    /// The number of uuids made so far.
     uuids: u64,
+    /// Whether searches see a write immediately, in indices that refresh by themselves.
+    pub(super) refreshes_immediately: bool,
     pub(super) shard_limit: Option<usize>,
     pub(super) request_limit: Option<usize>,
-    /// The indices of which a snapshot is under way.
+    /// The indices of a snapshot in progress.
     pub(super) in_snapshot: BTreeSet<String>,
-    /// What the names of indices begin with that the credentials do not see.
+    /// The prefixes of indices that the credentials do not see.
     pub(super) hidden: Vec<String>,
 }
 
@@ -37,32 +44,23 @@ pub(super) struct Index {
     pub(super) documents: Documents,
 }
 
-/// What a search looks at: the documents of one index as they were at one moment.
-#[derive(Debug, Clone)]
-pub(super) struct Searched {
-    pub(super) index: String,
-    pub(super) uuid: String,
-    pub(super) mapping: Arc<Mapping>,
-    pub(super) documents: Visible,
-}
-
 impl State {
-    /// A uuid that nothing else has: the number of uuids made so far.
+    /// Returns a unique uuid: the number of uuids made so far.
     pub(super) fn new_uuid(&mut self) -> String {
         self.uuids += 1;
         format!("uuid-{}", self.uuids)
     }
 
-    /// How many shards count for the limit: those of indices that are open.
+    /// Returns the number of shards that count towards the limit: those of open indices.
     pub(super) fn open_shards(&self) -> usize {
         self.indices.values().filter(|index| !index.is_closed).count()
     }
 
-    /// The names of the indices behind an index or alias.
+    /// Returns the names of the indices behind an index or alias.
     pub(super) fn behind(&self, name: &str) -> Vec<String> {
         if let Some((first, rest)) = name.split_once(',') {
             let both = [self.behind(first), self.behind(rest)];
-            // One that is missing fails all, as a list of names does on a server.
+            // A missing name fails the whole list, as on a server.
             return if both.iter().any(Vec::is_empty) { Vec::new() } else { both.concat() };
         }
         if self.indices.contains_key(name) {
@@ -72,23 +70,28 @@ impl State {
         self.indices.iter().filter(|(_, index)| has_alias(index)).map(|(name, _)| name.clone()).collect()
     }
 
-    /// The names of the indices behind a name, closed ones included.
+    /// Returns the names of the indices behind a name, closed ones included.
     pub(super) fn existing(&self, name: &str) -> ClusterResult<Vec<String>> {
         let names = self.behind(name);
         if names.is_empty() { Err(missing(name)) } else { Ok(names) }
     }
 
-    /// The names of the indices behind a name, all of which are open and allow `level`.
+    /// Returns the names of the indices behind a name, all of which are open and allow `level`.
     pub(super) fn open(&self, name: &str, level: Level) -> ClusterResult<Vec<String>> {
         let names = self.existing(name)?;
-        if names.iter().filter_map(|name| self.indices.get(name)).any(|index| index.is_closed) {
-            return Err(closed());
-        }
+        self.check_none_closed(&names)?;
         self.check_blocks(&names, level)?;
         Ok(names)
     }
 
-    /// An error if a block of one of the indices forbids `level`.
+    fn check_none_closed(&self, names: &[String]) -> ClusterResult<()> {
+        match names.iter().find(|name| self.indices.get(*name).is_some_and(|index| index.is_closed)) {
+            Some(name) => Err(closed(name)),
+            None => Ok(()),
+        }
+    }
+
+    /// Fails if a block of one of the indices forbids `level`.
     pub(super) fn check_blocks(&self, names: &[String], level: Level) -> ClusterResult<()> {
         let indices = names.iter().filter_map(|name| Some((name, self.indices.get(name)?)));
         for (name, index) in indices {
@@ -99,13 +102,13 @@ impl State {
         Ok(())
     }
 
-    /// The one index behind a name, whose documents can be read.
+    /// Returns the one index behind a name, whose documents can be read.
     pub(super) fn readable(&self, name: &str) -> ClusterResult<(&str, &Index)> {
         match self.existing(name)?.as_slice() {
             [one] => {
                 let (name, index) = self.indices.get_key_value(one).ok_or_else(|| missing(one))?;
                 if index.is_closed {
-                    return Err(closed());
+                    return Err(closed(name));
                 }
                 match index.settings.block(Level::Read) {
                     None => Ok((name, index)),
@@ -119,22 +122,24 @@ impl State {
         }
     }
 
-    /// The index of this name; an alias will not do.
+    /// Returns the index of this name. An alias is refused.
     pub(super) fn index_mut(&mut self, name: &str) -> ClusterResult<&mut Index> {
         self.indices.get_mut(name).ok_or_else(|| missing(name))
     }
 
     pub(super) fn searched(&mut self, name: &str, now: Duration) -> ClusterResult<Vec<Searched>> {
         let names = self.open(name, Level::Read)?;
+        let interval = if self.refreshes_immediately { Duration::ZERO } else { REFRESH_INTERVAL };
         let searched = |name: String| {
             let index = self.indices.get_mut(&name)?;
-            let documents = index.documents.visible(index.settings.refreshes(), now);
+            let interval = index.settings.refreshes().then_some(interval);
+            let documents = index.documents.visible(interval, now);
             Some(Searched { index: name, uuid: index.uuid.clone(), mapping: index.mapping.clone(), documents })
         };
         Ok(names.into_iter().filter_map(searched).collect())
     }
 
-    /// What a search looks at. A point in time stays open for its time again.
+    /// Returns what a search reads. For a point in time this extends its expiry.
     pub(super) fn searched_in(&mut self, within: &SearchIn, now: Duration) -> ClusterResult<Vec<Searched>> {
         match within {
             SearchIn::Index(name) => self.searched(name, now),
@@ -148,16 +153,14 @@ impl State {
 
     pub(super) fn refresh(&mut self, name: &str) -> ClusterResult<usize> {
         let names = self.existing(name)?;
-        if names.iter().filter_map(|name| self.indices.get(name)).any(|index| index.is_closed) {
-            return Err(closed());
-        }
+        self.check_none_closed(&names)?;
         for name in &names {
             self.index_mut(name)?.documents.refresh();
         }
         Ok(names.len())
     }
 
-    /// An error if an index of a point in time is gone: its documents went with it.
+    /// Fails if an index of a point in time was deleted: its documents are gone.
     pub(super) fn check_still_there(&self, searched: &[Searched]) -> ClusterResult<()> {
         let is_there =
             |searched: &Searched| self.indices.get(&searched.index).is_some_and(|index| index.uuid == searched.uuid);
@@ -167,7 +170,7 @@ impl State {
         }
     }
 
-    /// The indices that `names` mean, which may be aliases and end in `*`.
+    /// Returns the indices that `names` match. A name may be an alias or end in `*`.
     pub(super) fn meant(&self, names: &[&str]) -> impl Iterator<Item = (&String, &Index)> {
         let is_meant = |pattern: &str, name: &str| match pattern.strip_suffix('*') {
             Some(start) => name.starts_with(start),
@@ -205,32 +208,11 @@ impl Index {
             aliases: self.aliases.clone(),
             write_blocked: blocks.remove("write"),
             other_blocks: blocks,
+            settings: self.settings.without_blocks(),
         }
     }
 
     pub(super) fn meta(&self) -> Option<&Value> {
         self.mapping.meta.as_ref()
     }
-}
-
-/// A refusal as a server words it. The caller adds what was asked for.
-pub(super) fn refusal(status: u16, server_type: &str, reason: impl Into<String>) -> ClusterError {
-    let reason = reason.into();
-    let kind = error_kind(status, server_type, &reason);
-    let mut error = ClusterError::new(kind, "", "", reason);
-    error.status = Some(status);
-    error.server_type = Some(server_type.to_owned());
-    error
-}
-
-pub(super) fn missing(name: &str) -> ClusterError {
-    refusal(404, "index_not_found_exception", format!("no such index [{name}]"))
-}
-
-pub(super) fn rejected(reason: impl Into<String>) -> ClusterError {
-    refusal(400, "illegal_argument_exception", reason)
-}
-
-pub(super) fn closed() -> ClusterError {
-    refusal(400, "index_closed_exception", "closed")
 }

@@ -1,17 +1,20 @@
+//! Writes: the requests that change documents, indices or aliases, and how they change the state.
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::aliases::AliasStep;
 use super::documents::Documents;
 use super::mapping::Mapping;
+use super::refusals::{Refused, missing, refusal, rejected};
 use super::settings::{GivenSettings, Level, Settings};
-use super::state::{Index, State, missing, refusal, rejected};
+use super::state::{Index, State};
 use super::{aliases, bulk};
+use crate::cluster::elastic::{clone_settings, creation_settings};
 use crate::cluster::{
-    AliasAction, AliasState, BulkOperation, CloneIndex, ClusterErrorKind, ClusterResult, CreateIndex, IndexPurpose,
+    AliasAction, AliasState, BulkOperation, CloneIndex, ClusterError, ClusterErrorKind, ClusterResult, CreateIndex,
     ItemOutcome, Refresh,
 };
 
@@ -20,11 +23,11 @@ use crate::cluster::{
 pub enum Write {
     /// [`Cluster::bulk`](crate::cluster::Cluster::bulk).
     Bulk {
-        /// The alias that is written through.
+        /// The alias to write through.
         alias: String,
-        /// What is done.
+        /// The operations.
         operations: Vec<BulkOperation>,
-        /// When searches see it.
+        /// When the writes become visible to searches.
         refresh: Refresh,
     },
     /// [`Cluster::create_index`](crate::cluster::Cluster::create_index).
@@ -33,7 +36,7 @@ pub enum Write {
     PutMapping {
         /// The index or alias.
         index: String,
-        /// What is added.
+        /// The addition to the mapping.
         mapping: Value,
     },
     /// [`Cluster::delete_index`](crate::cluster::Cluster::delete_index).
@@ -49,7 +52,7 @@ pub enum Write {
 }
 
 impl Write {
-    /// The method and the path of the request that it is.
+    /// Returns the method and the path of the request.
     pub(super) fn request(&self) -> (&'static str, String) {
         match self {
             Self::Bulk { alias, .. } => ("POST", format!("{alias}/_bulk")),
@@ -64,7 +67,7 @@ impl Write {
     }
 }
 
-/// An index to be made, as a request gives it.
+/// A request to create an index.
 #[derive(Debug)]
 pub(super) struct NewIndex<'a> {
     pub(super) name: &'a str,
@@ -73,15 +76,15 @@ pub(super) struct NewIndex<'a> {
 }
 
 impl State {
-    /// Does the write at once, as a client does it that finds done what it repeats. The outcomes are a bulk's; other writes
-    /// have none.
+    /// Applies the write, and settles it like a client: a repeat of a write that is already done succeeds. Returns a
+    /// bulk's outcomes; other writes have none.
     pub(super) fn apply(&mut self, write: &Write, now: Duration) -> ClusterResult<Vec<ItemOutcome>> {
         match write {
             Write::Bulk { alias, operations, refresh } => {
                 return bulk::bulk(self, alias, operations, *refresh == Refresh::WaitFor, now);
             }
             Write::CreateIndex(create) => {
-                let settings = GivenSettings::for_purpose(create.purpose)?;
+                let settings = GivenSettings::of(creation_settings(create))?;
                 let new = NewIndex { name: &create.name, aliases: hidden(&create.aliases), settings };
                 let created = self.create_index(new, &create.mapping);
                 self.settle_existing(
@@ -91,26 +94,24 @@ impl State {
                 )?;
             }
             Write::PutMapping { index, mapping } => self.put_mapping(index, mapping).map_err(|mut error| {
-                if error.status == Some(400) || error.server_type.as_deref() == Some("mapper_exception") {
+                let is_malformed = error.status == Some(400) && error.kind != ClusterErrorKind::Unsupported;
+                if is_malformed || error.server_type.as_deref() == Some("mapper_exception") {
                     error.kind = ClusterErrorKind::MappingRefused;
                 }
                 error
             })?,
             Write::DeleteIndex(index) => self.delete_index(index, true)?,
-            Write::UpdateAliases(actions) => {
-                let steps: Vec<AliasStep> = actions.iter().map(AliasStep::of).collect();
-                match aliases::update(self, &steps) {
-                    Err(error)
-                        if AliasAction::refusals_when_done(actions).contains(&error.kind)
-                            && aliases::are_done(self, actions) => {}
-                    updated => updated?,
-                }
-            }
+            Write::UpdateAliases(actions) => match aliases::update(self, actions) {
+                Err(error)
+                    if AliasAction::refusals_when_done(actions).contains(&error.kind)
+                        && aliases::are_done(self, actions) => {}
+                updated => updated?,
+            },
             Write::AddWriteBlock(index) => drop(self.add_block(index, "write")?),
             Write::RemoveWriteBlock(index) => self.put_settings(index, &GivenSettings::block("write", false))?,
-            Write::CloneIndex(CloneIndex { source, target, aliases }) => {
-                let mut settings = GivenSettings::for_purpose(IndexPurpose::Serving)?;
-                settings.lift("write");
+            Write::CloneIndex(clone) => {
+                let CloneIndex { source, target, aliases, .. } = clone;
+                let settings = GivenSettings::of(clone_settings(clone))?;
                 let cloned = self.clone_index(source, NewIndex { name: target, aliases: hidden(aliases), settings });
                 let meta = self.indices.get(source).and_then(Index::meta).cloned();
                 self.settle_existing(cloned, target, meta.as_ref())?;
@@ -119,7 +120,7 @@ impl State {
         Ok(Vec::new())
     }
 
-    /// An index that was there already with this `_meta` counts as made.
+    /// Accepts an existing index with this `_meta` as created.
     fn settle_existing(&self, made: ClusterResult<()>, name: &str, meta: Option<&Value>) -> ClusterResult<()> {
         match made {
             Err(error) if error.kind == ClusterErrorKind::IndexExists => {
@@ -131,9 +132,8 @@ impl State {
     }
 
     pub(super) fn create_index(&mut self, new: NewIndex<'_>, mapping: &Value) -> ClusterResult<()> {
-        let refused = |reason| refusal(400, "mapper_parsing_exception", format!("Failed to parse mapping: {reason}"));
         aliases::check_index_name(self, new.name)?;
-        let mapping = Mapping::from_json(mapping).map_err(refused)?;
+        let mapping = Mapping::from_json(mapping).map_err(malformed_mapping)?;
         let mut settings = Settings::default();
         settings.set(&new.settings);
         check_fields(&mapping, &settings)?;
@@ -147,8 +147,7 @@ impl State {
             true => refusal(500, "mapper_exception", reason),
             false => rejected(reason),
         };
-        let added = Mapping::from_json(mapping)
-            .map_err(|reason| refusal(400, "mapper_parsing_exception", format!("Failed to parse mapping: {reason}")))?;
+        let added = Mapping::from_json(mapping).map_err(malformed_mapping)?;
         let mut merged = BTreeMap::new();
         for name in names {
             let index = self.index_mut(&name)?;
@@ -162,7 +161,7 @@ impl State {
         Ok(())
     }
 
-    /// Deletes an index. Where missing ones are passed over, an alias is so too.
+    /// Deletes an index. With `passes_over_missing`, neither a missing index nor an alias is an error.
     pub(super) fn delete_index(&mut self, name: &str, passes_over_missing: bool) -> ClusterResult<()> {
         match self.indices.get(name) {
             Some(index) => {
@@ -179,7 +178,7 @@ impl State {
         }
     }
 
-    /// Sets a block. The names are those of the indices that did not have it.
+    /// Sets a block. Returns the names of the indices that did not have it.
     pub(super) fn add_block(&mut self, name: &str, block: &str) -> ClusterResult<Vec<String>> {
         let names = self.existing(name)?;
         self.check_blocks(&names, Level::MetadataWrite)?;
@@ -256,8 +255,15 @@ impl State {
     }
 }
 
+fn malformed_mapping(refused: Refused) -> ClusterError {
+    match refused.is_unsupported() {
+        true => refusal(400, refused.server_type, refused.reason),
+        false => refusal(400, "mapper_parsing_exception", format!("Failed to parse mapping: {}", refused.reason)),
+    }
+}
+
 fn hidden(aliases: &[String]) -> BTreeMap<String, AliasState> {
-    aliases.iter().map(|alias| (alias.clone(), AliasState { is_hidden: true })).collect()
+    aliases.iter().map(|alias| (alias.clone(), AliasState::hidden())).collect()
 }
 
 fn check_fields(mapping: &Mapping, settings: &Settings) -> ClusterResult<()> {

@@ -1,3 +1,5 @@
+//! The associated data of values that Kibana encrypted.
+
 use serde_json::Value;
 
 use crate::document::Attributes;
@@ -5,8 +7,8 @@ use crate::encryption::Descriptor;
 use crate::encryption::canonical_json::{Integers, write_with};
 use crate::model::EncryptionSets;
 
-/// The canonical JSON of `[namespace?, type, id, {bound attributes that are present}]`, as Kibana makes it: unlike that of
-/// our own envelopes, its integers are rounded to doubles.
+/// Returns the canonical JSON of `[namespace?, type, id, {bound attributes that are present}]`, in Kibana's form:
+/// unlike in this library's own envelopes, integers are rounded to doubles.
 pub(super) fn associated_data(descriptor: &Descriptor<'_>, sets: &EncryptionSets, attributes: &Attributes) -> String {
     let bound: Attributes = sets
         .bound

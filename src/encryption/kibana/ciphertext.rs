@@ -1,3 +1,5 @@
+//! The stored form of a value that Kibana encrypted.
+
 use aes_gcm::aead::{AeadInOut, KeyInit};
 use aes_gcm::{Aes256Gcm, Tag};
 use base64::Engine;
@@ -15,7 +17,7 @@ const ROUNDS: u32 = 10_000;
 /// The key of one value.
 pub(super) type ValueKey = Zeroizing<[u8; 32]>;
 
-/// A stored value, taken apart.
+/// The parts of a stored value.
 pub(super) struct Ciphertext {
     salt: [u8; SALT_BYTES],
     nonce: [u8; NONCE_BYTES],
@@ -24,8 +26,8 @@ pub(super) struct Ciphertext {
 }
 
 impl Ciphertext {
-    /// Reads the text that is stored. Stricter than Kibana: base64 must be the very text that encoding makes, and the tag
-    /// whole.
+    /// Decodes the stored text. It is stricter than Kibana: the text must be exactly what base64 encoding produces, and
+    /// the tag must be complete.
     pub(super) fn decode(text: &str) -> Result<Self, DecryptionCause> {
         let bytes = STANDARD.decode(text).map_err(|_| DecryptionCause::Malformed)?;
         let (salt, rest) = bytes.split_first_chunk::<SALT_BYTES>().ok_or(DecryptionCause::Malformed)?;
@@ -37,14 +39,14 @@ impl Ciphertext {
         Ok(Self { salt: *salt, nonce: *nonce, tag: *tag, bytes: rest.to_vec() })
     }
 
-    /// The key that this value has if it was encrypted with `secret`. Takes milliseconds.
+    /// Derives the key of this value, for a value that was encrypted with `secret`. Takes milliseconds.
     pub(super) fn derive_key(&self, secret: &[u8]) -> ValueKey {
         let mut key = Zeroizing::new([0; 32]);
         pbkdf2::pbkdf2_hmac::<Sha512>(secret, &self.salt, ROUNDS, key.as_mut_slice());
         key
     }
 
-    /// Decrypts to the JSON text that was encrypted.
+    /// Decrypts the value and returns its JSON text.
     pub(super) fn open(&self, key: &ValueKey, associated_data: &str) -> Result<Zeroizing<String>, DecryptionCause> {
         let key: &[u8; 32] = key;
         let mut buffer = Zeroizing::new(self.bytes.clone());

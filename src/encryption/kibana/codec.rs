@@ -1,3 +1,5 @@
+//! Decryption of documents that Kibana wrote.
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,11 +12,11 @@ use super::KibanaKeys;
 use super::associated_data::associated_data;
 use super::ciphertext::Ciphertext;
 use crate::document::Attributes;
-use crate::encryption::{DecryptionCause, Descriptor, Opened, Secret};
+use crate::encryption::{DecryptionCause, Descriptor, Opened, Secret, SourceReader};
 use crate::environment::Environment;
 use crate::model::EncryptionSets;
 
-/// Opens the secrets of documents that Kibana wrote. Cloning shares the keys, and the time that deriving keys took.
+/// Decrypts the secrets of documents that Kibana wrote. Clones share the keys and the measured time of key derivation.
 #[derive(Debug, Clone)]
 pub struct KibanaCodec {
     keys: Arc<KibanaKeys>,
@@ -23,16 +25,37 @@ pub struct KibanaCodec {
 }
 
 impl KibanaCodec {
-    /// A codec with these keys.
+    /// Creates a codec with these keys.
     pub fn new(keys: KibanaKeys, environment: Environment) -> Self {
         Self { keys: Arc::new(keys), environment, derivation_nanos: Arc::default() }
     }
 
-    /// Decrypts every attribute that one of `sets` encrypts and that is there, and says of each that does not open why. Absent
-    /// and null attributes have no secret. Several sets are those that were registered while the document's version was
-    /// the newest: what they bind is tried in turn. Takes milliseconds for each value and key, so it belongs on a blocking
-    /// thread.
-    pub fn open_each(&self, descriptor: &Descriptor<'_>, sets: &[&EncryptionSets], attributes: &Attributes) -> Opened {
+    /// Decrypts one value with one of these associated data. Of several failures it returns the first, which is that of
+    /// the primary key.
+    pub(super) fn open(&self, candidates: &[String], stored: &Value) -> Result<Secret, DecryptionCause> {
+        let ciphertext = Ciphertext::decode(stored.as_str().ok_or(DecryptionCause::NotAString)?)?;
+        let clock = self.environment.clock();
+        let mut first_failure = None;
+        for secret in self.keys.iter() {
+            let started = clock.monotonic();
+            let key = ciphertext.derive_key(secret.expose_secret().as_bytes());
+            let took = clock.monotonic().saturating_sub(started).as_nanos();
+            self.derivation_nanos.fetch_add(u64::try_from(took).unwrap_or(u64::MAX), Ordering::Relaxed);
+            for associated_data in candidates {
+                match ciphertext.open(&key, associated_data) {
+                    // A value that authenticates was encrypted with this key, so no other key decrypts it.
+                    Ok(text) => return Secret::from_plaintext(text).ok_or(DecryptionCause::PlaintextNotJson),
+                    Err(DecryptionCause::PlaintextNotJson) => return Err(DecryptionCause::PlaintextNotJson),
+                    Err(cause) => drop(first_failure.get_or_insert(cause)),
+                }
+            }
+        }
+        Err(first_failure.unwrap_or(DecryptionCause::NoKeys))
+    }
+}
+
+impl SourceReader for KibanaCodec {
+    fn open_each(&self, descriptor: &Descriptor<'_>, sets: &[&EncryptionSets], attributes: &Attributes) -> Opened {
         let mut opened = Opened::default();
         let mut candidates: Vec<String> = Vec::with_capacity(sets.len());
         for sets in sets {
@@ -53,30 +76,7 @@ impl KibanaCodec {
         opened
     }
 
-    /// How long deriving keys took so far, summed over all threads.
-    pub fn derivation_time(&self) -> Duration {
+    fn derivation_time(&self) -> Duration {
         Duration::from_nanos(self.derivation_nanos.load(Ordering::Relaxed))
-    }
-
-    /// Opens one value with one of these associated data. Of several failures the first one is told, that of the primary key.
-    pub(super) fn open(&self, candidates: &[String], stored: &Value) -> Result<Secret, DecryptionCause> {
-        let ciphertext = Ciphertext::decode(stored.as_str().ok_or(DecryptionCause::NotAString)?)?;
-        let clock = self.environment.clock();
-        let mut first_failure = None;
-        for secret in self.keys.iter() {
-            let started = clock.monotonic();
-            let key = ciphertext.derive_key(secret.expose_secret().as_bytes());
-            let took = clock.monotonic().saturating_sub(started).as_nanos();
-            self.derivation_nanos.fetch_add(u64::try_from(took).unwrap_or(u64::MAX), Ordering::Relaxed);
-            for associated_data in candidates {
-                match ciphertext.open(&key, associated_data) {
-                    // What authenticates was encrypted with this key: no other one opens it.
-                    Ok(text) => return Secret::from_plaintext(text).ok_or(DecryptionCause::PlaintextNotJson),
-                    Err(DecryptionCause::PlaintextNotJson) => return Err(DecryptionCause::PlaintextNotJson),
-                    Err(cause) => drop(first_failure.get_or_insert(cause)),
-                }
-            }
-        }
-        Err(first_failure.unwrap_or(DecryptionCause::NoKeys))
     }
 }

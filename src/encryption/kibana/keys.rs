@@ -1,3 +1,5 @@
+//! The keys that Kibana was configured with.
+
 use std::fmt;
 use std::path::Path;
 
@@ -5,12 +7,10 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 use crate::encryption::key_source::KeyText;
-use crate::{Error, Result, secret_file};
+use crate::encryption::{KIBANA_KEYS_FILE_VARIABLE, secret_file};
+use crate::{Error, Result};
 
-/// The environment variable that holds the path of the file with Kibana's keys.
-pub const KIBANA_KEYS_FILE_VARIABLE: &str = "SAVED_OBJECTS_KIBANA_KEYS_FILE";
-
-/// The least that Kibana takes, in UTF-16 units.
+/// The shortest key that Kibana accepts, in UTF-16 units.
 const MIN_KEY_UNITS: usize = 32;
 const FORM: &str = "write {\"encryptionKey\": \"…\", \"decryptionOnlyKeys\": [\"…\"]}, as kibana.yml has them under \
                     xpack.encryptedSavedObjects";
@@ -30,10 +30,11 @@ struct KeysFile {
 }
 
 impl KibanaKeys {
-    /// These keys, the primary one first to be tried.
+    /// Creates the set of keys. The primary key is tried first.
     ///
     /// # Errors
-    /// [`Invalid`](crate::ErrorKind::Invalid) if one is shorter than Kibana takes, or listed twice. No key is in the error.
+    /// [`Invalid`](crate::ErrorKind::Invalid) if a key is shorter than Kibana accepts or is listed twice. The error
+    /// contains no key.
     pub fn new(primary: SecretString, decryption_only: Vec<SecretString>) -> Result<Self> {
         let keys = Self { primary, decryption_only };
         for (index, key) in keys.iter().enumerate() {
@@ -51,23 +52,27 @@ impl KibanaKeys {
         Ok(keys)
     }
 
-    /// The keys in the file that [`KIBANA_KEYS_FILE_VARIABLE`] names; none if it is not set.
+    /// Reads the keys from the file that [`KIBANA_KEYS_FILE_VARIABLE`] names. Returns `None` if the variable is not
+    /// set.
     ///
     /// # Errors
-    /// As [`KibanaKeys::from_file`].
+    /// Those of [`KibanaKeys::from_file`].
     pub fn from_env_opt() -> Result<Option<Self>> {
-        std::env::var_os(KIBANA_KEYS_FILE_VARIABLE).map(|path| Self::from_file(Path::new(&path))).transpose()
+        let path = std::env::var_os(KIBANA_KEYS_FILE_VARIABLE).filter(|path| !path.is_empty());
+        let ring = path.map(|path| Self::from_file(Path::new(&path)));
+        ring.transpose().map_err(|error| error.context(KIBANA_KEYS_FILE_VARIABLE))
     }
 
-    /// The keys in the file at `path`: the JSON `{"encryptionKey": "…", "decryptionOnlyKeys": ["…"]}`.
+    /// Reads the keys from the file at `path`: the JSON `{"encryptionKey": "…", "decryptionOnlyKeys": ["…"]}`.
     ///
     /// # Errors
-    /// [`Invalid`](crate::ErrorKind::Invalid) if the file cannot be read, is larger than 64 KiB, has another form, or is open
-    /// to every user of the machine, and as [`KibanaKeys::new`]. No content of the file is in the error.
+    /// [`Invalid`](crate::ErrorKind::Invalid) if the file cannot be read, is larger than 64 KiB, has another form, or
+    /// is accessible to every user of the machine, and those of [`KibanaKeys::new`]. The error contains no content of
+    /// the file.
     pub fn from_file(path: &Path) -> Result<Self> {
         secret_file::read(path)
             .and_then(|text| parse(&text))
-            .map_err(|error| error.context(format_args!("the file of Kibana's keys {}", path.display())))
+            .map_err(|error| error.context(format_args!("the file of Kibana's keys {}", secret_file::Shown(path))))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &SecretString> {
@@ -82,7 +87,7 @@ impl fmt::Debug for KibanaKeys {
 }
 
 fn parse(text: &str) -> Result<KibanaKeys> {
-    // serde's own error quotes what it does not like, which may be a key.
+    // serde's own error quotes the offending text, which may be a key.
     let file: KeysFile = serde_json::from_str(text).map_err(|error| {
         Error::invalid(
             format!("it is not JSON of the known form, see line {}, column {}", error.line(), error.column()),

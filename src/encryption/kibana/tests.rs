@@ -1,4 +1,4 @@
-//! Everything in the file of vectors, which the encryption that Kibana uses made.
+//! Tests with the file of vectors, which were made by the encryption library that Kibana uses.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -9,6 +9,7 @@ use super::associated_data::associated_data;
 use super::ciphertext::Ciphertext;
 use super::{KibanaCodec, KibanaKeys};
 use crate::document::Attributes;
+use crate::encryption::SourceReader;
 use crate::encryption::{DecryptionCause, Descriptor};
 use crate::environment::Environment;
 use crate::model::{EncryptedAttribute, EncryptionSets};
@@ -79,7 +80,7 @@ fn every_document_opens_with_associated_data_rebuilt_from_its_source() {
         let name = text(document, "name");
         let sets = sets(&vectors["registrations"][text(document, "registration")]);
         let (source, type_name) = (&document["source"], text(&document["descriptor"], "type"));
-        // Only a type of single namespaces has the root field `namespace`.
+        // Only single-namespace types have the root field `namespace`.
         let descriptor =
             Descriptor { type_name, namespace: source["namespace"].as_str(), id: text(&document["descriptor"], "id") };
         let mut attributes = source[type_name].as_object().expect("attributes").clone();
@@ -140,7 +141,7 @@ fn every_single_byte_counts() {
     let vectors = vectors();
     let vector = &vectors["vectors"][0];
     let bytes = STANDARD.decode(text(vector, "ciphertext")).expect("base64");
-    // The salt is left out: it changes the key, which takes milliseconds to derive each time.
+    // The salt is left out, since a change of it changes the key, which takes milliseconds to derive each time.
     let whole = Ciphertext::decode(text(vector, "ciphertext")).expect("well-formed");
     let key = whole.derive_key(text(vector, "key").as_bytes());
     whole.open(&key, text(vector, "aad")).expect("it opens");

@@ -1,5 +1,5 @@
-//! Envelopes whose bytes are known: made with OpenSSL's AES-SIV, and composed once more here of the crate `aes-siv` and of code
-//! that shares nothing with the module.
+//! Tests with known envelopes: made with OpenSSL's AES-SIV, and composed a second time here from the crate `aes-siv`
+//! and code that shares nothing with the module.
 
 use aes_siv::KeyInit;
 use aes_siv::siv::Aes256Siv;
@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256, Sha512};
 
 use super::*;
 
-/// What an envelope is made of. All JSON is canonical text.
+/// The parts of an envelope. All JSON is canonical text.
 struct Known<'a> {
     secret: &'a str,
     place: Descriptor<'a>,
@@ -22,7 +22,7 @@ struct Known<'a> {
     plaintext: &'a str,
 }
 
-/// The envelope by the description in the module's documentation.
+/// Composes the envelope as the module's documentation describes it.
 fn composed(known: &Known<'_>) -> String {
     let keys = Hkdf::<Sha512>::new(Some(b"saved-objects/attribute-encryption/v1"), known.secret.as_bytes());
     let (mut key_id, mut key) = ([0; 8], [0; 64]);
@@ -44,7 +44,7 @@ fn composed(known: &Known<'_>) -> String {
     STANDARD.encode([header.as_slice(), &known.nonce, &sealed].concat())
 }
 
-/// Seals at the last version of `history`, compares the envelope, and opens it again.
+/// Seals at the last version of `history`, compares the envelope, and decrypts it.
 fn check(known: &Known<'_>, history: &EncryptionHistory, plain: Value, expected: &str) {
     assert_eq!(composed(known), expected, "the second composition");
     let service = service_with_nonce(known.secret, known.nonce);
@@ -113,7 +113,7 @@ fn an_object_in_a_namespace_at_a_later_version() {
 proptest::proptest! {
     #![proptest_config(proptest::test_runner::Config::with_cases(64))]
 
-    /// Whatever the place, the version and the nonce, both compositions make the same envelope.
+    /// Both compositions produce the same envelope for any place, version and nonce.
     #[test]
     fn a_second_composition_makes_the_same_envelope(
         type_name in "[a-z]{1,20}", namespace in proptest::option::of("[a-z]{1,20}"), id in "[a-z:]{1,40}",

@@ -21,7 +21,7 @@ const SECRET_B: &str = "kat-secret-B-0123456789abcdefghijklmnopqrstuv";
 
 const TOKEN: Descriptor<'_> = Descriptor { type_name: "token", namespace: Some("marketing"), id: "id-1" };
 
-/// Gives the same nonce every time.
+/// A source of randomness that always returns the same nonce.
 #[derive(Debug)]
 struct FixedNonce([u8; 16]);
 
@@ -42,7 +42,7 @@ fn service() -> EncryptionService {
     EncryptionService::new(Some(KeyRing::new(SECRET_A.into(), Vec::new()).expect("a good key")), Environment::system())
 }
 
-/// One model version: it encrypts `access` and `refresh`, and binds `connector` and `limit`.
+/// Returns one model version that encrypts `access` and `refresh`, and binds `connector` and `limit`.
 fn sets() -> EncryptionHistory {
     sets_of(&["access", "refresh"], &["limit", "connector"])
 }
@@ -51,7 +51,7 @@ fn sets_of(encrypted: &[&str], bound: &[&str]) -> EncryptionHistory {
     EncryptionHistory::new(version_of(encrypted, bound), [])
 }
 
-/// What one model version encrypts and binds.
+/// Returns the encryption sets of one model version.
 fn version_of(encrypted: &[&str], bound: &[&str]) -> EncryptionSets {
     EncryptionSets {
         encrypted: encrypted
@@ -70,7 +70,7 @@ fn secrets(values: &[(&str, Value)]) -> Secrets {
     values.iter().map(|(name, value)| ((*name).to_owned(), Secret::json(value).expect("not null"))).collect()
 }
 
-/// The attributes `plain` with `values` sealed into them at [`TOKEN`].
+/// Returns the attributes `plain` with `values` sealed into them at [`TOKEN`].
 fn sealed(plain: Value, values: &[(&str, Value)]) -> Attributes {
     let mut attributes = attributes(plain);
     service().seal(&TOKEN, &sets(), &mut attributes, &secrets(values)).expect("sealed");
@@ -81,7 +81,7 @@ fn cause(error: &crate::Error) -> DecryptionCause {
     error.find_source::<AttributeError>().expect("an attribute error").cause
 }
 
-/// Whether nothing of `attributes` opens, because it does not authenticate.
+/// Returns whether decryption of `attributes` fails because a value does not authenticate.
 fn authentication_fails(descriptor: &Descriptor<'_>, sets: &EncryptionHistory, attributes: &Attributes) -> bool {
     service().open(descriptor, sets, attributes).is_err_and(|error| cause(&error) == DecryptionCause::Authentication)
 }

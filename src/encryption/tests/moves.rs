@@ -1,4 +1,4 @@
-//! A secret opens only where it was sealed, with the bound attributes that it was sealed with.
+//! Tests that a secret can be decrypted only in the place and with the bound attributes that it was sealed with.
 
 use super::*;
 
@@ -11,7 +11,7 @@ fn a_secret_does_not_open_elsewhere() {
         Descriptor { namespace: None, ..TOKEN },
         Descriptor { namespace: Some("sales"), ..TOKEN },
         Descriptor { type_name: "other", ..TOKEN },
-        // The same text all in all, but other components.
+        // The concatenated text is the same, but the components differ.
         Descriptor { type_name: "token", namespace: Some("marketingi"), id: "d-1" },
         Descriptor { type_name: "tokenm", namespace: Some("arketing"), id: "id-1" },
     ];
@@ -66,7 +66,7 @@ fn what_is_the_same_may_be_written_differently() {
     let [first, second] = texts.map(|text| serde_json::from_str::<Value>(text).expect("JSON"));
     let mut attributes = sealed(first, &[("access", json!("a"))]);
     attributes.extend(super::attributes(second));
-    // The order in which a definition lists the bound attributes, and plain attributes, do not matter.
+    // The order of the bound attributes in the definition does not matter, and neither do plain attributes.
     attributes.insert("note".to_owned(), json!("changed"));
     let sets = sets_of(&["refresh", "access"], &["connector", "limit"]);
     assert!(service().open(&TOKEN, &sets, &attributes).is_ok());

@@ -1,3 +1,5 @@
+//! Properties of sealing that hold for any values.
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
@@ -5,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::encryption::envelope::Envelope;
 
-/// Any JSON value but null.
+/// JSON values other than null.
 fn secret_values() -> impl Strategy<Value = Value> {
     json_values().prop_filter("null is no secret", |value| !value.is_null())
 }
@@ -57,7 +59,7 @@ proptest! {
 
     #[test]
     fn the_order_of_keys_does_not_matter(bound in json_values()) {
-        // serde_json's maps are sorted: the order is only in the text.
+        // serde_json's maps are sorted, so only the text can have another order.
         fn reversed(value: &Value) -> String {
             match value {
                 Value::Object(members) => {
@@ -79,7 +81,7 @@ proptest! {
 
     #[test]
     fn another_integer_is_noticed(before in any::<u64>(), difference in 1..5_u64) {
-        // Beyond 2^53 doubles would not tell them apart.
+        // Beyond 2^53, doubles would not distinguish the two.
         let after = before.checked_add(difference).unwrap_or(before - difference);
         let mut attributes = sealed(json!({"limit": before}), &[("access", json!("a"))]);
         attributes.insert("limit".to_owned(), json!(after));
@@ -96,7 +98,7 @@ proptest! {
     fn any_other_bound_value_is_noticed(before in json_values(), after in json_values()) {
         let mut attributes = sealed(json!({"limit": before}), &[("access", json!("a"))]);
         attributes.insert("limit".to_owned(), after.clone());
-        // As numbers that differ only in how they are written are the same, a difference is one of canonical texts.
+        // Numbers that differ only in their form are equal, so canonical texts are compared.
         let [mut text_before, mut text_after] = [String::new(), String::new()];
         canonical_json::write(&before, &mut text_before);
         canonical_json::write(&after, &mut text_after);

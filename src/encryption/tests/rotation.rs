@@ -1,4 +1,4 @@
-//! Bringing secrets under another key.
+//! Tests of encrypting secrets again under another key.
 
 use super::*;
 

@@ -1,3 +1,5 @@
+//! Tests of the encryption service: refusals, malformed envelopes and plaintexts.
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
@@ -12,14 +14,14 @@ fn open_access(value: Value) -> Result<Option<Secret>, crate::Error> {
     service().open_attribute(&TOKEN, &sets(), &attributes, "access")
 }
 
-/// The example's envelope with its bytes changed by `change`.
+/// Returns the example's envelope with its bytes changed by `change`.
 fn changed(change: impl FnOnce(&mut Vec<u8>)) -> Value {
     let mut bytes = STANDARD.decode(stored(&example(), "access")).expect("base64");
     change(&mut bytes);
     json!(STANDARD.encode(bytes))
 }
 
-/// An envelope in the example's place that holds `plaintext`, whatever that is.
+/// Returns an envelope in the example's place that holds `plaintext`, which need not be JSON.
 fn envelope_of(plaintext: &str) -> Value {
     let (ring, sets, attributes) = (KeyRing::new(SECRET_A.into(), Vec::new()).expect("a good key"), sets(), example());
     let associated_data = AssociatedData::new(&TOKEN, &sets, &attributes).expect("few bound attributes");

@@ -1,8 +1,9 @@
-//! A secret opens only at model versions that encrypt, expose and bind what the one did that it was sealed under.
+//! Tests that a secret can be decrypted only at model versions with the same protection as the one that it was sealed
+//! under.
 
 use super::*;
 
-/// Versions that bind more and more, but for the second, which is as the first.
+/// Returns versions that bind more and more, except that the second equals the first.
 fn binding() -> EncryptionHistory {
     let one = || version_of(&["access", "refresh"], &["connector"]);
     let more = version_of(&["access", "refresh"], &["connector", "limit"]);
@@ -42,7 +43,7 @@ fn the_sets_of_the_version_are_bound() {
     let attributes = sealed_at(&EncryptionHistory::new(sets.clone(), []));
     let mut exposing = sets.clone();
     exposing.encrypted[0].exposed = true;
-    // Nothing that is present is bound otherwise.
+    // Nothing that is present is bound differently.
     let others = [
         exposing,
         version_of(&["access"], &["connector", "limit"]),
@@ -82,7 +83,7 @@ fn a_rotation_seals_under_the_documents_version() {
     let earlier = service.open(&TOKEN, &at(&history, 3), &attributes).expect_err("sealed at version 4");
     assert_eq!(cause(&earlier), DecryptionCause::ModelVersion(4));
 
-    // What does not open at its document's version is not sealed anew at it.
+    // A secret that is not valid at its document's version is not encrypted again at it.
     let mut attributes = sealed_at(&at(&history, 1));
     let resealed = service.reseal(&TOKEN, &history, &mut attributes).expect("looked at");
     assert_eq!((resealed.changed, resealed.failures.len()), (0, 1));

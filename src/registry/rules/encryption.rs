@@ -1,3 +1,5 @@
+//! The rules for what a version encrypts and binds.
+
 use std::collections::BTreeSet;
 
 use super::ReadVersion;
@@ -5,7 +7,7 @@ use crate::encryption::MAX_BOUND_ATTRIBUTES;
 use crate::model::{Change, EncryptionSets, ModelVersion};
 use crate::registry::problem::{DefinitionProblems, FileProblems};
 
-/// Checks what a version encrypts and binds, by itself and after the version before it.
+/// Checks what a version encrypts and binds, by itself and compared with the version before it.
 pub(super) fn check(version: &ModelVersion, before: Option<&ModelVersion>, problems: &mut FileProblems<'_>) {
     check_names(&version.sets, problems);
     check_encrypted(version, before, problems);
@@ -58,7 +60,7 @@ fn check_encrypted(version: &ModelVersion, before: Option<&ModelVersion>, proble
                 format!("the encrypted attribute `{name}` is not declared as a string"),
                 "write `{\"type\": \"string\"}`: the create schema checks the stored form, which is an envelope",
             ),
-            // Nothing writes it any more, but older documents have it until a `data_removal`.
+            // New documents no longer have the attribute, but older ones do until a `data_removal`.
             None if was_encrypted => {}
             None => problems.add(
                 &path,
@@ -76,7 +78,7 @@ fn check_encrypted(version: &ModelVersion, before: Option<&ModelVersion>, proble
     }
 }
 
-/// What is encrypted no longer would lie about as an ordinary attribute.
+/// Checks attributes that are no longer encrypted, which would otherwise stay in documents as ordinary attributes.
 fn check_retired(version: &ModelVersion, before: &ModelVersion, problems: &mut FileProblems<'_>) {
     let removes = |name: &str| {
         version.changes.iter().any(|change| match change {
@@ -105,8 +107,9 @@ fn check_retired(version: &ModelVersion, before: &ModelVersion, problems: &mut F
     }
 }
 
-/// A bound attribute that no schema declares is a typing error that would leave the attribute meant unprotected. Only
-/// what the newest of several versions begins to bind may wait for its declaration, which is the next version's.
+/// Checks that bound attributes are declared. A bound attribute that no schema declares is a typing error, which would
+/// leave the intended attribute unprotected. Only an attribute that the newest of several versions begins to bind may
+/// be undeclared, because the next version declares it.
 pub(super) fn check_bound_are_declared(versions: &[ReadVersion<'_>], problems: &mut DefinitionProblems) {
     let Some((newest, earlier)) = versions.split_last() else {
         return;

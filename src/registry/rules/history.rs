@@ -1,3 +1,5 @@
+//! The rules for the sequence of versions, and for their changes to the mapping.
+
 use serde_json::Value;
 
 use super::ReadVersion;
@@ -28,7 +30,7 @@ pub(super) fn check_numbers(source_name: &str, numbers: impl Iterator<Item = u32
     }
 }
 
-/// Checks the versions' changes to the mapping against the mapping, and the mapping against the newest version.
+/// Checks the versions' mapping changes against the mapping, and the mapping against the newest version.
 pub(super) fn check_mapping(
     source_name: &str,
     type_mapping: &Value,
@@ -92,7 +94,7 @@ fn check_deprecations(
     }
 }
 
-/// What is mapped can be written, or is deprecated.
+/// Checks that every mapped attribute can be written or is deprecated.
 fn check_fields_are_declared(
     source_name: &str,
     type_mapping: &Value,

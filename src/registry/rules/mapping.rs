@@ -1,8 +1,10 @@
+//! The rules for the mapping of a type.
+
 use serde_json::{Map, Value};
 
 use crate::registry::problem::FileProblems;
 
-/// The field types that every build of the server has (design decision 1).
+/// The field types that every build of the server has (record 19).
 const CORE_FIELD_TYPES: &[&str] = &[
     "alias",
     "binary",
@@ -33,7 +35,7 @@ const CORE_FIELD_TYPES: &[&str] = &[
     "text",
 ];
 
-/// Checks the mapping of a type and tells whether it has the right form.
+/// Checks the mapping of a type and returns whether it is well-formed.
 pub(super) fn check(mapping: &Value, problems: &mut FileProblems<'_>) -> bool {
     const CURE: &str = "write `{\"dynamic\": false, \"properties\": {…}}` with the attributes that are searched";
     let Some(mapping) = mapping.as_object() else {
@@ -66,7 +68,7 @@ pub(super) fn check(mapping: &Value, problems: &mut FileProblems<'_>) -> bool {
     }
 }
 
-/// Checks the fields of a mapping, or those that a change adds to it.
+/// Checks the fields of a mapping, or the fields that a change adds to it. Returns whether they are well-formed.
 pub(super) fn check_fields(fields: &Map<String, Value>, path: &str, problems: &mut FileProblems<'_>) -> bool {
     let mut well_formed = true;
     for (name, field) in fields {

@@ -1,4 +1,4 @@
-//! What a definition must be like. Each file has the rules of one part; all of them add to one list of problems.
+//! The rules for definitions. Each file has the rules of one part, and all of them add to one list of problems.
 
 mod encryption;
 mod history;
@@ -15,13 +15,13 @@ use super::digest;
 use super::problem::DefinitionProblems;
 use crate::model::ModelVersion;
 
-/// A model version and the name of its file.
+/// A model version with the name of its file.
 pub(super) struct ReadVersion<'a> {
     pub(super) file: &'a str,
     pub(super) version: Arc<ModelVersion>,
 }
 
-/// Reads the model versions of a type, in ascending order, and checks each by itself.
+/// Reads the model versions of a type in ascending order, and checks each by itself.
 pub(super) fn read_versions<'a>(
     source_name: &str,
     files: &'a [(String, String)],

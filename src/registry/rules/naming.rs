@@ -1,3 +1,5 @@
+//! The rules for the names of types and groups, and for identities.
+
 use std::collections::BTreeSet;
 
 use super::ReadVersion;
@@ -5,10 +7,10 @@ use crate::document::ROOT_FIELDS;
 use crate::registry::definition_file::TypeFile;
 use crate::registry::problem::FileProblems;
 
-/// Names of indices of the engine's own, and of what it builds beside a group's index.
+/// The names of this library's own indices, and of indices that it creates next to a group's index.
 const RESERVED_GROUPS: &[&str] = &["control", "fill", "generation", "keys", "lease", "quarantine"];
 
-/// Both names are part of longer ones that the server limits: `_id` and the index name.
+/// Type and group names are part of longer names that the server limits: `_id` and the index name.
 const MAX_NAME_BYTES: usize = 100;
 
 pub(super) fn check(file: &TypeFile, versions: &[ReadVersion<'_>], problems: &mut FileProblems<'_>) {

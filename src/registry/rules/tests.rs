@@ -1,10 +1,12 @@
+//! Tests of the rules for definitions.
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::registry::DefinitionProblems;
 use crate::registry::testing::{create, note, read, version};
 
-/// The problems of a definition, one a line.
+/// Returns the problems of a definition, one per line.
 fn problems(file: &Value, versions: &[Value]) -> String {
     let error = read(file, versions).expect_err("the definition is wrong");
     assert_eq!(error.kind(), crate::ErrorKind::Invalid);
@@ -16,7 +18,7 @@ fn assert_refused(file: &Value, versions: &[Value], expected: &str) {
     let problems = problems(file, versions);
     assert!(problems.lines().any(|problem| problem.starts_with(expected)), "{problems}\nlacks\n{expected}");
     for problem in problems.lines() {
-        assert!(problem.contains("; "), "no cure: {problem}");
+        assert!(problem.contains("; "), "no hint: {problem}");
     }
 }
 
@@ -207,12 +209,12 @@ fn one_version_after_another() {
     for (keys, expected) in table {
         assert_refused(&note(json!({})), &[first(), version(keys)], expected);
     }
-    // A bound attribute waits for its declaration in the newest version only.
+    // Only in the newest version may a bound attribute still be undeclared.
     let announces = || version(json!({ "bound": ["title", "owner"] }));
     read(&note(json!({})), &[first(), announces()]).expect("the next version may write it");
     let expected = "2.json: bound[1]: no create schema declares the bound attribute `owner`";
     assert_refused(&note(json!({})), &[first(), announces(), announces()], expected);
-    // An encrypted attribute is retired in two steps, or removed in one.
+    // An encrypted attribute is retired in two steps or removed in one.
     let unwritten = version(json!({ "create": create(&["title"]) }));
     read(&note(json!({})), &[first(), unwritten]).expect("older documents still have it");
     let removed = version(json!({
@@ -257,7 +259,7 @@ fn an_error_counts_the_problems_that_it_does_not_show() {
     assert!(error.message().contains("(and 1 more; `saved-objects check` lists them)"), "{error}");
 }
 
-/// Any JSON, with names that definitions use.
+/// JSON values with names that definitions use.
 fn json_value() -> impl Strategy<Value = Value> {
     let name = || {
         prop::sample::select(vec![
@@ -302,7 +304,7 @@ fn json_value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Puts `value` at the place of `file` that `at` picks.
+/// Puts `value` into `file` at the location that `at` selects.
 fn replace_somewhere(file: &mut Value, at: &[prop::sample::Index], value: Value) {
     let Some((index, rest)) = at.split_first() else {
         *file = value;

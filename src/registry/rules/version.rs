@@ -1,13 +1,15 @@
+//! The rules for one model version.
+
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
 use super::mapping;
-use crate::model::{Change, CreateSchema, EncryptionSets, ForwardSchema, ModelVersion, Waiver};
-use crate::registry::definition_file::VersionFile;
+use crate::model::{Change, CreateSchema, EncryptionSets, ForwardSchema, ModelVersion};
+use crate::registry::definition_file::{VersionFile, Waiver};
 use crate::registry::problem::FileProblems;
 
-/// Makes a model version of what its file says, if its schemas can be used.
+/// Creates a model version from the content of its file, if its schemas can be used.
 pub(super) fn read(
     number: u32,
     file: VersionFile,
@@ -15,17 +17,16 @@ pub(super) fn read(
     problems: &mut FileProblems<'_>,
 ) -> Option<ModelVersion> {
     let create = read_create(file.create, problems);
-    // `None` is a forward schema that cannot be used, `Some(None)` a version without one.
+    // `None` means a forward schema that cannot be used, `Some(None)` a version without one.
     let forward = match file.forward {
         None => Some(None),
         Some(schema) => read_forward(schema, problems).map(Some),
     };
     let (create, forward) = (create?, forward?);
     let sets = EncryptionSets { encrypted: file.encrypted, bound: file.bound };
-    let (changes, waivers) = (file.changes, file.waivers);
-    let version = ModelVersion { number, changes, create, forward, sets, waivers, content_digest };
+    check_waivers(&file.waivers, problems);
+    let version = ModelVersion { number, changes: file.changes, create, forward, sets, content_digest };
     check_changes(&version, problems);
-    check_waivers(&version.waivers, problems);
     Some(version)
 }
 

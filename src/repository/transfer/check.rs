@@ -1,35 +1,38 @@
-//! The first reading: can every object be imported, and under which id.
+//! The first reading of an import: whether every object can be imported, and under which id.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::import::{Decision, Import, MAX_NAMED, OnConflict, kind_of};
-use super::line::{Content, Line};
+use super::line::Line;
 use super::opening::SealedAt;
 use super::origins::{Destinations, Newcomer};
+use super::problem::{MAX_NAMED, kind_of, problem};
+use super::read_line::Content;
 use super::references::{Outgoing, can_move};
+use super::request::{Decision, Import, OnConflict};
 use super::sameness::Sameness;
 use super::summary::{NamedObject, Problem};
-use super::targets::{self, RawLines, Target, Targets, Unsealed, key_of, namespaces_of, parse, problem};
+use super::targets::{self, RawLines, Target, Targets, Unsealed, key_of, namespaces_of, parse};
 use crate::document::{Namespace, RawId};
 use crate::registry::TypeDefinition;
 use crate::repository::access::Admitted;
-use crate::repository::change_namespaces::EVERYWHERE;
-use crate::repository::read::{self, Fetched};
-use crate::repository::{Action, ObjectKey, Repository, errors};
+use crate::repository::pipeline::errors;
+use crate::repository::pipeline::read::Fetched;
+use crate::repository::pipeline::seen_namespaces::EVERYWHERE;
+use crate::repository::{Action, ObjectKey, Repository};
 use crate::{ErrorKind, Result};
 
-/// What the first reading found.
+/// The result of the first reading.
 #[derive(Default)]
 pub(super) struct Checked {
     pub(super) problems: Vec<Problem>,
     pub(super) not_listed: u64,
     pub(super) skipped: u64,
-    /// Objects that the store has already, as the file has them.
+    /// The number of objects that the store already has as the file has them.
     pub(super) already_there: u64,
-    /// Whether the file has as many objects as its last line says; `None` if that says nothing.
+    /// Whether the file has as many objects as its last line says; `None` if no line says so.
     pub(super) is_complete: Option<bool>,
     pub(super) targets: Targets,
-    /// What may be imported, by its line, if somebody hears of it.
+    /// What was admitted, by line, if there is an audit.
     pub(super) admitted: BTreeMap<u64, Admitted>,
 }
 
@@ -40,9 +43,11 @@ pub(super) struct Checker<'a> {
     chosen: BTreeMap<String, u64>,
     /// The `_id`s of objects of the file that are written under another one.
     left: BTreeSet<String>,
+    /// The objects that the file must have and that were not found yet.
+    unmet: BTreeSet<NamedObject>,
     newcomers: Vec<Newcomer>,
     outgoing: Outgoing,
-    /// Lines since the beginning, or since the last line of an export, each of an object.
+    /// The number of lines with an object since the beginning or since the last line of an export.
     since_summary: u64,
     checked: Checked,
 }
@@ -54,6 +59,7 @@ impl<'a> Checker<'a> {
             request,
             chosen: BTreeMap::new(),
             left: BTreeSet::new(),
+            unmet: request.named(),
             newcomers: Vec::new(),
             outgoing: Outgoing::default(),
             since_summary: 0,
@@ -61,8 +67,8 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// Once every line is checked: is each to become another object, what of the file is in the store under another id, and where
-    /// do the references lead that the file does not answer?
+    /// Finishes the check once every line is read: that no two objects become the same one, which objects of the file
+    /// the store has under another id, and where references lead that no object of the file answers.
     pub(super) async fn end(mut self) -> Result<Checked> {
         let in_file = &self.checked.targets.in_file;
         let is_written = |raw_id: &String| in_file.contains(raw_id) && !self.left.contains(raw_id);
@@ -72,9 +78,11 @@ impl<'a> Checker<'a> {
         let newcomers = std::mem::take(&mut self.newcomers);
         let in_file = &self.checked.targets.in_file;
         let outgoing = std::mem::take(&mut self.outgoing).outside(self.repository, in_file);
-        // What the searches find decides what is written: they must see all that was written before, a moment ago too.
+        // The results of the searches decide what is written, so the searches must see the most recent writes.
         let searched = newcomers.iter().map(|newcomer| newcomer.object.type_name.as_str()).chain(outgoing.types());
-        self.repository.refresh_each(searched).await?;
+        if let Some(unrefreshed) = self.repository.refresh_each(searched).await?.pop() {
+            return Err(unrefreshed.into_error());
+        }
         let destinations = Destinations::find(self.repository, &newcomers, in_file).await?;
         for (newcomer, found) in newcomers.iter().zip(&destinations.of_each) {
             self.destined(newcomer, found, &destinations).await?;
@@ -82,6 +90,10 @@ impl<'a> Checker<'a> {
         let followed = outgoing.follow(self.repository).await?;
         followed.problems.into_iter().for_each(|problem| self.problem(problem));
         self.checked.targets.references = followed.moved;
+        // The object may be in a malformed line.
+        if self.checked.problems.is_empty() {
+            std::mem::take(&mut self.unmet).iter().for_each(|object| self.problem(not_in_file(object)));
+        }
         self.checked.problems.sort_by_key(|problem| problem.line);
         Ok(self.checked)
     }
@@ -102,6 +114,7 @@ impl<'a> Checker<'a> {
                 Ok(Content::Summary(count)) => self.summed_up(number, count),
                 Ok(Content::Object(line)) => {
                     self.since_summary += 1;
+                    self.unmet.remove(&line.object);
                     match self.request.takes(&line.object) {
                         true => objects.extend(self.one(number, raw.map_or(0, |raw| raw.len()), *line).await?),
                         false => self.checked.skipped += 1,
@@ -120,7 +133,7 @@ impl<'a> Checker<'a> {
         self.conflicts(objects).await
     }
 
-    /// Holds the last line of an export to what is before it.
+    /// Compares the last line of an export with the lines before it.
     fn summed_up(&mut self, number: u64, count: u64) {
         let before = std::mem::take(&mut self.since_summary);
         if count == before {
@@ -135,7 +148,7 @@ impl<'a> Checker<'a> {
         self.problem(problem(number, None, "invalid", message));
     }
 
-    /// What can be said of an object by itself.
+    /// Checks an object by itself.
     async fn one(&mut self, number: u64, bytes: usize, line: Line) -> Result<Option<Unsealed>> {
         let object = line.object.clone();
         let definition = match self.repository.exportable(&object.type_name) {
@@ -181,7 +194,7 @@ impl<'a> Checker<'a> {
         })
     }
 
-    /// Lets the object be imported, if that may be done in every namespace from which it is to be seen.
+    /// Admits the import of an object if the caller may import it into every namespace that will see it.
     async fn admit(&self, definition: &TypeDefinition, key: &ObjectKey, line: &Line) -> Result<Admitted> {
         let repository = self.repository;
         let mut admitted = repository.admit(Action::Import, key).await?;
@@ -202,7 +215,7 @@ impl<'a> Checker<'a> {
         Ok(admitted)
     }
 
-    /// Notes which id the request gives to an object; a problem if it cannot have it.
+    /// Records the id that the request gives to an object. Returns a problem if the object cannot have it.
     fn choose(
         &mut self,
         line: u64,
@@ -229,7 +242,7 @@ impl<'a> Checker<'a> {
             }
             self.left.extend(raw_id.map(|raw_id| raw_id.to_string()));
         }
-        // An id that cannot be one is refused when the object is prepared.
+        // An invalid id is refused when the object is prepared.
         if is_chosen
             && let Ok(raw_id) = RawId::new(definition.name(), definition.namespace_kind(), &key.namespace, &id)
             && self.chosen.insert(raw_id.to_string(), line).is_some()
@@ -240,9 +253,13 @@ impl<'a> Checker<'a> {
         Ok(None)
     }
 
-    /// What the store has to say.
+    /// Checks objects against the store.
     async fn conflicts(&mut self, objects: Vec<Unsealed>) -> Result<()> {
-        let found = targets::look_up(self.repository, &objects).await?;
+        let types: BTreeSet<&str> = objects.iter().map(|object| object.item.target.key.type_name.as_str()).collect();
+        for name in types {
+            self.repository.check_mapped(self.repository.definition(name)?).await?;
+        }
+        let found = targets::look_up(self.repository, &objects).await;
         for (object, found) in objects.into_iter().zip(found) {
             let existing = match found {
                 Ok(existing) => existing,
@@ -257,21 +274,21 @@ impl<'a> Checker<'a> {
         Ok(())
     }
 
-    /// What the store has to say of one object: `existing` has its `_id`.
+    /// Checks one object against the store, where `existing` has its `_id`.
     async fn conflict(&mut self, object: Unsealed, existing: Option<Fetched>) -> Result<()> {
         let repository = self.repository;
-        let key = &object.item.key;
-        let definition = repository.definition(&key.type_name)?;
+        let target = &object.item.target;
+        let (definition, key) = (&target.definition, &target.key);
         let can_move = can_move(definition) && self.checked.targets.get(&object.item.object).is_none();
         let is_taken = existing.is_some();
-        let own = existing.filter(|it| read::is_asked_for(definition, key, &it.document));
+        let own = existing.filter(|it| target.is_in(&it.document));
         let overwrites = self.overwrites(&object.item.object);
         let mut conflict = None;
         let mut newcomer = None;
         match &own {
             Some(own) if self.resumes() && !overwrites => {
                 let sameness = Sameness::of(repository, &object);
-                if sameness.is_of(repository, key, own.clone()).await? {
+                if sameness.is_of(repository, target, own.clone()).await? {
                     let in_file = ObjectKey { id: object.item.object.id.clone(), ..key.clone() };
                     self.is_there(object.item.line, in_file.raw_id(definition)?);
                     return Ok(());
@@ -290,7 +307,7 @@ impl<'a> Checker<'a> {
         }
         let (item, line_bytes, ready) = object.sealed(repository, own.filter(|_| overwrites)).await;
         let checked = match ready {
-            Ok(ready) => targets::check_size(repository, &item.key, line_bytes, &ready.document).await,
+            Ok(ready) => targets::check_size(repository, &item.target.key, line_bytes, &ready.document).await,
             Err(error) => Err(error),
         };
         match (checked, conflict) {
@@ -301,7 +318,7 @@ impl<'a> Checker<'a> {
         Ok(())
     }
 
-    /// Notes that the store has the object of a line already, whose `_id` in the file this is.
+    /// Records that the store already has the object of a line, whose `_id` in the file is `raw_id`.
     fn is_there(&mut self, line: u64, raw_id: RawId) {
         self.checked.already_there += 1;
         self.checked.targets.there.insert(raw_id.to_string());
@@ -327,7 +344,7 @@ impl<'a> Checker<'a> {
         Ok(())
     }
 
-    /// Decides about an object that was imported before under another id, as far as `found` says.
+    /// Decides about an object that was imported before under another id, according to `found`.
     async fn destined(&mut self, newcomer: &Newcomer, found: &[String], all: &Destinations) -> Result<()> {
         if let ([one], Some(sameness)) = (found, &newcomer.sameness)
             && !all.is_contested(newcomer, one)
@@ -338,7 +355,8 @@ impl<'a> Checker<'a> {
         match found {
             [] if newcomer.is_taken => self.relocate(newcomer, true),
             [] => Ok(()),
-            // Which of several objects of the file is the one of the store, nobody can say: they are all new.
+            // It is not possible to tell which of several objects of the file is the one of the store, so all of them
+            // are new.
             [one] if all.is_contested(newcomer, one) || self.is_chosen(newcomer, one) => self.relocate(newcomer, false),
             [one] if self.overwrites(&newcomer.object) => {
                 if newcomer.keeps_secrets
@@ -351,7 +369,7 @@ impl<'a> Checker<'a> {
                 Ok(())
             }
             [_] => {
-                let error = errors::exists_already(&newcomer.key);
+                let error = errors::exists_already(&newcomer.target.key);
                 let conflict = problem(newcomer.line, Some(&newcomer.object), kind_of(&error), error.to_string());
                 self.problem(Problem { destinations: found.to_vec(), ..conflict });
                 Ok(())
@@ -365,32 +383,31 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// Whether the store has a newcomer already, as the file has it, under the id `one`: then it is noted.
+    /// Returns whether the store already has a newcomer, as the file has it, under the id `one`. If so, records it.
     async fn has_moved(&mut self, newcomer: &Newcomer, one: &str, sameness: &Sameness) -> Result<bool> {
-        let definition = self.repository.definition(&newcomer.key.type_name)?;
-        let key = ObjectKey { id: one.to_owned(), ..newcomer.key.clone() };
-        let Some(stored) = self.repository.fetch(definition, &key).await? else { return Ok(false) };
-        if !sameness.is_of(self.repository, &key, stored).await? {
+        let moved = newcomer.target.with_id(one)?;
+        let Some(stored) = self.repository.fetch(&moved).await? else { return Ok(false) };
+        if !sameness.is_of(self.repository, &moved, stored).await? {
             return Ok(false);
         }
-        let target = Target { id: key.id, keeps_origin: true, overwrites: false };
+        let target = Target { id: moved.key.id, keeps_origin: true, overwrites: false };
         self.checked.targets.set(newcomer.object.clone(), target);
-        self.is_there(newcomer.line, newcomer.key.raw_id(definition)?);
+        self.is_there(newcomer.line, newcomer.target.raw_id.clone());
         Ok(true)
     }
 
-    /// Opens the secrets of the object with the id `one`, which a newcomer is to overwrite and to keep.
+    /// Opens the secrets of the object with the id `one`, which a newcomer is to overwrite and whose secrets it keeps.
     async fn opens(&self, newcomer: &Newcomer, one: &str) -> Result<()> {
-        let definition = self.repository.definition(&newcomer.key.type_name)?;
-        let key = ObjectKey { id: one.to_owned(), ..newcomer.key.clone() };
-        if let Some(stored) = self.repository.fetch(definition, &key).await? {
+        let target = newcomer.target.with_id(one)?;
+        if let Some(stored) = self.repository.fetch(&target).await? {
+            let definition = &target.definition;
             let mut loaded = self.repository.load_for_secrets(definition, one, stored).await?;
             self.repository.open(definition, one, &mut loaded)?;
         }
         Ok(())
     }
 
-    /// Whether the request lets another object of the file become the one with this id.
+    /// Returns whether the request gives this id to another object of the file.
     fn is_chosen(&self, newcomer: &Newcomer, id: &str) -> bool {
         self.chosen.contains_key(&format!("{}:{id}", newcomer.object.type_name))
     }
@@ -401,6 +418,12 @@ impl<'a> Checker<'a> {
             false => self.checked.not_listed += 1,
         }
     }
+}
+
+/// Returns the problem of a request that names an object that the file does not have.
+fn not_in_file(object: &NamedObject) -> Problem {
+    let NamedObject { type_name, id } = object;
+    problem(0, Some(object), "invalid", format!("the request names {type_name}/{id}, which the file does not have"))
 }
 
 fn twice(line: u64, raw_id: &str) -> Problem {

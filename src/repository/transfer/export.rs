@@ -1,43 +1,51 @@
+//! Exports: objects as lines of JSON.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::StreamExt;
+use serde_json::Value;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use super::line::{Clear, Given, Line};
+use super::opening;
 use super::summary::{ExportSummary, NamedObject, Skipped};
 use super::targets::ACCESS_CONTROL;
-use crate::cluster::{Hit, Search, SearchIn};
-use crate::conversion;
-use crate::document::{Namespace, NamespaceKind, RawId, StoredDocument};
+use crate::cluster::{Hit, PageSize, Search, SearchIn};
+use crate::document::exact::Numbered;
+use crate::document::{Namespace, NamespaceKind, RawId, RootFields, StoredDocument};
+use crate::engine::conversion;
 use crate::model::VirtualVersion;
 use crate::registry::TypeDefinition;
 use crate::repository::access::Admitted;
-use crate::repository::find::{self, Find};
-use crate::repository::found::Asked;
-use crate::repository::seen_namespaces::Told;
-use crate::repository::{Action, ObjectKey, Repository, errors, limits};
+use crate::repository::pipeline::seen_namespaces::KnownNames;
+use crate::repository::pipeline::target::Target;
+use crate::repository::pipeline::{errors, limits};
+use crate::repository::search::find::Find;
+use crate::repository::search::found::Asked;
+use crate::repository::search::refusals;
+use crate::repository::{Action, ObjectKey, Repository};
 use crate::{Error, ErrorKind, Result};
 
-/// Excluded objects and missing references that a summary names.
+/// The largest number of excluded objects and of missing references that a summary names.
 const MAX_NAMED: usize = 1_000;
-/// Objects fetched by id at once.
+/// The largest number of objects that one request fetches by id.
 const BATCH: usize = 500;
-/// Objects read at once.
+/// The largest number of documents of a page.
 const PAGE: u32 = 1_000;
 
-/// What becomes of encrypted attributes in an export.
+/// What an export does with encrypted attributes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SecretForm {
-    /// They are left out.
+    /// Leaves them out.
     #[default]
     Strip,
-    /// They stay as they are stored: for a store with the same keys.
+    /// Writes them as they are stored, for a store with the same keys.
     Encrypted,
-    /// They are decrypted. Whoever can read the file can read them.
+    /// Decrypts them. Everyone who can read the file can read them.
     Clear,
 }
 
-/// Which objects are to be exported, and how.
+/// The request of an export: which objects to export, and how.
 #[derive(Debug, Clone)]
 pub struct Export {
     which: Which,
@@ -53,12 +61,13 @@ enum Which {
 }
 
 impl Export {
-    /// All objects of these types that a request finds; its page and aggregations are left aside.
+    /// Creates a request for all objects of these types that a search finds. The search's page and aggregations are
+    /// ignored.
     pub fn found(types: impl IntoIterator<Item: Into<String>>, request: Find) -> Self {
         Self::of(Which::Found(types.into_iter().map(Into::into).collect(), Box::new(request)))
     }
 
-    /// These objects.
+    /// Creates a request for these objects.
     pub fn objects(keys: impl IntoIterator<Item = ObjectKey>) -> Self {
         Self::of(Which::Named(keys.into_iter().collect()))
     }
@@ -67,22 +76,22 @@ impl Export {
         Self { which, secrets: SecretForm::Strip, references: false, summary: true }
     }
 
-    /// Says what becomes of encrypted attributes. Default: they are left out.
+    /// Sets what the export does with encrypted attributes. Default: it leaves them out.
     #[must_use]
     pub fn secrets(mut self, secrets: SecretForm) -> Self {
         self.secrets = secrets;
         self
     }
 
-    /// Exports what the objects refer to as well, and what that refers to: as it is seen from the namespace of the object that
-    /// refers to it. What must not be exported is left out, and named in the summary.
+    /// Also exports what the objects refer to, and what those objects refer to, as the namespace of the referring
+    /// object sees it. What the caller may not export is left out and named in the summary.
     #[must_use]
     pub fn references(mut self) -> Self {
         self.references = true;
         self
     }
 
-    /// Leaves the last line out, which sums the export up.
+    /// Omits the last line, the summary.
     #[must_use]
     pub fn without_summary(mut self) -> Self {
         self.summary = false;
@@ -91,9 +100,10 @@ impl Export {
 }
 
 impl Repository {
-    /// Writes objects as lines of JSON, however many there are, in memory for one page; with references, for the ids of all, too.
-    /// What cannot be read is left out, and named in the summary. No object is written twice. A line does not name namespaces in
-    /// which the caller may do nothing with objects of the type.
+    /// Writes objects as lines of JSON. The number of objects is not limited; the export uses memory for one page, and
+    /// with references also for the ids of all objects. A document that cannot be read is left out and named in the
+    /// summary. No object is written twice. A line does not name namespaces in which the caller may do nothing with
+    /// objects of the type.
     ///
     /// ```no_run
     /// # use saved_objects::repository::{Export, Find, Repository};
@@ -108,9 +118,10 @@ impl Repository {
     /// # Errors
     /// - [`Invalid`](ErrorKind::Invalid) if a type is not available here or not exportable, and those of
     ///   [`find`](Self::find).
-    /// - [`Forbidden`](ErrorKind::Forbidden) if what the request names must not be exported: nothing is written then.
-    /// - [`Unavailable`](ErrorKind::Unavailable) if the cluster cannot be reached or the writer takes no more: what was written
-    ///   before has no last line that sums it up.
+    /// - [`Forbidden`](ErrorKind::Forbidden) if the caller may not export what the request names. Nothing is written
+    ///   then.
+    /// - [`Unavailable`](ErrorKind::Unavailable) if the cluster cannot be reached or the writer fails. What was written
+    ///   before has no summary as its last line.
     pub async fn export<W: AsyncWrite + Unpin>(&self, request: Export, writer: W) -> Result<ExportSummary> {
         let mut exporter = Exporter {
             repository: self,
@@ -130,7 +141,9 @@ impl Repository {
             Which::Named(keys) => {
                 let mut admitted = Vec::with_capacity(keys.len());
                 for key in keys {
-                    admitted.push((exporter.raw_id(&key)?, exporter.admit(&key).await?, key));
+                    let target = exporter.target(key)?;
+                    let admission = exporter.admit(&target.key).await?;
+                    admitted.push((target, admission));
                 }
                 exporter.named(admitted).await?;
             }
@@ -141,7 +154,7 @@ impl Repository {
         exporter.end(request.summary).await
     }
 
-    /// The definition of a type that may leave and enter.
+    /// Returns the definition of a type that can be exported and imported.
     pub(super) fn exportable(&self, type_name: &str) -> Result<&TypeDefinition> {
         let definition = self.definition(type_name)?;
         match definition.exportable() {
@@ -159,17 +172,17 @@ struct Exporter<'a, W> {
     secrets: SecretForm,
     writer: tokio::io::BufWriter<W>,
     follows: bool,
-    /// What was exported, if that is to be known.
+    /// The objects that were exported, recorded if references are followed.
     exported: BTreeSet<RawId>,
-    /// What was looked for because something refers to it, and from where.
+    /// The objects that were looked up because of a reference, with the namespace of the referring object.
     asked: BTreeSet<ObjectKey>,
-    /// What something refers to and was not looked for yet.
+    /// The objects that a reference names and that were not looked up yet.
     wanted: BTreeSet<ObjectKey>,
     summary: ExportSummary,
 }
 
 impl<W: AsyncWrite + Unpin> Exporter<'_, W> {
-    /// What the caller must be allowed to do.
+    /// Returns the actions that the caller needs to be allowed.
     fn actions(&self) -> &'static [Action] {
         match self.secrets {
             SecretForm::Clear => &[Action::Export, Action::GetSecrets],
@@ -181,14 +194,7 @@ impl<W: AsyncWrite + Unpin> Exporter<'_, W> {
         let names: Vec<&str> = types.iter().map(String::as_str).collect();
         types.iter().try_for_each(|name| self.repository.exportable(name).map(drop))?;
         let request = request.clone().or_in_namespace(&Namespace::DEFAULT);
-        let mut admitted = self.repository.nothing_admitted();
-        for action in self.actions() {
-            match self.repository.admit_all(*action, &names, &request).await {
-                Ok(another) => admitted = admitted.and(another),
-                Err(refused) => return admitted.end(Err(refused)),
-            }
-        }
-        Ok(admitted)
+        self.repository.admit_all(self.actions(), &names, &request).await
     }
 
     async fn found(&mut self, types: &[String], request: Find) -> Result<()> {
@@ -200,16 +206,16 @@ impl<W: AsyncWrite + Unpin> Exporter<'_, W> {
         let asked = self.repository.asked(definitions);
         let mut hits = self.repository.hits(search);
         while let Some(hit) = hits.next().await {
-            // The audit hears of the search, not of each object.
+            // The audit receives the search, not each object.
             let _ = self.hit(&hit?, &asked, request.seen_from()).await?;
         }
         Ok(())
     }
 
-    /// The `_id` of an object that may be exported.
-    fn raw_id(&self, key: &ObjectKey) -> Result<RawId> {
-        let definition = self.repository.exportable(&key.type_name)?;
-        key.raw_id(definition)
+    /// Returns the target of an object that may be exported.
+    fn target(&self, key: ObjectKey) -> Result<Target> {
+        self.repository.exportable(&key.type_name)?;
+        self.repository.target(key)
     }
 
     async fn admit(&self, key: &ObjectKey) -> Result<Admitted> {
@@ -223,49 +229,52 @@ impl<W: AsyncWrite + Unpin> Exporter<'_, W> {
         Ok(admitted)
     }
 
-    /// What objects refer to.
+    /// Exports referenced objects.
     async fn follow(&mut self, keys: Vec<ObjectKey>) -> Result<()> {
         let mut admitted = Vec::with_capacity(keys.len());
         for key in keys {
-            // It may refer to what nobody registered, or by an id that nothing can have.
-            let Ok(raw_id) = self.raw_id(&key) else {
+            // The type may not be registered, and the id may be invalid.
+            let Ok(target) = self.target(key.clone()) else {
                 self.missing(&key);
                 continue;
             };
-            if self.exported.contains(&raw_id) {
+            if self.exported.contains(&target.raw_id) {
                 continue;
             }
             match self.admit(&key).await {
-                Ok(it) => admitted.push((raw_id, it, key)),
-                Err(refused) => self.exclude(raw_id.as_str(), &refused),
+                Ok(admission) => admitted.push((target, admission)),
+                Err(refused) => self.exclude(target.raw_id.as_str(), &refused),
             }
         }
         self.named(admitted).await
     }
 
-    /// Objects by id. What is not there is a missing reference, whether it was referred to or asked for.
-    async fn named(&mut self, keys: Vec<(RawId, Admitted, ObjectKey)>) -> Result<()> {
-        let mut by_alias: BTreeMap<String, Vec<(RawId, Admitted, ObjectKey)>> = BTreeMap::new();
-        for (raw_id, admitted, key) in keys {
-            let definition = self.repository.exportable(&key.type_name)?;
-            let alias = self.repository.names(definition).alias().to_owned();
-            by_alias.entry(alias).or_default().push((raw_id, admitted, key));
+    /// Exports objects by id. An object that does not exist is a missing reference, whether a reference or the request
+    /// names it.
+    async fn named(&mut self, targets: Vec<(Target, Admitted)>) -> Result<()> {
+        let mut by_alias: BTreeMap<String, Vec<(Target, Admitted)>> = BTreeMap::new();
+        for (target, admitted) in targets {
+            let alias = self.repository.names(&target.definition).alias().to_owned();
+            by_alias.entry(alias).or_default().push((target, admitted));
         }
         for (alias, mut wanted) in by_alias {
+            let mut size = PageSize::new(BATCH);
             while !wanted.is_empty() {
-                let batch: Vec<_> = wanted.drain(..wanted.len().min(BATCH)).collect();
-                let ids: Vec<&str> = batch.iter().map(|(raw_id, ..)| raw_id.as_str()).collect();
-                let found = self.repository.shared.cluster.get_many(&alias, &ids).await;
-                let found = found.map_err(|error| find::refused(&alias, error))?;
-                for ((raw_id, admitted, key), hit) in batch.into_iter().zip(found) {
-                    let definition = self.repository.exportable(&key.type_name)?;
+                self.repository.shared.engine.environment.stop().check()?;
+                let batch: Vec<_> = wanted.drain(..wanted.len().min(size.get())).collect();
+                let ids: Vec<&str> = batch.iter().map(|(target, _)| target.raw_id.as_str()).collect();
+                let found = self.repository.shared.engine.cluster.get_many(&alias, &ids).await;
+                let found = found.map_err(|error| refusals::of(&alias, error))?;
+                size.took(batch.len(), found.iter().flatten());
+                for ((target, admitted), hit) in batch.into_iter().zip(found) {
+                    let Target { definition, key, .. } = &target;
                     match hit {
-                        Some(hit) if is_seen(definition, &key, &hit) => {
-                            let read = match self.exported.insert(raw_id) {
+                        Some(hit) if is_seen(&target, &hit) => {
+                            let read = match self.exported.insert(target.raw_id.clone()) {
                                 true => {
                                     self.hit(
                                         &hit,
-                                        &self.repository.asked([definition]),
+                                        &self.repository.asked([&**definition]),
                                         std::slice::from_ref(&key.namespace),
                                     )
                                     .await?
@@ -275,8 +284,8 @@ impl<W: AsyncWrite + Unpin> Exporter<'_, W> {
                             admitted.tell(&read);
                         }
                         _ => {
-                            self.missing(&key);
-                            admitted.tell::<()>(&Err(errors::not_found(&key)));
+                            self.missing(key);
+                            admitted.tell::<()>(&Err(errors::not_found(key)));
                         }
                     }
                 }
@@ -285,7 +294,7 @@ impl<W: AsyncWrite + Unpin> Exporter<'_, W> {
         Ok(())
     }
 
-    /// Writes one object, asked for from these namespaces, or notes why it is left out, and says so.
+    /// Writes one object that these namespaces asked for, or records why it is left out. Returns the reason.
     async fn hit(&mut self, hit: &Hit, asked: &[Asked<'_>], asked_from: &[Namespace]) -> Result<Result<()>> {
         match self.line(hit, asked).await {
             Ok(line) => {
@@ -318,12 +327,17 @@ impl<W: AsyncWrite + Unpin> Exporter<'_, W> {
             SecretForm::Clear => self.repository.open(definition, &id, &mut loaded)?,
             SecretForm::Encrypted => match loaded.unopened {
                 Some(unopened) => return Err(unopened.error),
-                None => BTreeMap::new(),
+                None => {
+                    // A value in clear is a secret too, no matter how it got there.
+                    opening::check_form(&definition.latest().sets, &loaded.document.attributes)?;
+                    BTreeMap::new()
+                }
             },
             SecretForm::Strip => BTreeMap::new(),
         };
         let StoredDocument { mut attributes, mut root, type_name } = loaded.document;
-        // Its line could not be imported.
+        let access_control = access_control_of(&mut root);
+        // A deeper line could not be imported.
         let key = ObjectKey::new(definition.name(), &id);
         limits::check_depth(&key, &attributes)?;
         let mut envelopes = crate::document::Attributes::new();
@@ -343,17 +357,18 @@ impl<W: AsyncWrite + Unpin> Exporter<'_, W> {
                     // Its line could not be imported.
                     0 => return Err(seen_from_nowhere()),
                     1 => all,
-                    _ => self.repository.known_namespaces(&type_name, &all, &mut Told::default()).await,
+                    _ => self.repository.known_namespaces(&type_name, &all, &mut KnownNames::default()).await,
                 })
             }
         };
-        // A line that names none says that there are none; one without the key says nothing, and an import keeps what it overwrites.
+        // A line with an empty `envelopes` or `secrets` says that there are none. A line without the key says nothing,
+        // and an import keeps the secrets that it overwrites.
         let has = |form| definition.encrypts() && self.secrets == form;
         let secrets = secrets.into_iter().map(|(name, secret)| (name, Clear(secret))).collect();
         Ok(Line {
             object: NamedObject { type_name, id },
             namespaces,
-            attributes,
+            attributes: Numbered { values: attributes, numbers: root.numbers },
             envelopes: has(SecretForm::Encrypted).then_some(envelopes),
             secrets: has(SecretForm::Clear).then_some(secrets),
             references: root.references,
@@ -361,7 +376,7 @@ impl<W: AsyncWrite + Unpin> Exporter<'_, W> {
             origin_id: Given::Said(root.origin_id),
             type_migration_version: Some(VirtualVersion::of(definition.latest().number).to_string()),
             core_migration_version: root.core_migration_version,
-            access_control: root.others.remove(ACCESS_CONTROL).filter(serde_json::Value::is_object),
+            access_control,
             created_at: Given::Said(root.created_at),
             created_by: root.created_by,
             updated_at: Given::Said(root.updated_at),
@@ -369,7 +384,8 @@ impl<W: AsyncWrite + Unpin> Exporter<'_, W> {
         })
     }
 
-    /// What an object refers to is followed from where it was asked for, if it is seen from there.
+    /// Records the references of an object. They are followed in the namespace from which the object was requested, if
+    /// that namespace sees it.
     fn note_references(&mut self, line: &Line, asked_from: &[Namespace]) -> Result<()> {
         if !self.follows {
             return Ok(());
@@ -381,12 +397,13 @@ impl<W: AsyncWrite + Unpin> Exporter<'_, W> {
         };
         let namespace = asked_from.iter().find(is_seen).cloned().unwrap_or_else(first);
         let own = ObjectKey::new(&line.object.type_name, &line.object.id).in_namespace(namespace.clone());
-        // An id that this library does not write is none that references are followed to.
-        self.exported.extend(self.raw_id(&own).ok());
+        // References are not followed to an id that this library cannot write.
+        self.exported.extend(self.target(own).ok().map(|target| target.raw_id));
         for reference in &line.references {
             let key = ObjectKey::new(&reference.type_name, &reference.id).in_namespace(namespace.clone());
             let key = match self.repository.exportable(&key.type_name).map(TypeDefinition::namespace_kind) {
-                // Seen alike from everywhere, and nobody asks from where of what cannot be exported.
+                // Every namespace sees the same object, and for a type that cannot be exported the namespace does not
+                // matter.
                 Ok(NamespaceKind::Agnostic) | Err(_) => key.in_namespace(Namespace::DEFAULT),
                 Ok(_) => key,
             };
@@ -397,7 +414,7 @@ impl<W: AsyncWrite + Unpin> Exporter<'_, W> {
         Ok(())
     }
 
-    /// The objects that are referred to and were not looked for yet; none if there are no more.
+    /// Returns the referenced objects that were not looked up yet, or `None` if there are none.
     fn referred(&mut self) -> Option<Vec<ObjectKey>> {
         let wanted = std::mem::take(&mut self.wanted);
         self.asked.extend(wanted.iter().cloned());
@@ -424,20 +441,25 @@ impl<W: AsyncWrite + Unpin> Exporter<'_, W> {
     }
 }
 
-/// Whether a document is the object that was asked for, seen from its namespace. What cannot be read is seen: the reading
-/// says what is wrong with it.
-fn is_seen(definition: &TypeDefinition, key: &ObjectKey, hit: &Hit) -> bool {
-    StoredDocument::from_source(hit.source.get().as_bytes())
-        .map_or(true, |document| crate::repository::read::is_asked_for(definition, key, &document))
+/// Returns whether a document is the requested object, as its namespace sees it. True also for a document that cannot
+/// be read: reading it returns the error.
+fn is_seen(target: &Target, hit: &Hit) -> bool {
+    StoredDocument::from_source(hit.source.get().as_bytes()).map_or(true, |document| target.is_in(&document))
+}
+
+/// Takes the access control, which Kibana stores next to the attributes.
+fn access_control_of(root: &mut RootFields) -> Option<Numbered> {
+    let Some(Value::Object(values)) = root.others.remove(ACCESS_CONTROL) else { return None };
+    Some(Numbered { values, numbers: root.other_numbers.of_member(ACCESS_CONTROL) })
 }
 
 fn seen_from_nowhere() -> Error {
     Error::new(ErrorKind::Corrupt, "the object is seen from no namespace: its list is empty")
-        .with_cure("let it be seen from one, or delete it with `force`")
+        .with_hint("let it be seen from one, or delete it with `force`")
 }
 
 fn unwritable(error: std::io::Error) -> Error {
     Error::new(ErrorKind::Unavailable, format!("the export cannot be written: {error}"))
-        .with_cure("check the file or the pipe, and how full the disk is")
+        .with_hint("check the file or the pipe, and how full the disk is")
         .with_source(error)
 }

@@ -1,8 +1,8 @@
-//! What must hold for any line of an import.
+//! The property that holds for any line of an import, for fuzzing.
 
-use super::line::Content;
+use super::read_line::Content;
 
-/// Any bytes are read as a line or refused; what is read is written as a line that is read the same.
+/// Parses any bytes as a line or refuses them. A parsed line is written as a line that is parsed the same.
 pub fn import_line(data: &[u8]) {
     let Ok(Content::Object(line)) = Content::parse(data) else { return };
     let Ok(bytes) = line.to_bytes() else { return };

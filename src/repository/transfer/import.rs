@@ -1,213 +1,46 @@
-use std::collections::{BTreeMap, BTreeSet};
+//! Imports. The file is read once to check it, and once more to write its objects.
+
+use std::collections::BTreeMap;
 use std::io::SeekFrom;
 
 use tokio::io::{AsyncRead, AsyncSeek, AsyncSeekExt, BufReader};
-use tokio::sync::watch;
 
 use super::check::{Checked, Checker};
 use super::lines::Lines;
-use super::summary::{ImportSummary, NamedObject, Relocated};
-use super::targets::{Item, RawLines, Ready, problem};
-use crate::cluster::{ClusterError, ClusterErrorKind, ItemError, ItemErrorKind, Refresh};
-use crate::document::{Namespace, Reference};
+use super::problem::{MAX_NAMED, kind_of, problem};
+use super::request::{Import, ImportProgress};
+use super::summary::{ImportSummary, Relocated};
+use super::targets::{Item, RawLines, Ready};
+use crate::repository::Repository;
 use crate::repository::access::Admitted;
-use crate::repository::write::{Sources, Write, Written};
-use crate::repository::{Repository, errors};
+use crate::repository::pipeline::errors;
+use crate::repository::pipeline::write::{Sources, Write, Written};
 use crate::{Error, ErrorKind, Result};
 
-/// Objects that are looked up or written at once.
+/// The largest number of objects that are looked up or written at once.
 const BATCH: usize = 500;
-/// Bytes of lines that are looked up or written at once, unless a single line has more.
+/// The bytes of lines that are looked up or written at once, unless a single line has more.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
-/// The longest line unless the request says otherwise, in bytes. A line of small values takes thirty times its size while it is
-/// read.
-const DEFAULT_MAX_LINE_BYTES: usize = 10 * 1024 * 1024;
-/// Problems that a summary names.
-pub(super) const MAX_NAMED: usize = 1_000;
-
-/// What to do about objects that exist already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OnConflict {
-    /// Nothing is imported.
-    #[default]
-    Fail,
-    /// They are overwritten, whatever they are. What a line leaves out stays: when and by whom the object was created, its origin,
-    /// whether it is managed, and its secrets if the line has neither `envelopes` nor `secrets`.
-    Overwrite,
-    /// Those that are as the file has them are passed over: what an import that was cut off has written. If one is different, nothing
-    /// is imported.
-    Resume,
-    /// Every object gets a new id, and references within the file follow.
-    NewIds,
-}
-
-/// What to do about one object of the file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Decision {
-    /// It is left out.
-    Skip,
-    /// It overwrites the object with its id, or with this one.
-    Overwrite(Option<String>),
-    /// It is created with a new id, or with this one.
-    NewId(Option<String>),
-}
-
-/// How objects are to be imported.
-#[derive(Debug, Clone)]
-pub struct Import {
-    max_line_bytes: usize,
-    pub(super) namespace: Option<Namespace>,
-    pub(super) on_conflict: OnConflict,
-    pub(super) decisions: BTreeMap<NamedObject, Decision>,
-    pub(super) only_decided: bool,
-    required: BTreeSet<String>,
-    may_miss: BTreeSet<NamedObject>,
-    redirected: BTreeMap<NamedObject, BTreeMap<NamedObject, String>>,
-    refresh: Refresh,
-    progress: watch::Sender<ImportProgress>,
-}
-
-/// How far an import is ([`Import::progress`]).
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ImportProgress {
-    /// Whether the file is read the second time, and its objects are written.
-    pub is_writing: bool,
-    /// How many lines the file has: while it is read the first time, about.
-    pub lines: u64,
-    /// How many of them were read, in this reading.
-    pub read: u64,
-    /// How many objects were written.
-    pub written: u64,
-}
-
-impl Default for Import {
-    fn default() -> Self {
-        Self {
-            max_line_bytes: DEFAULT_MAX_LINE_BYTES,
-            namespace: None,
-            on_conflict: OnConflict::default(),
-            decisions: BTreeMap::new(),
-            only_decided: false,
-            required: BTreeSet::new(),
-            may_miss: BTreeSet::new(),
-            redirected: BTreeMap::new(),
-            refresh: Refresh::default(),
-            progress: watch::Sender::default(),
-        }
-    }
-}
-
-impl Import {
-    /// All objects, into the namespaces that the file says; nothing if one of them exists.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Takes lines of at most this length, in bytes: 10 MiB unless said otherwise. An object that the server does not take is named
-    /// all the same.
-    #[must_use]
-    pub fn max_line_bytes(mut self, bytes: usize) -> Self {
-        self.max_line_bytes = bytes;
-        self
-    }
-
-    /// Imports them into this namespace instead.
-    #[must_use]
-    pub fn namespace(mut self, namespace: Namespace) -> Self {
-        self.namespace = Some(namespace);
-        self
-    }
-
-    /// Says what to do about objects that exist already.
-    #[must_use]
-    pub fn on_conflict(mut self, on_conflict: OnConflict) -> Self {
-        self.on_conflict = on_conflict;
-        self
-    }
-
-    /// Says what to do about one object: the answer to a problem of an import before.
-    #[must_use]
-    pub fn decide(mut self, type_name: impl Into<String>, id: impl Into<String>, decision: Decision) -> Self {
-        self.decisions.insert(NamedObject { type_name: type_name.into(), id: id.into() }, decision);
-        self
-    }
-
-    /// Imports only the objects that something was decided about.
-    #[must_use]
-    pub fn only_decided(mut self) -> Self {
-        self.only_decided = true;
-        self
-    }
-
-    /// Imports nothing if an object refers to one of this type that is neither in the file nor in the store.
-    #[must_use]
-    pub fn require_references(mut self, type_name: impl Into<String>) -> Self {
-        self.required.insert(type_name.into());
-        self
-    }
-
-    /// Lets this object of the file refer to what is missing.
-    #[must_use]
-    pub fn may_miss_references(mut self, object: NamedObject) -> Self {
-        self.may_miss.insert(object);
-        self
-    }
-
-    /// Lets this object of the file refer to `to`, of the same type, where it refers to `from`.
-    #[must_use]
-    pub fn replace_reference(mut self, object: NamedObject, from: NamedObject, to: impl Into<String>) -> Self {
-        self.redirected.entry(object).or_default().insert(from, to.into());
-        self
-    }
-
-    /// Whether the import fails if what `object` refers to of this type is missing.
-    pub(super) fn is_required(&self, object: &NamedObject, type_name: &str) -> bool {
-        self.required.contains(type_name) && !self.may_miss.contains(object)
-    }
-
-    /// Lets the references of an object lead to where the request says.
-    pub(super) fn redirect(&self, object: &NamedObject, references: &mut [Reference]) {
-        let Some(redirected) = self.redirected.get(object) else { return };
-        for reference in references {
-            let from = NamedObject { type_name: reference.type_name.clone(), id: reference.id.clone() };
-            if let Some(to) = redirected.get(&from) {
-                reference.id.clone_from(to);
-            }
-        }
-    }
-
-    /// Returns how far the import of this request is, while it runs.
-    pub fn progress(&self) -> watch::Receiver<ImportProgress> {
-        self.progress.subscribe()
-    }
-
-    /// Decides when [`Repository::find`] sees the objects.
-    #[must_use]
-    pub fn refresh(mut self, refresh: Refresh) -> Self {
-        self.refresh = refresh;
-        self
-    }
-}
-
 impl Repository {
-    /// Reads lines of an export twice: first to check every object, then to write them, in batches. If a line is malformed or an
-    /// object cannot be imported, each that is so is named in the summary, and nothing is written. What the index would refuse is
-    /// found by the first reading, as far as that can be known without the server: names, values that do not fit their mapping,
-    /// lengths. What the second reading cannot write, because another caller wrote meanwhile or the server fails, is named in the
-    /// summary, and so is the line at which the writing stopped, if it did.
+    /// Reads lines of an export twice: first to check every object, then to write them in batches.
     ///
-    /// An import that was cut off is repeated with [`OnConflict::Resume`].
+    /// If a line is malformed or an object cannot be imported, the summary names each one, and nothing is written. The
+    /// first reading also finds what the index would refuse, as far as that is known without the server: names, values
+    /// that do not fit their mapping, lengths. The summary also names what the second reading could not write, because
+    /// another caller wrote meanwhile or the server failed, and the line at which the writing stopped, if it did.
     ///
-    /// An object whose id is taken by one that is not seen from its namespace gets another id, and remembers the old one as its
-    /// origin; imported again, it is found by that. References to objects of types with several namespaces that the file does not
-    /// have follow these, if an earlier import gave them another id. Origins are searched for, in indices that are refreshed
-    /// before, so that what was imported a moment ago is found.
+    /// An interrupted import is repeated with [`OnConflict::Resume`](super::OnConflict::Resume).
     ///
-    /// The audit hears of each object whether it may be imported, and what became of its write; of an import that is refused
-    /// as a whole it hears that each was [given up](crate::repository::AuditOutcome::GivenUp).
+    /// If an object's id is taken by an object that its namespace does not see, it gets another id and keeps the old
+    /// one as its origin; a later import finds it by that. References to objects of types with several namespaces that
+    /// are not in the file lead to the new ids, if an earlier import gave them others. Origins are searched for, in
+    /// indices that are refreshed before, so that objects that were just imported are found.
     ///
-    /// Both readings need memory for a batch, and about a hundred bytes for each object: a few hundred if it is of a type with
-    /// several namespaces.
+    /// The audit is told for each object whether it may be imported, and how its write ended. If the whole import is
+    /// refused, the audit is told that each object was [given up](crate::repository::AuditOutcome::GivenUp).
+    ///
+    /// Both readings need memory for a batch, and about a hundred bytes for each object, or a few hundred for an object
+    /// of a type with several namespaces.
     ///
     /// ```no_run
     /// # use saved_objects::repository::{Import, OnConflict, Repository};
@@ -222,10 +55,11 @@ impl Repository {
     /// ```
     ///
     /// # Errors
-    /// Nothing was written then:
-    /// - [`Forbidden`](ErrorKind::Forbidden) if an object must not be imported into one of its namespaces.
+    /// Nothing was written if the result is one of these:
+    /// - [`Forbidden`](ErrorKind::Forbidden) if the caller may not import an object into one of its namespaces.
     /// - [`NotFound`](ErrorKind::NotFound) if an index does not exist.
-    /// - [`Unavailable`](ErrorKind::Unavailable) if the file cannot be read, or the cluster not be reached for checking.
+    /// - [`Unavailable`](ErrorKind::Unavailable) if the file cannot be read, or if the cluster cannot be reached for
+    ///   the check.
     pub async fn import<R: AsyncRead + AsyncSeek + Unpin>(
         &self,
         request: Import,
@@ -239,9 +73,10 @@ impl Repository {
         };
         let mut lines = Lines::new(BufReader::new(&mut file), request.max_line_bytes);
         while let Some(batch) = read_batch(&mut lines).await? {
+            self.shared.engine.environment.stop().check()?;
             checker.check(batch).await?;
             let read = lines.next_number() - 1;
-            // As many as there are if the rest is like what was read.
+            // An estimate that takes the rest of the file to be like what was read.
             let all = u128::from(read) * u128::from(bytes) / u128::from(lines.read_bytes().max(1));
             let all = u64::try_from(all).unwrap_or(u64::MAX).max(read);
             request.progress.send_modify(|progress| (progress.lines, progress.read) = (all, read));
@@ -267,6 +102,10 @@ impl Repository {
         let mut is_stopped = false;
         loop {
             let next = lines.next_number();
+            if let Err(stopped) = self.shared.engine.environment.stop().check() {
+                writer.stop(next, Some(&stopped));
+                break;
+            }
             let batch = match read_batch(&mut lines).await {
                 Ok(Some(batch)) => batch,
                 Ok(None) => break,
@@ -277,7 +116,7 @@ impl Repository {
             };
             let first = batch.first().map_or(next, |(line, _)| *line);
             if is_stopped {
-                // What stopped it is told of the objects that met it.
+                // The errors of the objects that met the cause report it.
                 writer.stop(first, None);
                 break;
             }
@@ -296,14 +135,14 @@ impl Repository {
     }
 }
 
-/// How many bytes a file has from `start` on. It is at `start` afterwards.
+/// Returns the number of bytes of a file from `start` on. The file is at `start` afterwards.
 async fn bytes_from<R: AsyncSeek + Unpin>(file: &mut R, start: u64) -> Result<u64> {
     let end = file.seek(SeekFrom::End(0)).await.map_err(unreadable)?;
     file.seek(SeekFrom::Start(start)).await.map_err(unreadable)?;
     Ok(end.saturating_sub(start))
 }
 
-/// The next lines, with their numbers; none at the end.
+/// Returns the next lines with their numbers, or `None` at the end.
 async fn read_batch<R: tokio::io::AsyncBufRead + Unpin>(lines: &mut Lines<R>) -> Result<Option<RawLines>> {
     let mut batch = Vec::new();
     let mut bytes = 0;
@@ -315,7 +154,7 @@ async fn read_batch<R: tokio::io::AsyncBufRead + Unpin>(lines: &mut Lines<R>) ->
     Ok((!batch.is_empty()).then_some(batch))
 }
 
-/// Whether it makes sense to write more.
+/// Whether to write more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
     GoOn,
@@ -325,19 +164,19 @@ enum Next {
 struct Writer<'a> {
     repository: &'a Repository,
     request: &'a Import,
-    /// By the lines; what is left in the end was given up.
+    /// By line. The audit is told that what remains at the end was given up.
     admitted: BTreeMap<u64, Admitted>,
     summary: &'a mut ImportSummary,
 }
 
 impl Writer<'_> {
-    /// Writes a batch. Each of its objects is counted as written or named as not.
+    /// Writes a batch. Each of its objects is counted as written or named as not written.
     async fn write(&mut self, prepared: Vec<(Item, Result<Ready>)>) -> Next {
         let mut items = Vec::with_capacity(prepared.len());
         let mut writes = Vec::with_capacity(prepared.len());
         let mut sources = Sources::of(prepared.len(), self.repository.environment());
         for (item, ready) in prepared {
-            match ready.and_then(|ready| Ok((self.write_of(&item, &ready, &mut sources)?, ready.keeps_secrets))) {
+            match ready.and_then(|ready| Ok((write_of(&item, &ready, &mut sources)?, ready.keeps_secrets))) {
                 Ok((write, keeps_secrets)) => {
                     writes.push(write);
                     items.push((item, keeps_secrets));
@@ -346,14 +185,14 @@ impl Writer<'_> {
             }
         }
         let mut next = Next::GoOn;
-        let writes = items.iter().map(|(item, _)| &item.key).zip(writes).collect();
+        let writes = items.iter().map(|(item, _)| &item.target).zip(writes).collect();
         let outcomes = self.repository.write_many(writes, self.request.refresh).await;
         for ((item, keeps_secrets), outcome) in items.iter().zip(outcomes) {
             match outcome {
                 Ok(Written::Done(_)) => self.done(item, *keeps_secrets),
-                Ok(Written::Conflict) => self.failed(item, errors::changed(&item.key)),
+                Ok(Written::Conflict) => self.failed(item, errors::changed(&item.target.key)),
                 Err(error) => {
-                    // Whatever comes after it would meet these, too.
+                    // All later objects would meet these too.
                     if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::NotFound | ErrorKind::Forbidden) {
                         next = Next::Stop;
                     }
@@ -367,7 +206,7 @@ impl Writer<'_> {
     fn done(&mut self, item: &Item, keeps_secrets: bool) {
         self.summary.success_count += 1;
         self.summary.kept_secrets_count += u64::from(keeps_secrets);
-        let destination_id = &item.key.id;
+        let destination_id = &item.target.key.id;
         if *destination_id != item.object.id {
             let relocated = Relocated { object: item.object.clone(), destination_id: destination_id.clone() };
             self.summary.relocated.push(relocated);
@@ -379,8 +218,8 @@ impl Writer<'_> {
 
     fn failed(&mut self, item: &Item, error: Error) {
         let mut problem = item.problem(&error);
-        if item.key.id != item.object.id {
-            problem.destinations.push(item.key.id.clone());
+        if item.target.key.id != item.object.id {
+            problem.destinations.push(item.target.key.id.clone());
         }
         self.summary.errors.push(problem);
         if let Some(admitted) = self.admitted.remove(&item.line) {
@@ -388,44 +227,22 @@ impl Writer<'_> {
         }
     }
 
-    fn write_of(&self, item: &Item, ready: &Ready, sources: &mut Sources) -> Result<Write> {
-        let definition = self.repository.definition(&item.key.type_name)?;
-        match ready.over {
-            None => Write::create(definition, &item.key, &ready.document, sources),
-            Some(version) => Write::replace(definition, &item.key, &ready.document, version, sources),
-        }
-    }
-
-    /// Notes that nothing is written from `line` on, and why, unless that is told already.
+    /// Records that nothing is written from `line` on, and the reason, unless that is recorded already.
     fn stop(&mut self, line: u64, why: Option<&Error>) {
         self.summary.stopped_at_line = Some(line);
         self.summary.errors.extend(why.map(|error| problem(line, None, kind_of(error), error.to_string())));
     }
 }
 
-/// What a problem is called.
-pub(super) fn kind_of(error: &Error) -> &'static str {
-    match error.kind() {
-        ErrorKind::Conflict => "conflict",
-        ErrorKind::Decrypt | ErrorKind::Corrupt | ErrorKind::Incompatible => "unreadable",
-        ErrorKind::Forbidden if is_of_credentials(error) => "forbidden",
-        // The others are that the index takes no writes now.
-        ErrorKind::Unavailable | ErrorKind::NotFound | ErrorKind::Forbidden => "unavailable",
-        ErrorKind::Internal => "internal",
-        ErrorKind::OutcomeUnknown => "outcome_unknown",
-        _ => "invalid",
+fn write_of(item: &Item, ready: &Ready, sources: &mut Sources) -> Result<Write> {
+    match ready.over {
+        None => Write::create(&item.target, &ready.document, sources),
+        Some(version) => Write::replace(&item.target, &ready.document, version, sources),
     }
-}
-
-/// Whether the server does not allow it to these credentials.
-fn is_of_credentials(error: &Error) -> bool {
-    let request = error.find_source::<ClusterError>().map(|request| request.kind);
-    let item = error.find_source::<ItemError>().map(|item| item.kind);
-    request == Some(ClusterErrorKind::Forbidden) || item == Some(ItemErrorKind::Forbidden)
 }
 
 fn unreadable(error: std::io::Error) -> Error {
     Error::new(ErrorKind::Unavailable, format!("the file cannot be read from its beginning: {error}"))
-        .with_cure("give a file; a pipe cannot be read twice")
+        .with_hint("give a file; a pipe cannot be read twice")
         .with_source(error)
 }

@@ -1,16 +1,16 @@
-//! Lines of a file, one at a time, of a limited length.
+//! The lines of a file, one at a time, with a limited length.
 
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt};
 use zeroize::Zeroizing;
 
 use crate::{Error, ErrorKind, Result};
 
-/// What editors on Windows put before UTF-8.
+/// The byte order mark that editors on Windows put before UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-/// What a file in UTF-16 begins with.
+/// The byte order marks of UTF-16.
 const UTF_16: [&[u8]; 2] = [b"\xff\xfe", b"\xfe\xff"];
 
-/// A line that is not blank, or why it is not read. It may hold secrets, and is wiped.
+/// A line that is not blank, or the reason why it is not read. It may hold secrets, and is wiped.
 pub(super) type RawLine = Result<Zeroizing<Vec<u8>>>;
 
 /// Counts lines while it reads them.
@@ -33,18 +33,18 @@ impl<R: AsyncBufRead + Unpin> Lines<R> {
         self.read + 1
     }
 
-    /// Returns how many bytes were read.
+    /// Returns the number of bytes read.
     pub(super) fn read_bytes(&self) -> u64 {
         self.read_bytes
     }
 
-    /// Returns the next line that is not blank, and its number from 1; `None` at the end. A byte order mark at the beginning is
-    /// skipped.
+    /// Returns the next line that is not blank, and its number from 1; `None` at the end. A byte order mark at the
+    /// beginning is skipped.
     pub(super) async fn next(&mut self) -> Result<Option<(u64, RawLine)>> {
         while !self.is_ended {
             let mut line = Zeroizing::new(Vec::new());
             let limit = self.limit as u64;
-            // The line break is none of the line's bytes.
+            // The line break is not part of the line.
             let mut limited = (&mut self.reader).take(limit.saturating_add(1));
             let length =
                 limited.read_until(b'\n', &mut line).await.map_err(|error| unreadable(self.read + 1, error))?;
@@ -77,7 +77,7 @@ impl<R: AsyncBufRead + Unpin> Lines<R> {
         Ok(None)
     }
 
-    /// Reads on to the end of the line, in memory for one buffer.
+    /// Skips the rest of the line, in memory for one buffer.
     async fn skip_rest(&mut self) -> Result<()> {
         loop {
             let buffer = self.reader.fill_buf().await.map_err(|error| unreadable(self.read, error))?;
@@ -96,7 +96,7 @@ impl<R: AsyncBufRead + Unpin> Lines<R> {
 
 fn unreadable(line: u64, error: std::io::Error) -> Error {
     Error::new(ErrorKind::Unavailable, format!("line {line} cannot be read: {error}"))
-        .with_cure("check the file or the pipe")
+        .with_hint("check the file or the pipe")
         .with_source(error)
 }
 
@@ -104,7 +104,7 @@ fn unreadable(line: u64, error: std::io::Error) -> Error {
 mod tests {
     use super::*;
 
-    /// The lines of a text with their numbers; of those that are not read, what is said of them.
+    /// Returns the lines of a text with their numbers, and the messages for those that are not read.
     async fn read(bytes: &[u8], limit: usize) -> Vec<(u64, String)> {
         let mut lines = Lines::new(bytes, limit);
         let mut found = Vec::new();

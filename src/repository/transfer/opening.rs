@@ -1,5 +1,6 @@
-//! Who may import encrypted attributes. An import opens them where they were sealed and seals them where they are imported to, so
-//! it needs the permission to read them where they live: an export of encrypted attributes needs none.
+//! The permission to import encrypted attributes. An import opens them where they were sealed and seals them again at
+//! their target. So it needs the permission to read them where they were sealed; an export of encrypted attributes
+//! needs none.
 
 use std::collections::BTreeSet;
 
@@ -8,15 +9,18 @@ use sha2::{Digest, Sha256};
 
 use super::line::Line;
 use super::summary::NamedObject;
-use crate::document::{Namespace, NamespaceKind};
+use crate::document::{Attributes, Namespace, NamespaceKind};
+use crate::encryption::{DecryptionCause, KeysOf};
+use crate::model::{EncryptionSets, VirtualVersion};
 use crate::registry::TypeDefinition;
 use crate::repository::access::Admitted;
-use crate::repository::change_namespaces::EVERYWHERE;
+use crate::repository::pipeline::seen_namespaces::EVERYWHERE;
 use crate::repository::{Action, ObjectKey, Repository};
 use crate::{Error, ErrorKind, Result};
 
-/// Which envelopes of a file may be opened: those of an object in its namespace, for types whose objects live in exactly one;
-/// for types with several namespaces, whose envelopes are bound to none, only these of an object.
+/// The envelopes of a file that may be opened. For types whose objects live in exactly one namespace: those of an
+/// object in that namespace. For types with several namespaces, whose envelopes are bound to none: exactly these
+/// envelopes of an object.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct SealedAt {
     namespace: Option<String>,
@@ -24,11 +28,11 @@ pub(super) struct SealedAt {
     digest: Option<[u8; 32]>,
 }
 
-/// The envelopes that may be opened.
+/// All envelopes that may be opened.
 pub(super) type Opened = BTreeSet<SealedAt>;
 
 impl SealedAt {
-    /// Returns what the envelopes of a line are; `None` if it has none.
+    /// Returns where the envelopes of a line were sealed; `None` if it has none.
     pub(super) fn of(definition: &TypeDefinition, line: &Line) -> Option<Self> {
         envelopes(definition, line).next()?;
         let digest = definition.namespace_kind().is_multiple().then(|| digest(envelopes(definition, line)));
@@ -36,11 +40,11 @@ impl SealedAt {
     }
 }
 
-/// Returns the encrypted attributes of a line as they were stored, among its attributes too.
+/// Returns the encrypted attributes of a line as they were stored, including those among its attributes.
 fn envelopes<'a>(definition: &TypeDefinition, line: &'a Line) -> impl Iterator<Item = (&'a String, &'a Value)> {
-    // What was encrypted at any version may be opened to bring it to the newest one.
+    // The upgrade to the newest version may open what any version encrypts.
     let is_encrypted = move |name: &str| definition.versions().iter().any(|version| version.sets.encrypts(name));
-    let among_attributes = line.attributes.iter().filter(move |(name, _)| is_encrypted(name));
+    let among_attributes = line.attributes.values.iter().filter(move |(name, _)| is_encrypted(name));
     among_attributes.chain(line.envelopes.iter().flatten()).filter(|(_, value)| !value.is_null())
 }
 
@@ -58,10 +62,36 @@ pub(super) fn namespace_of(definition: &TypeDefinition, line: &Line) -> Option<S
     first.filter(|_| definition.namespace_kind() == NamespaceKind::Single).cloned()
 }
 
+/// Refuses secrets in clear among the attributes of a line at this model version.
+///
+/// # Errors
+/// As [`check_form`].
+pub(super) fn check_line(definition: &TypeDefinition, version: Option<&str>, attributes: &Attributes) -> Result<()> {
+    let number = VirtualVersion::of_document(version).map_or(0, VirtualVersion::number);
+    definition.version(number.max(1)).map_or(Ok(()), |version| check_form(&version.sets, attributes))
+}
+
+/// Refuses secrets in clear where envelopes belong.
+///
+/// # Errors
+/// [`Invalid`](crate::ErrorKind::Invalid) if the value of an encrypted attribute is not an envelope.
+pub(super) fn check_form(sets: &EncryptionSets, attributes: &Attributes) -> Result<()> {
+    let failures = KeysOf::attributes(sets, attributes).failures;
+    let is_clear = |cause| matches!(cause, DecryptionCause::NotAString | DecryptionCause::Malformed);
+    match failures.into_iter().find(|(_, cause)| is_clear(*cause)) {
+        None => Ok(()),
+        Some((name, cause)) => Err(Error::invalid(
+            format!("the attribute {name:?} is encrypted: {cause}"),
+            "give it in `secrets`, as an export with `--secrets clear` does; or leave it out",
+        )),
+    }
+}
+
 impl Repository {
-    /// Lets the envelopes of a line be opened, or refuses it: `GetSecrets` is asked in the namespace that they are bound to. Those
-    /// of types with several namespaces are bound to none: the store's object must have them, and be seen from a namespace in
-    /// which the caller may read secrets. The refusal is the same whether or not there is such an object.
+    /// Admits the opening of a line's envelopes, or refuses it: the caller needs `GetSecrets` in the namespace that
+    /// they are bound to. The envelopes of types with several namespaces are bound to none. For those, the store's
+    /// object must have the same envelopes, and a namespace in which the caller may read secrets must see it. The
+    /// refusal is the same whether or not there is such an object.
     pub(super) async fn admit_opening(
         &self,
         definition: &TypeDefinition,
@@ -84,8 +114,8 @@ impl Repository {
         self.admit_to(Action::GetSecrets, type_name, id, &is_bound_to).await
     }
 
-    /// Returns a namespace in which the caller may read the secrets of the store's object that has the line's id and its
-    /// envelopes.
+    /// Returns a namespace in which the caller may read the secrets of the store's object that has the line's id and
+    /// its envelopes.
     async fn readable_from(
         &self,
         definition: &TypeDefinition,
@@ -95,14 +125,12 @@ impl Repository {
         if self.allows_everywhere(Action::GetSecrets, definition.name()).await {
             return Ok(Some(key.namespace.clone()));
         }
-        // An id that cannot be one is refused later, if anything is.
-        if key.raw_id(definition).is_err() {
-            return Ok(None);
-        }
-        let document = match self.fetch_any(definition, key).await {
+        // An invalid id is refused later, if at all.
+        let Ok(target) = self.target(key.clone()) else { return Ok(None) };
+        let document = match self.fetch_any(&target).await {
             Ok(Some(found)) if found.document.type_name == definition.name() => found.document,
             Ok(_) => return Ok(None),
-            // Where it lives cannot be known.
+            // It is not possible to know where it was sealed.
             Err(error) if error.kind() == ErrorKind::Corrupt => return Ok(None),
             Err(error) => return Err(error),
         };
@@ -125,7 +153,7 @@ impl Repository {
     }
 }
 
-/// It names no namespace, and does not tell whether the store has the object.
+/// Names no namespace, and does not reveal whether the store has the object.
 fn refused(object: &NamedObject) -> Error {
     let NamedObject { type_name, id } = object;
     Error::new(
@@ -135,5 +163,5 @@ fn refused(object: &NamedObject) -> Error {
              the caller may read secrets"
         ),
     )
-    .with_cure("ask an administrator for permission to read secrets where the object lives, or import its secrets in clear")
+    .with_hint("ask an administrator for permission to read secrets where the object lives, or import its secrets in clear")
 }

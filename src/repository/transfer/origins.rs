@@ -1,4 +1,4 @@
-//! Objects of a file that the store has under another id: both have the same origin.
+//! Objects of a file that the store has under another id. Both have the same origin.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,37 +10,37 @@ use super::targets::{Item, Unsealed};
 use crate::Result;
 use crate::cluster::{Query, Search, SearchIn};
 use crate::document::{Namespace, StoredDocument};
-use crate::repository::find;
-use crate::repository::read;
-use crate::repository::{ObjectKey, Repository};
+use crate::repository::Repository;
+use crate::repository::pipeline::target::Target;
+use crate::repository::search::find;
 
-/// Objects whose origins one search looks for.
+/// The largest number of objects whose origins one search looks for.
 const BATCH: usize = 500;
-/// Objects of the store read at once.
+/// The largest number of documents of a page.
 const PAGE: u32 = 1_000;
 
-/// An object of the file whose id no object has that is seen from its namespace.
+/// An object of the file for whose id its namespace sees no object.
 #[derive(Debug)]
 pub(super) struct Newcomer {
     pub(super) line: u64,
     pub(super) object: NamedObject,
-    pub(super) key: ObjectKey,
+    pub(super) target: Target,
     pub(super) origin_id: Option<String>,
-    /// Whether an object that is not seen has the id, so that this one needs another.
+    /// Whether an object that the namespace does not see has the id, so that this one needs another.
     pub(super) is_taken: bool,
     /// Whether it keeps the secrets of an object that it overwrites.
     pub(super) keeps_secrets: bool,
-    /// What it holds, if an import is resumed.
+    /// The content of the object, if an import is resumed.
     pub(super) sameness: Option<Sameness>,
 }
 
 impl Newcomer {
     pub(super) fn of(unsealed: &Unsealed) -> Self {
-        let Item { line, object, key } = &unsealed.item;
+        let Item { line, object, target } = &unsealed.item;
         Self {
             line: *line,
             object: object.clone(),
-            key: key.clone(),
+            target: target.clone(),
             origin_id: unsealed.root.origin_id.clone(),
             is_taken: false,
             keeps_secrets: false,
@@ -48,23 +48,23 @@ impl Newcomer {
         }
     }
 
-    /// Whether an object of the store is this one, under another id.
+    /// Returns whether an object of the store is this one under another id.
     fn is(&self, id: &str, theirs: Option<&str>) -> bool {
         let own = self.origin_id.as_deref();
         theirs == Some(&self.object.id) || own.is_some_and(|own| theirs == Some(own) || id == own)
     }
 }
 
-/// Where newcomers are in the store already.
+/// The objects of the store that newcomers may be.
 pub(super) struct Destinations {
-    /// For each newcomer the ids of objects with its origin.
+    /// For each newcomer, the ids of the objects with its origin.
     pub(super) of_each: Vec<Vec<String>>,
-    /// For how many newcomers an object of the store is the only one with their origin.
+    /// By object of the store: the number of newcomers for which it is the only one with their origin.
     sources: BTreeMap<NamedObject, usize>,
 }
 
 impl Destinations {
-    /// Looks for all of them. What the file has itself is no stranger.
+    /// Searches for all newcomers. Objects that the file itself has are not considered.
     pub(super) async fn find(
         repository: &Repository,
         newcomers: &[Newcomer],
@@ -91,7 +91,8 @@ impl Destinations {
         Ok(Self { of_each, sources })
     }
 
-    /// Whether another newcomer has the same object of the store as its only one: nobody can say which of them it is.
+    /// Returns whether another newcomer has the same object of the store as its only one, so that it is not possible to
+    /// tell which of them it is.
     pub(super) fn is_contested(&self, newcomer: &Newcomer, destination: &str) -> bool {
         self.sources.get(&named(newcomer, destination)).is_some_and(|sources| *sources > 1)
     }
@@ -101,7 +102,8 @@ fn named(newcomer: &Newcomer, id: &str) -> NamedObject {
     NamedObject { type_name: newcomer.object.type_name.clone(), id: id.to_owned() }
 }
 
-/// The ids of the objects with the origins of these newcomers, which are of one type: seen from their namespaces, sorted.
+/// Returns the sorted ids of the objects with the origins of these newcomers, which are of one type, as their
+/// namespaces see them.
 async fn with_origin(
     repository: &Repository,
     newcomers: &[(usize, &Newcomer)],
@@ -115,7 +117,7 @@ async fn with_origin(
     for (_, newcomer) in newcomers {
         origins.insert(newcomer.object.id.as_str());
         origins.extend(newcomer.origin_id.as_deref());
-        namespaces.insert(&newcomer.key.namespace);
+        namespaces.insert(&newcomer.target.key.namespace);
     }
     let namespaces: Vec<Namespace> = namespaces.into_iter().cloned().collect();
     let raw_ids = origins.iter().map(|id| format!("{}:{id}", definition.name())).collect();
@@ -131,7 +133,7 @@ async fn with_origin(
     let mut hits = repository.hits(Search { size: PAGE, ..Search::new(within, Query::And(parts)) });
     let mut found: Vec<(usize, Vec<String>)> = newcomers.iter().map(|(at, _)| (*at, Vec::new())).collect();
     while let Some(hit) = hits.try_next().await? {
-        // What cannot be read is nobody's origin; `verify` names it.
+        // A document that cannot be read has no known origin; `verify` names it.
         let Ok(document) = StoredDocument::from_source(hit.source.get().as_bytes()) else { continue };
         let Ok(id) = document.object_id(&hit.id, kind) else { continue };
         if in_file.contains(&hit.id) {
@@ -139,7 +141,7 @@ async fn with_origin(
         }
         for ((_, newcomer), (_, destinations)) in newcomers.iter().zip(&mut found) {
             let is_same = newcomer.is(id, document.root.origin_id.as_deref());
-            if is_same && read::is_asked_for(definition, &newcomer.key, &document) {
+            if is_same && newcomer.target.is_in(&document) {
                 destinations.push(id.to_owned());
             }
         }

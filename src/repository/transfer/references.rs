@@ -1,34 +1,35 @@
-//! What the objects of a file refer to that the file does not have.
+//! References of a file's objects to objects that the file does not have.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::import::{Import, MAX_NAMED};
 use super::line::Line;
+use super::problem::MAX_NAMED;
+use super::request::Import;
 use super::summary::{NamedObject, Problem};
 use crate::registry::TypeDefinition;
 use crate::repository::{ObjectKey, Repository, Resolution};
 use crate::{Error, ErrorKind, Result};
 
-/// References that are looked for at once.
+/// The largest number of references that are looked up at once.
 const BATCH: usize = 500;
 
-/// Where references lead that objects of the file have.
+/// The references of the file's objects.
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
-    /// What refers to each object, with its line; only what is needed to name it, and a thousand at most.
+    /// The objects that refer to each object, with their lines: only those that a message names, at most a thousand.
     targets: BTreeMap<ObjectKey, Vec<(u64, NamedObject)>>,
 }
 
-/// What became of them.
+/// The result of looking up references.
 #[derive(Debug, Default)]
 pub(super) struct Followed {
-    /// Objects that have another id now: references to them are to follow.
+    /// Objects that have another id now: references to them lead to that.
     pub(super) moved: BTreeMap<ObjectKey, String>,
     pub(super) problems: Vec<Problem>,
 }
 
 impl Outgoing {
-    /// Notes what an object refers to, as far as somebody wants to know.
+    /// Records the references of an object, if the request needs them.
     pub(super) fn note(
         &mut self,
         repository: &Repository,
@@ -50,7 +51,7 @@ impl Outgoing {
         }
     }
 
-    /// Without what the file has itself.
+    /// Returns the references without those to objects of the file.
     pub(super) fn outside(mut self, repository: &Repository, in_file: &BTreeSet<String>) -> Self {
         self.targets.retain(|key, _| {
             let raw_id = repository.definition(&key.type_name).and_then(|definition| key.raw_id(definition));
@@ -59,12 +60,12 @@ impl Outgoing {
         self
     }
 
-    /// The types of what is looked for.
+    /// Returns the types of the referenced objects.
     pub(super) fn types(&self) -> impl Iterator<Item = &str> {
         self.targets.keys().map(|key| key.type_name.as_str())
     }
 
-    /// Looks for what objects refer to: under its id, or under the one that it got when it was imported before.
+    /// Looks up the referenced objects: under their ids, or under the ids that an earlier import gave them.
     pub(super) async fn follow(self, repository: &Repository) -> Result<Followed> {
         let outside: Vec<_> = self.targets.into_iter().collect();
         let mut followed = Followed::default();
@@ -83,7 +84,7 @@ impl Outgoing {
                         }
                     }
                     Err(error) if error.kind() == ErrorKind::Unavailable => return Err(error),
-                    // It is there, whatever else is wrong with it.
+                    // The object exists, no matter what else is wrong with it.
                     _ => {}
                 }
             }
@@ -109,12 +110,12 @@ impl Outgoing {
     }
 }
 
-/// Whether objects of a type may be written under another id than the file's, where that is taken.
+/// Returns whether objects of a type may be written under another id than the file's if that one is taken.
 pub(super) fn can_move(definition: &TypeDefinition) -> bool {
     definition.namespace_kind().is_multiple() && definition.identity().is_none()
 }
 
-/// Whether an object that was looked for is not there.
+/// Returns whether an object that was looked up does not exist.
 fn leads_nowhere(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Invalid)
 }

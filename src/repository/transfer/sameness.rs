@@ -1,18 +1,20 @@
-//! Whether the store has an object as a file has it: what an import that was cut off has written.
+//! Whether the store has an object as a file has it, because an interrupted import wrote it.
 
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::references::can_move;
 use super::targets::{Says, Unsealed};
+use crate::document::exact::exact_json;
 use crate::document::{Attributes, RootFields};
 use crate::encryption::Secrets;
-use crate::repository::read::Fetched;
-use crate::repository::{ObjectKey, Repository};
+use crate::repository::Repository;
+use crate::repository::pipeline::read::Fetched;
+use crate::repository::pipeline::target::Target;
 use crate::{ErrorKind, Result};
 
-/// What an object holds, as far as a line of a file says it. Where the object comes from is no part of it, and neither are the ids
-/// of referred objects that may have been written under another one.
+/// The content of an object, as far as a line of a file contains it. The origin is not part of it, and neither are the
+/// ids of referenced objects that may have been written under another one.
 #[derive(Debug, Clone)]
 pub(super) struct Sameness {
     digest: [u8; 32],
@@ -25,9 +27,9 @@ impl Sameness {
         Self { digest: digest(repository, *says, root, attributes, secrets), says: *says }
     }
 
-    /// Returns whether the object of the store holds the same. One that cannot be read does not.
-    pub(super) async fn is_of(&self, repository: &Repository, key: &ObjectKey, stored: Fetched) -> Result<bool> {
-        let definition = repository.definition(&key.type_name)?;
+    /// Returns whether the object of the store has the same content. False for an object that cannot be read.
+    pub(super) async fn is_of(&self, repository: &Repository, target: &Target, stored: Fetched) -> Result<bool> {
+        let Target { definition, key, .. } = target;
         let mut loaded = match repository.load_for_secrets(definition, &key.id, stored).await {
             Err(error) if error.kind() != ErrorKind::Unavailable => return Ok(false),
             outcome => outcome?,
@@ -63,13 +65,12 @@ fn digest(
     };
     let mut namespaces = root.namespaces.clone().unwrap_or_default();
     namespaces.sort();
-    let root = json!({
+    let fields = json!({
         "namespace": root.namespace,
         "namespaces": namespaces,
         "references": root.references.iter().map(reference).collect::<Vec<_>>(),
         "managed": root.managed.filter(|_| says.managed),
         "core": root.core_migration_version,
-        "others": root.others,
         "created": [root.created_at.as_ref().filter(|_| says.created_at), root.created_by.as_ref()],
         "updated": [root.updated_at.as_ref().filter(|_| says.updated_at), root.updated_by.as_ref()],
     });
@@ -78,8 +79,9 @@ fn digest(
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part.as_bytes());
     };
-    add(&root.to_string());
-    add(&json!(attributes).to_string());
+    add(&fields.to_string());
+    add(&exact_json(&root.others, &root.other_numbers));
+    add(&exact_json(attributes, &root.numbers));
     for (name, secret) in secrets {
         add(name);
         add(secret.expose_json());

@@ -1,48 +1,55 @@
-//! Under which ids the objects of a file are written, and what is written of each.
+//! The ids under which the objects of a file are written, and the documents to write.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::import::{Decision, Import, OnConflict, kind_of};
-use super::line::{Content, Line, Malformed};
+use serde_json::Value;
+
+use super::line::Line;
 use super::lines::RawLine;
 use super::opening::{self, Opened, SealedAt};
+use super::problem::{kind_of, problem};
+use super::read_line::{Content, Malformed};
+use super::request::{Import, OnConflict};
 use super::summary::{NamedObject, Problem};
-use crate::conversion;
-use crate::document::{Attributes, Namespace, NamespaceKind, RawId, RootFields, StoredDocument, VersionToken};
+use crate::document::exact::Numbered;
+use crate::document::numbers::Numbers;
+use crate::document::{Attributes, Namespace, NamespaceKind, RootFields, StoredDocument, VersionToken};
 use crate::encryption::Secrets;
+use crate::engine::conversion;
 use crate::registry::TypeDefinition;
-use crate::repository::change_namespaces::{EVERYWHERE, MAX_NAMESPACES};
-use crate::repository::read::{self, Fetched};
-use crate::repository::{ObjectKey, Repository, content, limits};
+use crate::repository::pipeline::read::Fetched;
+use crate::repository::pipeline::seen_namespaces::{EVERYWHERE, MAX_NAMESPACES};
+use crate::repository::pipeline::{content, limits, target};
+use crate::repository::{ObjectKey, Repository};
 use crate::{Error, Result};
 
-/// A line may be longer than the document that is made of it, hardly shorter.
+/// A line may be longer than its document, but is hardly shorter.
 const MAYBE_TOO_LARGE_BYTES: usize = 512 * 1024;
-/// The root field that the access control of other software has.
+/// The root field in which other software stores access control.
 pub(super) const ACCESS_CONTROL: &str = "accessControl";
 
 /// Lines of a file, with their numbers from 1.
 pub(super) type RawLines = Vec<(u64, RawLine)>;
 
-/// What the first reading decided about the objects of a file.
+/// The decisions of the first reading about the objects of a file.
 #[derive(Debug, Default)]
 pub(super) struct Targets {
-    /// The `_id`s that the objects have in the file: of those that were checked.
+    /// The `_id`s in the file of the objects that were checked.
     pub(super) in_file: BTreeSet<String>,
-    /// Those of them that the store has already, as the file has them.
+    /// Those that the store already has as the file has them.
     pub(super) there: BTreeSet<String>,
-    /// The objects that get another id or overwrite what the file alone would not.
+    /// The objects that get another id, or that overwrite although the request as a whole does not.
     objects: BTreeMap<NamedObject, Target>,
-    /// Where envelopes of the file may be opened.
+    /// The envelopes of the file that may be opened.
     pub(super) opened: Opened,
-    /// Ids of objects of the store that references of the file have under older ones.
+    /// The current ids of objects of the store to which references of the file have an older id.
     pub(super) references: BTreeMap<ObjectKey, String>,
 }
 
 #[derive(Debug, Clone)]
 pub(super) struct Target {
     pub(super) id: String,
-    /// Whether the id it had is remembered as its origin.
+    /// Whether the object keeps its id of the file as its origin.
     pub(super) keeps_origin: bool,
     pub(super) overwrites: bool,
 }
@@ -51,11 +58,11 @@ pub(super) struct Target {
 pub(super) struct Item {
     pub(super) line: u64,
     pub(super) object: NamedObject,
-    /// What it is called where it is written.
-    pub(super) key: ObjectKey,
+    /// The target of the write.
+    pub(super) target: target::Target,
 }
 
-/// What a line says of an object. What it leaves out, an object that is overwritten keeps.
+/// The values that a line contains. An object that is overwritten keeps the others.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Says {
     pub(super) secrets: bool,
@@ -65,23 +72,23 @@ pub(super) struct Says {
     pub(super) updated_at: bool,
 }
 
-/// An object of the file as it is to be stored, with its secrets opened.
+/// An object of the file as it will be stored, with its secrets opened.
 pub(super) struct Unsealed {
     pub(super) item: Item,
     pub(super) line_bytes: usize,
     pub(super) root: RootFields,
-    /// Without encrypted ones.
+    /// Without encrypted attributes.
     pub(super) attributes: Attributes,
     pub(super) secrets: Secrets,
     pub(super) says: Says,
 }
 
-/// A document to be written.
+/// A document to write.
 pub(super) struct Ready {
     pub(super) document: StoredDocument,
     /// The version that it overwrites.
     pub(super) over: Option<VersionToken>,
-    /// Whether it has secrets of the object that it overwrites, because the file has none.
+    /// Whether it keeps secrets of the object that it overwrites, because the file has none.
     pub(super) keeps_secrets: bool,
 }
 
@@ -92,17 +99,17 @@ impl Item {
 }
 
 impl Unsealed {
-    /// Seals the object to be created, or to overwrite what exists.
+    /// Seals the object, to create it or to overwrite `existing`.
     pub(super) async fn sealed(
         self,
         repository: &Repository,
         existing: Option<Fetched>,
     ) -> (Item, usize, Result<Ready>) {
         let Self { item, line_bytes, root, attributes, secrets, says } = self;
-        let key = &item.key;
+        let target = &item.target;
         let ready = match existing {
-            None => created(repository, key, root, says, attributes, secrets),
-            Some(existing) => overwritten(repository, key, root, says, attributes, secrets, existing).await,
+            None => created(repository, target, root, says, attributes, secrets),
+            Some(existing) => overwritten(repository, target, root, says, attributes, secrets, existing).await,
         };
         (item, line_bytes, ready)
     }
@@ -110,7 +117,7 @@ impl Unsealed {
 
 fn created(
     repository: &Repository,
-    key: &ObjectKey,
+    target: &target::Target,
     mut root: RootFields,
     says: Says,
     attributes: Attributes,
@@ -126,22 +133,21 @@ fn created(
     if !says.updated_at {
         root.updated_at = now();
     }
-    let definition = repository.definition(&key.type_name)?;
-    let document = repository.seal_whole(definition, key, root, attributes, secrets)?;
-    checked(definition, key, Ready { document, over: None, keeps_secrets: false })
+    let document = repository.seal_whole(target, root, attributes, secrets)?;
+    checked(target, Ready { document, over: None, keeps_secrets: false })
 }
 
-/// What the file does not say, and who sees the object, stays as it is.
+/// Keeps the namespaces of the existing object, and every value that the line does not contain.
 async fn overwritten(
     repository: &Repository,
-    key: &ObjectKey,
+    target: &target::Target,
     mut root: RootFields,
     says: Says,
     mut attributes: Attributes,
     secrets: Secrets,
     existing: Fetched,
 ) -> Result<Ready> {
-    let definition = repository.definition(&key.type_name)?;
+    let definition = &target.definition;
     let (version, old) = (existing.version, &existing.document);
     content::check_identity(definition, &old.attributes, &attributes)?;
     root.namespaces.clone_from(&old.root.namespaces);
@@ -151,6 +157,7 @@ async fn overwritten(
     }
     root.core_migration_version = root.core_migration_version.or_else(|| old.root.core_migration_version.clone());
     root.others.extend(old.root.others.clone());
+    root.other_numbers = root.other_numbers.extended(&old.root.other_numbers);
     if !says.managed {
         root.managed = old.root.managed;
     }
@@ -162,10 +169,10 @@ async fn overwritten(
         root.updated_at = Some(repository.environment().now_iso());
     }
     if says.secrets || !definition.encrypts() {
-        let document = repository.seal_whole(definition, key, root, attributes, secrets)?;
-        return checked(definition, key, Ready { document, over: Some(version), keeps_secrets: false });
+        let document = repository.seal_whole(target, root, attributes, secrets)?;
+        return checked(target, Ready { document, over: Some(version), keeps_secrets: false });
     }
-    let loaded = repository.load_for_secrets(definition, &key.id, existing).await?;
+    let loaded = repository.load_for_secrets(definition, &target.key.id, existing).await?;
     if let Some(newer) = &loaded.newer {
         return Err(conversion::newer(definition, newer.version));
     }
@@ -174,24 +181,17 @@ async fn overwritten(
     }
     let sets = &definition.latest().sets;
     content::check_attributes(definition, sets, &attributes)?;
-    repository.seal_changes(
-        definition,
-        definition.encryption(),
-        key,
-        &loaded.document,
-        &mut attributes,
-        BTreeMap::new(),
-    )?;
+    repository.seal_changes(target, definition.encryption(), &loaded.document, &mut attributes, BTreeMap::new())?;
     let is_there = |name: &str| attributes.get(name).is_some_and(|value| !value.is_null());
     let keeps_secrets = sets.encrypted.iter().any(|attribute| is_there(&attribute.name));
-    let document = content::finish(definition, key, root, attributes)?;
-    checked(definition, key, Ready { document, over: Some(version), keeps_secrets })
+    let document = content::finish(target, root, attributes)?;
+    checked(target, Ready { document, over: Some(version), keeps_secrets })
 }
 
-/// What is written is what the index takes and a reader can read.
-fn checked(definition: &TypeDefinition, key: &ObjectKey, ready: Ready) -> Result<Ready> {
-    limits::check_depth(key, &ready.document.attributes)?;
-    limits::check_whole(definition, key, &ready.document)?;
+/// Refuses a document that the index or a reader would not accept.
+fn checked(target: &target::Target, ready: Ready) -> Result<Ready> {
+    limits::check_depth(&target.key, &ready.document.attributes)?;
+    limits::check_whole(target, &ready.document)?;
     Ok(ready)
 }
 
@@ -204,7 +204,7 @@ impl Targets {
         self.objects.get(object)
     }
 
-    /// The objects of some lines, ready to be written.
+    /// Returns the objects of some lines, ready to be written.
     pub(super) async fn prepare(
         &self,
         repository: &Repository,
@@ -226,13 +226,12 @@ impl Targets {
         };
         let mut ready = Vec::with_capacity(objects.len());
         let found = match objects.iter().any(|object| may_overwrite(&object.item.object)) {
-            true => look_up(repository, &objects).await?,
+            true => look_up(repository, &objects).await,
             false => objects.iter().map(|_| Ok(None)).collect(),
         };
         for (object, found) in objects.into_iter().zip(found) {
-            let definition = repository.definition(&object.item.key.type_name)?;
-            let is_same = |it: &Fetched| read::is_asked_for(definition, &object.item.key, &it.document);
-            // A creation where something is fails by itself.
+            let is_same = |it: &Fetched| object.item.target.is_in(&it.document);
+            // A creation fails by itself if the object exists.
             let existing = found?.filter(|it| may_overwrite(&object.item.object) && is_same(it));
             let (item, _, outcome) = object.sealed(repository, existing).await;
             ready.push((item, outcome));
@@ -240,8 +239,8 @@ impl Targets {
         Ok(ready)
     }
 
-    /// Returns whether the store has the object of a line already, and refuses a line that was not checked: nobody said that it may
-    /// be imported.
+    /// Returns whether the store already has the object of a line. Refuses a line that was not checked, because its
+    /// import was not admitted.
     fn is_there(&self, repository: &Repository, request: &Import, number: u64, line: &Line) -> Result<bool> {
         let definition = repository.exportable(&line.object.type_name)?;
         let key = key_of(request, definition, line)?;
@@ -253,7 +252,7 @@ impl Targets {
         }
     }
 
-    /// The object of a line, brought to the newest model version, with its secrets opened.
+    /// Returns the object of a line, converted to the newest model version, with its secrets opened.
     pub(super) async fn unsealed(
         &self,
         repository: &Repository,
@@ -277,10 +276,12 @@ impl Targets {
         let old_root = RootFields {
             namespace: opening::namespace_of(definition, &line),
             type_migration_version: line.type_migration_version.take(),
+            numbers: line.attributes.numbers,
             ..RootFields::default()
         };
-        let mut attributes = line.attributes;
+        let mut attributes = line.attributes.values;
         attributes.extend(line.envelopes.unwrap_or_default());
+        opening::check_line(definition, old_root.type_migration_version.as_deref(), &attributes)?;
         let document = StoredDocument { type_name: object.type_name.clone(), attributes, root: old_root };
         let version = VersionToken { seq_no: 0, primary_term: 0, generation: 0 };
         let mut loaded = repository.load(definition, &object.id, Fetched { document, version }).await?;
@@ -301,8 +302,9 @@ impl Targets {
             }
             key.id.clone_from(&target.id);
         }
-        RawId::new(definition.name(), kind, &key.namespace, &key.id)?;
-        content::check_new_id(definition, &key.id)?;
+        let target = repository.target(key)?;
+        content::check_new_id(&target)?;
+        let key = &target.key;
         for reference in &mut line.references {
             let named = NamedObject { type_name: reference.type_name.clone(), id: reference.id.clone() };
             if let Some(target) = self.objects.get(&named) {
@@ -314,7 +316,12 @@ impl Targets {
                 reference.id.clone_from(id);
             }
         }
-        let access_control = line.access_control.map(|control| (ACCESS_CONTROL.to_owned(), control));
+        let (access_control, other_numbers) = match line.access_control {
+            Some(Numbered { values, numbers }) => {
+                (Some((ACCESS_CONTROL.to_owned(), Value::Object(values))), numbers.within_member(ACCESS_CONTROL))
+            }
+            None => (None, Numbers::default()),
+        };
         let root = RootFields {
             namespace: match kind {
                 NamespaceKind::Single => key.namespace.id_form().map(str::to_owned),
@@ -330,9 +337,11 @@ impl Targets {
             updated_at: line.updated_at.unwrap_or_else(|| None),
             updated_by: line.updated_by,
             others: access_control.into_iter().collect(),
+            numbers: loaded.document.root.numbers,
+            other_numbers,
             ..RootFields::default()
         };
-        let item = Item { line: number, object, key };
+        let item = Item { line: number, object, target };
         Ok(Unsealed { item, line_bytes, root, attributes, secrets: all, says })
     }
 }
@@ -354,22 +363,19 @@ pub(super) async fn check_size(
     if line_bytes < MAYBE_TOO_LARGE_BYTES {
         return Ok(());
     }
-    limits::check_request(&*repository.shared.cluster, key, document.to_source().len()).await
+    limits::check_request(&*repository.shared.engine.cluster, key, document.to_source().len()).await
 }
 
-/// What is stored under the ids of the objects, each answered in order.
-pub(super) async fn look_up(repository: &Repository, objects: &[Unsealed]) -> Result<Vec<Result<Option<Fetched>>>> {
-    let mut wanted = Vec::with_capacity(objects.len());
-    for Unsealed { item, .. } in objects {
-        wanted.push((repository.definition(&item.key.type_name)?, &item.key));
-    }
-    Ok(repository.fetch_many(&wanted).await)
+/// Returns the documents that are stored under the ids of the objects, in their order.
+pub(super) async fn look_up(repository: &Repository, objects: &[Unsealed]) -> Vec<Result<Option<Fetched>>> {
+    let targets: Vec<_> = objects.iter().map(|object| &object.item.target).collect();
+    repository.fetch_many(&targets).await
 }
 
-/// From where an object is to be seen; none for objects of agnostic types.
+/// Returns the namespaces that will see an object; empty for objects of agnostic types.
 ///
 /// # Errors
-/// [`Invalid`](crate::ErrorKind::Invalid) if objects of the type cannot be seen so.
+/// [`Invalid`](crate::ErrorKind::Invalid) if objects of the type cannot have these namespaces.
 pub(super) fn namespaces_of(request: &Import, definition: &TypeDefinition, line: &Line) -> Result<Vec<String>> {
     let kind = definition.namespace_kind();
     if kind == NamespaceKind::Agnostic {
@@ -411,7 +417,7 @@ pub(super) fn namespaces_of(request: &Import, definition: &TypeDefinition, line:
     Ok(names)
 }
 
-/// What an object is called in the file, in a namespace from which it is to be seen.
+/// Returns an object's key in the file, in a namespace that will see it.
 pub(super) fn key_of(request: &Import, definition: &TypeDefinition, line: &Line) -> Result<ObjectKey> {
     let namespaces = namespaces_of(request, definition, line)?;
     let namespace = match namespaces.iter().find(|name| *name != EVERYWHERE) {
@@ -421,27 +427,11 @@ pub(super) fn key_of(request: &Import, definition: &TypeDefinition, line: &Line)
     Ok(ObjectKey::new(definition.name(), &line.object.id).in_namespace(namespace))
 }
 
-/// Reads a line, with its references as the request wants them.
+/// Parses a line, and changes its references as the request says.
 pub(super) fn parse(request: &Import, line: &[u8]) -> Result<Content, Malformed> {
     let mut content = Content::parse(line)?;
     if let Content::Object(line) = &mut content {
         request.redirect(&line.object, &mut line.references);
     }
     Ok(content)
-}
-
-pub(super) fn problem(line: u64, object: Option<&NamedObject>, kind: &'static str, message: String) -> Problem {
-    let (destinations, missing) = (Vec::new(), Vec::new());
-    Problem { line, column: None, object: object.cloned(), kind, message, destinations, missing }
-}
-
-impl Import {
-    /// Whether the object is to be imported at all.
-    pub(super) fn takes(&self, object: &NamedObject) -> bool {
-        match self.decisions.get(object) {
-            Some(Decision::Skip) => false,
-            Some(_) => true,
-            None => !self.only_decided,
-        }
-    }
 }

@@ -1,45 +1,49 @@
+//! The claim of one process among all, under which it refreshes a token.
+
 use std::pin::pin;
 use std::time::Duration;
 
 use futures::future::{Either, select};
 
-use crate::control::Held;
+use crate::engine::control::Held;
 use crate::environment::Clock;
 
-/// The claim under which a token is refreshed, for as long as it is certain.
+/// The claim under which a token is refreshed.
 ///
-/// Others take it over when they have seen it unchanged for [`ttl`], which is longer than a provider may take. What passes
-/// between its last renewal and the question to the provider must therefore be less than the difference.
+/// Other processes take it over when they have seen it unchanged for [`ttl`]. A request to the provider ends after the
+/// deadline at the latest. So it must begin less than `ttl - deadline` after the last renewal of the claim.
 pub(super) struct Claim {
-    /// None if the token is refreshed without one, or if it was lost.
+    /// `None` if the token is refreshed without a claim, or if the claim was lost.
     held: Option<Held>,
     is_lost: bool,
-    /// When it was renewed last, by the monotonic clock: before the request was sent.
+    /// The time of the last renewal by the monotonic clock, read before its request was sent.
     renewed: Duration,
-    /// How old it may be when the provider is asked.
+    /// The greatest age of the renewal at which the provider may be asked.
     slack: Duration,
 }
 
 /// The shortest time between two renewals.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 
-/// How long a claim may be unchanged, if a provider may take so long as `deadline`.
+/// Returns how long a claim may stay unchanged, for a provider with this deadline.
 pub(super) fn ttl(deadline: Duration) -> Duration {
-    deadline.mul_f64(1.5)
+    deadline.saturating_add(deadline / 2)
 }
 
 impl Claim {
     pub(super) fn new(held: Held, asked_at: Duration, deadline: Duration) -> Self {
-        // Half of the difference; the other half is for what the clocks and the network do to it.
-        Self { held: Some(held), is_lost: false, renewed: asked_at, slack: (ttl(deadline) - deadline) / 2 }
+        // Half of the time by which a claim outlasts the deadline. The other half covers errors of clocks and delays of
+        // the network.
+        Self { held: Some(held), is_lost: false, renewed: asked_at, slack: deadline / 4 }
     }
 
-    /// No claim.
+    /// Creates the absence of a claim.
     pub(super) fn none() -> Self {
         Self { held: None, is_lost: false, renewed: Duration::ZERO, slack: Duration::ZERO }
     }
 
-    /// Whether nobody else takes it over while the provider is asked now. One request if it has become too old for that.
+    /// Returns whether no other process can take the claim over during a request to the provider. Renews a claim that
+    /// is too old for that, by one request.
     pub(super) async fn is_ours(&mut self, clock: &dyn Clock) -> bool {
         let Some(held) = &mut self.held else { return !self.is_lost };
         let now = clock.monotonic();
@@ -63,8 +67,8 @@ impl Claim {
         }
     }
 
-    /// Does `work`, however long it takes, and renews the claim meanwhile, so that nobody takes it over. If somebody did all the
-    /// same, the work goes on.
+    /// Does `work`, however long it takes, and renews the claim meanwhile, so that no other process takes it over. If
+    /// one does anyway, the work continues.
     pub(super) async fn hold_while<T>(&mut self, clock: &dyn Clock, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         while self.held.is_some() {
@@ -73,7 +77,8 @@ impl Claim {
                 Either::Right(_) => {}
             }
             match select(work.as_mut(), pin!(self.is_ours(clock))).await {
-                // A renewal that is dropped half-way may have happened or not, and then the claim could not be given back.
+                // If a renewal were dropped, it would be unknown whether it was done, and the claim could not be
+                // released.
                 Either::Left((done, renewal)) => {
                     renewal.await;
                     return done;
@@ -84,11 +89,11 @@ impl Claim {
         work.await
     }
 
-    /// Lets the next one have it at once.
-    pub(super) async fn give_back(self) {
+    /// Releases the claim, so that the next process gets it at once.
+    pub(super) async fn release(self) {
         let Some(held) = self.held else { return };
         if let Err(error) = held.release().await {
-            tracing::debug!(%error, "a claim was not given back; it expires by itself");
+            tracing::debug!(%error, "a claim was not released; it expires by itself");
         }
     }
 }
@@ -99,7 +104,7 @@ mod tests {
 
     use super::*;
     use crate::cluster::{Cluster, InMemory};
-    use crate::control::{Claims, Control, Kind, Taking, Watch};
+    use crate::engine::control::{Claims, Control, Kind, Taking, Watch};
     use crate::environment::set_clock::SetClock;
     use crate::environment::{Environment, SystemRng};
     use crate::layout::Prefix;
@@ -144,7 +149,7 @@ mod tests {
         let held = take(&ours, &mut Watch::default()).await.expect("free");
         let mut claim = Claim::new(held, clock.monotonic(), DEADLINE);
         let mut watch = Watch::default();
-        // Time passes as the claim waits for its next renewal; the other one looks each time that it may go on.
+        // Time passes while the claim waits for its next renewal. The other process tries to take it each time.
         let work = async {
             let began = clock.monotonic();
             while clock.monotonic() - began < ttl(DEADLINE) * 3 {
@@ -154,7 +159,7 @@ mod tests {
             "done"
         };
         assert_eq!(claim.hold_while(clock.as_ref(), work).await, "done");
-        claim.give_back().await;
+        claim.release().await;
         assert!(take(&theirs, &mut Watch::default()).await.is_some(), "it was given back");
     }
 
@@ -171,7 +176,7 @@ mod tests {
         for _ in 0..2 {
             assert!(!claim.is_ours(clock.as_ref()).await);
         }
-        claim.give_back().await;
+        claim.release().await;
         assert!(take(&ours, &mut Watch::default()).await.is_none(), "what is theirs stays theirs");
         held.release().await.expect("given back");
         assert!(take(&ours, &mut Watch::default()).await.is_some());
@@ -183,6 +188,6 @@ mod tests {
         let clock = SetClock::default();
         clock.forward(Duration::from_secs(3600));
         assert!(claim.is_ours(&clock).await);
-        claim.give_back().await;
+        claim.release().await;
     }
 }

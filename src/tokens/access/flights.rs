@@ -1,3 +1,6 @@
+//! The refreshes in this process: one at a time for each token, grants that could not be stored, and pauses of
+//! providers.
+
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -9,7 +12,7 @@ use super::AccessToken;
 use crate::encryption::Secret;
 use crate::tokens::{Grant, TokenError};
 
-/// How the last refresh of one token ended, for those who waited for it.
+/// The end of the last refresh of one token, for the callers that waited for it.
 #[derive(Debug, Default)]
 pub(super) struct Flight {
     ended: Option<Ended>,
@@ -17,27 +20,27 @@ pub(super) struct Flight {
 
 #[derive(Debug)]
 struct Ended {
-    /// When, by the monotonic clock.
+    /// The time by the monotonic clock.
     at: Duration,
-    /// The token that its service had refused to whoever began it.
+    /// The token that its service had refused to the caller that began the refresh.
     refused: Option<Secret>,
     outcome: Result<AccessToken, TokenError>,
 }
 
 impl Flight {
-    /// Remembers how a refresh ended that was begun by somebody who was refused this token.
+    /// Records the outcome of a refresh that was begun by a caller whose service had refused this token.
     pub(super) fn end(&mut self, at: Duration, refused: Option<Secret>, outcome: &Result<AccessToken, TokenError>) {
         self.ended = Some(Ended { at, refused, outcome: outcome.clone() });
     }
 
-    /// The outcome, if it is news for somebody who began to look at `began` and was refused this token.
+    /// Returns the outcome, if it is new for a caller that began at `began` and whose service had refused this token.
     pub(super) fn outcome_since(
         &self,
         began: Duration,
         refused: Option<&Secret>,
     ) -> Option<Result<AccessToken, TokenError>> {
         let ended = self.ended.as_ref().filter(|ended| ended.at >= began)?;
-        // A provider that gives the refused token once more does so however often it is asked.
+        // A provider that grants the refused token again does so however often it is asked.
         let is_known = ended.refused.as_ref() != refused
             && ended.outcome.as_ref().is_ok_and(|token| Some(&token.token) == refused);
         (!is_known).then(|| ended.outcome.clone())
@@ -46,35 +49,35 @@ impl Flight {
 
 pub(super) type Slot = Arc<tokio::sync::Mutex<Flight>>;
 
-/// What a provider granted and could not be stored.
+/// A grant that could not be stored.
 #[derive(Debug, Clone)]
 pub(super) struct Unstored {
-    /// The refresh token that it was granted for, which is worth nothing now.
+    /// The refresh token of the request, which the provider may no longer accept.
     pub(super) granted_for: Option<Secret>,
     pub(super) grant: Grant,
     pub(super) asked_at: Timestamp,
 }
 
-/// Why a provider is not asked for a token for a while.
+/// The reason why a provider is not asked for a token for some time.
 #[derive(Debug, Clone)]
 pub(super) enum Pause {
-    /// It wants to be left alone.
+    /// It asked for a pause.
     Busy,
     /// It refused this refresh token.
     Refused(Secret),
 }
 
-/// The longest time for which a provider is left alone, whatever it says.
+/// The longest pause, whatever the provider asks for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// One slot for each token that is being refreshed in this process: the task that holds its lock refreshes. Beside it, what refreshes
-/// got and could not store, until the next one does, since the caller that was told so may have gone away; and the pauses after
-/// which providers are asked again.
+/// The refreshes of this process. Each token that is being refreshed has a slot; the task that holds its lock
+/// refreshes. Grants that could not be stored are kept until the next refresh stores them, since the caller that got
+/// the error may have gone away. The pauses say when providers are asked again.
 #[derive(Clone, Default)]
 pub(super) struct Flights {
     slots: Arc<Mutex<HashMap<String, Weak<tokio::sync::Mutex<Flight>>>>>,
     unstored: Arc<Mutex<HashMap<String, Unstored>>>,
-    /// With the ends of the pauses by the monotonic clock.
+    /// The pauses and their ends by the monotonic clock.
     pauses: Arc<Mutex<HashMap<String, (Pause, Duration)>>>,
 }
 
@@ -85,13 +88,13 @@ impl fmt::Debug for Flights {
 }
 
 impl Flights {
-    /// The slots that somebody has.
+    /// Returns all slots in use.
     pub(super) fn all(&self) -> Vec<Slot> {
         let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         slots.values().filter_map(Weak::upgrade).collect()
     }
 
-    /// The slot of `key`. It lives as long as somebody has it.
+    /// Returns the slot of `key`. It exists as long as it is in use.
     pub(super) fn slot(&self, key: &str) -> Slot {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(slot) = slots.get(key).and_then(Weak::upgrade) {
@@ -103,29 +106,29 @@ impl Flights {
         slot
     }
 
-    /// What was granted and not stored. To be asked by whoever holds the slot's lock.
+    /// Returns the grant that could not be stored. Only the holder of the slot's lock may rely on it.
     pub(super) fn unstored(&self, key: &str) -> Option<Unstored> {
         self.all_unstored().get(key).cloned()
     }
 
-    /// Remembers what was granted and not stored.
-    pub(super) fn keep_unstored(&self, key: String, unstored: Unstored) {
+    /// Keeps a grant that could not be stored.
+    pub(super) fn add_unstored(&self, key: String, unstored: Unstored) {
         self.all_unstored().insert(key, unstored);
     }
 
-    /// It was stored, or is of no use any more.
-    pub(super) fn forget_unstored(&self, key: &str) {
+    /// Drops a grant that was stored, or is of no use any more.
+    pub(super) fn drop_unstored(&self, key: &str) {
         self.all_unstored().remove(key);
     }
 
-    /// Begins a pause of this length.
+    /// Begins a pause.
     pub(super) fn pause(&self, key: String, pause: Pause, length: Duration, now: Duration) {
         let mut pauses = self.pauses.lock().unwrap_or_else(PoisonError::into_inner);
         pauses.retain(|_, (_, until)| *until > now);
         pauses.insert(key, (pause, now.saturating_add(length.min(LONGEST_PAUSE))));
     }
 
-    /// The pause that there is at `now`, and how much longer it lasts.
+    /// Returns the pause at `now`, and its remaining time.
     pub(super) fn paused(&self, key: &str, now: Duration) -> Option<(Pause, Duration)> {
         let pauses = self.pauses.lock().unwrap_or_else(PoisonError::into_inner);
         let (pause, until) = pauses.get(key).filter(|(_, until)| *until > now)?;

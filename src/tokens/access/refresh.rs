@@ -1,5 +1,5 @@
-//! One refresh of one token, alone in this process: claim, ask, store. Runs in a task of its own, so that a caller who goes
-//! away does not lose what the provider granted.
+//! One refresh of one token, of which there is one at a time in this process: claim, ask, store. It runs in its own
+//! task, so that a grant is not lost with a caller that goes away.
 
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
@@ -12,68 +12,68 @@ use jiff::Timestamp;
 
 use super::claim::Claim;
 use super::flights::{Flights, Pause};
-use super::judgement::{Judgement, judge};
+use super::validity::{Validity, validity};
 use super::{AccessToken, ProviderError, RefreshRequest, Refresher};
-use crate::control::{Claims, Taking, Watch};
 use crate::encryption::Secret;
+use crate::engine::control::{Claims, Taking, Watch};
 use crate::environment::{Clock, Environment};
 use crate::tokens::identity::Identity;
 use crate::tokens::records::{Current, Records};
 use crate::tokens::{ConnectorToken, Grant, OAuthCredentials, TokenError, TokenId};
 use crate::{Error, ErrorKind, Result};
 
-/// How often somebody else's claim is looked at.
+/// The pause between two reads of another process's claim.
 const WATCH_PAUSE: Duration = Duration::from_millis(100);
-/// How often in a row the cluster may fail while a claim is waited for.
+/// The number of consecutive failures of the cluster that a wait for a claim survives.
 const MAX_FAILURES: u32 = 3;
-/// How long a stalled process may take to store what made the provider refuse the refresh token that is still stored.
+/// The time that a stalled process has to store the grant that made the provider refuse the stored refresh token.
 const STALL_PAUSE: Duration = Duration::from_millis(1_500);
-/// How long a refresh token that the provider refused is not used again.
+/// The time in which a refresh token that the provider refused is not used again.
 const REFUSED_PAUSE: Duration = Duration::from_secs(5 * 60);
 
-/// What a refresh works with.
+/// The inputs of a refresh.
 #[derive(Clone)]
-pub(super) struct Refresh<I: Identity> {
-    pub(super) records: Records<I>,
-    pub(super) identity: I,
+pub(super) struct Refresh {
+    pub(super) records: Records,
+    pub(super) identity: Identity,
     pub(super) refresher: Arc<dyn Refresher>,
     pub(super) claims: Claims,
     pub(super) flights: Flights,
     pub(super) deadline: Duration,
-    /// How long a token without an expiry is good.
+    /// The assumed lifetime of a token without an expiry.
     pub(super) assumed_lifetime: Option<Duration>,
     /// The token that its service did not accept.
     pub(super) refused: Option<Secret>,
-    /// The stored token that the caller found not to be good any more.
+    /// The stored token that was no longer valid for the caller.
     pub(super) outdated: Option<Secret>,
 }
 
-/// A token as it is stored, with the credentials that a refresh needs.
-pub(super) struct Readable<I> {
-    pub(super) current: Current<I>,
+/// A stored token, with the credentials that a refresh needs.
+pub(super) struct Readable {
+    pub(super) current: Current,
     pub(super) token: ConnectorToken<OAuthCredentials>,
 }
 
-impl<I> Readable<I> {
+impl Readable {
     pub(super) fn refresh_token(&self) -> Option<&Secret> {
         self.token.credentials.refresh_token.as_ref()
     }
 }
 
-/// What came of working under a claim.
-enum Worked {
+/// The outcome of a refresh under a claim.
+enum UnderClaim {
     Token(AccessToken),
     /// Another process took the claim over before the provider was asked.
     ClaimLost,
 }
 
-impl<I: Identity> Refresh<I> {
-    /// What the token is called among all that are refreshed, in this process and in the control index.
+impl Refresh {
+    /// Returns the key of the token among all that are refreshed, in this process and in the control index.
     pub(super) fn key(&self) -> String {
-        format!("{}:{}", I::TYPE, self.identity.derived_id())
+        format!("{}:{}", self.identity.kind().stored_type(), self.identity.derived_id())
     }
 
-    /// A good token: somebody else's, or one that the provider grants now.
+    /// Returns a valid token: one that another process stored, or one that the provider grants now.
     pub(super) async fn run(&self) -> Result<AccessToken, TokenError> {
         let claim_id = self.key();
         let began = self.clock().monotonic();
@@ -83,9 +83,9 @@ impl<I: Identity> Refresh<I> {
             match self.claims.try_take(&claim_id, &(), &mut watch).await {
                 Ok(Taking::Taken(held)) => {
                     let mut claim = Claim::new(held, asked_at, self.deadline);
-                    let worked = self.work(&mut claim).await;
-                    claim.give_back().await;
-                    if let Worked::Token(token) = worked? {
+                    let outcome = self.refresh_under(&mut claim).await;
+                    claim.release().await;
+                    if let UnderClaim::Token(token) = outcome? {
                         return Ok(token);
                     }
                     watch = Watch::default();
@@ -94,8 +94,9 @@ impl<I: Identity> Refresh<I> {
                 Err(error) if may_pass(&error) && failures < MAX_FAILURES => failures += 1,
                 Err(error) => return self.unclaimed(error).await,
             }
-            // Whoever holds it may be killed, and whoever takes it over too; then it is the next one's turn.
-            if self.clock().monotonic().saturating_sub(began) > self.deadline * 3 {
+            // The process that holds the claim may be killed, and so may the one that takes it over; then it is the
+            // next one's turn.
+            if self.clock().monotonic().saturating_sub(began) > self.deadline.saturating_mul(3) {
                 return Err(self.failed(transient("another process has been refreshing the token for too long")));
             }
             self.clock().sleep(WATCH_PAUSE).await;
@@ -117,22 +118,23 @@ impl<I: Identity> Refresh<I> {
         self.clock().now()
     }
 
-    /// Without the claim two processes may use one refresh token, and there are providers that revoke everything then. So the
-    /// provider is asked only if no refresh token is used.
+    /// Refreshes without a claim, if no refresh token is used. Otherwise two processes might use one refresh token, and
+    /// some providers revoke everything then.
     async fn unclaimed(&self, error: Error) -> Result<AccessToken, TokenError> {
         if self.refresher.needs_refresh_token() {
-            let error = error.context("the provider was not asked, because no other process can be kept from it");
+            let error = error.context("the provider was not asked, because other processes cannot be excluded");
             return Err(TokenError::Other(error));
         }
-        tracing::warn!(connector = %self.identity.connector_id(), %error, "a token is refreshed without a claim");
-        match self.work(&mut Claim::none()).await? {
-            Worked::Token(token) => Ok(token),
-            Worked::ClaimLost => Err(TokenError::Other(error)),
+        tracing::warn!(connector = %self.identity.connector_id, %error, "a token is refreshed without a claim");
+        match self.refresh_under(&mut Claim::none()).await? {
+            UnderClaim::Token(token) => Ok(token),
+            UnderClaim::ClaimLost => Err(TokenError::Other(error)),
         }
     }
 
-    /// The stored token; none if there is none, or if it cannot be read and the refresher gets one all the same.
-    pub(super) async fn read(&self) -> Result<Option<Readable<I>>, TokenError> {
+    /// Reads the stored token. Returns `None` if there is none, or if it cannot be read and the refresher does not need
+    /// it.
+    pub(super) async fn read(&self) -> Result<Option<Readable>, TokenError> {
         match self.read_current().await {
             Err(TokenError::Unreadable { .. } | TokenError::NotOAuth { .. })
                 if !self.refresher.needs_refresh_token() =>
@@ -143,15 +145,15 @@ impl<I: Identity> Refresh<I> {
         }
     }
 
-    /// The stored token; none if there is none.
-    pub(super) async fn read_current(&self) -> Result<Option<Readable<I>>, TokenError> {
+    /// Reads the stored token, if there is one.
+    pub(super) async fn read_current(&self) -> Result<Option<Readable>, TokenError> {
         let Some(current) = self.records.current(&self.identity).await? else { return Ok(None) };
         let token = current.token.clone().into_oauth()?;
         Ok(Some(Readable { current, token }))
     }
 
-    /// The token that another process stored while this one waited for the claim: whatever its lifetime, it was just
-    /// obtained.
+    /// Returns the token that another process stored while this one waited for the claim. It is new, whatever its
+    /// lifetime.
     async fn replaced(&self) -> Result<Option<AccessToken>, TokenError> {
         let Some(found) = self.read().await? else { return self.none_stored().map(|()| None) };
         let token = &found.token.credentials.access_token;
@@ -159,29 +161,26 @@ impl<I: Identity> Refresh<I> {
         Ok(is_new.then(|| AccessToken::of(&found.token)))
     }
 
-    fn if_good(&self, found: &Readable<I>) -> Option<AccessToken> {
-        (self.judge(&found.token) == Judgement::Good).then(|| AccessToken::of(&found.token))
-    }
-
-    /// Judges a stored token as it is now. A lifetime is assumed only of tokens that can be refreshed: of another one nothing would be
-    /// left.
-    pub(super) fn judge(&self, token: &ConnectorToken<OAuthCredentials>) -> Judgement {
+    /// Returns the validity of a stored token now. A lifetime is assumed only of tokens that can be refreshed, since
+    /// any other token would become useless.
+    pub(super) fn validity(&self, token: &ConnectorToken<OAuthCredentials>) -> Validity {
         let now = self.now();
         let can_refresh = !self.refresher.needs_refresh_token() || check_refresh_token(token, now).is_ok();
-        judge(token, self.refused.as_ref(), self.assumed_lifetime.filter(|_| can_refresh), now)
+        validity(token, self.refused.as_ref(), self.assumed_lifetime.filter(|_| can_refresh), now)
     }
 
-    /// Why the provider is not asked now, if it wants to be left alone or has just refused the refresh token that is `found`.
-    pub(super) fn held_off(&self, found: Option<&Readable<I>>) -> Option<TokenError> {
+    /// Returns the error for a provider that is not asked now, because of its `Retry-After` or because it has just
+    /// refused the refresh token of `found`.
+    pub(super) fn held_off(&self, found: Option<&Readable>) -> Option<TokenError> {
         let key = self.key();
         let (pause, left) = self.flights.paused(&key, self.clock().monotonic())?;
-        // What was granted before and not stored needs no provider.
+        // An earlier grant that could not be stored needs no provider.
         if self.flights.unstored(&key).is_some() {
             return None;
         }
         match pause {
             Pause::Busy => {
-                let reason = format!("it wants to be left alone for another {} s", left.as_secs_f64().ceil());
+                let reason = format!("it asked for a pause, which lasts another {} s", left.as_secs_f64().ceil());
                 Some(self.failed(ProviderError::Transient { reason, retry_after: Some(left) }))
             }
             Pause::Refused(refused) => {
@@ -196,24 +195,26 @@ impl<I: Identity> Refresh<I> {
         self.flights.pause(self.key(), pause, length, self.clock().monotonic());
     }
 
-    /// Refreshes the token as it is now that nobody else does.
-    async fn work(&self, claim: &mut Claim) -> Result<Worked, TokenError> {
-        let mut found = match self.keep_unstored(claim, self.read().await?).await? {
-            Either::Left(token) => return Ok(Worked::Token(token)),
+    /// Refreshes the token. No other process asks the provider until the claim expires, which a process that renews it
+    /// in time prevents. If this process stalls until then, two may ask with one refresh token (record 21);
+    /// [`rotated_by_another`](Self::rotated_by_another) is for the one that the provider refuses.
+    async fn refresh_under(&self, claim: &mut Claim) -> Result<UnderClaim, TokenError> {
+        let mut found = match self.store_unstored(claim, self.read().await?).await? {
+            Either::Left(token) => return Ok(UnderClaim::Token(token)),
             Either::Right(found) => found,
         };
         loop {
-            if let Some(token) = found.as_ref().and_then(|found| self.if_good(found)) {
-                return Ok(Worked::Token(token));
+            if let Some(found) = found.as_ref().filter(|found| self.validity(&found.token) == Validity::Valid) {
+                return Ok(UnderClaim::Token(AccessToken::of(&found.token)));
             }
             let request = self.request(found.as_ref())?;
             self.check_storable(found.as_ref()).await?;
             if !claim.is_ours(self.clock()).await {
-                return Ok(Worked::ClaimLost);
+                return Ok(UnderClaim::ClaimLost);
             }
             let asked_at = self.now();
             match self.ask(&request).await {
-                Ok(grant) => return self.keep(claim, found, grant, asked_at).await.map(Worked::Token),
+                Ok(grant) => return self.store_grant(claim, found, grant, asked_at).await.map(UnderClaim::Token),
                 Err(ProviderError::InvalidGrant) if self.refresher.needs_refresh_token() => {
                     let id = self.id(found.as_ref());
                     match self.rotated_by_another(&request).await? {
@@ -236,23 +237,23 @@ impl<I: Identity> Refresh<I> {
         }
     }
 
-    /// What the provider is asked for.
-    fn request(&self, found: Option<&Readable<I>>) -> Result<RefreshRequest, TokenError> {
+    /// Creates the request for the provider.
+    fn request(&self, found: Option<&Readable>) -> Result<RefreshRequest, TokenError> {
         if self.refresher.needs_refresh_token() {
             let Some(found) = found else { return Err(self.no_token()) };
             check_refresh_token(&found.token, self.now())?;
         }
         Ok(RefreshRequest {
-            scope: self.identity.scope(),
-            connector_id: self.identity.connector_id().clone(),
-            token_type: self.identity.token_type().clone(),
+            scope: self.identity.scope.clone(),
+            connector_id: self.identity.connector_id.clone(),
+            token_type: self.identity.token_type.clone(),
             refresh_token: found.and_then(Readable::refresh_token).cloned(),
         })
     }
 
-    /// A refresh token that rotates is used up by the question, so none is asked whose answer could not be stored: while the
-    /// index is copied, for instance, or if the record could not be written.
-    async fn check_storable(&self, found: Option<&Readable<I>>) -> Result<(), TokenError> {
+    /// Refuses if a grant could not be stored: while the index is copied, for instance, or if the record could not be
+    /// written. The request uses up a refresh token that rotates.
+    async fn check_storable(&self, found: Option<&Readable>) -> Result<(), TokenError> {
         let Some(found) = found.filter(|_| self.refresher.needs_refresh_token()) else { return Ok(()) };
         self.records.check_can_store_over(&found.current).await.map_err(|error| {
             TokenError::Other(error.context("the provider was not asked, because what it grants could not be stored"))
@@ -260,7 +261,7 @@ impl<I: Identity> Refresh<I> {
     }
 
     async fn ask(&self, request: &RefreshRequest) -> Result<Grant, ProviderError> {
-        // A refresher that panics must not keep the claim; and what it says then may be a secret.
+        // A refresher that panics must not keep the claim, and its message may hold a secret.
         let asked = AssertUnwindSafe(async { self.refresher.refresh(request).await }).catch_unwind();
         match select(pin!(asked), self.clock().sleep(self.deadline)).await {
             Either::Left((Ok(outcome), _)) => outcome,
@@ -269,9 +270,9 @@ impl<I: Identity> Refresh<I> {
         }
     }
 
-    /// What is stored, if that has another refresh token than the provider was asked with. Whoever held the claim before may
-    /// have been stalled so long that it was taken from him, and is storing what he got only now.
-    async fn rotated_by_another(&self, request: &RefreshRequest) -> Result<Option<Readable<I>>, TokenError> {
+    /// Returns the stored token, if it has another refresh token than the request. A process that held the claim before
+    /// may have stalled so long that it lost the claim, and stores its grant only now.
+    async fn rotated_by_another(&self, request: &RefreshRequest) -> Result<Option<Readable>, TokenError> {
         for pause in [Some(STALL_PAUSE), None] {
             match self.read().await? {
                 None => return Err(TokenError::Deleted { id: self.id(None) }),
@@ -285,9 +286,9 @@ impl<I: Identity> Refresh<I> {
         Ok(None)
     }
 
-    /// What the token is called, whether it is there or not.
-    pub(super) fn id(&self, found: Option<&Readable<I>>) -> TokenId {
-        let derived = || TokenId::new(I::KIND, self.identity.derived_id().to_string());
+    /// Returns the id of the token, whether there is one or not.
+    pub(super) fn id(&self, found: Option<&Readable>) -> TokenId {
+        let derived = || TokenId::new(self.identity.kind(), self.identity.derived_id());
         found.map_or_else(derived, |found| found.token.metadata.id.clone())
     }
 
@@ -296,10 +297,10 @@ impl<I: Identity> Refresh<I> {
     }
 
     fn no_token(&self) -> TokenError {
-        // Whoever was told so has seen it a moment ago.
+        // A caller that names an outdated token saw it a moment ago.
         match self.outdated {
             Some(_) => TokenError::Deleted { id: self.id(None) },
-            None => TokenError::NoToken { connector_id: self.identity.connector_id().clone() },
+            None => TokenError::NoToken { connector_id: self.identity.connector_id.clone() },
         }
     }
 
@@ -308,7 +309,7 @@ impl<I: Identity> Refresh<I> {
     }
 }
 
-/// Refuses a token that no refresh token is there for, or one that has expired too.
+/// Refuses a token without a refresh token, or with one that has expired.
 pub(super) fn check_refresh_token(token: &ConnectorToken<OAuthCredentials>, now: Timestamp) -> Result<(), TokenError> {
     let metadata = &token.metadata;
     if token.credentials.refresh_token.is_none() {
@@ -324,7 +325,7 @@ fn transient(reason: &str) -> ProviderError {
     ProviderError::Transient { reason: reason.to_owned(), retry_after: None }
 }
 
-/// Whether the same may succeed a moment later.
+/// Returns whether the same request may succeed a moment later.
 fn may_pass(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::OutcomeUnknown | ErrorKind::Conflict)
 }

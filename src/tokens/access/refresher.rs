@@ -1,3 +1,5 @@
+//! The hook that asks a provider for a new token.
+
 use std::fmt;
 use std::time::Duration;
 
@@ -8,8 +10,8 @@ use crate::ErrorKind;
 use crate::encryption::Secret;
 use crate::tokens::{ConnectorId, Grant, Scope, TokenType};
 
-/// Gets new tokens from the provider of a connector. [`AccessTokens`](super::AccessTokens) decides when, and sees to it that
-/// of all who ask for one token, in whichever process, one asks the provider.
+/// Gets new tokens from the provider of a connector. [`AccessTokens`](super::AccessTokens) decides when, and ensures
+/// that among all callers that request a token, in all processes, one asks the provider.
 ///
 /// ```
 /// use async_trait::async_trait;
@@ -22,9 +24,9 @@ use crate::tokens::{ConnectorId, Grant, Scope, TokenType};
 /// impl Refresher for MyProvider {
 ///     async fn refresh(&self, request: &RefreshRequest) -> Result<Grant, ProviderError> {
 ///         let Some(refresh_token) = &request.refresh_token else {
-///             return Err(ProviderError::Refused { reason: "it wants a refresh token".to_owned() });
+///             return Err(ProviderError::Refused { reason: "there is no refresh token".to_owned() });
 ///         };
-///         // … sends it, and gives what comes back.
+///         // … sends it, and returns the grant.
 /// #       let _ = refresh_token;
 /// #       Err(ProviderError::InvalidGrant)
 ///     }
@@ -32,59 +34,59 @@ use crate::tokens::{ConnectorId, Grant, Scope, TokenType};
 /// ```
 #[async_trait]
 pub trait Refresher: Send + Sync + fmt::Debug {
-    /// Asks the provider for a new grant. It is given up after the deadline of [`AccessTokens`](super::AccessTokens): whoever
-    /// has a time-out of its own sets it below that.
+    /// Asks the provider for a new grant. The call is dropped after the deadline of
+    /// [`AccessTokens`](super::AccessTokens), so a time-out of its own must be shorter.
     ///
     /// # Errors
     /// [`ProviderError`], whose texts hold no secret.
     async fn refresh(&self, request: &RefreshRequest) -> Result<Grant, ProviderError>;
 
-    /// Whether a refresh token is what it gets a new token for. One that has all it needs (client credentials, JWT bearer)
-    /// says no; then a token that is missing or cannot be read is asked for as well.
+    /// Returns whether it needs a refresh token. If it does not (client credentials, JWT bearer), it is also asked for
+    /// a token that is missing or cannot be read.
     fn needs_refresh_token(&self) -> bool {
         true
     }
 }
 
-/// Which token a new one is wanted for.
+/// The request for a new token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefreshRequest {
-    /// Whose token.
+    /// The scope of the token.
     pub scope: Scope,
     /// The connector.
     pub connector_id: ConnectorId,
     /// The type of the token.
     pub token_type: TokenType,
-    /// The refresh token. There always is one if the refresher [needs it](Refresher::needs_refresh_token); else only if one is
-    /// stored.
+    /// The stored refresh token. It is always present if the refresher [needs it](Refresher::needs_refresh_token).
     pub refresh_token: Option<Secret>,
 }
 
-/// Why a provider did not do what it was asked for. No text may hold a secret: they are logged.
+/// The reason why a request to a provider failed. No text may hold a secret, since the texts are logged.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ProviderError {
-    /// The provider says `invalid_grant` (RFC 6749, 5.2) or the like: the refresh token was used, has expired, or was revoked.
+    /// The provider answered `invalid_grant` (RFC 6749, 5.2) or the like: the refresh token was used, has expired, or
+    /// was revoked.
     #[error("the provider does not accept the refresh token, code or assertion")]
     InvalidGrant,
-    /// The provider was not reached, is too busy, or answered too late. Trying again may help.
+    /// The provider was not reached, was too busy, or answered too late. Trying again may help.
     #[error("the provider could not be asked: {reason}; try again later")]
     Transient {
         /// What happened.
         reason: String,
-        /// How long the provider wants to be left alone, if it says so: until then it is not asked for this token again.
+        /// The pause that the provider asks for: before its end it is not asked for this token again.
         retry_after: Option<Duration>,
     },
-    /// The provider refuses the request, or its answer is none. Trying again does not help.
+    /// The provider refused the request, or its answer is malformed. Trying again does not help.
     #[error("the provider refused: {reason}; check the connector's configuration")]
     Refused {
-        /// What the provider said, as far as it is no secret.
+        /// The provider's answer, without anything that may be secret.
         reason: String,
     },
 }
 
 impl ProviderError {
-    /// What a caller can do about it.
+    /// Returns the kind, which tells what a caller can do.
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::InvalidGrant => ErrorKind::Forbidden,

@@ -1,31 +1,33 @@
-//! Tokens that nobody needs any more are deleted, by a policy that is said out loud.
+//! The clean-up: deletes tokens that an explicit policy names, and expired authorizations.
 
 mod policy;
 mod report;
 
+use std::pin::pin;
 use std::sync::Arc;
 
-use futures::{StreamExt, TryStreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 
 pub use policy::{CleanUpPolicy, Reason};
 pub use report::{CleanUpReport, Removed, UnreadableRecord};
 
-use super::identity::{Identity, SharedIdentity, UserIdentity};
 use super::inventory::SecretsSummary;
 use super::records::Records;
 use super::types::OAUTH_STATE;
-use super::{Revocation, Revoker, Scope, TokenError, TokenMetadata, expiry};
+use super::{Revocation, Revoker, ScopeKind, TokenError, TokenMetadata, expiry};
+use crate::environment::Stopped;
 use crate::repository::{Delete, Filter, Find, Repository, SavedObject, Unreadable};
 use crate::store::SavedObjects;
 use crate::{Error, ErrorKind, Result};
-use policy::Judgement;
+use policy::{Decision, KnownAmongTokens};
 
-/// How many records are dealt with at once.
+/// The number of records that are processed concurrently.
 const IN_FLIGHT: usize = 8;
 
-/// Deletes the tokens that a policy names, and begun authorizations that have expired, each as it was read: what is refreshed or
-/// authorized meanwhile stays. Streams, so there may be any number.
+/// Deletes the tokens that a policy names, and begun authorizations that have expired. Each is deleted at the version
+/// that was read, so a token that is refreshed or authorized again meanwhile stays. Records are streamed, so there can
+/// be any number.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -36,145 +38,156 @@ const IN_FLIGHT: usize = 8;
 /// # async fn example(store: &SavedObjects) -> saved_objects::Result<()> {
 /// let policy = CleanUpPolicy::new().expired_for(Duration::from_secs(7 * 86_400));
 /// let report = CleanUp::new(store, policy)?.dry_run().run().await?;
-/// println!("{} of {} would go", report.removed_total(), report.examined);
+/// println!("{} of {} would be deleted", report.removed_total(), report.examined);
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Debug, Clone)]
 pub struct CleanUp {
-    shared: Records<SharedIdentity>,
-    users: Records<UserIdentity>,
+    records: Records,
     states: Repository,
     policy: CleanUpPolicy,
     dry_run: bool,
     revokes: bool,
 }
 
-/// What became of one record.
+/// The outcome for one record.
 enum Outcome {
-    Kept,
+    Retained,
     Removed(Removed),
     ChangedMeanwhile,
     Unreadable(String, String),
 }
 
 impl CleanUp {
-    /// A clean-up of the tokens in a store.
+    /// Creates a clean-up of the tokens in a store.
     ///
     /// # Errors
     /// [`Invalid`](ErrorKind::Invalid) if the store does not have the types, or if the policy has an empty list of
-    /// what is known: all tokens would go.
+    /// known connectors or users: all tokens would be deleted.
     pub fn new(store: &SavedObjects, policy: CleanUpPolicy) -> Result<Self> {
-        Self::over(store.repository(), policy)
-    }
-
-    pub(crate) fn over(repository: &Repository, policy: CleanUpPolicy) -> Result<Self> {
         policy.check()?;
         Ok(Self {
-            shared: Records::over(repository)?,
-            users: Records::over(repository)?,
-            states: repository.including(&[OAUTH_STATE])?,
+            records: Records::new(store)?,
+            states: store.repository().including(&[OAUTH_STATE])?,
             policy,
             dry_run: false,
             revokes: false,
         })
     }
 
-    /// Deletes nothing, and reports what it would.
+    /// Deletes nothing, and reports what it would delete.
     #[must_use]
     pub fn dry_run(mut self) -> Self {
         self.dry_run = true;
         self
     }
 
-    /// Lets every token that is deleted be revoked at its provider, if its secrets open.
+    /// Revokes every deleted token at its provider, if its secrets can be decrypted.
     #[must_use]
     pub fn revoking(self, revoker: Arc<dyn Revoker>) -> Self {
-        let shared = self.shared.revoking(Arc::clone(&revoker));
-        Self { shared, users: self.users.revoking(revoker), revokes: true, ..self }
+        Self { records: self.records.revoking(revoker), revokes: true, ..self }
     }
 
-    /// Looks at every token once. What a policy names because it is expired is opened to see whether it has a refresh token,
-    /// so the keys must be there for that; what does not open stays, and is named.
+    /// Reads every token once and deletes what the policy names. An expired token that the policy names is decrypted,
+    /// to see whether it has a refresh token. That needs the keys: a token that cannot be decrypted stays, and is
+    /// reported.
     ///
     /// # Errors
-    /// [`Unavailable`](ErrorKind::Unavailable) and others of [`Repository::stream`] and [`Repository::delete`]; what was deleted
-    /// by then stays so, and another run goes on.
+    /// [`Invalid`](ErrorKind::Invalid) if a list of known connectors or users has none of those of the existing tokens,
+    /// so that all would be deleted; [`Unavailable`](ErrorKind::Unavailable) and others of [`Repository::stream`] and
+    /// [`Repository::delete`]: what was deleted by then stays deleted, and another run continues.
     pub async fn run(&self) -> Result<CleanUpReport, TokenError> {
         let now = self.states.environment().clock().now();
         let mut report = CleanUpReport { dry_run: self.dry_run, ..CleanUpReport::default() };
-        self.clean_tokens(&self.shared, now, &mut report).await?;
-        self.clean_tokens(&self.users, now, &mut report).await?;
-        self.clean_states(now, &mut report).await?;
+        self.check_lists().await?;
+        match self.clean_all(now, &mut report).await {
+            Err(error) if is_stopped(&error) => report.stopped = true,
+            ended => ended?,
+        }
         Ok(report)
     }
 
-    async fn clean_tokens<I: Identity>(
+    async fn clean_all(&self, now: Timestamp, report: &mut CleanUpReport) -> Result<(), TokenError> {
+        for kind in ScopeKind::ALL {
+            self.clean_tokens(kind, now, report).await?;
+        }
+        self.clean_states(now, report).await
+    }
+
+    /// Refuses lists that have no connector or user of an existing token. Reads tokens until it has found one of each.
+    async fn check_lists(&self) -> Result<()> {
+        if !self.policy.has_lists() {
+            return Ok(());
+        }
+        let mut known = KnownAmongTokens::default();
+        for kind in ScopeKind::ALL {
+            let mut tokens = pin!(self.records.list(kind, Filter::and([]))?);
+            while let Some(listed) = tokens.try_next().await? {
+                if listed.is_ok_and(|token| known.add(&self.policy, &token)) {
+                    return Ok(());
+                }
+            }
+        }
+        known.check()
+    }
+
+    async fn clean_tokens(
         &self,
-        records: &Records<I>,
+        kind: ScopeKind,
         now: Timestamp,
         report: &mut CleanUpReport,
     ) -> Result<(), TokenError> {
-        let all = records.list(Filter::and([]))?;
+        let all = self.records.list(kind, Filter::and([]))?;
         let mut outcomes = all
             .map(|listed| async move {
                 match listed? {
-                    Ok(token) => self.clean_token(records, &token, now).await,
+                    Ok(token) => self.clean_token(&token, now).await,
                     Err(Unreadable { raw_id, error }) => Ok(Outcome::Unreadable(raw_id, error.to_string())),
                 }
             })
             .buffer_unordered(IN_FLIGHT);
-        while let Some(outcome) = outcomes.try_next().await? {
-            report.add(outcome);
-        }
-        Ok(())
+        report.add_all(&mut outcomes).await
     }
 
-    async fn clean_token<I: Identity>(
-        &self,
-        records: &Records<I>,
-        token: &TokenMetadata,
-        now: Timestamp,
-    ) -> Result<Outcome, TokenError> {
-        let judgement = self.policy.judge(token, now);
-        let must_know = judgement == Judgement::RemoveIfNotRefreshable;
-        let reason = match judgement {
-            Judgement::Keep => return Ok(Outcome::Kept),
-            Judgement::Remove(reason) => reason,
-            Judgement::RemoveIfNotRefreshable => Reason::Expired,
+    async fn clean_token(&self, token: &TokenMetadata, now: Timestamp) -> Result<Outcome, TokenError> {
+        let decision = self.policy.decide(token, now);
+        let must_know = decision == Decision::RemoveIfNotRefreshable;
+        let reason = match decision {
+            Decision::Retain => return Ok(Outcome::Retained),
+            Decision::Remove(reason) => reason,
+            Decision::RemoveIfNotRefreshable => Reason::Expired,
         };
         let opened = match must_know || (self.revokes && !self.dry_run) {
             false => None,
-            true => match records.open(token).await {
+            true => match self.records.open(token).await {
                 Ok(None) => return Ok(Outcome::ChangedMeanwhile),
                 Ok(opened) => opened,
                 Err(error) if is_unreadable(&error) && must_know => {
-                    return Ok(Outcome::Unreadable(token.id.to_string(), words(error)));
+                    return Ok(Outcome::Unreadable(token.id.to_string(), reason_of(error)));
                 }
                 Err(error) if is_unreadable(&error) => {
-                    tracing::warn!(token = %token.id, %error, "a token is deleted without being revoked, because it cannot be read");
+                    let token = &token.id;
+                    tracing::warn!(%token, %error, "a token is deleted without being revoked, because it cannot be read");
                     None
                 }
                 Err(error) => return Err(error),
             },
         };
-        // Of other credentials than those of OAuth nobody knows whether they can be refreshed.
+        // For credentials that are not those of OAuth, it is unknown whether they can be refreshed.
         let summary = opened.as_ref().map(|opened| SecretsSummary::of(&opened.credentials));
         if must_know && summary.is_none_or(|summary| summary.has_refresh_token || !summary.is_oauth) {
-            return Ok(Outcome::Kept);
+            return Ok(Outcome::Retained);
         }
         if !self.dry_run {
-            if !records.delete_listed(token).await? {
+            if !self.records.delete_listed(token).await? {
                 return Ok(Outcome::ChangedMeanwhile);
             }
             if let Some(token) = opened.and_then(|token| token.into_oauth().ok()) {
-                records.revoke(&Revocation::of(&token)).await;
+                self.records.revoke(&Revocation::of(&token)).await;
             }
         }
-        let profile_uid = match &token.scope {
-            Scope::Shared => None,
-            Scope::User(profile_uid) => Some(profile_uid.to_string()),
-        };
+        let profile_uid = token.scope.user().map(ToString::to_string);
         let (id, connector_id) = (token.id.to_string(), token.connector_id.to_string());
         Ok(Outcome::Removed(Removed { id, connector_id, profile_uid, reason }))
     }
@@ -184,15 +197,12 @@ impl CleanUp {
         let mut outcomes = all
             .map(|item| async move {
                 match item? {
-                    Ok(state) => self.clean_state(&state, now).await,
+                    Ok(state) => Ok::<_, TokenError>(self.clean_state(&state, now).await?),
                     Err(Unreadable { raw_id, error }) => Ok(Outcome::Unreadable(raw_id, error.to_string())),
                 }
             })
             .buffer_unordered(IN_FLIGHT);
-        while let Some(outcome) = outcomes.try_next().await? {
-            report.add(outcome);
-        }
-        Ok(())
+        report.add_all(&mut outcomes).await
     }
 
     async fn clean_state(&self, state: &SavedObject, now: Timestamp) -> Result<Outcome> {
@@ -202,7 +212,7 @@ impl CleanUp {
             return Ok(Outcome::Unreadable(id, "the expiry of a begun authorization is not a time".to_owned()));
         };
         if expires_at > now {
-            return Ok(Outcome::Kept);
+            return Ok(Outcome::Retained);
         }
         if !self.dry_run {
             match self.states.delete(Delete::of(state).gone_is_done()).await {
@@ -221,10 +231,26 @@ impl CleanUp {
 }
 
 impl CleanUpReport {
+    /// Adds all outcomes. After a stop, waits for those in progress.
+    async fn add_all(
+        &mut self,
+        outcomes: &mut (impl Stream<Item = Result<Outcome, TokenError>> + Unpin),
+    ) -> Result<(), TokenError> {
+        let mut ended = Ok(());
+        while let Some(outcome) = outcomes.next().await {
+            match outcome {
+                Ok(outcome) => self.add(outcome),
+                Err(error) if is_stopped(&error) => ended = Err(error),
+                Err(error) => return Err(error),
+            }
+        }
+        ended
+    }
+
     fn add(&mut self, outcome: Outcome) {
         self.examined += 1;
         match outcome {
-            Outcome::Kept => {}
+            Outcome::Retained => {}
             Outcome::Removed(removed) => self.add_removed(removed),
             Outcome::ChangedMeanwhile => self.changed_meanwhile += 1,
             Outcome::Unreadable(id, reason) => self.add_unreadable(id, reason),
@@ -232,15 +258,19 @@ impl CleanUpReport {
     }
 }
 
-/// Why a token cannot be read, rather than that it cannot.
-fn words(error: TokenError) -> String {
+/// Returns the reason why a token cannot be read.
+fn reason_of(error: TokenError) -> String {
     match error {
         TokenError::Unreadable { source, .. } => source.to_string(),
         other => Error::from(other).to_string(),
     }
 }
 
-/// Whether it is the token that is wrong.
+fn is_stopped(error: &TokenError) -> bool {
+    matches!(error, TokenError::Other(error) if Stopped::is_cause_of(error))
+}
+
+/// Returns whether the token itself cannot be read.
 fn is_unreadable(error: &TokenError) -> bool {
     matches!(error, TokenError::Unreadable { .. })
 }

@@ -1,4 +1,7 @@
+//! The policy of a clean-up, which decides about each token; pure.
+
 use std::collections::BTreeSet;
+use std::fmt;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -7,12 +10,13 @@ use serde::Serialize;
 use crate::tokens::{ConnectorId, ProfileUid, Scope, TokenMetadata};
 use crate::{Error, Result};
 
-/// Somebody may have made a connector, and stored its token, since the list of connectors was made.
+/// The default age of an orphaned token. A connector, and its token, may have been created after the list of
+/// connectors.
 const ORPHANED_FOR: Duration = Duration::from_secs(60 * 60);
 
-/// Which tokens are to go. What it does not name stays.
+/// The tokens that a clean-up deletes. A token that no rule names stays.
 ///
-/// A token that does not expire leaves no trace of its use, so it never counts as unused.
+/// The use of a token that does not expire leaves no trace, so such a token never counts as unused.
 ///
 /// ```
 /// use std::time::Duration;
@@ -32,87 +36,99 @@ pub struct CleanUpPolicy {
     orphaned_for: Option<Duration>,
 }
 
-/// Why something is to go.
+/// The reason why a record is deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Reason {
-    /// Its connector, or its user, is not known.
+    /// Its connector or its user is not in the list of known ones.
     Orphaned,
-    /// It expired so long ago, and there is no refresh token to get another one for, or that has expired as well.
+    /// It expired so long ago, and it has no refresh token, or one that also expired so long ago.
     Expired,
-    /// It expired so long ago, and nobody who needed it refreshed it since.
+    /// It expired so long ago, and has not been refreshed since.
     Unused,
     /// It was authorized so long ago.
     TooOld,
-    /// An authorization that was begun and not finished in time.
+    /// The authorization was begun and not finished in time.
     AuthorizationExpired,
 }
 
-/// What the policy says of a token.
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Orphaned => "its connector or its user is not known",
+            Self::Expired => "it has expired and cannot be refreshed",
+            Self::Unused => "it has expired and was not refreshed since",
+            Self::TooOld => "it was authorized too long ago",
+            Self::AuthorizationExpired => "the authorization was not finished in time",
+        })
+    }
+}
+
+/// The policy's decision about a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Judgement {
-    Keep,
+pub(super) enum Decision {
+    Retain,
     Remove(Reason),
-    /// It is to go as expired, if it has no refresh token.
+    /// It is deleted as expired, if it has no refresh token.
     RemoveIfNotRefreshable,
 }
 
 impl CleanUpPolicy {
-    /// Nothing goes but begun authorizations that have expired.
+    /// Creates a policy that names no tokens: only begun authorizations that have expired are deleted.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Tokens that expired so long ago and cannot be refreshed.
+    /// Names tokens that expired so long ago and cannot be refreshed.
     #[must_use]
     pub fn expired_for(mut self, duration: Duration) -> Self {
         self.expired_for = Some(duration);
         self
     }
 
-    /// Tokens that expired so long ago and that nobody refreshed since, though they could.
+    /// Names tokens that expired so long ago and have not been refreshed since, although they could be.
     #[must_use]
     pub fn unused_for(mut self, duration: Duration) -> Self {
         self.unused_for = Some(duration);
         self
     }
 
-    /// Tokens that were authorized so long ago, whatever happened to them since.
+    /// Names tokens that were authorized so long ago, whether they were used since or not.
     #[must_use]
     pub fn older_than(mut self, duration: Duration) -> Self {
         self.older_than = Some(duration);
         self
     }
 
-    /// Tokens of other connectors than these.
+    /// Names tokens of all connectors that are not among these.
     #[must_use]
     pub fn known_connectors(mut self, connectors: impl IntoIterator<Item = ConnectorId>) -> Self {
         self.known_connectors = Some(connectors.into_iter().collect());
         self
     }
 
-    /// Tokens of other users than these.
+    /// Names tokens of all users that are not among these.
     #[must_use]
     pub fn known_users(mut self, users: impl IntoIterator<Item = ProfileUid>) -> Self {
         self.known_users = Some(users.into_iter().collect());
         self
     }
 
-    /// Keeps tokens without a known connector or user that were written less than so long ago: an hour unless said
-    /// otherwise, because the list of what is known may be that old.
+    /// Retains tokens without a known connector or user if they were written less than this long ago, since the list of
+    /// known ones may be that old. Default: an hour.
     #[must_use]
     pub fn orphaned_for(mut self, duration: Duration) -> Self {
         self.orphaned_for = Some(duration);
         self
     }
 
-    /// An empty list is a list that was not made, rather than a platform without connectors.
+    /// Refuses an empty list: it is more likely a mistake than a platform without connectors.
     pub(super) fn check(&self) -> Result<()> {
         let is_empty = |what: &str| {
             Err(Error::invalid(
-                format!("the list of known {what} is empty, so all tokens would go"),
-                format!("give the {what} that there are, or delete the tokens by connector"),
+                format!("the list of known {what} is empty, so all tokens would be deleted"),
+                format!("list the existing {what}, or delete the tokens by connector"),
             ))
         };
         if self.known_connectors.as_ref().is_some_and(BTreeSet::is_empty) {
@@ -124,25 +140,31 @@ impl CleanUpPolicy {
         Ok(())
     }
 
-    pub(super) fn judge(&self, token: &TokenMetadata, now: Timestamp) -> Judgement {
+    /// Returns whether there is a list of known connectors or users, so that tokens can be orphaned.
+    pub(super) fn has_lists(&self) -> bool {
+        self.known_connectors.is_some() || self.known_users.is_some()
+    }
+
+    /// Decides about a token.
+    pub(super) fn decide(&self, token: &TokenMetadata, now: Timestamp) -> Decision {
         let passed = |since: Timestamp, duration: Duration| {
             SignedDuration::try_from(duration).is_ok_and(|duration| now.duration_since(since) >= duration)
         };
         if self.is_orphaned(token) && passed(token.updated_at, self.orphaned_for.unwrap_or(ORPHANED_FOR)) {
-            return Judgement::Remove(Reason::Orphaned);
+            return Decision::Remove(Reason::Orphaned);
         }
         if self.older_than.is_some_and(|age| passed(token.created_at, age)) {
-            return Judgement::Remove(Reason::TooOld);
+            return Decision::Remove(Reason::TooOld);
         }
-        let Some(expires_at) = token.expires_at else { return Judgement::Keep };
+        let Some(expires_at) = token.expires_at else { return Decision::Retain };
         if self.unused_for.is_some_and(|unused| passed(expires_at, unused) && passed(token.updated_at, unused)) {
-            return Judgement::Remove(Reason::Unused);
+            return Decision::Remove(Reason::Unused);
         }
         match (self.expired_for.filter(|expired| passed(expires_at, *expired)), token.refresh_token_expires_at) {
-            (None, _) => Judgement::Keep,
-            (Some(expired), Some(expires_at)) if passed(expires_at, expired) => Judgement::Remove(Reason::Expired),
-            (Some(_), Some(_)) => Judgement::Keep,
-            (Some(_), None) => Judgement::RemoveIfNotRefreshable,
+            (None, _) => Decision::Retain,
+            (Some(expired), Some(expires_at)) if passed(expires_at, expired) => Decision::Remove(Reason::Expired),
+            (Some(_), Some(_)) => Decision::Retain,
+            (Some(_), None) => Decision::RemoveIfNotRefreshable,
         }
     }
 
@@ -155,11 +177,52 @@ impl CleanUpPolicy {
     }
 }
 
+/// The search for a connector and a user of the existing tokens in the lists of a policy.
+#[derive(Debug, Default)]
+pub(super) struct KnownAmongTokens {
+    tokens: u64,
+    of_users: u64,
+    connector: bool,
+    user: bool,
+}
+
+impl KnownAmongTokens {
+    /// Adds a token. Returns true if no more tokens are needed.
+    pub(super) fn add(&mut self, policy: &CleanUpPolicy, token: &TokenMetadata) -> bool {
+        self.tokens += 1;
+        self.connector |= policy.known_connectors.as_ref().is_none_or(|known| known.contains(&token.connector_id));
+        match (&token.scope, &policy.known_users) {
+            (_, None) => self.user = true,
+            (Scope::User(profile_uid), Some(known)) => {
+                self.of_users += 1;
+                self.user |= known.contains(profile_uid);
+            }
+            (Scope::Shared, Some(_)) => {}
+        }
+        self.connector && self.user
+    }
+
+    /// Refuses a list that has none of the tokens' connectors or users: it is more likely the wrong list than that all
+    /// tokens are orphaned.
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::ErrorKind::Invalid).
+    pub(super) fn check(&self) -> Result<()> {
+        let (tokens, what) = match self {
+            Self { connector: false, tokens, .. } if *tokens > 0 => (tokens, "connectors"),
+            Self { user: false, of_users, .. } if *of_users > 0 => (of_users, "users"),
+            _ => return Ok(()),
+        };
+        Err(Error::invalid(
+            format!("none of the listed {what} has a token, so all {tokens} tokens would be deleted"),
+            format!("check that it is the list of the existing {what}, or delete the tokens by connector or user"),
+        ))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::document::VersionToken;
-    use crate::tokens::{ScopeKind, TokenId, TokenType};
 
     const DAY: Duration = Duration::from_secs(86_400);
 
@@ -167,25 +230,22 @@ mod tests {
         Timestamp::from_second(number * 86_400).expect("in range")
     }
 
-    /// A token of day 10, last written on day 20.
+    /// Returns a token that was created on day 10 and last written on day 20.
     fn token(expires_at: Option<i64>, refresh_token_expires_at: Option<i64>) -> TokenMetadata {
+        let scope = Scope::User(ProfileUid::new("u1").expect("a name"));
         TokenMetadata {
-            id: TokenId::new(ScopeKind::PerUser, "x"),
-            scope: Scope::User(ProfileUid::new("u1").expect("a name")),
-            connector_id: ConnectorId::new("c1").expect("a name"),
-            token_type: TokenType::oauth(),
             expires_at: expires_at.map(day),
             refresh_token_expires_at: refresh_token_expires_at.map(day),
             created_at: day(10),
             updated_at: day(20),
-            version: VersionToken { seq_no: 1, primary_term: 1, generation: 1 },
+            ..TokenMetadata::for_tests(scope, &ConnectorId::new("c1").expect("a name"))
         }
     }
 
     #[test]
     fn nothing_goes_that_is_not_named() {
         for token in [token(None, None), token(Some(21), None), token(Some(21), Some(22))] {
-            assert_eq!(CleanUpPolicy::new().judge(&token, day(10_000)), Judgement::Keep);
+            assert_eq!(CleanUpPolicy::new().decide(&token, day(10_000)), Decision::Retain);
         }
     }
 
@@ -193,14 +253,14 @@ mod tests {
     fn expired_ones_go_if_they_cannot_be_refreshed() {
         let policy = CleanUpPolicy::new().expired_for(5 * DAY);
         let table = [
-            (token(None, None), 1_000, Judgement::Keep),
-            (token(Some(30), None), 34, Judgement::Keep),
-            (token(Some(30), None), 35, Judgement::RemoveIfNotRefreshable),
-            (token(Some(30), Some(60)), 64, Judgement::Keep),
-            (token(Some(30), Some(60)), 65, Judgement::Remove(Reason::Expired)),
+            (token(None, None), 1_000, Decision::Retain),
+            (token(Some(30), None), 34, Decision::Retain),
+            (token(Some(30), None), 35, Decision::RemoveIfNotRefreshable),
+            (token(Some(30), Some(60)), 64, Decision::Retain),
+            (token(Some(30), Some(60)), 65, Decision::Remove(Reason::Expired)),
         ];
         for (token, now, expected) in table {
-            assert_eq!(policy.judge(&token, day(now)), expected, "{token:?} on day {now}");
+            assert_eq!(policy.decide(&token, day(now)), expected, "{token:?} on day {now}");
         }
     }
 
@@ -208,24 +268,24 @@ mod tests {
     fn unused_ones_were_good_for_nothing_since_they_expired() {
         let policy = CleanUpPolicy::new().unused_for(90 * DAY);
         let table = [
-            // Good for a year: that nobody refreshed it does not say that nobody used it.
-            (token(Some(385), Some(1_000)), 400, Judgement::Keep),
-            (token(Some(385), Some(1_000)), 475, Judgement::Remove(Reason::Unused)),
-            (token(Some(21), None), 110, Judgement::Keep),
-            (token(Some(21), None), 111, Judgement::Remove(Reason::Unused)),
-            (token(Some(1), None), 109, Judgement::Keep),
-            (token(None, None), 10_000, Judgement::Keep),
+            // It is valid for a year: that it was not refreshed does not mean that it was not used.
+            (token(Some(385), Some(1_000)), 400, Decision::Retain),
+            (token(Some(385), Some(1_000)), 475, Decision::Remove(Reason::Unused)),
+            (token(Some(21), None), 110, Decision::Retain),
+            (token(Some(21), None), 111, Decision::Remove(Reason::Unused)),
+            (token(Some(1), None), 109, Decision::Retain),
+            (token(None, None), 10_000, Decision::Retain),
         ];
         for (token, now, expected) in table {
-            assert_eq!(policy.judge(&token, day(now)), expected, "{token:?} on day {now}");
+            assert_eq!(policy.decide(&token, day(now)), expected, "{token:?} on day {now}");
         }
     }
 
     #[test]
     fn age_counts_from_the_authorization() {
         let policy = CleanUpPolicy::new().older_than(30 * DAY);
-        assert_eq!(policy.judge(&token(None, None), day(39)), Judgement::Keep);
-        assert_eq!(policy.judge(&token(None, None), day(40)), Judgement::Remove(Reason::TooOld));
+        assert_eq!(policy.decide(&token(None, None), day(39)), Decision::Retain);
+        assert_eq!(policy.decide(&token(None, None), day(40)), Decision::Remove(Reason::TooOld));
     }
 
     #[test]
@@ -233,19 +293,19 @@ mod tests {
         let connectors = |id: &str| CleanUpPolicy::new().known_connectors([ConnectorId::new(id).expect("a name")]);
         let users = |uid: &str| CleanUpPolicy::new().known_users([ProfileUid::new(uid).expect("a name")]);
         let table = [
-            (connectors("c1"), 1_000, Judgement::Keep),
-            (connectors("c2"), 1_000, Judgement::Remove(Reason::Orphaned)),
-            (connectors("c2"), 20, Judgement::Keep),
-            (connectors("c2").orphaned_for(3 * DAY), 22, Judgement::Keep),
-            (connectors("c2").orphaned_for(3 * DAY), 23, Judgement::Remove(Reason::Orphaned)),
-            (users("u1"), 1_000, Judgement::Keep),
-            (users("u2"), 1_000, Judgement::Remove(Reason::Orphaned)),
+            (connectors("c1"), 1_000, Decision::Retain),
+            (connectors("c2"), 1_000, Decision::Remove(Reason::Orphaned)),
+            (connectors("c2"), 20, Decision::Retain),
+            (connectors("c2").orphaned_for(3 * DAY), 22, Decision::Retain),
+            (connectors("c2").orphaned_for(3 * DAY), 23, Decision::Remove(Reason::Orphaned)),
+            (users("u1"), 1_000, Decision::Retain),
+            (users("u2"), 1_000, Decision::Remove(Reason::Orphaned)),
         ];
         for (policy, now, expected) in table {
-            assert_eq!(policy.judge(&token(None, None), day(now)), expected, "{policy:?} on day {now}");
+            assert_eq!(policy.decide(&token(None, None), day(now)), expected, "{policy:?} on day {now}");
         }
         let shared = TokenMetadata { scope: Scope::Shared, ..token(None, None) };
-        assert_eq!(users("u2").judge(&shared, day(1_000)), Judgement::Keep);
+        assert_eq!(users("u2").decide(&shared, day(1_000)), Decision::Retain);
         for empty in [CleanUpPolicy::new().known_connectors([]), CleanUpPolicy::new().known_users([])] {
             assert_eq!(empty.check().expect_err("empty").kind(), crate::ErrorKind::Invalid);
         }
@@ -255,6 +315,6 @@ mod tests {
     fn durations_beyond_all_time_never_pass() {
         let policy =
             CleanUpPolicy::new().older_than(Duration::MAX).unused_for(Duration::MAX).expired_for(Duration::MAX);
-        assert_eq!(policy.judge(&token(Some(1), None), Timestamp::MAX), Judgement::Keep);
+        assert_eq!(policy.decide(&token(Some(1), None), Timestamp::MAX), Decision::Retain);
     }
 }

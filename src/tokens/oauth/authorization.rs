@@ -1,3 +1,5 @@
+//! The authorization code grant: begins an authorization, and claims it when the user comes back.
+
 use std::fmt;
 use std::time::Duration;
 
@@ -5,26 +7,26 @@ use jiff::Timestamp;
 use zeroize::Zeroizing;
 
 use super::callback::Outcome;
+use super::in_progress::InProgress;
 use super::state::{self, OAuthState, StateAttributes, StateSecrets};
-use super::under_way::UnderWay;
 use super::{AuthorizationError, Callback, ClaimedAuthorization, Endpoint, OAuthClient, pkce};
 use crate::encryption::Secret;
 use crate::environment::iso_millis;
 use crate::objects::{Change, Objects};
-use crate::repository::SavedObject;
+use crate::repository::{Delete, SavedObject};
 use crate::store::SavedObjects;
-use crate::tokens::{ConnectorId, ConnectorTokens, ProfileUid, Scope, ScopeKind, expiry};
+use crate::tokens::{ConnectorId, ConnectorTokenClient, ProfileUid, Scope, ScopeKind, expiry};
 use crate::{Error, ErrorKind, Result};
 
-/// How long a user may take unless said otherwise.
+/// The default time that a user has to authorize.
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(10 * 60);
 
-/// The authorization code grant (RFC 6749 4.1) with PKCE (RFC 7636, method `S256`): [`begin`](Self::begin) gives the URL to
-/// send the user to, [`claim`](Self::claim) takes what the provider sends back, and
+/// The authorization code grant (RFC 6749 4.1) with PKCE (RFC 7636, method `S256`): [`begin`](Self::begin) returns the
+/// URL for the user, [`claim`](Self::claim) takes the provider's callback, and
 /// [`exchange`](ClaimedAuthorization::exchange) gets and stores the token.
 ///
-/// Whatever process the user comes back to can finish what another one began. An authorization is finished at most once: its
-/// record is marked as claimed, over the version that was read, before the code is sent anywhere, and then deleted.
+/// Any process can finish an authorization that another one began. It is finished at most once: its record is marked as
+/// claimed, at the version that was read, before the code is sent anywhere, and is then deleted.
 ///
 /// ```no_run
 /// use saved_objects::SavedObjects;
@@ -45,19 +47,19 @@ const DEFAULT_LIFETIME: Duration = Duration::from_secs(10 * 60);
 #[derive(Debug, Clone)]
 pub struct AuthorizationFlow {
     states: Objects<OAuthState>,
-    tokens: ConnectorTokens,
+    tokens: ConnectorTokenClient,
     lifetime: Duration,
-    exchanges: UnderWay,
+    exchanges: InProgress,
 }
 
-/// Where a user authorizes the connector. It holds the state, so its `Debug` shows only the endpoint.
+/// The URL where a user authorizes the connector. It contains the state, so its `Debug` shows only the endpoint.
 pub struct AuthorizationUrl {
     endpoint: Endpoint,
     url: Zeroizing<String>,
 }
 
 impl AuthorizationUrl {
-    /// The URL to send the user to.
+    /// Returns the URL to send the user to.
     pub fn as_str(&self) -> &str {
         &self.url
     }
@@ -70,32 +72,32 @@ impl fmt::Debug for AuthorizationUrl {
 }
 
 impl AuthorizationFlow {
-    /// The flow whose begun authorizations and tokens are in a store.
+    /// Creates a flow whose begun authorizations and tokens are in a store.
     ///
     /// # Errors
     /// [`Invalid`](ErrorKind::Invalid) if the store does not have the types: register
     /// [`types`](crate::tokens::types).
     pub fn new(store: &SavedObjects) -> Result<Self> {
         let states = Objects::new(store.repository().including(&[crate::tokens::types::OAUTH_STATE])?)?;
-        let tokens = ConnectorTokens::new(store)?;
-        Ok(Self { states, tokens, lifetime: DEFAULT_LIFETIME, exchanges: UnderWay::default() })
+        let tokens = ConnectorTokenClient::new(store)?;
+        Ok(Self { states, tokens, lifetime: DEFAULT_LIFETIME, exchanges: InProgress::default() })
     }
 
-    /// How long users may take: ten minutes unless said otherwise.
+    /// Sets the time that users have to authorize. Default: ten minutes.
     #[must_use]
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
         self.lifetime = lifetime;
         self
     }
 
-    /// Waits until no exchange of a code is under way that began by this flow or a clone of it: to be called before a process
-    /// ends on purpose, so that nothing dies with it that a provider has granted already.
+    /// Waits until no exchange of a code by this flow or a clone of it is in progress. Call it before a process ends on
+    /// purpose, so that no grant of a provider is lost with it.
     pub async fn settle(&self) {
         self.exchanges.settle().await;
     }
 
-    /// Begins to authorize a connector, for the user `started_by`: for themselves, or for all users who share the connector's
-    /// token. Whether they may do the latter is the platform's to know.
+    /// Begins the authorization of a connector by the user `started_by`, for that user or for all users who share the
+    /// connector's token. The platform must check whether the user may authorize for all.
     ///
     /// # Errors
     /// [`Invalid`](ErrorKind::Invalid) if the provider has no authorization endpoint or no redirect URI;
@@ -146,14 +148,14 @@ impl AuthorizationFlow {
         Ok(AuthorizationUrl { endpoint, url: Zeroizing::new(url.into()) })
     }
 
-    /// Takes what the provider sent the user back with. The authorization is `user`'s to finish, and is used up by this,
-    /// whatever comes of it.
+    /// Takes the provider's callback and claims the authorization for `user`, who must have begun it. The claim uses up
+    /// the authorization, whatever the outcome; for another user it stays.
     ///
     /// # Errors
     /// [`AlreadyUsed`](AuthorizationError::AlreadyUsed), [`Expired`](AuthorizationError::Expired),
-    /// [`OtherUser`](AuthorizationError::OtherUser) (of which nobody is told more), and [`Denied`](AuthorizationError::Denied);
-    /// others as of [`Repository::update`](crate::Repository::update): after
-    /// [`OutcomeUnknown`](ErrorKind::OutcomeUnknown) nobody else gets it, and the user has to begin again.
+    /// [`OtherUser`](AuthorizationError::OtherUser) (which gives no details), [`Denied`](AuthorizationError::Denied),
+    /// and those of [`Repository::update`](crate::Repository::update): after
+    /// [`OutcomeUnknown`](ErrorKind::OutcomeUnknown) no other caller can claim it, and the user has to begin again.
     pub async fn claim(
         &self,
         user: &ProfileUid,
@@ -200,8 +202,9 @@ impl AuthorizationFlow {
 }
 
 impl AuthorizationFlow {
-    /// Marks the record as claimed, if it still is as it was read, and deletes it then. It is the mark that one of several claimers
-    /// gets: a deletion whose answer is lost may be anybody's, but an update that is stored is known by whose it is.
+    /// Marks the record as claimed, if it is still at the version that was read, and then deletes it. The mark decides
+    /// which of several callers claims it: after a lost answer, a stored update shows whose it is, and a deletion does
+    /// not.
     async fn mark_claimed(
         &self,
         record: &SavedObject<StateAttributes>,
@@ -215,7 +218,7 @@ impl AuthorizationFlow {
             }
             Err(error) => return Err(error.into()),
         };
-        if let Err(error) = self.states.delete_seen(&marked.id, marked.version).await {
+        if let Err(error) = self.states.repository().delete(Delete::of(&marked).gone_is_done()).await {
             tracing::debug!(%error, "a claimed authorization is left for the clean-up");
         }
         Ok(())
@@ -228,5 +231,5 @@ fn unconfigured(what: &str) -> Error {
 
 fn malformed(what: &str) -> Error {
     Error::new(ErrorKind::Corrupt, format!("the {what} of a begun authorization is malformed"))
-        .with_cure("authorize the connector again")
+        .with_hint("authorize the connector again")
 }

@@ -1,23 +1,25 @@
+//! The callback of a provider, by which the user comes back.
+
 use std::borrow::Cow;
 use std::fmt;
 
 use reqwest::Url;
 use zeroize::Zeroizing;
 
-use super::answer::known_code;
+use super::codes::known_code;
 use crate::encryption::Secret;
 use crate::{Error, Result};
 
-/// The longest query that is looked at.
+/// The longest query that is read.
 const MAX_QUERY_BYTES: usize = 16 * 1024;
 /// States of this library have 43 characters; those of an index that was taken over may be longer.
 const MAX_STATE_BYTES: usize = 512;
 
-/// With what a provider sent the user back (RFC 6749 4.1.2). Its `Debug` shows neither state nor code.
+/// The parameters with which a provider sent the user back (RFC 6749 4.1.2). Its `Debug` shows neither state nor code.
 pub struct Callback {
     pub(super) state: Zeroizing<String>,
     pub(super) outcome: Outcome,
-    /// Which provider says that it sent the user back (RFC 9207).
+    /// The provider that the callback names (RFC 9207).
     pub(super) issuer: Option<String>,
 }
 
@@ -30,8 +32,8 @@ impl Callback {
     /// Reads the query of the request at the redirect URI: `code=…&state=…`, or `error=…&state=…`.
     ///
     /// # Errors
-    /// [`Invalid`](crate::ErrorKind::Invalid) if it has no state, neither code nor error, or one of them twice. Nothing of it is
-    /// in the error.
+    /// [`Invalid`](crate::ErrorKind::Invalid) if it has no state, has neither code nor error, or has one of them twice.
+    /// The error quotes nothing of it.
     pub fn from_query(query: &str) -> Result<Self> {
         let refused = |why: &str| {
             Error::invalid(

@@ -1,64 +1,63 @@
-use std::fmt;
-use std::time::Duration;
+//! A claimed authorization: its code is exchanged for a grant, which is stored.
 
-use super::under_way::UnderWay;
+use std::fmt;
+
+use super::in_progress::InProgress;
 use super::{AuthorizationError, OAuthClient, Provider};
 use crate::encryption::Secret;
 use crate::environment::Environment;
-use crate::tokens::{ConnectorId, ConnectorTokens, Grant, ProviderError, Scope, TokenClient, TokenMetadata};
+use crate::tokens::{ConnectorId, ConnectorTokenClient, Grant, ProviderError, Scope, TokenClient, TokenMetadata};
 use crate::{Error, ErrorKind};
 
-/// The pauses between the attempts to store a grant before it is given to the caller instead: ten seconds.
-const PAUSES_MS: [u64; 7] = [100, 200, 400, 800, 1_500, 3_000, 4_000];
-
-/// An authorization that is this caller's alone to finish. Dropped before [`exchange`](Self::exchange), it comes to nothing.
+/// An authorization that only this caller can finish. If it is dropped before [`exchange`](Self::exchange), it is lost.
 pub struct ClaimedAuthorization {
-    pub(super) tokens: ConnectorTokens,
+    pub(super) tokens: ConnectorTokenClient,
     pub(super) environment: Environment,
     pub(super) connector_id: ConnectorId,
     pub(super) scope: Scope,
     pub(super) code: Secret,
     pub(super) code_verifier: Secret,
-    /// The [fingerprint](Provider::fingerprint) of the provider that it was begun with; none if older software began it.
+    /// The [fingerprint](Provider::fingerprint) of the provider that it was begun with. `None` if older software began
+    /// it.
     pub(super) provider: Option<String>,
-    /// Which provider says that it sent the user back.
+    /// The provider that the callback names.
     pub(super) issuer: Option<String>,
-    pub(super) exchanges: UnderWay,
+    pub(super) exchanges: InProgress,
 }
 
 impl ClaimedAuthorization {
-    /// The connector that was authorized.
+    /// Returns the connector that was authorized.
     pub fn connector_id(&self) -> &ConnectorId {
         &self.connector_id
     }
 
-    /// Whose token it becomes.
+    /// Returns the scope of the token that the exchange stores.
     pub fn scope(&self) -> &Scope {
         &self.scope
     }
 
-    /// Exchanges the code for a grant, and stores it in the place of whatever token there is: in one write, so that there is no
-    /// moment without one, and a failure leaves the old one.
+    /// Exchanges the code for a grant, stores it and replaces the existing token: in one write, so that there is a
+    /// token at every moment, and a failure leaves the old one.
     ///
-    /// It goes on in a task of its own if the caller goes away, as that of a web server does when the user closes the browser:
-    /// a code is worth something once.
+    /// It runs in its own task, which continues if the caller goes away, as that of a web server does when the user
+    /// closes the browser: a code can be exchanged only once.
     ///
     /// # Errors
-    /// [`OtherProvider`](AuthorizationError::OtherProvider) if `client` is not the one that began it, or the callback came from
-    /// another provider: the code is not sent then;
-    /// [`Provider`](AuthorizationError::Provider) if the provider gives nothing for the code, and
-    /// [`NotStored`](AuthorizationError::NotStored) if what it gives cannot be stored.
+    /// - [`OtherProvider`](AuthorizationError::OtherProvider) if the authorization was begun with another client, or
+    ///   the callback came from another provider: then the code is not sent.
+    /// - [`Provider`](AuthorizationError::Provider) if the provider grants nothing for the code.
+    /// - [`NotStored`](AuthorizationError::NotStored) if the grant cannot be stored.
     pub async fn exchange(self, client: &OAuthClient) -> Result<TokenMetadata, AuthorizationError> {
-        let (client, under_way) = (client.clone(), self.exchanges.begin());
+        let (client, exchange) = (client.clone(), self.exchanges.begin());
         let environment = self.environment.clone();
         let task = environment.spawn(async move {
             let outcome = self.exchange_and_store(&client).await;
-            drop(under_way);
+            drop(exchange);
             outcome
         });
         task.await.unwrap_or_else(|_| {
-            let error = Error::new(ErrorKind::Internal, "the task that exchanged a code did not end");
-            Err(error.with_cure("authorize the connector again; if it stays so, report it").into())
+            let error = Error::new(ErrorKind::Internal, "the task that exchanged a code did not finish");
+            Err(error.with_hint("authorize the connector again; if the error persists, report it").into())
         })
     }
 
@@ -73,13 +72,13 @@ impl ClaimedAuthorization {
         let parameters =
             [("code", code.as_str()), ("redirect_uri", redirect_uri.as_str()), ("code_verifier", verifier.as_str())];
         let grant = client.ask("authorization_code", &parameters).await?;
-        let mut pauses = PAUSES_MS.into_iter().map(Duration::from_millis);
+        let mut pauses = Grant::storing_pauses();
         loop {
             let failure = match self.store(&grant, asked_at).await {
                 Ok(metadata) => return Ok(metadata),
                 Err(failure) => failure,
             };
-            // What cannot be stored now cannot be stored later; a write block may be a migration that will be over.
+            // An invalid token stays invalid. A write block may belong to a migration that ends.
             let Some(pause) = pauses.next().filter(|_| failure.kind() != ErrorKind::Invalid) else {
                 return Err(AuthorizationError::NotStored {
                     scope: self.scope,
@@ -93,10 +92,11 @@ impl ClaimedAuthorization {
         }
     }
 
-    /// Refuses a provider that the code is not for: whoever gets a code of another one can use it there (a mix-up, RFC 9700 4.4).
+    /// Refuses a provider that did not issue the code: it could use the code at the one that did (a mix-up attack, RFC
+    /// 9700 4.4).
     fn check_provider(&self, provider: &Provider) -> Result<(), AuthorizationError> {
         let is_other = self.provider.as_ref() != Some(&provider.fingerprint());
-        // An issuer that this provider is not known by may be another provider's (RFC 9207 section 2.4).
+        // An unknown issuer may be another provider (RFC 9207 section 2.4).
         let is_from_other = self.issuer != provider.issuer;
         if is_other || is_from_other { Err(AuthorizationError::OtherProvider) } else { Ok(()) }
     }

@@ -1,3 +1,5 @@
+//! The client that makes all requests to a provider.
+
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
@@ -13,17 +15,17 @@ use crate::{Error, Result};
 /// The grant type of a refresh (RFC 6749 6).
 pub(super) const REFRESH_TOKEN: &str = "refresh_token";
 
-/// Refuses what every provider would refuse, and a scheme that no header can have.
+/// Refuses a configuration that every provider would refuse, and a scheme that no header can have.
 fn check_configuration(provider: &Provider) -> Result<()> {
     if provider.client_id.trim().is_empty() {
         return Err(Error::invalid(
             "the provider's client id is empty",
-            "give the one that the provider has registered",
+            "use the client id that the provider registered",
         ));
     }
     if !provider.authorization_scheme.as_deref().is_none_or(answer::is_scheme) {
         return Err(Error::invalid(
-            "the provider's authorization scheme is no scheme of HTTP",
+            "the provider's authorization scheme is not a scheme of HTTP",
             "give one word such as `Bearer`, or an empty text to send the token alone",
         ));
     }
@@ -31,13 +33,13 @@ fn check_configuration(provider: &Provider) -> Result<()> {
         ClientAuthentication::Basic(secret) | ClientAuthentication::Body(secret)
             if secret.expose_text().is_ok_and(|text| text.trim().is_empty()) =>
         {
-            Err(Error::invalid("the client's secret is empty", "give it, or let the client be a public one"))
+            Err(Error::invalid("the client's secret is empty", "give the secret, or use a public client"))
         }
         _ => Ok(()),
     }
 }
 
-/// A connector as the client of its OAuth provider. Cloning shares connections.
+/// The client of an OAuth provider for one connector. Clones share connections.
 #[derive(Debug, Clone)]
 pub struct OAuthClient {
     provider: Arc<Provider>,
@@ -45,12 +47,11 @@ pub struct OAuthClient {
 }
 
 impl OAuthClient {
-    /// The client of `provider`, with the clock and the randomness of a store.
+    /// Creates a client of `provider`, with the clock and the randomness of a store.
     ///
     /// # Errors
-    /// [`Invalid`](crate::ErrorKind::Invalid) if the provider has no client id, an empty client secret, or an authorization scheme
-    /// that is none;
-    /// [`Internal`](crate::ErrorKind::Internal) if the HTTP client cannot be made.
+    /// [`Invalid`](crate::ErrorKind::Invalid) if the provider has no client id, an empty client secret, or an invalid
+    /// authorization scheme; [`Internal`](crate::ErrorKind::Internal) if the HTTP client cannot be created.
     pub fn new(provider: Provider, store: &SavedObjects) -> Result<Self> {
         Self::with_environment(provider, store.repository().environment().clone())
     }
@@ -69,13 +70,13 @@ impl OAuthClient {
         self.http.environment()
     }
 
-    /// Asks the token endpoint for a grant of this type, with these parameters beside those that every request has.
+    /// Asks the token endpoint for a grant of this type. These parameters are added to those that every request has.
     pub(super) async fn ask(&self, grant_type: &str, parameters: &[(&str, &str)]) -> Result<Grant, ProviderError> {
         let form = Form::default().field("grant_type", grant_type).fields(parameters.iter().copied());
         let others = self.provider.token_parameters.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let answer = self.send(&self.provider.token_endpoint, form.fields(others)).await?;
         let grant = answer::grant(&answer, &self.provider)?;
-        // A refresh token alone takes the place of the one that was presented. Otherwise there is none.
+        // A refresh token alone is only of use if it replaces the presented one.
         match grant.access_token.expose_text() {
             Ok(text) if text.is_empty() && grant_type != REFRESH_TOKEN => {
                 Err(ProviderError::Refused { reason: "the answer has a refresh token and no access token".to_owned() })
@@ -84,7 +85,7 @@ impl OAuthClient {
         }
     }
 
-    /// Sends a form to an endpoint, as the client that it is.
+    /// Sends a form to an endpoint with the authentication of the client.
     pub(super) async fn send(&self, endpoint: &Endpoint, form: Form) -> Result<Answer, ProviderError> {
         let client_id = &self.provider.client_id;
         let unusable = |_| ProviderError::Refused { reason: "the client's secret is not a text".to_owned() };
@@ -96,7 +97,7 @@ impl OAuthClient {
                 self.http.post(endpoint, form, None).await
             }
             ClientAuthentication::Basic(secret) => {
-                // RFC 6749 2.3.1: both are encoded as in a form before they become user and password.
+                // RFC 6749 2.3.1: both are form-encoded before they become user and password.
                 let secret = secret.expose_text().map_err(unusable)?;
                 let basic = (encode(client_id).collect(), Zeroizing::new(encode(&secret).collect()));
                 self.http.post(endpoint, form, Some(basic)).await

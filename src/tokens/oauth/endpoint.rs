@@ -1,3 +1,5 @@
+//! The endpoints of providers and redirect URIs.
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -6,10 +8,10 @@ use reqwest::Url;
 use crate::environment::is_this_machine;
 use crate::{Error, Result};
 
-/// The address of something at a provider, or of the platform's own page to which a provider sends users back: `https`, or
-/// `http` on this machine. It has neither user nor password in it, and no fragment (RFC 6749 3.1).
+/// The URL of an endpoint of a provider, or of the platform's own page to which a provider sends users back: `https`,
+/// or `http` on this machine. It has no user, password or fragment (RFC 6749 3.1).
 ///
-/// It is kept as it was given, since providers compare redirect URIs and audiences byte for byte.
+/// The text is kept byte for byte, since providers compare redirect URIs and audiences so.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Endpoint {
     given: String,
@@ -17,14 +19,15 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Checks that `url` can be one.
+    /// Creates an endpoint from a URL.
     ///
     /// # Errors
-    /// [`Invalid`](crate::ErrorKind::Invalid) if it cannot. The URL is not in the error, since it may hold a password.
+    /// [`Invalid`](crate::ErrorKind::Invalid) if the URL cannot be one. The error does not quote it, since it may hold
+    /// a password.
     pub fn new(url: &str) -> Result<Self> {
         let refuse =
             |why: &str| Err(Error::invalid(format!("an OAuth endpoint {why}"), "give a URL such as https://host/path"));
-        // Parsing would leave them out.
+        // The parser drops them.
         if url.trim() != url || url.contains(char::is_control) {
             return refuse("has white space around it or control characters in it");
         }
@@ -47,12 +50,12 @@ impl Endpoint {
         Ok(Self { given: url.to_owned(), url: parsed })
     }
 
-    /// Where requests are sent: the normal form of what was given.
+    /// Returns the URL in its normal form, to which requests are sent.
     pub(super) fn url(&self) -> &Url {
         &self.url
     }
 
-    /// Returns whether it is on this machine.
+    /// Returns whether the endpoint is on this machine.
     pub(super) fn is_on_this_machine(&self) -> bool {
         is_this_machine(self.url.host_str().unwrap_or_default())
     }
@@ -64,7 +67,7 @@ impl Endpoint {
 }
 
 impl fmt::Display for Endpoint {
-    /// Without the query, which is a place where some providers put keys.
+    /// Shows the URL without its query, in which some providers put keys.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}", self.url.origin().ascii_serialization(), self.url.path())
     }

@@ -1,63 +1,65 @@
+//! The error of authorizations.
+
 use thiserror::Error;
 
 use crate::tokens::{ConnectorId, Grant, ProviderError, Scope};
 use crate::{Error, ErrorKind};
 
-/// Why an authorization came to nothing. No secret is ever in its text.
+/// The reason why an authorization failed. Its text never holds a secret.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum AuthorizationError {
-    /// There is no such authorization: it was finished before, it was cleaned up because it had expired, or it was not begun
-    /// here.
-    #[error("the authorization was used already, or is none of this platform's; authorize the connector again")]
+    /// There is no such authorization: it was finished before, it expired and was cleaned up, or it was not begun here.
+    #[error("the authorization was already used, or does not belong to this platform; authorize the connector again")]
     AlreadyUsed,
-    /// The user came back too late.
+    /// The user came back after the authorization expired.
     #[error("the authorization has expired; authorize the connector again")]
     Expired,
-    /// Somebody else began it. It is left as it is.
+    /// Another user began the authorization. It stays as it is.
     #[error("the authorization was begun by another user; authorize the connector as the user who began it")]
     OtherUser,
-    /// The authorization was begun with another provider than the one that its code would go to, or the callback names another one.
+    /// The authorization was begun with another provider than that of the client, or the callback names another one.
     /// The code was not sent.
     #[error(
-        "the authorization belongs to another provider; use the client that began it, and authorize the connector again; if the provider \
-         names itself in its callbacks (`iss`), configure that name with `Provider::issuer`"
+        "the authorization belongs to another provider; use the client that began it, and authorize the connector \
+         again; if the provider names itself in its callbacks (`iss`), configure that name with `Provider::issuer`"
     )]
     OtherProvider,
-    /// The provider, or the user there, said no.
+    /// The provider, or the user there, denied the authorization.
     #[error(
         "the provider did not authorize the connector ({code}); authorize it again, or ask who administers it there"
     )]
     Denied {
-        /// The error code (RFC 6749 4.1.2.1), if it is one that is known.
+        /// The error code (RFC 6749 4.1.2.1); for an unknown one, a text that says so.
         code: &'static str,
     },
-    /// The provider did not give a token for the code.
+    /// The provider gave no token for the code.
     #[error("the code was not exchanged: {0}")]
     Provider(#[from] ProviderError),
-    /// The provider granted a token, and it could not be stored, however often that was tried. What was stored before is as it
-    /// was. Store the grant with
+    /// The provider granted a token, and all attempts to store it failed. The stored token, if there is one, is
+    /// unchanged. Store the grant with
     /// [`create_with_refresh_token`](crate::tokens::TokenClient::create_with_refresh_token) when the server is back.
     #[error(
-        "the new grant for the connector {connector_id} could not be stored; keep what this error holds, and store it later"
+        "the new grant for the connector {connector_id} could not be stored; keep the grant of this error, and store \
+         it later"
     )]
     NotStored {
-        /// Whose token it is.
+        /// The scope of the token.
         scope: Scope,
         /// The connector.
         connector_id: ConnectorId,
-        /// What the provider granted.
+        /// The grant of the provider.
         grant: Box<Grant>,
-        /// Why it was not stored.
+        /// The reason why it was not stored.
         source: Error,
     },
-    /// Whatever else can go wrong, as with any stored object.
+    /// Any other error of a stored object.
     #[error(transparent)]
     Other(#[from] Error),
 }
 
 impl AuthorizationError {
-    /// What a caller can do about it.
+    /// Returns the kind, which tells what a caller can do.
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::AlreadyUsed => ErrorKind::Conflict,

@@ -1,8 +1,8 @@
-//! Texts as `application/x-www-form-urlencoded`.
+//! Forms as `application/x-www-form-urlencoded`.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// Everything but what RFC 3986 calls unreserved. A space is `%20`, which every decoder of forms takes.
+/// All characters except those that RFC 3986 calls unreserved. A space is `%20`, which every decoder of forms accepts.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The fields of a form.

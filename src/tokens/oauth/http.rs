@@ -1,4 +1,4 @@
-//! One POST of a form: with a time-out, without redirects, and with an answer of bounded size.
+//! The HTTP client: sends a form by POST, with a time-out, without redirects, and with a limit on the answer's size.
 
 use std::error::Error as StdError;
 use std::io;
@@ -14,33 +14,34 @@ use zeroize::Zeroizing;
 
 use super::Endpoint;
 use super::form::Form;
+use crate::cluster::elastic::misconfiguration;
 use crate::environment::Environment;
 use crate::tokens::ProviderError;
 use crate::{Error, ErrorKind, Result};
 
-/// The longest answer that is read. Those of token endpoints have a few thousand bytes.
+/// The limit on the size of an answer. Those of token endpoints have a few thousand bytes.
 const MAX_ANSWER_BYTES: usize = 256 * 1024;
 
 #[derive(Debug, Clone)]
 pub(super) struct Http {
     client: reqwest::Client,
-    /// For providers on this machine: what a proxy is for is not here, and it would see the client's secret.
+    /// For providers on this machine: a proxy is not needed, and would see the client's secret.
     direct: reqwest::Client,
     environment: Environment,
     timeout: Duration,
 }
 
-/// An answer, read whole.
+/// A complete answer.
 pub(super) struct Answer {
     pub(super) status: u16,
-    /// How long the provider wants to be left alone.
+    /// The pause that the provider asks for.
     pub(super) retry_after: Option<Duration>,
     pub(super) body: Zeroizing<Vec<u8>>,
 }
 
 impl Http {
     pub(super) fn new(environment: Environment, timeout: Duration) -> Result<Self> {
-        let failed = |error| Error::new(ErrorKind::Internal, "no HTTP client could be made").with_source(error);
+        let failed = |error| Error::new(ErrorKind::Internal, "the HTTP client could not be created").with_source(error);
         let client = builder().build().map_err(failed)?;
         let direct = builder().no_proxy().build().map_err(failed)?;
         Ok(Self { client, direct, environment, timeout })
@@ -50,11 +51,11 @@ impl Http {
         &self.environment
     }
 
-    /// Sends the form, with these credentials in the `Authorization` header if there are some.
+    /// Sends the form. Credentials, if given, go into the `Authorization` header.
     ///
     /// # Errors
-    /// [`Transient`](ProviderError::Transient) if there is no answer in time, [`Refused`](ProviderError::Refused) if it is too
-    /// long to be one.
+    /// [`Transient`](ProviderError::Transient) if there is no answer in time, [`Refused`](ProviderError::Refused) if
+    /// the answer is too long.
     pub(super) async fn post(
         &self,
         endpoint: &Endpoint,
@@ -98,7 +99,7 @@ impl Http {
                 return Err(ProviderError::Refused { reason });
             }
             if length > body.capacity() {
-                // Growing in place would leave a copy behind.
+                // Growing in place would leave a copy of a secret in memory.
                 let mut larger = Zeroizing::new(Vec::with_capacity(length.max(2 * body.capacity())));
                 larger.extend_from_slice(&body);
                 body = larger;
@@ -109,7 +110,8 @@ impl Http {
     }
 }
 
-/// The time-out is kept by the environment's clock. Redirects would carry secrets to where nobody configured.
+/// Creates a client without a time-out, which the environment's clock provides, and without redirects, which would send
+/// secrets to an endpoint that is not configured.
 fn builder() -> reqwest::ClientBuilder {
     reqwest::Client::builder().redirect(redirect::Policy::none()).user_agent(concat!(
         env!("CARGO_PKG_NAME"),
@@ -118,7 +120,8 @@ fn builder() -> reqwest::ClientBuilder {
     ))
 }
 
-/// The client's own text names the URL and what it is about to send; only the kind of failure is kept.
+/// Returns the error for a failed request. The text of the HTTP client contains the URL and the request, so only the
+/// kind of failure is reported.
 fn unreachable(endpoint: &Endpoint, error: &reqwest::Error) -> ProviderError {
     let what = if error.is_connect() {
         "cannot be reached"
@@ -127,11 +130,13 @@ fn unreachable(endpoint: &Endpoint, error: &reqwest::Error) -> ProviderError {
     } else {
         "ended the connection before it answered"
     };
-    let cause = io_kind(error).map(|kind| format!(": {kind}")).unwrap_or_default();
+    let of_tls = misconfiguration(error).map(|wrong| format!(": {wrong}"));
+    let cause = of_tls.or_else(|| io_kind(error).map(|kind| format!(": {kind}"))).unwrap_or_default();
     ProviderError::Transient { reason: format!("{endpoint} {what}{cause}"), retry_after: None }
 }
 
-/// Reads `Retry-After` (RFC 9110 10.2.3): seconds, or the moment until when. None if it is neither, or over.
+/// Reads `Retry-After` (RFC 9110 10.2.3): a number of seconds, or a date. Returns `None` if it is neither, or has
+/// passed.
 fn pause(retry_after: &str, now: Timestamp) -> Option<Duration> {
     let pause = match retry_after.starts_with(|first: char| first.is_ascii_digit()) {
         true => Duration::try_from_secs_f64(retry_after.parse::<f64>().ok()?.ceil()).unwrap_or(Duration::MAX),

@@ -1,3 +1,5 @@
+//! Assertions of a client (JWT bearer, RFC 7523).
+
 use std::time::Duration;
 
 use base64::Engine;
@@ -10,17 +12,19 @@ use super::{OAuthClient, SigningKey};
 use crate::tokens::ProviderError;
 use crate::{Error, ErrorKind, Result};
 
-/// How long an assertion is good unless said otherwise. It is used at once.
+/// The default lifetime of an assertion. It is used at once.
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(300);
 
-/// What a connector asserts to get a token for (RFC 7523 3): a JWT, made and signed anew for each request.
+/// An assertion in exchange for which a connector gets a token (RFC 7523 3): a JWT, which is created and signed for
+/// each request.
 ///
 /// ```
 /// use saved_objects::encryption::Secret;
 /// use saved_objects::tokens::oauth::{JwtAssertion, SigningKey};
 ///
 /// # fn example(pem: &Secret) -> saved_objects::Result<()> {
-/// let assertion = JwtAssertion::new(SigningKey::from_pem(pem)?, "client-1").subject("service@platform.example").key_id("k1");
+/// let key = SigningKey::from_pem(pem)?;
+/// let assertion = JwtAssertion::new(key, "client-1").subject("service@platform.example").key_id("k1");
 /// # Ok(())
 /// # }
 /// ```
@@ -36,7 +40,7 @@ pub struct JwtAssertion {
 }
 
 impl JwtAssertion {
-    /// An assertion that `issuer` makes about itself, for the token endpoint, good for five minutes.
+    /// Creates an assertion of `issuer` about itself, for the token endpoint. It is valid for five minutes.
     pub fn new(key: SigningKey, issuer: impl Into<String>) -> Self {
         Self {
             key,
@@ -49,35 +53,35 @@ impl JwtAssertion {
         }
     }
 
-    /// Names the key to the provider (`kid`).
+    /// Sets the key id (`kid`).
     #[must_use]
     pub fn key_id(mut self, key_id: impl Into<String>) -> Self {
         self.key_id = Some(key_id.into());
         self
     }
 
-    /// On whose behalf (`sub`), if that is not the issuer.
+    /// Sets the subject (`sub`). Default: the issuer.
     #[must_use]
     pub fn subject(mut self, subject: impl Into<String>) -> Self {
         self.subject = Some(subject.into());
         self
     }
 
-    /// For whom (`aud`), if the provider calls itself otherwise than by its token endpoint.
+    /// Sets the audience (`aud`). Default: the URL of the token endpoint.
     #[must_use]
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
         self.audience = Some(audience.into());
         self
     }
 
-    /// How long it is good (`exp`), in whole seconds.
+    /// Sets the lifetime (`exp`), in whole seconds. Default: five minutes.
     #[must_use]
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
         self.lifetime = lifetime;
         self
     }
 
-    /// Another claim. Those that the standard defines are not replaced by it.
+    /// Adds a claim. It does not replace those of the standard.
     #[must_use]
     pub fn claim(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         self.claims.insert(name.into(), value.into());
@@ -107,7 +111,7 @@ struct Header<'a> {
 }
 
 impl OAuthClient {
-    /// The assertion as it is now, signed (RFC 7515 3.1).
+    /// Creates and signs a JWT of the assertion (RFC 7515 3.1).
     pub(super) fn sign(&self, assertion: &JwtAssertion) -> Result<Zeroizing<String>, ProviderError> {
         let unsigned = |error: Error| ProviderError::Refused { reason: error.message().to_owned() };
         let environment = self.environment();
@@ -126,6 +130,6 @@ impl OAuthClient {
 
 fn to_json(part: &impl Serialize) -> Result<Vec<u8>> {
     serde_json::to_vec(part).map_err(|error| {
-        Error::new(ErrorKind::Internal, "an assertion could not be written as JSON").with_source(error)
+        Error::new(ErrorKind::Internal, "an assertion could not be serialized as JSON").with_source(error)
     })
 }

@@ -1,25 +1,28 @@
-//! OAuth 2.0: where grants come from, how they are refreshed, and how a provider hears that one is no longer used.
+//! OAuth 2.0: gets grants from providers, refreshes and revokes them.
 //!
-//! - [`AuthorizationFlow`]: the authorization code grant with PKCE (RFC 6749 4.1, RFC 7636). The user is sent to the provider,
-//!   and what comes back is redeemed once: the record of the begun authorization is deleted, at the version read, before the
-//!   code is exchanged.
+//! - [`AuthorizationFlow`]: the authorization code grant with PKCE (RFC 6749 4.1, RFC 7636). The platform sends the
+//!   user to the provider, and redeems the callback once: the record of the begun authorization is marked as claimed,
+//!   at the version that was read, before the code is exchanged.
 //! - [`OAuthRefresher`]: the [`Refresher`](super::Refresher) of [`AccessTokens`](super::AccessTokens), by refresh token
 //!   (RFC 6749 6), client credentials (4.4) or JWT bearer (RFC 7523).
 //! - [`OAuthClient`] is also the [`Revoker`](super::Revoker) (RFC 7009).
 //!
-//! Requests go over https, or to this machine; redirects are not followed, answers are read up to a limit and waited for up to
-//! a time-out. What a provider says in words is never repeated: it may quote secrets. What is sent and received is wiped where
-//! this library holds it; the HTTP client's own buffers are not.
+//! Requests use https, or go to this machine. Redirects are not followed, and answers have a size limit and a time-out.
+//! Messages of a provider are never repeated, since they may quote secrets. This library wipes its own copies of
+//! requests and answers; the buffers of the HTTP client are not wiped.
 
 mod answer;
 mod authorization;
+mod body;
 mod callback;
 mod claimed;
 mod client;
+mod codes;
 mod endpoint;
 mod error;
 mod form;
 mod http;
+mod in_progress;
 mod jwt;
 mod pkce;
 mod provider;
@@ -27,7 +30,6 @@ mod refresher;
 mod revoker;
 mod signing_key;
 mod state;
-mod under_way;
 
 pub use authorization::{AuthorizationFlow, AuthorizationUrl};
 pub use callback::Callback;

@@ -1,4 +1,4 @@
-//! What is random about an authorization: its state, and the proof key (RFC 7636).
+//! The random parts of an authorization: its state, and the proof key (RFC 7636).
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,14 +11,14 @@ use crate::environment::Rng;
 /// RFC 7636 4.1 recommends 32 octets, which are 43 characters.
 const RANDOM_BYTES: usize = 32;
 
-/// 256 random bits as a text that URLs take as it is.
+/// Returns 256 random bits as a text that needs no escaping in URLs.
 pub(super) fn random_text(rng: &dyn Rng) -> Result<Zeroizing<String>> {
     let mut bytes = Zeroizing::new([0; RANDOM_BYTES]);
     rng.fill(bytes.as_mut())?;
     Ok(Zeroizing::new(URL_SAFE_NO_PAD.encode(bytes.as_ref())))
 }
 
-/// The `code_challenge` of the method `S256` (RFC 7636 4.2).
+/// Returns the `code_challenge` of the method `S256` (RFC 7636 4.2).
 pub(super) fn challenge(verifier: &str) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(verifier))
 }

@@ -1,14 +1,16 @@
+//! The configuration of a provider.
+
 use std::time::Duration;
 
 use super::Endpoint;
 use crate::encryption::Secret;
 use crate::tokens::identity::derived_id;
 
-/// How long a provider may take to answer unless said otherwise: less than what
-/// [`AccessTokens`](crate::tokens::AccessTokens) gives a refresh.
+/// The default time that a provider has to answer. It is less than the default deadline of
+/// [`AccessTokens`](crate::tokens::AccessTokens).
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// An OAuth provider, and what a connector is to it.
+/// The configuration of an OAuth provider, and of a connector as its client.
 ///
 /// ```
 /// use saved_objects::encryption::Secret;
@@ -42,21 +44,21 @@ pub struct Provider {
     pub(super) timeout: Duration,
 }
 
-/// How a client proves to the token endpoint which one it is (RFC 6749 2.3).
+/// The authentication of a client at the token endpoint (RFC 6749 2.3).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClientAuthentication {
-    /// Not at all: a public client, or one whose assertion says it.
+    /// None: for a public client, or one that an assertion authenticates.
     #[default]
     Public,
-    /// Client id and this secret in the `Authorization` header, and not in the body.
+    /// The client id and this secret in the `Authorization` header.
     Basic(Secret),
-    /// Client id and this secret in the body, for providers that do not take the header.
+    /// The client id and this secret in the body, for providers that do not accept the header.
     Body(Secret),
 }
 
 impl Provider {
-    /// A provider whose token endpoint this is, for a public client of this id.
+    /// Creates the configuration of a provider with this token endpoint, for a public client with this id.
     pub fn new(token_endpoint: Endpoint, client_id: impl Into<String>) -> Self {
         Self {
             token_endpoint,
@@ -76,101 +78,102 @@ impl Provider {
         }
     }
 
-    /// How the client proves which one it is.
+    /// Sets the authentication of the client. Default: none.
     #[must_use]
     pub fn authentication(mut self, authentication: ClientAuthentication) -> Self {
         self.authentication = authentication;
         self
     }
 
-    /// Where users authorize the client.
+    /// Sets the endpoint where users authorize the client.
     #[must_use]
     pub fn authorization_endpoint(mut self, endpoint: Endpoint) -> Self {
         self.authorization_endpoint = Some(endpoint);
         self
     }
 
-    /// Where the provider sends users back to, as it is registered there: providers compare it byte for byte, so it is sent as it
-    /// was given.
+    /// Sets the URI to which the provider sends users back, as it is registered there. It is sent byte for byte, since
+    /// providers compare it so.
     #[must_use]
     pub fn redirect_uri(mut self, endpoint: Endpoint) -> Self {
         self.redirect_uri = Some(endpoint);
         self
     }
 
-    /// Where tokens are revoked (RFC 7009). Without it, revoking does nothing.
+    /// Sets the endpoint where tokens are revoked (RFC 7009). Without it, revoking does nothing.
     #[must_use]
     pub fn revocation_endpoint(mut self, endpoint: Endpoint) -> Self {
         self.revocation_endpoint = Some(endpoint);
         self
     }
 
-    /// Names the issuer identifier of a provider that names itself in its callbacks (`iss`, RFC 9207). A callback that names
-    /// another one, or none, is refused before the code is sent; without this setting, one that names any.
+    /// Sets the issuer identifier of a provider that names itself in its callbacks (`iss`, RFC 9207). A callback with
+    /// another issuer, or without one, is refused before the code is sent. Without this setting, a callback with any
+    /// issuer is refused.
     #[must_use]
     pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
         self.issuer = Some(issuer.into());
         self
     }
 
-    /// What the client asks to be allowed.
+    /// Adds scopes that the client requests.
     #[must_use]
     pub fn scopes(mut self, scopes: impl IntoIterator<Item: Into<String>>) -> Self {
         self.scopes.extend(scopes.into_iter().map(Into::into));
         self
     }
 
-    /// Another parameter of the authorization request: `prompt`, `audience`, whatever the provider wants. It is in the URL that
-    /// the user follows, so it is no place for secrets.
+    /// Adds a parameter to the authorization request, such as `prompt` or `audience`. It must not be a secret, since it
+    /// is in the URL that the user follows.
     #[must_use]
     pub fn authorization_parameter(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.authorization_parameters.push((name.into(), value.into()));
         self
     }
 
-    /// Another parameter of every request to the token endpoint, no secret either.
+    /// Adds a parameter to every request to the token endpoint. It must not be a secret.
     #[must_use]
     pub fn token_parameter(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.token_parameters.push((name.into(), value.into()));
         self
     }
 
-    /// Sets where in the answer the access token is, names joined by dots: `authed_user.access_token`. The other members are looked
-    /// for beside it, and then at the top. A token that is elsewhere is found there: first under its name at the top, then as
-    /// `access_token` anywhere. Default: `access_token`.
+    /// Sets the path of the access token in the answer, as names joined by dots: `authed_user.access_token`. The other
+    /// members are searched next to it, and then at the top. If the token is not at the path, it is searched under its
+    /// name at the top, then as `access_token` anywhere. Default: `access_token`.
     #[must_use]
     pub fn access_token_path(mut self, path: &str) -> Self {
         self.access_token_path = path.split('.').map(str::to_owned).collect();
         self
     }
 
-    /// Sets the authentication scheme by which access tokens are sent to the service, whatever the provider answers: `Bearer`,
-    /// `token`, `Zoho-oauthtoken`. With an empty one the token alone is sent. Default: the provider's `token_type`, if that is a
-    /// scheme of HTTP, and `Bearer` if not.
+    /// Sets the authentication scheme with which access tokens are sent to the service, whatever the provider answers:
+    /// `Bearer`, `token`, `Zoho-oauthtoken`. With an empty scheme, the token alone is sent. Default: the provider's
+    /// `token_type` if that is a scheme of HTTP, otherwise `Bearer`.
     #[must_use]
     pub fn authorization_scheme(mut self, scheme: impl Into<String>) -> Self {
         self.authorization_scheme = Some(scheme.into());
         self
     }
 
-    /// Adds codes by which the provider says that a refresh token is no longer good, so that the user has to authorize again. They
-    /// are found in any member of a refusal, and capitals and punctuation do not count. `invalid_grant` and what else is usual is
-    /// known without this.
+    /// Adds error codes of the provider for a refresh token that it no longer accepts, so that the user has to
+    /// authorize again. They are recognized in any member of a refusal; case and punctuation do not matter.
+    /// `invalid_grant` and other usual codes are known without this.
     #[must_use]
     pub fn revoked_codes(mut self, codes: impl IntoIterator<Item: Into<String>>) -> Self {
         self.revoked_codes.extend(codes.into_iter().map(Into::into));
         self
     }
 
-    /// How long the provider may take to answer: 20 seconds unless said otherwise.
+    /// Sets the time that the provider has to answer. Default: 20 seconds.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// What an authorization remembers of the provider that it was begun with. Endpoints and client id make a client one of its
-    /// provider; the rest may change meanwhile.
+    /// Returns the fingerprint of the provider, which a begun authorization stores. It depends on the endpoints and the
+    /// client id; the other settings may change meanwhile.
     pub(super) fn fingerprint(&self) -> String {
         let authorization = self.authorization_endpoint.as_ref().map_or("", |endpoint| endpoint.url().as_str());
         derived_id("oauth_provider", &[authorization, self.token_endpoint.url().as_str(), &self.client_id]).to_string()

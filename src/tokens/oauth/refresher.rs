@@ -1,3 +1,5 @@
+//! The [`Refresher`] of OAuth providers.
+
 use async_trait::async_trait;
 
 use super::client::REFRESH_TOKEN;
@@ -11,20 +13,20 @@ pub struct OAuthRefresher {
     grant_type: GrantType,
 }
 
-/// What a new access token is got for.
+/// The grant type with which a new access token is requested.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum GrantType {
-    /// The refresh token that came with the last grant, as after an authorization code (RFC 6749 6).
+    /// The refresh token of the last grant, as after an authorization code (RFC 6749 6).
     RefreshToken,
-    /// The client's own authority (RFC 6749 4.4). Nothing need be stored before.
+    /// The credentials of the client (RFC 6749 4.4). No token needs to be stored before.
     ClientCredentials,
-    /// An assertion that the client signs (RFC 7523 2.1). Nothing need be stored before.
+    /// An assertion that the client signs (RFC 7523 2.1). No token needs to be stored before.
     JwtBearer(JwtAssertion),
 }
 
 impl OAuthRefresher {
-    /// A refresher for the connector that `client` is.
+    /// Creates a refresher for the connector of `client`.
     pub fn new(client: OAuthClient, grant_type: GrantType) -> Self {
         Self { client, grant_type }
     }
@@ -42,7 +44,7 @@ impl Refresher for OAuthRefresher {
                     request.refresh_token.as_ref().ok_or_else(|| refused("no refresh token is stored"))?;
                 let refresh_token =
                     refresh_token.expose_text().map_err(|_| refused("the refresh token is not a text"))?;
-                // Without a scope the new token may do what the old one did.
+                // Without a scope, the new token has the scope of the old one.
                 self.client.ask(REFRESH_TOKEN, &[("refresh_token", &refresh_token)]).await
             }
             GrantType::ClientCredentials => {

@@ -1,3 +1,5 @@
+//! The [`Revoker`] of OAuth providers.
+
 use async_trait::async_trait;
 
 use super::form::Form;
@@ -5,8 +7,8 @@ use super::{OAuthClient, answer};
 use crate::encryption::Secret;
 use crate::tokens::{ProviderError, Revocation, Revoker};
 
-/// Token revocation (RFC 7009): the refresh token first, since a provider takes what it granted for it along, then the access
-/// token. A provider without a revocation endpoint is asked nothing.
+/// Token revocation (RFC 7009): first the refresh token, with which a provider also revokes its access tokens, then the
+/// access token. A provider without a revocation endpoint gets no request.
 #[async_trait]
 impl Revoker for OAuthClient {
     async fn revoke(&self, revocation: &Revocation) -> Result<(), ProviderError> {
@@ -15,7 +17,7 @@ impl Revoker for OAuthClient {
             None => Ok(()),
         };
         let access_token = self.revoke_one(&revocation.access_token, "access_token").await;
-        // Providers may take refresh tokens only, and say so.
+        // Some providers revoke refresh tokens only, and refuse access tokens.
         refresh_token.and(match access_token {
             Err(ProviderError::Refused { .. }) if revocation.refresh_token.is_some() => Ok(()),
             outcome => outcome,
@@ -28,7 +30,7 @@ impl OAuthClient {
         let Some(endpoint) = &self.provider().revocation_endpoint else { return Ok(()) };
         let not_a_text = |_| ProviderError::Refused { reason: format!("the stored {hint} is not a text") };
         let text = token.expose_text().map_err(not_a_text)?;
-        // An access token is stored as the value of a header; the provider knows it without the scheme.
+        // An access token is stored as the value of a header. The provider knows it without the scheme.
         let token = match text.split_once(' ') {
             Some((_, token)) if hint == "access_token" => token,
             _ => text.as_str(),

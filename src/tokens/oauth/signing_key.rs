@@ -1,3 +1,5 @@
+//! The private key that signs assertions.
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -10,14 +12,15 @@ use zeroize::Zeroizing;
 use crate::encryption::Secret;
 use crate::{Error, ErrorKind, Result};
 
-/// A private key that signs assertions: RSA of at least 2048 bits (`RS256`), P-256 (`ES256`) or Ed25519 (`EdDSA`). Cloning
-/// shares it.
+/// A private key that signs assertions: RSA of at least 2048 bits (`RS256`), P-256 (`ES256`) or Ed25519 (`EdDSA`).
+/// Clones share it.
 ///
-/// The signature's own randomness (blinding, nonces) comes from the operating system: `ring` takes it from nowhere else.
+/// The randomness of a signature (blinding, nonces) comes from the operating system, since `ring` accepts no other
+/// source.
 #[derive(Clone)]
 pub struct SigningKey(Arc<Pair>);
 
-/// What is asked for in the place of what is no such key.
+/// The hint for a text that is not such a key.
 const GIVE: &str =
     "give a PEM of an unencrypted RSA (2048 to 4096 bits), P-256 or Ed25519 key: `PRIVATE KEY` or `RSA PRIVATE KEY`";
 
@@ -28,12 +31,13 @@ enum Pair {
 }
 
 impl SigningKey {
-    /// Reads a key as PEM: `PRIVATE KEY` (PKCS #8) of any of the three kinds, or `RSA PRIVATE KEY` (PKCS #1). Its lines may be separated
-    /// by `\n` as two characters or by spaces, as in variables of the environment; certificates before it are passed over.
+    /// Reads a PEM: `PRIVATE KEY` (PKCS #8) of any of the three kinds, or `RSA PRIVATE KEY` (PKCS #1). Its lines may be
+    /// separated by `\n` as two characters or by spaces, as in environment variables. Certificates before the key are
+    /// skipped.
     ///
     /// # Errors
-    /// [`Invalid`](ErrorKind::Invalid) if it is not one; the message tells encrypted keys, keys of older forms, and public keys apart.
-    /// Nothing of it is in the error.
+    /// [`Invalid`](ErrorKind::Invalid) if it is not such a key. The message distinguishes encrypted keys, keys of older
+    /// forms and public keys, and quotes nothing of the text.
     pub fn from_pem(pem: &Secret) -> Result<Self> {
         let pem = pem.expose_text()?;
         let blocks: Vec<Block<'_>> = blocks(&pem).collect();
@@ -62,15 +66,15 @@ impl SigningKey {
                 ));
             }
             "PUBLIC KEY" | "RSA PUBLIC KEY" | "CERTIFICATE" => {
-                return Err(Error::invalid("the private key is none: it is a public key or a certificate", GIVE));
+                return Err(Error::invalid("the text is not a private key: it is a public key or a certificate", GIVE));
             }
-            _ => return Err(Error::invalid("the private key is none: its PEM is of another kind", GIVE)),
+            _ => return Err(Error::invalid("the text is not a private key: its PEM is of another kind", GIVE)),
         };
         read.map(|pair| Self(Arc::new(pair)))
             .ok_or_else(|| Error::invalid("the private key is damaged, or of a kind that cannot sign", GIVE))
     }
 
-    /// The name of the algorithm as a header of a JWT has it (RFC 7518 3.1, RFC 8037 3.1).
+    /// Returns the name of the algorithm in the header of a JWT (RFC 7518 3.1, RFC 8037 3.1).
     pub fn algorithm(&self) -> &'static str {
         match self.0.as_ref() {
             Pair::Rsa(_) => "RS256",
@@ -107,13 +111,13 @@ fn pkcs8(der: &[u8]) -> Option<Pair> {
     rsa.or_else(|_| p256()).or_else(|_| ed25519()).ok()
 }
 
-/// What is between `-----BEGIN label-----` and `-----END label-----`.
+/// The text between `-----BEGIN label-----` and `-----END label-----`.
 struct Block<'a> {
     label: &'a str,
     body: &'a str,
 }
 
-/// The blocks of a PEM, however its lines are separated.
+/// Returns the blocks of a PEM, however its lines are separated.
 fn blocks(pem: &str) -> impl Iterator<Item = Block<'_>> {
     pem.split("-----BEGIN ").skip(1).filter_map(|rest| {
         let (label, rest) = rest.split_once("-----")?;
@@ -123,7 +127,7 @@ fn blocks(pem: &str) -> impl Iterator<Item = Block<'_>> {
 }
 
 impl Block<'_> {
-    /// Whether a passphrase is needed: in PKCS #8 the label says so, in older forms a header.
+    /// Returns whether the key needs a passphrase: in PKCS #8 the label says so, in older forms a header.
     fn is_encrypted(&self) -> bool {
         self.label == "ENCRYPTED PRIVATE KEY" || self.body.contains("ENCRYPTED")
     }
@@ -206,7 +210,7 @@ mod tests {
         for (pem, words) in table {
             let error = read(&pem).expect_err(&pem);
             assert_eq!(error.kind(), ErrorKind::Invalid);
-            assert!(error.message().contains(words) && error.cure().is_some(), "{pem}: {error}");
+            assert!(error.message().contains(words) && error.hint().is_some(), "{pem}: {error}");
             assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
         }
     }

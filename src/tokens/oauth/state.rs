@@ -1,4 +1,4 @@
-//! The stored record of an authorization that was begun: `oauth_state`.
+//! The stored record of a begun authorization: `oauth_state`.
 
 use serde::{Deserialize, Serialize};
 
@@ -22,26 +22,27 @@ impl Object for OAuthState {
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct StateAttributes {
-    /// What the provider hands back; it names the record.
+    /// The text that the provider returns in the callback. It names the record.
     pub(super) state: String,
     pub(super) connector_id: ConnectorId,
     /// ISO 8601, UTC.
     pub(super) expires_at: String,
-    /// Who began it, and is to finish it.
+    /// The user who began it and must finish it.
     pub(super) created_by: ProfileUid,
-    /// `shared` or `per-user`: whose token it is to become. Bound, so that nobody who can write the index makes one user's
-    /// authorization everybody's token.
+    /// `shared` or `per-user`: the scope of its token. Bound, so that an attacker who can write the index cannot make a
+    /// shared token of one user's authorization.
     pub(super) token_scope: String,
-    /// Which provider it was begun with. Bound, so that nobody who can write the index has its code sent to another one. None if
-    /// older software began it.
+    /// The fingerprint of its provider. Bound, so that an attacker who can write the index cannot send its code to
+    /// another provider. `None` if older software began it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) provider: Option<String>,
-    /// When it was claimed, ISO 8601, UTC: it is used then, and what is left of it goes with the clean-up.
+    /// The time at which it was claimed, ISO 8601, UTC. Then it is used up; if its record remains, the clean-up deletes
+    /// it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) claimed_at: Option<String>,
 }
 
-/// The verifier of the proof key: without it a code is worth nothing.
+/// The verifier of the proof key, without which a code cannot be exchanged.
 pub(super) struct StateSecrets {
     pub(super) code_verifier: Secret,
 }
@@ -52,7 +53,7 @@ impl SecretAttributes for StateSecrets {
     fn from_secrets(mut secrets: Secrets) -> Result<Self> {
         let missing = || {
             Error::new(ErrorKind::Corrupt, "the code verifier of a begun authorization is missing")
-                .with_cure("authorize the connector again")
+                .with_hint("authorize the connector again")
         };
         Ok(Self { code_verifier: secrets.remove(CODE_VERIFIER).ok_or_else(missing)? })
     }
@@ -62,7 +63,7 @@ impl SecretAttributes for StateSecrets {
     }
 }
 
-/// The id of the record of this state: it is found by one real-time request, and a state has one record.
+/// Returns the id of the record of a state. So one real-time request finds it, and a state has one record.
 pub(super) fn id(state: &str) -> String {
     derived_id(OAUTH_STATE, &[state]).to_string()
 }

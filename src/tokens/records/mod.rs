@@ -1,52 +1,65 @@
-//! The stored records of one token type: at most one a name, at the id that follows from the name.
+//! The stored records of tokens, with each operation on tokens once: at most one record for each identity, at the id
+//! that is derived from it.
 //!
-//! Records that were taken over from elsewhere have random ids. They are found by their identity as long as there is none at
-//! the derived id, and fold into that one at the next write: first the derived record is written, then the other is deleted.
-//! A crash in between leaves two, of which the derived one counts, and the next write deletes the other.
+//! Records that were taken over from Kibana have random ids. They are found by their identity while no record has the
+//! derived id. The next write moves them: it first writes the record with the derived id, and then deletes the other. A
+//! crash in between leaves both. Then the derived one counts, and the next write deletes the other.
 
-mod connectors;
 mod create;
 mod delete;
-mod grant;
 mod list;
 mod read;
 mod refreshed;
 mod replace;
+mod stored;
+mod taken_over;
 mod update;
 
+use std::fmt;
 use std::sync::Arc;
 
 pub(super) use read::Current;
 pub(super) use refreshed::Stored;
 
-use super::attributes::TokenObject;
-use super::identity::Identity;
-use super::{Revocation, Revoker, TokenId, revocation};
+use super::{Revocation, Revoker, ScopeKind, revocation};
 use crate::environment::Environment;
-use crate::objects::Objects;
 use crate::repository::Repository;
+use crate::store::SavedObjects;
 use crate::{ErrorKind, Result};
 
-/// The records of the type that `I` names.
-#[derive(Debug, Clone)]
-pub(super) struct Records<I: Identity> {
-    objects: Objects<TokenObject<I>>,
-    /// Hears of every token that is deleted.
+/// The records of tokens in a store.
+#[derive(Clone)]
+pub(super) struct Records {
+    repository: Repository,
+    /// Receives every token that is deleted.
     revoker: Option<Arc<dyn Revoker>>,
 }
 
-impl<I: Identity> Records<I> {
-    /// The records in `repository`, even though their type is hidden.
-    pub(super) fn over(repository: &Repository) -> Result<Self> {
-        Ok(Self { objects: Objects::new(repository.including(&[I::TYPE])?)?, revoker: None })
+impl Records {
+    /// Creates the records of both scopes.
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) if the store does not have their types.
+    pub(super) fn new(store: &SavedObjects) -> Result<Self> {
+        Self::of_kinds(store, &ScopeKind::ALL)
     }
 
-    /// Lets `revoker` hear of every token that is deleted.
+    /// Creates the records of some scopes. No operation may name another scope.
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) if the store does not have their types.
+    pub(super) fn of_kinds(store: &SavedObjects, kinds: &[ScopeKind]) -> Result<Self> {
+        // The types are hidden.
+        let types: Vec<_> = kinds.iter().map(|kind| kind.stored_type()).collect();
+        Ok(Self { repository: store.repository().including(&types)?, revoker: None })
+    }
+
+    /// Passes every token that is deleted to `revoker`.
     pub(super) fn revoking(self, revoker: Arc<dyn Revoker>) -> Self {
         Self { revoker: Some(revoker), ..self }
     }
 
-    /// Tells the revoker, if there is one.
+    /// Informs the revoker, if there is one.
     pub(super) async fn revoke(&self, revocation: &Revocation) {
         if let Some(revoker) = &self.revoker {
             revocation::revoke(revoker.as_ref(), revocation, self.environment().clock()).await;
@@ -54,20 +67,26 @@ impl<I: Identity> Records<I> {
     }
 
     pub(super) fn repository(&self) -> &Repository {
-        self.objects.repository()
+        &self.repository
     }
 
     pub(super) fn environment(&self) -> &Environment {
-        self.repository().environment()
-    }
-
-    /// The id of the token that the object `uuid` holds.
-    fn token_id(uuid: &str) -> TokenId {
-        TokenId::new(I::KIND, uuid)
+        self.repository.environment()
     }
 }
 
-/// Whether a conditional write met a record that is no longer as it was read, or no longer there.
+impl fmt::Debug for Records {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Records").field("revoker", &self.revoker).finish_non_exhaustive()
+    }
+}
+
+/// Returns the id of the object in a token record, without the type that the `_id` begins with.
+fn uuid_of(kind: ScopeKind, raw_id: &str) -> Option<&str> {
+    raw_id.strip_prefix(kind.stored_type())?.strip_prefix(':')
+}
+
+/// Returns whether a conditional write found a record that was changed or deleted since it was read.
 fn is_conflict(error: &crate::Error) -> bool {
     error.kind() == ErrorKind::Conflict
 }

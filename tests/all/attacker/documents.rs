@@ -1,4 +1,4 @@
-//! Changes of a document: of its version, its place, its attributes and its envelopes.
+//! Changes of a document: of its version, its id, its attributes and its envelopes.
 
 use libtest_mimic::Trial;
 use saved_objects::migrate::Outcome;
@@ -19,11 +19,11 @@ pub(super) fn trials(url: &str) -> Vec<Trial> {
     )
 }
 
-/// What the attacker has copied before.
+/// What the attacker has copied earlier.
 struct Spoils {
-    /// The document itself, as the first release wrote it.
+    /// The document as the first release wrote it.
     earlier: Value,
-    /// Another vault, a safe, and a vault of the same name in another namespace.
+    /// Another vault, a safe, and a vault with the same name in another namespace.
     others: [Value; 3],
 }
 
@@ -39,7 +39,7 @@ fn envelope(source: &Value, name: &str) -> Value {
     body[name].clone()
 }
 
-/// The envelope in other words, of which the upgrade makes it again.
+/// Returns another spelling of the envelope, which the upgrade turns back into the envelope.
 fn padded(envelope: &Value) -> Value {
     json!(format!(" {}", envelope.as_str().expect("an envelope")))
 }
@@ -48,7 +48,7 @@ fn set_back(source: &mut Value) {
     source["typeMigrationVersion"] = json!("10.1.0");
 }
 
-/// Changes that begin with a version before the one that the document is at.
+/// Changes that set the document back to an older version.
 const SET_BACK: &[(&str, Change)] = &[
     ("set back", |source, _| set_back(source)),
     ("set back before all versions", |source, _| source["typeMigrationVersion"] = json!("10.0.0")),
@@ -155,8 +155,8 @@ const CHANGED: &[(&str, Change)] = &[
     }),
 ];
 
-/// Vaults that the first release wrote and the second migrated and added secrets to, each changed in one way. Returns their ids
-/// and what was done to them.
+/// Creates vaults that the first release wrote and the second release migrated and added secrets to, and changes each
+/// in one way. Returns their ids and what was changed.
 async fn changed_documents(context: &Context, changes: &[(&'static str, Change)]) -> Vec<(String, &'static str)> {
     let old = store(context, 1, Start::Migrate).await;
     let ids: Vec<(String, &str)> =
@@ -221,7 +221,7 @@ async fn a_document_that_was_set_back_is_not_migrated(context: Context) {
     }
 }
 
-/// Changes of documents at the first version, which the second release is still to migrate.
+/// Changes of documents at the first version, before the second release migrates them.
 const PLANTED: &[(&str, Change)] = &[
     ("a secret in clear", |source, _| set("refreshToken", json!("planted"), source)),
     ("a hint in clear", |source, _| set("hint", json!("planted"), source)),
@@ -270,7 +270,8 @@ async fn a_document_that_is_still_to_be_migrated_takes_nothing_planted(context: 
         assert!(before.contains(&raw_id) && after.contains(&raw_id), "{what}: a verification names it");
         let is_current = stored(&context, id).await["typeMigrationVersion"] == "10.2.0";
         let is_named = report.bad.iter().any(|bad| bad.id == raw_id);
-        // What was spoilt without any meaning for the new sets is migrated as it is, and opens neither before nor after.
+        // Damage that does not matter for the new sets is migrated unchanged: the secret can be decrypted neither
+        // before nor after.
         let spoilt =
             ["a secret in clear where one was sealed", "one secret in the place of another", "another bound attribute"];
         let stays = what.starts_with("the next version") || spoilt.contains(what);
@@ -298,7 +299,7 @@ async fn an_envelope_is_refused_in_another_place(context: Context) {
     let new = store(&context, 2, Start::Migrate).await;
     create(&new, "vault", "a", "default").await;
     let source = stored(&context, "a").await;
-    // Under another id, in another namespace, and as another type.
+    // Stores it with another id, in another namespace, and as another type.
     put(&context, "b", &source).await;
     let mut elsewhere = source.clone();
     elsewhere["namespace"] = json!("ops");

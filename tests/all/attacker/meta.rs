@@ -1,8 +1,8 @@
-//! Changes of what an index says of itself: the sets of model versions that a node does not know come from there.
+//! Changes of an index's `_meta`, from which a node reads the encryption sets of model versions that it does not know.
 
 use libtest_mimic::Trial;
 use saved_objects::ErrorKind;
-use saved_objects::encryption::{EncryptionService, KeyRing};
+use saved_objects::encryption::KeyRing;
 use saved_objects::migrate::{OnBad, Outcome};
 use saved_objects::rotation::KeyRotation;
 use serde_json::{Value, json};
@@ -25,7 +25,7 @@ pub(super) fn trials(url: &str) -> Vec<Trial> {
     )
 }
 
-/// Writes what the index says the sets of some versions are.
+/// Overwrites the recorded sets of some versions in the index's `_meta`.
 async fn forge(context: &Context, sets: &[(u32, Value)]) {
     let (cluster, index) = (context.cluster(), context.index("vaults"));
     let mut mapping = cluster.indices(&[&index]).await.expect("answered").remove(&index).expect("there").mapping;
@@ -36,7 +36,7 @@ async fn forge(context: &Context, sets: &[(u32, Value)]) {
     cluster.put_mapping(&index, &json!({ "_meta": meta.take() })).await.expect("taken");
 }
 
-/// What the index says of a version.
+/// Returns what the index records of a version.
 async fn recorded(context: &Context, version: u32) -> Value {
     let (cluster, index) = (context.cluster(), context.index("vaults"));
     let mapping = cluster.indices(&[&index]).await.expect("answered").remove(&index).expect("there").mapping;
@@ -47,7 +47,7 @@ fn sealed(names: &[&str]) -> Value {
     names.iter().map(|name| json!({"name": name, "exposed": false})).collect()
 }
 
-/// The sets of the second release: a made-up version may have the same.
+/// Returns the sets of the second release; an invented version may have the same sets.
 fn second() -> Value {
     let mut encrypted = sealed(&["token", "memo", "refreshToken", "sealedPin"]);
     encrypted.as_array_mut().expect("a list").push(json!({"name": "hint", "exposed": true}));
@@ -75,7 +75,7 @@ async fn claim(context: &Context, id: &str, version: u32) {
     put(context, id, &source).await;
 }
 
-/// Expects that the secrets can be neither kept, nor set, nor removed one by one.
+/// Asserts that each single secret can neither be kept, nor set, nor removed.
 async fn expect_no_write(context: &Context, repository: &Repository, id: &str, what: &str) {
     let before = stored(context, id).await;
     let set_all = |draft: &mut Draft| {
@@ -99,7 +99,7 @@ async fn sets_that_somebody_made_up_open_and_unbind_nothing(context: Context) {
     let mut less = second();
     less["bound"] = json!(["scope"]);
     let nothing = json!({"encrypted": [], "bound": []});
-    // Each has versions of its own, because what an index says of a version is remembered.
+    // Each case has its own versions, because a node remembers what an index records of a version.
     let cases = [
         ("unbound", unbound, true),
         ("bound less", less, true),
@@ -131,11 +131,11 @@ async fn sets_that_somebody_made_up_open_and_unbind_nothing(context: Context) {
     }
 }
 
-/// Sets that leave the scope unbound.
+/// Returns sets that do not bind the scope.
 fn without_scope() -> [(&'static str, Value); 2] {
     let mut less = second();
     less["bound"] = json!(["owner"]);
-    // What is encrypted itself is bound to nothing.
+    // An attribute that is encrypted itself cannot be bound.
     let mut encrypted = second();
     encrypted["encrypted"].as_array_mut().expect("a list").push(json!({"name": "scope", "exposed": false}));
     [("unbound", less), ("encrypted", encrypted)]
@@ -173,7 +173,7 @@ async fn a_rotation_seals_nothing_under_sets_that_somebody_made_up(context: Cont
     for id in ["a", "b", "c"] {
         create(&new, "vault", id, "default").await;
     }
-    // There is a quarantine.
+    // Creates the quarantine.
     context.put("vaults", "vault:odd", &json!({"type": "vault"})).await;
     let report = migrator(&context, 2).rescan().on_bad(OnBad::Quarantine).migrate().await;
     assert_eq!(report.bad_total, 1, "{report:?}");
@@ -192,9 +192,7 @@ async fn a_rotation_seals_nothing_under_sets_that_somebody_made_up(context: Cont
     let before = [stored(&context, "a").await, stored(&context, "b").await];
 
     let keys = KeyRing::new("a new key for tests only: 0123456789abcdef".into(), vec![KEY.into()]).expect("fine keys");
-    let encryption = EncryptionService::new(Some(keys), context.environment.clone());
-    let (registry, environment) = (Arc::new(registry(2)), context.environment.clone());
-    let rotation = KeyRotation::new(context.cluster(), registry, context.prefix.clone(), encryption, environment);
+    let rotation = KeyRotation::new(&context.engine(registry(2), keys));
     let report = rotation.rotate().await.expect("it ends");
     let named: Vec<&str> = report.not_rotated.iter().map(|one| one.id.as_str()).collect();
     assert_eq!(named, ["vault:c", "vault:a", "vault:b"], "{report:?}");
@@ -237,7 +235,7 @@ async fn an_older_node_refuses_what_sets_that_were_changed_do_not_fit(context: C
     less["bound"] = json!([]);
     for (what, sets) in [("exposing", exposing), ("binding more", more), ("binding nothing", less)] {
         forge(&context, &[(2, sets)]).await;
-        // A node that has not asked yet.
+        // A node that has not read the index's record yet.
         let old = store(&context, 1, Start::Skip).await;
         expect_refused(&context, &old, "a", what).await;
     }
@@ -268,7 +266,7 @@ async fn a_version_that_nobody_has_costs_nothing(context: Context) {
 
 async fn what_was_sealed_at_a_version_that_was_made_up_does_not_open_below_it(context: Context) {
     let new = vault(&context).await;
-    // The same sets: it opens, and what is written is bound to as much.
+    // With the same sets the secret can be decrypted, and new secrets bind the same attributes.
     forge(&context, &[(3, second()), (4, second())]).await;
     claim(&context, "a", 4).await;
     assert_eq!(new.get_with_secrets(&key("a")).await.expect("opens").1["token"], Secret::text(TOKEN));

@@ -1,13 +1,11 @@
-//! Somebody who may write the index and has no key: whatever he changes is refused when a secret is opened, sealed anew or
-//! migrated, or is one of the things that `docs/encryption.md` says are not detected.
+//! An attacker who can write the index and has no key. Each change is refused when a secret is opened, sealed again or
+//! migrated, or is one of the changes that `docs/encryption.md` lists as not detected.
 
 mod documents;
 mod meta;
 mod said;
 
-use std::sync::Arc;
-
-use base64::Engine;
+use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use libtest_mimic::Trial;
 use saved_objects::document::{Attributes, Namespace};
@@ -29,8 +27,9 @@ const TOKEN: &str = "the token of the owner";
 const MEMO: &str = "a memo that nobody reads";
 const REFRESH: &str = "the refresh token of the owner";
 
-/// Vaults and safes, as releases 1 to 3 have them. The second one encrypts a refresh token, the pin under another name and a
-/// hint that readers see, without the white space around it, and binds a scope; the third fills in a kind, which no secret is bound to.
+/// Returns vaults and safes, as releases 1 to 3 have them. The second release encrypts a refresh token, encrypts the
+/// pin under another name and an exposed hint without its surrounding white space, and binds a scope; the third fills
+/// in a kind, which no secret is bound to.
 fn types(release: usize) -> Vec<TypeDefinition> {
     let properties = |names: &[&str]| -> Value {
         names
@@ -92,20 +91,12 @@ async fn store(context: &Context, release: usize, start: Start) -> Repository {
 }
 
 fn migrator(context: &Context, release: usize) -> Migrator {
-    let registry = Arc::new(registry(release));
-    Migrator::new(
-        context.cluster(),
-        registry,
-        context.prefix.clone(),
-        context.encryption(),
-        context.environment.clone(),
-    )
+    Migrator::new(&context.engine(registry(release), key_ring()))
 }
 
-/// The `_id`s of documents that a verification by this release cannot read.
+/// Returns the `_id`s of the documents that a verification by this release cannot read.
 async fn unreadable(context: &Context, release: usize) -> Vec<String> {
-    let registry = Arc::new(registry(release));
-    let verifier = Verifier::new(context.cluster(), registry, context.prefix.clone(), context.encryption());
+    let verifier = Verifier::new(&context.engine(registry(release), key_ring()));
     let report = verifier.expect("it has keys").verify().await.expect("everything can be reached");
     report.unreadable.into_iter().map(|one| one.id).collect()
 }
@@ -118,7 +109,7 @@ fn object(value: Value) -> Attributes {
     value.as_object().cloned().expect("an object")
 }
 
-/// A vault or safe as the first release writes it.
+/// Creates a vault or a safe as the first release writes it.
 async fn create(repository: &Repository, type_name: &str, id: &str, namespace: &str) {
     let request = Create::new(type_name, object(json!({"owner": "kim", "note": "n"})))
         .id(id)
@@ -128,7 +119,7 @@ async fn create(repository: &Repository, type_name: &str, id: &str, namespace: &
     repository.create(request).await.expect("created");
 }
 
-/// What the second release adds.
+/// Adds the secrets of the second release.
 async fn add_secrets(repository: &Repository, id: &str) {
     let change = |draft: &mut Draft| {
         draft.attributes.insert("scope".to_owned(), json!("own"));
@@ -147,8 +138,8 @@ async fn put(context: &Context, id: &str, source: &Value) {
     context.put("vaults", &format!("vault:{id}"), source).await;
 }
 
-/// Expects that nobody gets at a secret of the object, and that nothing is written: neither what was planted in it under our
-/// key, nor what was sealed elsewhere.
+/// Asserts that no call returns a secret of the object, and that nothing is written: neither what the attacker planted
+/// for sealing with our key, nor an envelope that was sealed for another object.
 async fn expect_refused(context: &Context, reader: &Repository, id: &str, what: &str) {
     let before = stored(context, id).await;
     let shown = match reader.get(&key(id)).await {
@@ -161,7 +152,7 @@ async fn expect_refused(context: &Context, reader: &Repository, id: &str, what: 
         Ok((read, secrets)) => panic!("{what}: it opens: {:?} {read:?}", secrets.keys().collect::<Vec<_>>()),
         Err(error) => assert!(is_refusal(error.kind()), "{what}: {error:?}"),
     }
-    // This would seal every secret anew.
+    // This update would seal every secret again.
     let rename = |draft: &mut Draft| {
         draft.attributes.insert("owner".to_owned(), json!("somebody else"));
         Ok(())
@@ -171,14 +162,14 @@ async fn expect_refused(context: &Context, reader: &Repository, id: &str, what: 
     assert_eq!(stored(context, id).await, before, "{what}: nothing was written");
 }
 
-/// The envelope with its bytes changed.
+/// Returns the envelope with changed bytes.
 fn changed(envelope: &Value, change: impl FnOnce(&mut Vec<u8>)) -> Value {
     let mut bytes = STANDARD.decode(envelope.as_str().expect("an envelope")).expect("base64");
     change(&mut bytes);
     json!(STANDARD.encode(bytes))
 }
 
-/// The envelope as one of another model version.
+/// Returns the envelope with the number of another model version.
 fn renamed(envelope: &Value, version: u8) -> Value {
     changed(envelope, |bytes| bytes[15] = version)
 }

@@ -1,4 +1,4 @@
-//! What is not detected, as `docs/encryption.md` says. If one of these fails, the page is wrong.
+//! Changes that are not detected, as `docs/encryption.md` says. If one of these tests fails, the page is wrong.
 
 use libtest_mimic::Trial;
 use serde_json::json;
@@ -29,7 +29,7 @@ async fn an_older_state_of_a_document_is_taken(context: Context) {
     };
     new.update(key("a"), set).await.expect("updated");
     let after = stored(&context, "a").await;
-    // One old envelope in its own place, under the same model version and with the same bound attributes.
+    // One older envelope of the same attribute, with the same model version and the same bound attributes.
     let mut mixed = after.clone();
     mixed["vault"]["token"] = before["vault"]["token"].clone();
     put(&context, "a", &mixed).await;
@@ -39,12 +39,12 @@ async fn an_older_state_of_a_document_is_taken(context: Context) {
     assert_eq!(token(&new, "a").await, Some(Secret::text("the next token")));
     put(&context, "a", &before).await;
     assert_eq!(token(&new, "a").await, Some(Secret::text(TOKEN)));
-    // A secret is gone.
+    // A removed secret.
     let mut without = before.clone();
     without["vault"].as_object_mut().expect("an object").remove("token");
     put(&context, "a", &without).await;
     assert_eq!(token(&new, "a").await, None);
-    // A whole document of before a migration.
+    // A whole document from before a migration.
     let old = store(&context, 1, Start::Skip).await;
     create(&old, "vault", "b", "default").await;
     let earlier = stored(&context, "b").await;
@@ -59,19 +59,20 @@ async fn what_is_not_bound_may_change(context: Context) {
     let mut source = stored(&context, "a").await;
     source["vault"]["note"] = json!("another note");
     source["updated_at"] = json!("2020-01-01T00:00:00.000Z");
-    // A version with the same sets, which would have changed something else.
+    // A version with the same sets, whose upgrade would have changed something else.
     source["typeMigrationVersion"] = json!("10.3.0");
     put(&context, "a", &source).await;
     let newest = store(&context, 3, Start::Skip).await;
     assert_eq!(token(&newest, "a").await, Some(Secret::text(TOKEN)));
-    // An envelope that kept its version can be taken back to it, with what is not bound there.
+    // An envelope that kept its version can be reset to that version, together with attributes that are not bound
+    // there.
     let old = store(&context, 1, Start::Skip).await;
     create(&old, "vault", "c", "default").await;
     let mut source = stored(&context, "c").await;
     source["vault"]["scope"] = json!("everything");
     put(&context, "c", &source).await;
     assert_eq!(token(&newest, "c").await, Some(Secret::text(TOKEN)));
-    // Without any envelope, a document may claim a version whose upgrade encrypts what was in clear.
+    // A document without envelopes can claim a version whose upgrade encrypts what was stored in clear.
     let source = json!({
         "type": "vault", "vault": {"owner": "kim", "pin": "planted"}, "typeMigrationVersion": "10.1.0", "references": [],
     });

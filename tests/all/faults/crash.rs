@@ -1,4 +1,4 @@
-//! A crash at every state (design section 7): the cases are made from what an undisturbed run asks of the cluster.
+//! A crash at every state: the cases are made from the requests of an undisturbed run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -7,12 +7,12 @@ use async_trait::async_trait;
 use saved_objects::cluster::memory::HeldBack;
 use saved_objects::migrate::{Outcome, Report, State};
 
+use super::deployment::{Deployment, Job, Stored, in_its_own_time, process};
 use super::disturbed::{Call, Disturber, Fate};
-use super::room::{Job, Room, Stored, in_its_own_time, process};
 use super::types::registry;
 use saved_objects::cluster::Cluster;
 
-/// A migration that is disturbed.
+/// A migration to disturb.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Scenario {
     Create,
@@ -24,7 +24,7 @@ enum Scenario {
     Removal,
     /// An index that Kibana wrote is taken over.
     TakeOver,
-    /// A take-over that finds a secret that does not open, and is undone.
+    /// A take-over that finds a secret that cannot be decrypted, and is undone.
     AbortedTakeOver,
 }
 
@@ -39,17 +39,17 @@ const SCENARIOS: [Scenario; 7] = [
 ];
 
 impl Scenario {
-    async fn room(self) -> Room {
+    async fn deployment(self) -> Deployment {
         match self {
-            Self::Create => Room::new(),
-            Self::InPlace | Self::Copy | Self::Removal => Room::with_release_1().await,
+            Self::Create => Deployment::new(),
+            Self::InPlace | Self::Copy | Self::Removal => Deployment::with_release_1().await,
             Self::AbortedCopy => {
-                let room = Room::with_release_1().await;
-                room.add_bad_vault().await;
-                room
+                let deployment = Deployment::with_release_1().await;
+                deployment.add_bad_vault().await;
+                deployment
             }
-            Self::TakeOver => Room::of_kibana(true).await,
-            Self::AbortedTakeOver => Room::of_kibana(false).await,
+            Self::TakeOver => Deployment::of_kibana(true).await,
+            Self::AbortedTakeOver => Deployment::of_kibana(false).await,
         }
     }
 
@@ -63,8 +63,8 @@ impl Scenario {
         Job { release, delete_removed: self == Self::Removal, take_over, without_lease: false }
     }
 
-    /// Whether a late write of it is one that no other scenario has: a take-over's cost milliseconds each, and its lease is
-    /// that of a copy.
+    /// Returns whether a late write of this request is a case that no other scenario has: the requests of a take-over
+    /// are slow, and its lease is that of a copy.
     fn is_late_of_its_own(self, call: &Call) -> bool {
         let is_take_over = matches!(self, Self::TakeOver | Self::AbortedTakeOver);
         !is_take_over || State::NAMES.contains(&call.state) && call.state != "ended"
@@ -78,7 +78,7 @@ impl Scenario {
     }
 }
 
-/// Lets everything be done, and remembers what was asked.
+/// Lets every request be done, and records the requests.
 #[derive(Debug, Default)]
 pub(super) struct Recorder(Mutex<Vec<Call>>);
 
@@ -109,10 +109,10 @@ impl Disturber for Once {
     }
 }
 
-/// Holds back one write, and kills its sender.
+/// Holds one write back, and kills its sender.
 #[derive(Debug)]
 struct HoldBack {
-    room: Room,
+    deployment: Deployment,
     number: usize,
     held: Mutex<Option<HeldBack>>,
 }
@@ -123,12 +123,12 @@ impl Disturber for HoldBack {
         if call.number != self.number {
             return Fate::Done;
         }
-        *self.held.lock().expect("not poisoned") = Some(self.room.memory().hold_back(|_| true));
+        *self.held.lock().expect("not poisoned") = Some(self.deployment.memory().hold_back(|_| true));
         Fate::Unheard
     }
 }
 
-/// Lets a held back write land before one of the requests of another process.
+/// Lets a held write land before one of the requests of another process.
 #[derive(Debug)]
 pub(super) struct Land {
     pub(super) before: usize,
@@ -146,26 +146,26 @@ impl Disturber for Land {
     }
 }
 
-/// Starts processes that nobody disturbs until one ends well: one must do, another finds nothing to do.
-async fn restart(scenario: Scenario, room: &Room, what: &str) -> Stored {
-    let report = process(room, scenario.job(), Arc::<Recorder>::default()).await.expect("nobody kills it");
+/// Starts undisturbed processes until one ends well. One process must do it; another finds nothing to do.
+async fn restart(scenario: Scenario, deployment: &Deployment, what: &str) -> Stored {
+    let report = process(deployment, scenario.job(), Arc::<Recorder>::default()).await.expect("it is not killed");
     assert!(scenario.is_ended_well(&report), "{what}: the restart did not end well: {report:#?}");
     if !matches!(scenario, Scenario::AbortedCopy | Scenario::AbortedTakeOver) {
-        let again = process(room, scenario.job(), Arc::<Recorder>::default()).await.expect("nobody kills it");
+        let again = process(deployment, scenario.job(), Arc::<Recorder>::default()).await.expect("it is not killed");
         assert_eq!(again.outcome, Outcome::NothingToDo, "{what}: once more: {again:#?}");
     }
-    room.stored().await
+    deployment.stored().await
 }
 
-/// What an undisturbed run asks, and what it leaves.
+/// Returns the requests of an undisturbed run, and what it stores.
 async fn undisturbed(scenario: Scenario) -> (Vec<Call>, Stored) {
-    let room = scenario.room().await;
+    let deployment = scenario.deployment().await;
     let recorder = Arc::<Recorder>::default();
-    let report = process(&room, scenario.job(), recorder.clone()).await.expect("nobody kills it");
+    let report = process(&deployment, scenario.job(), recorder.clone()).await.expect("it is not killed");
     assert!(scenario.is_ended_well(&report), "{scenario:?}: {report:#?}");
-    assert_eq!(room.memory().open_points_in_time(), 0, "{scenario:?}: a point in time was left open");
+    assert_eq!(deployment.memory().open_points_in_time(), 0, "{scenario:?}: a point in time was left open");
     let calls = std::mem::take(&mut *recorder.0.lock().expect("not poisoned"));
-    (calls, room.stored().await)
+    (calls, deployment.stored().await)
 }
 
 pub(crate) fn a_crash_at_every_state_is_healed_by_the_next_start() {
@@ -187,7 +187,7 @@ pub(crate) fn a_crash_at_every_state_is_healed_by_the_next_start() {
         let missed: Vec<_> = State::NAMES.iter().filter(|name| !reached[&fate].contains(*name)).collect();
         assert!(missed.is_empty(), "no case of {fate:?} reached the states {missed:?}");
     }
-    // Those that write documents; at the end, those of removed types are deleted.
+    // The requests that write documents; the last ones delete those of removed types.
     for name in ["convert", "fill", "ended"] {
         assert!(reached[&Fate::Half].contains(name), "no bulk was cut in the state {name}");
     }
@@ -196,12 +196,12 @@ pub(crate) fn a_crash_at_every_state_is_healed_by_the_next_start() {
 
 async fn crash(scenario: Scenario, call: &Call, fate: Fate, expected: &Stored) -> Call {
     let what = format!("{scenario:?}, {fate:?} at {call:?}");
-    let room = scenario.room().await;
+    let deployment = scenario.deployment().await;
     let once = Arc::new(Once { number: call.number, fate, met: Mutex::default() });
-    let report = process(&room, scenario.job(), once.clone()).await;
+    let report = process(&deployment, scenario.job(), once.clone()).await;
     let met = once.met.lock().expect("not poisoned").take();
     let met = met.unwrap_or_else(|| panic!("{what}: the request was not sent: {report:?}"));
-    let stored = restart(scenario, &room, &what).await;
+    let stored = restart(scenario, &deployment, &what).await;
     assert_eq!(&stored, expected, "{what}");
     met
 }
@@ -211,7 +211,7 @@ pub(crate) fn a_write_that_lands_late_changes_nothing() {
     for scenario in SCENARIOS {
         let (calls, expected) = in_its_own_time(undisturbed(scenario));
         for call in calls.iter().filter(|call| call.is_write() && scenario.is_late_of_its_own(call)) {
-            // Before each request of the next process, until that has ended.
+            // Before each request of the next process, until that process has ended.
             for before in 0.. {
                 let landed = in_its_own_time(land_late(scenario, call, before, &expected));
                 cases += 1;
@@ -224,42 +224,44 @@ pub(crate) fn a_write_that_lands_late_changes_nothing() {
     println!("{cases} writes landed late");
 }
 
-/// Whether the write landed while the second process was at work; else it does after it has ended.
+/// Returns whether the write landed while the second process was working; otherwise it lands after the process has
+/// ended.
 async fn land_late(scenario: Scenario, call: &Call, before: usize, expected: &Stored) -> bool {
     let what = format!("{scenario:?}, {call:?} lands before request {before} of the next process");
-    let room = scenario.room().await;
-    let hold_back = Arc::new(HoldBack { room: room.clone(), number: call.number, held: Mutex::default() });
-    assert!(process(&room, scenario.job(), hold_back.clone()).await.is_none(), "{what}: it was not killed");
+    let deployment = scenario.deployment().await;
+    let hold_back = Arc::new(HoldBack { deployment: deployment.clone(), number: call.number, held: Mutex::default() });
+    assert!(process(&deployment, scenario.job(), hold_back.clone()).await.is_none(), "{what}: it was not killed");
     let held = hold_back.held.lock().expect("not poisoned").take();
     let land = Arc::new(Land { before, held: Mutex::new(held) });
-    let report = process(&room, scenario.job(), land.clone()).await.expect("nobody kills it");
+    let report = process(&deployment, scenario.job(), land.clone()).await.expect("it is not killed");
     let late = land.held.lock().expect("not poisoned").take();
     let landed = late.is_none();
     drop(late.and_then(HeldBack::land));
-    let report = lift_late_block(scenario, call, &room, report).await;
+    let report = lift_late_block(scenario, call, &deployment, report).await;
     assert!(scenario.is_ended_well(&report), "{what}: {report:#?}");
-    // It may have landed after all that the process did.
-    lift_late_block(scenario, call, &room, blocked_now(scenario, &room).await).await;
-    let stored = restart(scenario, &room, &what).await;
+    // It may have landed after everything that the process did.
+    lift_late_block(scenario, call, &deployment, blocked_now(scenario, &deployment).await).await;
+    let stored = restart(scenario, &deployment, &what).await;
     assert_eq!(&stored, expected, "{what}");
     landed
 }
 
-/// What a start would say of the room.
-async fn blocked_now(scenario: Scenario, room: &Room) -> Report {
-    room.migrator(room.cluster(), registry(scenario.job().release)).describe().await
+/// Returns what a start would report of the deployment.
+async fn blocked_now(scenario: Scenario, deployment: &Deployment) -> Report {
+    deployment.migrator(deployment.cluster(), registry(scenario.job().release)).describe().await
 }
 
-/// A write block that lands after its copy was undone has no mark: a start names it, and it is lifted as the hint says.
-async fn lift_late_block(scenario: Scenario, call: &Call, room: &Room, report: Report) -> Report {
+/// A write block that lands after its copy was undone has no mark: a start reports it, and the hint says how to lift
+/// it.
+async fn lift_late_block(scenario: Scenario, call: &Call, deployment: &Deployment, report: Report) -> Report {
     let is_blocked = report.blockers.iter().any(|blocker| blocker.what.contains("has a write block"));
     if call.method != "add_write_block" || !is_blocked {
         return report;
     }
-    for (index, state) in room.memory().indices(&["*"]).await.expect("answered") {
-        if state.write_blocked && report.blockers.iter().any(|blocker| blocker.cure.contains(&format!("/{index}/"))) {
-            room.memory().remove_write_block(&index).await.expect("lifted");
+    for (index, state) in deployment.memory().indices(&["*"]).await.expect("answered") {
+        if state.write_blocked && report.blockers.iter().any(|blocker| blocker.hint.contains(&format!("/{index}/"))) {
+            deployment.memory().remove_write_block(&index).await.expect("lifted");
         }
     }
-    process(room, scenario.job(), Arc::<Recorder>::default()).await.expect("nobody kills it")
+    process(deployment, scenario.job(), Arc::<Recorder>::default()).await.expect("it is not killed")
 }

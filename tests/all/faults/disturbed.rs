@@ -1,4 +1,4 @@
-//! A cluster as a process sees it that is killed, or loses an answer, at a chosen request.
+//! The cluster as seen by a process that is killed, or loses an answer, at a chosen request.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,13 +19,13 @@ use tokio::sync::{Notify, watch};
 /// One request of a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Call {
-    /// How many came before it.
+    /// How many requests came before it.
     pub(crate) number: usize,
     /// The method of [`Cluster`].
     pub(crate) method: &'static str,
     /// The state of the migration that sends it.
     pub(crate) state: &'static str,
-    /// How many operations it has, if it is a bulk.
+    /// The number of its operations, if it is a bulk.
     pub(crate) operations: usize,
 }
 
@@ -38,35 +38,38 @@ impl Call {
     }
 }
 
-/// What becomes of a request, and of the process that sends it.
+/// What happens to a request, and to the process that sends it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Fate {
-    /// It is done and answered.
+    /// The request is done and answered.
     Done,
-    /// The process is killed before it sends it.
+    /// The process is killed before it sends the request.
     Unsent,
-    /// It is done, and the process is killed before its answer.
+    /// The request is done, and the process is killed before the answer arrives.
     Unheard,
-    /// It is done, and the process is killed once it has the answer.
+    /// The request is done, and the process is killed once it has the answer.
     Heard,
-    /// It is done, its answer is lost, and the process lives on.
+    /// The request is done, its answer is lost, and the process continues.
     Lost,
     /// The first half of a bulk is done, and the process is killed.
     Half,
-    /// The server refuses it.
+    /// The server refuses the request.
     Refused,
-    /// The server refuses it, because somebody else was faster.
+    /// The server refuses the request, because another process was faster.
     Moved,
 }
 
-/// Who decides on fates.
+/// Decides about fates.
 #[async_trait]
 pub(crate) trait Disturber: Send + Sync + fmt::Debug {
-    /// What becomes of a request. May take its time, as a network does.
+    /// Returns the fate of a request. It may wait, as a network does.
     async fn fate(&self, call: &Call) -> Fate;
 
-    /// Sees what a bulk did.
+    /// Receives what a bulk did.
     fn done(&self, _request: &BulkRequest<'_>, _outcomes: &[ItemOutcome]) {}
+
+    /// Receives what a search or a look-up found.
+    fn found(&self, _hits: &[Hit]) {}
 }
 
 /// The cluster of one process.
@@ -85,7 +88,7 @@ impl Disturbed {
         Self { cluster, disturber, progress, calls, killed: Notify::new() }
     }
 
-    /// Where the process says which state it is in.
+    /// Sets the receiver from which it reads the state of the process.
     pub(crate) fn watch(&self, progress: watch::Receiver<Progress>) {
         self.progress.set(progress).expect("one process, one migration");
     }
@@ -137,7 +140,7 @@ fn refused(kind: ClusterErrorKind, method: &'static str) -> ClusterError {
     ClusterError::new(kind, "PUT", method, "the test refuses it")
 }
 
-/// One request meets a fate: that of a method, in a state.
+/// Gives the requests of one method in one state a fate.
 #[derive(Debug)]
 pub(crate) struct At(pub(crate) &'static str, pub(crate) &'static str, pub(crate) Fate);
 
@@ -211,11 +214,15 @@ impl Cluster for Disturbed {
     }
 
     async fn get_many(&self, index: &str, ids: &[&str]) -> ClusterResult<Vec<Option<Hit>>> {
-        self.through("get_many", self.cluster.get_many(index, ids)).await
+        let found = self.through("get_many", self.cluster.get_many(index, ids)).await?;
+        self.disturber.found(&found.iter().flatten().cloned().collect::<Vec<_>>());
+        Ok(found)
     }
 
     async fn search(&self, request: &Search) -> ClusterResult<Page> {
-        self.through("search", self.cluster.search(request)).await
+        let page = self.through("search", self.cluster.search(request)).await?;
+        self.disturber.found(&page.hits);
+        Ok(page)
     }
 
     async fn search_in_parts(

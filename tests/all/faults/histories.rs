@@ -1,4 +1,4 @@
-//! Random registries and histories of model versions, in memory: whatever a platform released, and whichever releases a
+//! Random registries and histories of model versions, in memory. Whatever a platform released, and whichever releases a
 //! cluster has seen, a migration ends, loses nothing, and has nothing to do the second time.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,15 +16,15 @@ use saved_objects::repository::{Create, ObjectKey, Repository};
 use saved_objects::{ErrorKind, SavedObjects, Start};
 use serde_json::{Value, json};
 
-use super::room::{Room, in_its_own_time};
+use super::deployment::{Deployment, in_its_own_time};
 use super::seed::{Named, seeds};
 use crate::context::key_ring;
 
-/// Attributes that a type may have beside its secret.
+/// The number of attributes that a type may have next to its secret.
 const FIELDS: usize = 5;
 const CASES: u32 = 60;
 
-/// One change of a release. What makes no sense when its turn comes is left out.
+/// One change of a release. A change that is not applicable at its turn is skipped.
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Add(usize),
@@ -34,7 +34,7 @@ enum Step {
     Bind(usize),
 }
 
-/// An object that a release wrote: which attributes it has, and whether a secret.
+/// An object that a release wrote: its attributes, and whether it has a secret.
 #[derive(Debug, Clone)]
 struct Written {
     release: usize,
@@ -45,7 +45,7 @@ struct Written {
 #[derive(Debug, Clone)]
 struct History {
     releases: Vec<Vec<Step>>,
-    /// Which releases the cluster sees beside the newest.
+    /// Which releases the cluster sees in addition to the newest.
     installed: Vec<bool>,
     objects: Vec<Written>,
 }
@@ -69,7 +69,7 @@ fn name(field: usize) -> String {
     format!("f{field}")
 }
 
-/// What a type is, up to some release.
+/// A type as it is at one release.
 #[derive(Debug, Clone, Default)]
 struct Shape {
     known: BTreeSet<usize>,
@@ -107,10 +107,10 @@ impl Shape {
                     if self.mapped.contains_key(&field) {
                         changes.push(json!({"type": "mappings_deprecation", "attributes": [name(field)]}));
                     }
-                    // A later version must not give a default for it, nor this one.
+                    // Neither this nor a later version may give a default for it.
                     changes.retain(|change| change["defaults"].get(name(field)).is_none());
                 }
-                // What one release adds, it adds as it is to be.
+                // A field that the same release adds gets its final mapping there.
                 Step::Remap(field) if self.searches(field) && !added.contains(&field) => {
                     let kind = if self.mapped[&field] == "text" { "keyword" } else { "text" };
                     self.mapped.insert(field, kind);
@@ -151,7 +151,7 @@ impl Shape {
     }
 }
 
-/// The type as each release has it, the first of which knows two attributes and searches one.
+/// Returns the type as each release has it. The first release knows two attributes and searches one.
 fn shapes(history: &History) -> Vec<Shape> {
     let mut shape =
         Shape { known: [0, 1].into(), mapped: [(0, "keyword")].into(), bound: [0].into(), ..Shape::default() };
@@ -165,7 +165,7 @@ fn shapes(history: &History) -> Vec<Shape> {
 }
 
 pub(crate) fn any_history_of_versions_is_migrated() {
-    // The ordinary run is the same every time; the variable explores.
+    // The ordinary run is always the same; the variable tries other seeds.
     for seed in seeds(0..1) {
         let _named = Named(seed);
         let config = Config { cases: CASES, failure_persistence: None, ..Config::default() };
@@ -184,26 +184,27 @@ fn registry(shape: &Shape) -> Registry {
     Registry::builder().with([shape.definition()]).build().expect("one type")
 }
 
-fn migrator(room: &Room, shape: &Shape) -> Migrator {
-    room.migrator(room.cluster(), Arc::new(registry(shape)))
+fn migrator(deployment: &Deployment, shape: &Shape) -> Migrator {
+    deployment.migrator(deployment.cluster(), Arc::new(registry(shape)))
 }
 
-async fn repository(room: &Room, shape: &Shape) -> Repository {
-    let builder = SavedObjects::builder(registry(shape)).cluster(room.cluster()).prefix(room.prefix.clone());
-    let started = builder.key_ring(key_ring()).environment(room.environment.clone()).start(Start::Skip).await;
+async fn repository(deployment: &Deployment, shape: &Shape) -> Repository {
+    let builder =
+        SavedObjects::builder(registry(shape)).cluster(deployment.cluster()).prefix(deployment.prefix.clone());
+    let started = builder.key_ring(key_ring()).environment(deployment.environment.clone()).start(Start::Skip).await;
     started.expect("it starts").repository().clone()
 }
 
 async fn live_through(history: &History) {
-    let (room, shapes) = (Room::new(), shapes(history));
+    let (deployment, shapes) = (Deployment::new(), shapes(history));
     let newest = shapes.len() - 1;
     let mut stored: BTreeMap<String, (Attributes, bool)> = BTreeMap::new();
     for (release, shape) in shapes.iter().enumerate() {
         if release != newest && !history.installed[release] {
             continue;
         }
-        migrate_twice(&room, shape).await;
-        let repository = repository(&room, shape).await;
+        migrate_twice(&deployment, shape).await;
+        let repository = repository(&deployment, shape).await;
         for (number, object) in history.objects.iter().enumerate().filter(|(_, object)| object.release == release) {
             let has = |field: &&usize| object.fields[**field];
             let attributes: Attributes =
@@ -219,25 +220,25 @@ async fn live_through(history: &History) {
             stored.insert(id, (expected, object.has_secret));
         }
     }
-    // What the newest release wrote after its migration is there too.
-    check_all(&room, &shapes[newest], &stored).await;
+    // What the newest release wrote after its migration is stored too.
+    check_all(&deployment, &shapes[newest], &stored).await;
     for older in &shapes[..newest] {
-        look_back(&room, older, &stored).await;
+        look_back(&deployment, older, &stored).await;
     }
-    assert_eq!(room.memory().open_points_in_time(), 0, "points in time are left open");
+    assert_eq!(deployment.memory().open_points_in_time(), 0, "points in time are left open");
 }
 
-async fn migrate_twice(room: &Room, shape: &Shape) {
-    let first = migrator(room, shape).migrate().await;
+async fn migrate_twice(deployment: &Deployment, shape: &Shape) {
+    let first = migrator(deployment, shape).migrate().await;
     assert!(matches!(first.outcome, Outcome::Migrated | Outcome::NothingToDo), "{first:#?}");
-    let writes = room.memory().requests().writes;
-    let second = migrator(room, shape).migrate().await;
+    let writes = deployment.memory().requests().writes;
+    let second = migrator(deployment, shape).migrate().await;
     assert_eq!(second.outcome, Outcome::NothingToDo, "{second:#?}");
-    assert_eq!(room.memory().requests().writes, writes, "a second run writes nothing");
+    assert_eq!(deployment.memory().requests().writes, writes, "a second run writes nothing");
 }
 
-async fn check_all(room: &Room, shape: &Shape, stored: &BTreeMap<String, (Attributes, bool)>) {
-    let repository = repository(room, shape).await;
+async fn check_all(deployment: &Deployment, shape: &Shape, stored: &BTreeMap<String, (Attributes, bool)>) {
+    let repository = repository(deployment, shape).await;
     for (id, (expected, has_secret)) in stored {
         let (found, secrets) = repository.get_with_secrets(&ObjectKey::new("thing", id)).await.expect("not lost");
         assert_eq!(&found.attributes, expected, "object {id}");
@@ -245,13 +246,13 @@ async fn check_all(room: &Room, shape: &Shape, stored: &BTreeMap<String, (Attrib
     }
 }
 
-/// An older release writes nothing at its start, and reads what it understands, or says that it does not.
-async fn look_back(room: &Room, older: &Shape, stored: &BTreeMap<String, (Attributes, bool)>) {
-    let writes = room.memory().requests().writes;
-    let report = migrator(room, older).migrate().await;
+/// An older release writes nothing at its start. It reads the documents that it understands, and reports the others.
+async fn look_back(deployment: &Deployment, older: &Shape, stored: &BTreeMap<String, (Attributes, bool)>) {
+    let writes = deployment.memory().requests().writes;
+    let report = migrator(deployment, older).migrate().await;
     assert!(matches!(report.outcome, Outcome::NothingToDo | Outcome::Blocked), "{report:#?}");
-    assert_eq!(room.memory().requests().writes, writes, "an older release writes nothing at its start");
-    let repository = repository(room, older).await;
+    assert_eq!(deployment.memory().requests().writes, writes, "an older release writes nothing at its start");
+    let repository = repository(deployment, older).await;
     let known: BTreeSet<String> = older.known.iter().map(|field| name(*field)).collect();
     for (id, (newest, _)) in stored {
         match repository.get(&ObjectKey::new("thing", id)).await {

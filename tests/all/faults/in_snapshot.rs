@@ -1,5 +1,5 @@
-//! Starts while a snapshot of what they change is being made: the server refuses that until the snapshot has ended. Over the
-//! client, in memory.
+//! Starts during a snapshot of indices that they change: the server refuses these changes until the snapshot has ended.
+//! In memory, through the client.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,12 +13,12 @@ use saved_objects::environment::Environment;
 use saved_objects::repository::ObjectKey;
 use saved_objects::{Error, ErrorKind, SavedObjects, Start};
 
-use super::room::{Room, in_its_own_time};
+use super::deployment::{Deployment, in_its_own_time};
 use super::types::registry;
 use crate::context::key_ring;
 use crate::log::Log;
 
-/// A server on which a snapshot is being made for a while, in which some requests are refused.
+/// A server that makes a snapshot for a while and refuses some requests during it.
 #[derive(Debug)]
 struct InSnapshot {
     memory: InMemory,
@@ -47,32 +47,34 @@ impl Transport for InSnapshot {
     }
 }
 
-/// Waits of a start that must change what is in a snapshot.
+/// The waiting of a start that must change an index in a snapshot.
 struct Waiting {
-    room: Room,
+    deployment: Deployment,
     server: Arc<InSnapshot>,
 }
 
 impl Waiting {
     async fn on(refused: &'static str, lasts: Duration) -> Self {
-        let room = Room::with_release_1().await;
-        let until = room.environment.clock().monotonic() + lasts;
-        let (memory, environment, refusals) = (room.memory().clone(), room.environment.clone(), AtomicUsize::new(0));
+        let deployment = Deployment::with_release_1().await;
+        let until = deployment.environment.clock().monotonic() + lasts;
+        let (memory, environment, refusals) =
+            (deployment.memory().clone(), deployment.environment.clone(), AtomicUsize::new(0));
         let server = Arc::new(InSnapshot { memory, environment, refused, until, refusals });
-        Self { room, server }
+        Self { deployment, server }
     }
 
-    /// A start of a release.
+    /// Starts a release.
     async fn start(&self, release: u32, deadline: Duration) -> Result<SavedObjects, Error> {
-        let elastic = Elastic::builder("").transport(self.server.clone()).environment(self.room.environment.clone());
-        let builder = SavedObjects::builder((*registry(release)).clone()).prefix(self.room.prefix.clone());
+        let elastic =
+            Elastic::builder("").transport(self.server.clone()).environment(self.deployment.environment.clone());
+        let builder = SavedObjects::builder((*registry(release)).clone()).prefix(self.deployment.prefix.clone());
         let builder = builder.cluster(Arc::new(elastic.build().expect("a client"))).key_ring(key_ring());
-        builder.environment(self.room.environment.clone()).deadline(deadline).start(Start::Migrate).await
+        builder.environment(self.deployment.environment.clone()).deadline(deadline).start(Start::Migrate).await
     }
 
-    /// A user of the first release changes a vault.
+    /// Changes a vault as a user of the first release.
     async fn update(&self, id: &str) {
-        let node = self.room.repository(self.room.cluster(), 1, Start::Skip).await;
+        let node = self.deployment.repository(self.deployment.cluster(), 1, Start::Skip).await;
         let change = |draft: &mut saved_objects::repository::Draft| {
             draft.attributes.insert("owner".to_owned(), "jo".into());
             Ok(())
@@ -81,13 +83,13 @@ impl Waiting {
     }
 
     async fn staging_indices(&self) -> Vec<String> {
-        let names = self.room.prefix.group("vaults");
-        let found = self.room.cluster().indices(&[&names.any()]).await.expect("answered");
+        let names = self.deployment.prefix.group("vaults");
+        let found = self.deployment.cluster().indices(&[&names.any()]).await.expect("answered");
         found.into_keys().filter(|name| names.is_fill(name)).collect()
     }
 }
 
-/// The requests that a copy, and a migration in place, are refused, with the release that they lead to.
+/// The refused requests of a copy and of a migration in place, with the release that they lead to.
 const REFUSED: [(&str, u32); 2] = [("/_clone/", 3), ("/_mapping", 2)];
 
 pub(crate) fn a_start_goes_on_when_the_snapshot_has_ended() {
@@ -96,12 +98,12 @@ pub(crate) fn a_start_goes_on_when_the_snapshot_has_ended() {
         let _guard = tracing::subscriber::set_default(log.subscriber());
         in_its_own_time(async {
             let waiting = Waiting::on(refused, Duration::from_secs(90)).await;
-            let clock = waiting.room.environment.clock();
+            let clock = waiting.deployment.environment.clock();
             let begun = clock.monotonic();
             let user = async {
                 clock.sleep(Duration::from_millis(45_500)).await;
                 waiting.update("v1").await;
-                let lease = waiting.room.migrator(waiting.room.cluster(), registry(release)).status().await;
+                let lease = waiting.deployment.migrator(waiting.deployment.cluster(), registry(release)).status().await;
                 lease.expect("answered").lease.expect("it is held")
             };
             let starting = waiting.start(release, Duration::from_secs(300));
@@ -116,7 +118,7 @@ pub(crate) fn a_start_goes_on_when_the_snapshot_has_ended() {
             let vault = store.repository().get(&ObjectKey::new("vault", "v1")).await.expect("there");
             assert_eq!(vault.attributes["owner"], "jo", "what users wrote meanwhile is there");
             assert_eq!(waiting.staging_indices().await, Vec::<String>::new());
-            let after = waiting.room.migrator(waiting.room.cluster(), registry(release)).status().await;
+            let after = waiting.deployment.migrator(waiting.deployment.cluster(), registry(release)).status().await;
             assert_eq!(after.expect("answered").lease, None, "nothing is waited for any more");
         });
         let log = log.text();
@@ -128,7 +130,7 @@ pub(crate) fn a_snapshot_that_outlasts_the_deadline_is_named() {
     for (refused, release) in REFUSED {
         in_its_own_time(async {
             let waiting = Waiting::on(refused, Duration::MAX / 2).await;
-            let clock = waiting.room.environment.clock();
+            let clock = waiting.deployment.environment.clock();
             let begun = clock.monotonic();
             let error = waiting.start(release, Duration::from_secs(60)).await.expect_err("it is too late");
             let took = clock.monotonic() - begun;
@@ -138,8 +140,8 @@ pub(crate) fn a_snapshot_that_outlasts_the_deadline_is_named() {
             for part in ["was not done after 60 s", "a snapshot of the index is being made"] {
                 assert!(text.contains(part), "{refused}: {part} is not in {text}");
             }
-            let cure = error.cure().expect("it has one");
-            assert!(cure.contains("GET _snapshot/_status") && cure.contains("longer deadline"), "{refused}: {cure}");
+            let hint = error.hint().expect("it has one");
+            assert!(hint.contains("GET _snapshot/_status") && hint.contains("longer deadline"), "{refused}: {hint}");
             waiting.update("v1").await;
             assert_eq!(waiting.staging_indices().await, Vec::<String>::new());
         });

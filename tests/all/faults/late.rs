@@ -1,4 +1,5 @@
-//! What lands long after it was sent, and what else must not undo what users did meanwhile. In memory.
+//! Requests that land long after they were sent, and other events that must not undo what users did meanwhile. In
+//! memory.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -14,8 +15,8 @@ use saved_objects::repository::{Draft, ObjectKey};
 use saved_objects::{ErrorKind, SavedObjects, Start};
 
 use super::crash::Recorder;
+use super::deployment::{Deployment, Job, in_its_own_time, process};
 use super::disturbed::{At, Call, Disturbed, Disturber, Fate};
-use super::room::{Job, Room, in_its_own_time, process};
 use super::types::{registry, types};
 use crate::context::key_ring;
 
@@ -27,13 +28,13 @@ fn is_well(report: &Report) -> bool {
     matches!(report.outcome, Outcome::Migrated | Outcome::NothingToDo | Outcome::Waited)
 }
 
-/// Holds back the first write that `is_meant` picks, and kills whoever sent it.
+/// Holds back the first write that matches `is_meant`, and kills its sender.
 #[derive(Debug)]
 struct KillAt {
-    room: Room,
+    deployment: Deployment,
     method: &'static str,
     state: &'static str,
-    /// How many such requests come before the one that is meant.
+    /// How many matching requests come before the held one.
     earlier: AtomicUsize,
     is_meant: fn(&Write) -> bool,
     held: Mutex<Option<HeldBack>>,
@@ -41,12 +42,12 @@ struct KillAt {
 
 impl KillAt {
     fn new(
-        room: &Room,
+        deployment: &Deployment,
         (state, method, earlier): (&'static str, &'static str, usize),
         is_meant: fn(&Write) -> bool,
     ) -> Arc<Self> {
         let earlier = AtomicUsize::new(earlier);
-        Arc::new(Self { room: room.clone(), method, state, earlier, is_meant, held: Mutex::default() })
+        Arc::new(Self { deployment: deployment.clone(), method, state, earlier, is_meant, held: Mutex::default() })
     }
 
     fn held(&self) -> Option<HeldBack> {
@@ -63,7 +64,7 @@ impl Disturber for KillAt {
         {
             return Fate::Done;
         }
-        *self.held.lock().expect("not poisoned") = Some(self.room.memory().hold_back(self.is_meant));
+        *self.held.lock().expect("not poisoned") = Some(self.deployment.memory().hold_back(self.is_meant));
         Fate::Unheard
     }
 }
@@ -77,29 +78,37 @@ fn quiet() -> Arc<Recorder> {
     Arc::default()
 }
 
-/// A bulk of a copy is on its way while another process ends the copy and a user deletes what was copied.
+/// A bulk of a copy is under way while another process ends the copy and a user deletes a copied object.
 pub(crate) fn what_is_deleted_after_a_swap_stays_deleted() {
     in_its_own_time(async {
-        let room = Room::with_release_1().await;
+        let deployment = Deployment::with_release_1().await;
         let is_fill = |write: &Write| matches!(write, Write::Bulk { alias, .. } if alias.contains("-fill-"));
-        let killed = KillAt::new(&room, ("fill", "bulk", 0), is_fill);
-        assert!(process(&room, COPY, killed.clone()).await.is_none(), "it was to be killed while it fills");
-        let report = process(&room, COPY, quiet()).await.expect("nobody kills it");
+        let killed = KillAt::new(&deployment, ("fill", "bulk", 0), is_fill);
+        assert!(process(&deployment, COPY, killed.clone()).await.is_none(), "it was to be killed while it fills");
+        let report = process(&deployment, COPY, quiet()).await.expect("it is not killed");
         assert!(is_well(&report), "{report:#?}");
-        let repository = room.repository(room.cluster(), 3, Start::Skip).await;
-        let key = ObjectKey::new("vault", "v1");
-        repository.delete(&key).await.expect("deleted");
+        let repository = deployment.repository(deployment.cluster(), 3, Start::Skip).await;
+        // All objects, since the first bulk of a copy has one document, which may be any of them.
+        let keys = (0..5).map(|number| ObjectKey::new("vault", format!("v{number}"))).collect::<Vec<_>>();
+        for key in &keys {
+            repository.delete(key).await.expect("deleted");
+        }
         let outcomes = killed.held().and_then(HeldBack::land).expect("it was sent").expect("answered");
-        assert!(outcomes.len() > 1 && outcomes.iter().all(Result::is_err), "{outcomes:?}");
-        assert_eq!(repository.get_opt(&key).await.expect("answered"), None, "it is not revived");
-        let again = process(&room, COPY, quiet()).await.expect("nobody kills it");
+        assert!(!outcomes.is_empty() && outcomes.iter().all(Result::is_err), "{outcomes:?}");
+        let none_is_back = async || {
+            for key in &keys {
+                assert_eq!(repository.get_opt(key).await.expect("answered"), None, "it is revived");
+            }
+        };
+        none_is_back().await;
+        let again = process(&deployment, COPY, quiet()).await.expect("it is not killed");
         assert_eq!(again.outcome, Outcome::NothingToDo, "{again:#?}");
-        assert_eq!(repository.get_opt(&key).await.expect("answered"), None);
+        none_is_back().await;
     });
 }
 
-/// Lets a held back swap land before one of the requests of another process, and keeps in which state that was, and whether
-/// it was done.
+/// Lets a held swap land before one of the requests of another process. Records the state of that process, and whether
+/// the swap was done.
 #[derive(Debug)]
 struct LateSwap {
     before: usize,
@@ -119,7 +128,7 @@ impl Disturber for LateSwap {
     }
 }
 
-/// An older node undoes a copy whose swap is still on its way, a user writes, and the copy is made again.
+/// An older node undoes a copy whose swap is still under way, a user writes, and the copy is made again.
 pub(crate) fn a_swap_that_was_sent_long_ago_loses_no_update() {
     for before in 0.. {
         if !in_its_own_time(late_swap(before)) {
@@ -129,33 +138,34 @@ pub(crate) fn a_swap_that_was_sent_long_ago_loses_no_update() {
     }
 }
 
-/// Whether the swap landed before request `before` of the process that copies again; else it does after its end.
+/// Returns whether the swap landed before request `before` of the process that copies again; otherwise it lands after
+/// the process has ended.
 async fn late_swap(before: usize) -> bool {
-    let room = Room::with_release_1().await;
+    let deployment = Deployment::with_release_1().await;
     let is_swap = |write: &Write| match write {
         Write::UpdateAliases(actions) => actions
             .iter()
             .any(|action| matches!(action, AliasAction::Add { alias, .. } if alias.ends_with("-000002-write"))),
         _ => false,
     };
-    let killed = KillAt::new(&room, ("swap", "update_aliases", 0), is_swap);
-    assert!(process(&room, COPY, killed.clone()).await.is_none(), "it was to be killed while it swaps");
-    let older = process(&room, Job { release: 1, ..COPY }, quiet()).await.expect("nobody kills it");
+    let killed = KillAt::new(&deployment, ("swap", "update_aliases", 0), is_swap);
+    assert!(process(&deployment, COPY, killed.clone()).await.is_none(), "it was to be killed while it swaps");
+    let older = process(&deployment, Job { release: 1, ..COPY }, quiet()).await.expect("it is not killed");
     assert!(is_well(&older), "{older:#?}");
     let key = ObjectKey::new("vault", "v1");
-    let old = room.repository(room.cluster(), 1, Start::Skip).await;
+    let old = deployment.repository(deployment.cluster(), 1, Start::Skip).await;
     old.update(&key, give_to_lee).await.expect("the index takes writes again");
 
     let land = Arc::new(LateSwap { before, held: Mutex::new(killed.held()), landed: Mutex::default() });
-    let report = process(&room, COPY, land.clone()).await.expect("nobody kills it");
+    let report = process(&deployment, COPY, land.clone()).await.expect("it is not killed");
     assert!(is_well(&report), "before {before}: {report:#?}");
     let late = land.held.lock().expect("not poisoned").take();
     let landed = *land.landed.lock().expect("not poisoned");
     assert!(!landed.is_some_and(|(_, is_done)| is_done), "before {before}: its mark was gone, and yet {landed:?}");
     drop(late.and_then(HeldBack::land));
-    let again = process(&room, COPY, quiet()).await.expect("nobody kills it");
+    let again = process(&deployment, COPY, quiet()).await.expect("it is not killed");
     assert!(is_well(&again), "before {before}: {again:#?}");
-    let new = room.repository(room.cluster(), 3, Start::Skip).await;
+    let new = deployment.repository(deployment.cluster(), 3, Start::Skip).await;
     let owner = new.get(&key).await.expect("it is there").attributes["owner"].clone();
     assert_eq!(owner, "lee", "the swap landed before request {before}, and an update is lost");
     landed.is_some()
@@ -164,18 +174,18 @@ async fn late_swap(before: usize) -> bool {
 /// What happens to the source of a copy before one of the copy's requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Meanwhile {
-    /// An unblocking that was sent long ago lands.
+    /// A removal of the write block, sent long ago, lands.
     Unblocked,
-    /// Another process undoes the copy, a user writes, and a third process begins another copy.
+    /// Another process undoes the copy, a user writes, and a third process starts another copy.
     UndoneAndBegun,
-    /// An operator gives the alias for writes back by hand and lifts the block, and a user writes.
+    /// An operator restores the write alias by hand and lifts the block, and a user writes.
     OpenedByHand,
 }
 
-/// Lets that happen once, before the first request of a method in a state.
+/// Does that once, before the first request of a method in a state.
 #[derive(Debug)]
 struct Before {
-    room: Room,
+    deployment: Deployment,
     method: &'static str,
     state: &'static str,
     meanwhile: Meanwhile,
@@ -183,12 +193,12 @@ struct Before {
 }
 
 impl Before {
-    fn new(room: &Room, (state, method): (&'static str, &'static str), meanwhile: Meanwhile) -> Arc<Self> {
-        Arc::new(Self { room: room.clone(), method, state, meanwhile, times: AtomicUsize::new(0) })
+    fn new(deployment: &Deployment, (state, method): (&'static str, &'static str), meanwhile: Meanwhile) -> Arc<Self> {
+        Arc::new(Self { deployment: deployment.clone(), method, state, meanwhile, times: AtomicUsize::new(0) })
     }
 
     async fn happen(&self) {
-        let (memory, names) = (self.room.memory(), self.room.prefix.group("vaults"));
+        let (memory, names) = (self.deployment.memory(), self.deployment.prefix.group("vaults"));
         let (source, write_alias) = (names.index(1), names.write_alias(1));
         let add = |alias: &str| AliasAction::Add { index: source.clone(), alias: alias.to_owned() };
         let remove = |alias: &str| AliasAction::Remove { index: source.clone(), alias: alias.to_owned() };
@@ -203,7 +213,7 @@ impl Before {
             Meanwhile::OpenedByHand => aliases(&[add(&write_alias)]).await,
         }
         memory.remove_write_block(&source).await.expect("lifted");
-        let repository = self.room.repository(self.room.cluster(), 1, Start::Skip).await;
+        let repository = self.deployment.repository(self.deployment.cluster(), 1, Start::Skip).await;
         let updated = repository.update(&ObjectKey::new("vault", "v1"), give_to_lee).await;
         match self.meanwhile {
             Meanwhile::Unblocked => {
@@ -248,12 +258,12 @@ const MOMENTS: [(&str, &str); 12] = [
 pub(crate) fn an_update_between_two_copies_is_copied() {
     for moment in MOMENTS {
         in_its_own_time(async {
-            let room = Room::with_release_1().await;
-            let before = Before::new(&room, moment, Meanwhile::UndoneAndBegun);
-            let report = process(&room, COPY, before.clone()).await.expect("nobody kills it");
+            let deployment = Deployment::with_release_1().await;
+            let before = Before::new(&deployment, moment, Meanwhile::UndoneAndBegun);
+            let report = process(&deployment, COPY, before.clone()).await.expect("it is not killed");
             assert!(before.times.load(Ordering::Relaxed) > 0, "{moment:?} never came");
             assert!(is_well(&report), "{moment:?}: {report:#?}");
-            let repository = room.repository(room.cluster(), 3, Start::Skip).await;
+            let repository = deployment.repository(deployment.cluster(), 3, Start::Skip).await;
             let found = repository.get(&ObjectKey::new("vault", "v1")).await.expect("it is there");
             assert_eq!(found.attributes["owner"], "lee", "{moment:?}: the update is lost");
         });
@@ -263,9 +273,9 @@ pub(crate) fn an_update_between_two_copies_is_copied() {
 pub(crate) fn an_unblocking_that_lands_late_lets_nothing_through() {
     for moment in MOMENTS {
         in_its_own_time(async {
-            let room = Room::with_release_1().await;
-            let before = Before::new(&room, moment, Meanwhile::Unblocked);
-            let report = process(&room, COPY, before.clone()).await.expect("nobody kills it");
+            let deployment = Deployment::with_release_1().await;
+            let before = Before::new(&deployment, moment, Meanwhile::Unblocked);
+            let report = process(&deployment, COPY, before.clone()).await.expect("it is not killed");
             assert!(before.times.load(Ordering::Relaxed) > 0, "{moment:?} never came");
             assert!(is_well(&report), "{moment:?}: {report:#?}");
         });
@@ -274,24 +284,24 @@ pub(crate) fn an_unblocking_that_lands_late_lets_nothing_through() {
 
 pub(crate) fn a_write_that_was_let_through_by_hand_is_told() {
     in_its_own_time(async {
-        let room = Room::with_release_1().await;
-        let before = Before::new(&room, ("swap", "update_aliases"), Meanwhile::OpenedByHand);
-        let report = process(&room, COPY, before).await.expect("nobody kills it");
+        let deployment = Deployment::with_release_1().await;
+        let before = Before::new(&deployment, ("swap", "update_aliases"), Meanwhile::OpenedByHand);
+        let report = process(&deployment, COPY, before).await.expect("it is not killed");
         let error = report.error.as_ref().unwrap_or_else(|| panic!("{report:#?}"));
         assert_eq!((report.outcome, error.kind), (Outcome::Failed, ErrorKind::Internal), "{error:?}");
-        assert!(error.message.contains("took 1 writes") && error.cure.contains("--rollback"), "{error:?}");
-        // As the cure says.
-        let back = room.migrator(room.cluster(), registry(3)).rollback().await;
+        assert!(error.message.contains("took 1 writes") && error.hint.contains("--rollback"), "{error:?}");
+        // Follows the hint.
+        let back = deployment.migrator(deployment.cluster(), registry(3)).rollback().await;
         assert_eq!(back.outcome, Outcome::RolledBack, "{back:#?}");
-        let again = process(&room, COPY, quiet()).await.expect("nobody kills it");
+        let again = process(&deployment, COPY, quiet()).await.expect("it is not killed");
         assert!(is_well(&again), "{again:#?}");
-        let repository = room.repository(room.cluster(), 3, Start::Skip).await;
+        let repository = deployment.repository(deployment.cluster(), 3, Start::Skip).await;
         let found = repository.get(&ObjectKey::new("vault", "v1")).await.expect("it is there");
         assert_eq!(found.attributes["owner"], "lee", "it is not lost");
     });
 }
 
-/// Whoever undoes a copy is killed in between: at each of its writes, each of its ways.
+/// The process that undoes a copy is killed: at each of its writes, in each way.
 pub(crate) fn an_undoing_that_was_killed_looks_like_no_block_of_somebody_else() {
     for method in ["delete_index", "remove_write_block", "update_aliases"] {
         for fate in [Fate::Unsent, Fate::Unheard] {
@@ -300,44 +310,44 @@ pub(crate) fn an_undoing_that_was_killed_looks_like_no_block_of_somebody_else() 
             }
         }
     }
-    // And a copy that was killed as soon as it had its block.
+    // A copy that was killed as soon as it had its block, too.
     in_its_own_time(killed_copy());
 }
 
-/// A copy finds a bad document, is killed while it is undone, and a node of another release starts.
+/// A copy finds a bad document and is killed while it is undone, and a node of another release starts.
 async fn killed_undoing(method: &'static str, fate: Fate, release: u32) {
-    let room = Room::with_release_1().await;
-    room.add_bad_vault().await;
-    let killed = process(&room, COPY, Arc::new(At(method, "abort_copy", fate))).await;
+    let deployment = Deployment::with_release_1().await;
+    deployment.add_bad_vault().await;
+    let killed = process(&deployment, COPY, Arc::new(At(method, "abort_copy", fate))).await;
     assert!(killed.is_none(), "{method}, {fate:?}: it was not killed");
     let job = Job { release, ..COPY };
-    let report = process(&room, job, quiet()).await.expect("nobody kills it");
-    // To the second release the bad document is as bad, and nothing else may be.
+    let report = process(&deployment, job, quiet()).await.expect("it is not killed");
+    // The bad document is bad for the second release too, and nothing else may be bad.
     let is_fine = if release == 1 { is_well(&report) } else { report.bad_total == 1 && report.blockers.is_empty() };
     assert!(is_fine, "{method}, {fate:?}, {release}: {report:#?}");
-    takes_writes_again(&room, &format!("{method}, {fate:?}, {release}")).await;
+    takes_writes_again(&deployment, &format!("{method}, {fate:?}, {release}")).await;
 }
 
 async fn killed_copy() {
-    let room = Room::with_release_1().await;
+    let deployment = Deployment::with_release_1().await;
     let at = Arc::new(At("add_write_block", "block_source", Fate::Unheard));
-    assert!(process(&room, COPY, at).await.is_none(), "it was not killed");
-    let report = process(&room, Job { release: 1, ..COPY }, quiet()).await.expect("nobody kills it");
+    assert!(process(&deployment, COPY, at).await.is_none(), "it was not killed");
+    let report = process(&deployment, Job { release: 1, ..COPY }, quiet()).await.expect("it is not killed");
     assert!(is_well(&report), "{report:#?}");
-    takes_writes_again(&room, "a copy that only blocked").await;
+    takes_writes_again(&deployment, "a copy that only blocked").await;
 }
 
-/// The index is as a node needs it that never heard of the copy.
-async fn takes_writes_again(room: &Room, what: &str) {
-    let names = room.prefix.group("vaults");
-    let indices = room.memory().indices(&[&names.any()]).await.expect("answered");
+/// Asserts that the index is usable for a node that knows nothing of the copy.
+async fn takes_writes_again(deployment: &Deployment, what: &str) {
+    let names = deployment.prefix.group("vaults");
+    let indices = deployment.memory().indices(&[&names.any()]).await.expect("answered");
     let index = &indices[&names.index(1)];
     assert!(!index.write_blocked, "{what}: {indices:#?}");
     assert_eq!(index.aliases.keys().collect::<Vec<_>>(), [names.alias(), &names.write_alias(1)], "{what}");
     assert!(indices.keys().all(|name| !names.is_fill(name)), "{what}: {indices:#?}");
 }
 
-/// From one request on, all but the closing of points in time is refused.
+/// From one request on, refuses everything except the closing of points in time.
 #[derive(Debug)]
 struct RefusedFrom(usize);
 
@@ -352,9 +362,13 @@ pub(crate) fn an_error_anywhere_leaves_no_point_in_time_open() {
     for job in [IN_PLACE, COPY] {
         for from in 0.. {
             let ended = in_its_own_time(async {
-                let room = Room::with_release_1().await;
-                let report = process(&room, job, Arc::new(RefusedFrom(from))).await.expect("nobody kills it");
-                assert_eq!(room.memory().open_points_in_time(), 0, "{job:?}, refused from {from} on: {report:#?}");
+                let deployment = Deployment::with_release_1().await;
+                let report = process(&deployment, job, Arc::new(RefusedFrom(from))).await.expect("it is not killed");
+                assert_eq!(
+                    deployment.memory().open_points_in_time(),
+                    0,
+                    "{job:?}, refused from {from} on: {report:#?}"
+                );
                 is_well(&report)
             });
             if ended {
@@ -365,7 +379,7 @@ pub(crate) fn an_error_anywhere_leaves_no_point_in_time_open() {
     }
 }
 
-/// Somebody else always was faster with the aliases.
+/// Refuses every alias change, as if another process was always faster.
 #[derive(Debug, Default)]
 struct AlwaysMoved {
     swaps: AtomicUsize,
@@ -384,10 +398,10 @@ impl Disturber for AlwaysMoved {
 
 pub(crate) fn a_start_that_is_moved_again_and_again_ends() {
     in_its_own_time(async {
-        let room = Room::with_release_1().await;
+        let deployment = Deployment::with_release_1().await;
         let moved = Arc::<AlwaysMoved>::default();
         let begun = tokio::time::Instant::now();
-        let report = process(&room, COPY, moved.clone()).await.expect("nobody kills it");
+        let report = process(&deployment, COPY, moved.clone()).await.expect("it is not killed");
         assert_eq!(report.error.as_ref().map(|error| error.kind), Some(ErrorKind::Conflict), "{report:#?}");
         let (tries, took) = (moved.swaps.load(Ordering::Relaxed), begun.elapsed());
         assert!((20..200).contains(&tries), "{tries} tries");
@@ -395,7 +409,7 @@ pub(crate) fn a_start_that_is_moved_again_and_again_ends() {
     });
 }
 
-/// Leaves the first bulk of a copy done, and its sender without knowing.
+/// Does the first bulk of a copy, and does not answer its sender.
 #[derive(Debug, Default)]
 struct FirstFillUnknown(AtomicUsize);
 
@@ -409,23 +423,23 @@ impl Disturber for FirstFillUnknown {
 
 pub(crate) fn a_copy_goes_on_after_a_bulk_that_may_have_been_done() {
     in_its_own_time(async {
-        let room = Room::with_release_1().await;
+        let deployment = Deployment::with_release_1().await;
         let unknown = Arc::<FirstFillUnknown>::default();
-        let report = process(&room, COPY, unknown.clone()).await.expect("nobody kills it");
+        let report = process(&deployment, COPY, unknown.clone()).await.expect("it is not killed");
         assert_eq!(report.outcome, Outcome::Migrated, "{report:#?}");
         assert!(unknown.0.load(Ordering::Relaxed) > 1, "it is filled again");
-        let again = process(&room, COPY, quiet()).await.expect("nobody kills it");
+        let again = process(&deployment, COPY, quiet()).await.expect("it is not killed");
         assert_eq!(again.outcome, Outcome::NothingToDo, "{again:#?}");
     });
 }
 
 pub(crate) fn a_deadline_ends_a_start_that_is_moved_again_and_again() {
     in_its_own_time(async {
-        let room = Room::with_release_1().await;
-        let cluster = Arc::new(Disturbed::new(room.cluster(), Arc::<AlwaysMovedAnywhere>::default()));
+        let deployment = Deployment::with_release_1().await;
+        let cluster = Arc::new(Disturbed::new(deployment.cluster(), Arc::<AlwaysMovedAnywhere>::default()));
         let registry = Registry::builder().with(types(3)).build().expect("the types go together");
-        let builder = SavedObjects::builder(registry).cluster(cluster).prefix(room.prefix.clone());
-        let builder = builder.key_ring(key_ring()).environment(room.environment.clone());
+        let builder = SavedObjects::builder(registry).cluster(cluster).prefix(deployment.prefix.clone());
+        let builder = builder.key_ring(key_ring()).environment(deployment.environment.clone());
         let begun = tokio::time::Instant::now();
         let error = builder.deadline(Duration::from_secs(3)).start(Start::Migrate).await.expect_err("it is too late");
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
@@ -433,7 +447,7 @@ pub(crate) fn a_deadline_ends_a_start_that_is_moved_again_and_again() {
     });
 }
 
-/// As [`AlwaysMoved`], for a process that does not say which state it is in.
+/// Like [`AlwaysMoved`], for a process that does not report its state.
 #[derive(Debug, Default)]
 struct AlwaysMovedAnywhere;
 

@@ -1,4 +1,5 @@
-//! What a server of its own refuses: requests above its limit, and the end of an index that a snapshot is made of.
+//! What a server with lowered limits refuses: requests above its limit, and the deletion of an index that is in a
+//! running snapshot.
 
 use std::io::Cursor;
 
@@ -17,11 +18,11 @@ use super::seed::Dice;
 use crate::context::Context;
 use crate::migration::{note, object, version};
 
-/// Together fifteen times what the server takes in one request, which is 1 MB.
+/// Together fifteen times the size that the server accepts in one request, which is 1 MB.
 const DOCUMENTS: u64 = 50;
 const BYTES: usize = 300_000;
 
-/// Notes with a long text, which no mapping has. The second release changes documents, the third the mapping too.
+/// Returns notes with a long text that is not mapped. The second release changes documents, the third also the mapping.
 pub(super) fn notes(release: usize) -> Vec<TypeDefinition> {
     let sets = json!({"encrypted": [], "bound": []});
     let properties = json!({"title": {"type": "string"}, "text": {"type": "string"}, "stars": {"type": "integer"}});
@@ -80,10 +81,15 @@ pub(super) async fn an_index_outlives_the_snapshot_that_is_made_of_it(context: C
     let (index, clone) = (format!("{}-index", context.prefix), format!("{}-clone", context.prefix));
     let alias = format!("{index}-write");
     let mapping = json!({"dynamic": false, "properties": {"n": {"type": "long"}}});
-    let request =
-        CreateIndex { name: index.clone(), mapping, aliases: vec![alias.clone()], purpose: IndexPurpose::Serving };
+    let request = CreateIndex {
+        name: index.clone(),
+        mapping,
+        aliases: vec![alias.clone()],
+        purpose: IndexPurpose::Serving,
+        settings: Default::default(),
+    };
     cluster.create_index(&request).await.expect("created");
-    // What cannot be compressed, so that its snapshot takes minutes.
+    // Data that cannot be compressed, so that its snapshot takes minutes.
     let dice = Dice::new(1);
     let operations: Vec<BulkOperation> = (0..4)
         .map(|number| {
@@ -100,7 +106,7 @@ pub(super) async fn an_index_outlives_the_snapshot_that_is_made_of_it(context: C
     context.raw("PUT", &repository, Some(slow)).await;
     let snapshot = format!("{repository}/one");
     context.raw("PUT", &snapshot, Some(json!({ "indices": index }))).await;
-    // It is in the cluster's state before it is accepted.
+    // The snapshot is in the cluster's state before its request is accepted.
     let status = context.raw("GET", &format!("{snapshot}/_status"), None).await;
     assert_eq!(status["snapshots"][0]["state"], "STARTED", "{status}");
 
@@ -120,10 +126,11 @@ pub(super) async fn an_index_outlives_the_snapshot_that_is_made_of_it(context: C
     }
     let closed = context.raw("POST", &format!("/{index}/_close"), None).await;
     assert_eq!(closed["error"]["type"], "snapshot_in_progress_exception", "{closed}");
-    // All else is done as ever.
+    // Everything else works as usual.
     cluster.put_mapping(&index, &json!({"properties": {"m": {"type": "long"}}})).await.expect("mapped");
     cluster.add_write_block(&index).await.expect("blocked");
-    let copy = CloneIndex { source: index.clone(), target: clone.clone(), aliases: Vec::new() };
+    let copy =
+        CloneIndex { source: index.clone(), target: clone.clone(), aliases: Vec::new(), settings: Default::default() };
     cluster.clone_index(&copy).await.expect("cloned");
     cluster.remove_write_block(&index).await.expect("unblocked");
     let action = BulkAction::Create { source: r#"{"n":1}"#.into() };

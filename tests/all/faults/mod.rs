@@ -1,8 +1,9 @@
-//! What a migration must survive (design section 7): crashes at every state, writes that land late, bad networks, many
-//! migrators at once.
+//! What a migration must survive: crashes at every state, writes that land late, bad networks, several migrators at the
+//! same time.
 
 mod conditions;
 mod crash;
+pub(crate) mod deployment;
 pub(crate) mod disturbed;
 mod histories;
 mod in_snapshot;
@@ -12,14 +13,15 @@ mod moments;
 mod network;
 mod processes;
 mod race;
-pub(crate) mod room;
+mod reports;
 pub(crate) mod seed;
 mod server_race;
 mod snapshots;
 mod stalled_copy;
+mod stopped;
 mod tally;
-mod told;
 pub(crate) mod types;
+mod vault;
 mod writer;
 
 use std::sync::Arc;
@@ -29,34 +31,16 @@ use saved_objects::migrate::OnBad;
 use saved_objects::registry::TypeDefinition;
 
 use crate::context::Context;
-use crate::named_trials;
-use conditions::too_few_shards_and_no_allocation_are_blockers;
+use crate::{named_trials, trial_name};
 use disturbed::{At, Disturbed, Fate};
-use limits::{an_index_outlives_the_snapshot_that_is_made_of_it, large_documents_go_through_small_requests};
-use network::{
-    an_error_anywhere_leaves_no_point_in_time_open_on_the_server, copies_through_a_bad_network,
-    migrations_in_place_through_a_bad_network, migrations_whose_answers_are_replaced,
-};
-pub(crate) use processes::stop_own_server;
-use processes::{
-    a_killed_node_of_three_loses_nothing_of_a_migration, a_killed_server_loses_nothing_of_a_migration,
-    killed_processes_leave_what_the_next_one_finishes,
-};
-use server_race::five_migrators_and_a_writer_lose_nothing_on_the_server;
-use snapshots::{
-    a_copy_goes_on_while_a_snapshot_is_made, a_number_is_not_given_again_on_the_server, a_refused_clone_is_undone,
-    a_restored_generation_loses_nothing_on_the_server,
-};
-use stalled_copy::a_stalled_copy_loses_nothing_that_was_answered;
-
-/// The functions of these modules as trials of their names.
-macro_rules! in_memory {
-    ($($module:ident::$test:ident),+ $(,)?) => {
-        [$((concat!("faults::", stringify!($test)), $module::$test as fn())),+]
-    };
-}
+pub(crate) use processes::{single_node, stop_own_server};
 
 pub(crate) fn trials(url: &str) -> Vec<Trial> {
+    macro_rules! in_memory {
+        ($($test:path),+ $(,)?) => {
+            [$((stringify!($test), $test as fn())),+]
+        };
+    }
     let in_memory = in_memory!(
         crash::a_crash_at_every_state_is_healed_by_the_next_start,
         crash::a_write_that_lands_late_changes_nothing,
@@ -74,39 +58,42 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         late::a_deadline_ends_a_start_that_is_moved_again_and_again,
         in_snapshot::a_start_goes_on_when_the_snapshot_has_ended,
         in_snapshot::a_snapshot_that_outlasts_the_deadline_is_named,
+        stopped::a_migration_that_is_stopped_anywhere_leaves_nothing_closed,
         moments::a_restored_moment_of_a_copy_loses_nothing,
-        told::another_machine_sees_how_far_the_holder_is,
-        told::spans_say_what_is_migrated_and_how,
+        reports::another_machine_sees_how_far_the_holder_is,
+        reports::spans_say_what_is_migrated_and_how,
     );
-    let trial = |(name, test): (&str, fn())| {
-        Trial::test(name, move || {
+    let trial = |(path, test): (&str, fn())| {
+        Trial::test(trial_name(module_path!(), path), move || {
             test();
             Ok(())
         })
     };
     let on_the_server = named_trials!(
         url,
-        migrations_in_place_through_a_bad_network,
-        copies_through_a_bad_network,
-        migrations_whose_answers_are_replaced,
-        an_error_anywhere_leaves_no_point_in_time_open_on_the_server,
-        killed_processes_leave_what_the_next_one_finishes,
-        five_migrators_and_a_writer_lose_nothing_on_the_server,
-        a_stalled_copy_loses_nothing_that_was_answered,
-        too_few_shards_and_no_allocation_are_blockers,
-        large_documents_go_through_small_requests,
-        an_index_outlives_the_snapshot_that_is_made_of_it,
-        a_copy_goes_on_while_a_snapshot_is_made,
-        a_refused_clone_is_undone,
-        a_restored_generation_loses_nothing_on_the_server,
-        a_number_is_not_given_again_on_the_server,
-        a_killed_server_loses_nothing_of_a_migration,
-        a_killed_node_of_three_loses_nothing_of_a_migration,
+        network::migrations_in_place_through_a_bad_network,
+        network::copies_through_a_bad_network,
+        network::migrations_whose_answers_are_replaced,
+        network::an_error_anywhere_leaves_no_point_in_time_open_on_the_server,
+        processes::killed_processes_leave_what_the_next_one_finishes,
+        server_race::five_migrators_and_a_writer_lose_nothing_on_the_server,
+        stalled_copy::a_stalled_copy_loses_nothing_that_was_answered,
+        conditions::a_clone_whose_source_is_gone_is_deleted,
+        conditions::too_few_shards_and_no_allocation_are_blockers,
+        limits::large_documents_go_through_small_requests,
+        limits::an_index_outlives_the_snapshot_that_is_made_of_it,
+        snapshots::a_copy_goes_on_while_a_snapshot_is_made,
+        snapshots::a_refused_clone_is_undone,
+        snapshots::a_restored_generation_loses_nothing_on_the_server,
+        snapshots::a_number_is_not_given_again_on_the_server,
+        processes::a_killed_server_loses_nothing_of_a_migration,
+        processes::a_killed_node_of_three_loses_nothing_of_a_migration,
     );
     in_memory.map(trial).into_iter().chain(on_the_server).collect()
 }
 
-/// A node copies to `types` and is killed before its swap. It had no lease, so that nobody waits for it.
+/// Starts a node that copies to `types` and is killed before its swap. It has no lease, so that no other node waits for
+/// it.
 pub(crate) async fn killed_at_swap(context: &Context, types: Vec<TypeDefinition>, on_bad: OnBad) {
     let at = At("update_aliases", "swap", Fate::Unsent);
     let cluster = Arc::new(Disturbed::new(context.cluster(), Arc::new(at)));

@@ -1,4 +1,5 @@
-//! Five migrators at once in memory: two are killed or stall at random, one is of another version, and a writer is at work.
+//! Five migrators at the same time in memory: two are killed or stall at random, one has another version, and a writer
+//! is working.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -8,14 +9,14 @@ use saved_objects::Start;
 use saved_objects::cluster::{BulkRequest, Cluster, ItemOutcome};
 use saved_objects::migrate::Outcome;
 
+use super::deployment::{Deployment, Job, in_its_own_time, process};
 use super::disturbed::{Call, Disturbed, Disturber, Fate};
-use super::room::{Job, Room, in_its_own_time, process};
 use super::seed::{Dice, Named, seeds};
 use super::tally::Tally;
 use super::types::registry;
 use super::writer::{Ledger, Writer, check_documents, check_objects};
 
-/// A process on a slow network that meets its fate at one of its requests.
+/// A process on a slow network that is killed or stalls at one of its requests.
 #[derive(Debug)]
 struct Migrating {
     dice: Dice,
@@ -38,7 +39,7 @@ impl Disturber for Migrating {
         }
         match self.end {
             Some((number, End::Killed(fate))) if number == call.number => fate,
-            // Longer than anybody waits for it.
+            // Longer than any other process waits for it.
             Some((number, End::Stalled)) if number == call.number => {
                 tokio::time::sleep(Duration::from_secs(40)).await;
                 Fate::Done
@@ -78,9 +79,9 @@ pub(crate) fn five_migrators_and_a_writer_lose_nothing() {
 
 async fn race(seed: u64) -> (Ledger, u64) {
     let dice = Dice::new(seed);
-    let room = Room::with_release_1().await;
+    let deployment = Deployment::with_release_1().await;
     let target = if dice.happens(50) { 2 } else { 3 };
-    // Another version beside them: an older one, or a newer one that turns their way into a copy.
+    // Another version in addition: an older one, or a newer one that turns the migration into a copy.
     let other = if target == 3 { 2 } else { 1 };
     let tally = Arc::<Tally>::default();
     let mut migrators = Vec::new();
@@ -90,22 +91,25 @@ async fn race(seed: u64) -> (Ledger, u64) {
         let end = if dice.happens(50) { End::Killed(fate) } else { End::Stalled };
         let end = (number < 2).then_some((at, end));
         let release = if number == 2 { other } else { target };
-        // With the lease they take turns; in half of the races they do without it, and all work at once.
+        // With the lease the migrators take turns. Half of the races run without the lease, and all work at the same
+        // time.
         let job = Job { release, delete_removed: false, take_over: false, without_lease: seed.is_multiple_of(2) };
         let disturber = Arc::new(Migrating { dice: Dice::new(seed * 1_000 + number), end, tally: tally.clone() });
-        let (offset, room) = (Duration::from_millis(dice.below(300)), &room);
+        let (offset, deployment) = (Duration::from_millis(dice.below(300)), &deployment);
         migrators.push(async move {
             tokio::time::sleep(offset).await;
-            (number, process(room, job, disturber).await)
+            (number, process(deployment, job, disturber).await)
         });
     }
     let ledger = Arc::new(Mutex::new(Ledger::of_release_1()));
     // In half of the races the writer's node is as old as the documents, in half it is new.
     let mut nodes = Vec::new();
     for release in if dice.happens(50) { vec![1, target] } else { vec![target] } {
-        let cluster: Arc<dyn Cluster> =
-            Arc::new(Disturbed::new(room.cluster(), Arc::new(Slow(Dice::new(seed * 7_000 + u64::from(release))))));
-        nodes.push(room.repository(cluster, release, Start::Skip).await);
+        let cluster: Arc<dyn Cluster> = Arc::new(Disturbed::new(
+            deployment.cluster(),
+            Arc::new(Slow(Dice::new(seed * 7_000 + u64::from(release)))),
+        ));
+        nodes.push(deployment.repository(cluster, release, Start::Skip).await);
     }
     let writer = Writer { nodes, dice: Dice::new(seed * 9_000), ledger: ledger.clone() };
     let ended = writer.while_running(futures::future::join_all(migrators)).await;
@@ -123,16 +127,16 @@ async fn race(seed: u64) -> (Ledger, u64) {
     }
     let job = Job { release: target, delete_removed: false, take_over: false, without_lease: false };
     let quiet = || Arc::new(Slow(Dice::new(1)));
-    let report = process(&room, job, quiet()).await.expect("nobody kills it");
+    let report = process(&deployment, job, quiet()).await.expect("it is not killed");
     assert!(matches!(report.outcome, Outcome::Migrated | Outcome::NothingToDo | Outcome::Waited), "{report:#?}");
-    let again = process(&room, job, quiet()).await.expect("nobody kills it");
+    let again = process(&deployment, job, quiet()).await.expect("it is not killed");
     assert_eq!(again.outcome, Outcome::NothingToDo, "{again:#?}");
     // What the older node wrote after the last pass.
-    let swept = room.migrator(room.cluster(), registry(target)).rescan().migrate().await;
+    let swept = deployment.migrator(deployment.cluster(), registry(target)).rescan().migrate().await;
     assert!(matches!(swept.outcome, Outcome::Migrated | Outcome::NothingToDo), "{swept:#?}");
 
     let ledger = std::mem::take(&mut *ledger.lock().expect("not poisoned"));
-    check_objects(&room, &ledger, target).await;
-    check_documents(&room, target).await;
+    check_objects(&deployment, &ledger, target).await;
+    check_documents(&deployment, target).await;
     (ledger, tally.check())
 }

@@ -7,7 +7,7 @@ pub(crate) use crate::dice::Dice;
 /// The variable that replays a seed (`7`) or tries others (`100..300`).
 const VARIABLE: &str = "SAVED_OBJECTS_TEST_SEED";
 
-/// The seeds to be tried: `usual` of them, or those that the variable names.
+/// Returns the seeds to try: `usual`, or those that the variable names.
 pub(crate) fn seeds(usual: Range<u64>) -> Range<u64> {
     let Ok(text) = std::env::var(VARIABLE) else { return usual };
     let number = |text: &str| text.parse::<u64>().unwrap_or_else(|error| panic!("{VARIABLE}={text}: {error}"));
@@ -17,7 +17,7 @@ pub(crate) fn seeds(usual: Range<u64>) -> Range<u64> {
     }
 }
 
-/// Names the seed if a test panics while this lives.
+/// Prints the seed if a test panics while this value exists.
 pub(crate) struct Named(pub(crate) u64);
 
 impl Drop for Named {

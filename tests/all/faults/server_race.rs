@@ -1,5 +1,5 @@
-//! Five migrators at once on the real server: two are processes that are killed (`kill -9`) or stopped (`kill -STOP`) at
-//! random and go on much later, one is of another version, and a writer is at work.
+//! Five migrators at the same time on the real server: two processes are killed (`kill -9`) or stopped (`kill -STOP`)
+//! at random, and the stopped ones resume much later; one migrator has another version, and a writer is working.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -12,8 +12,8 @@ use saved_objects::cluster::Elastic;
 use tempfile::TempDir;
 use tokio::sync::{oneshot, watch};
 
-use super::processes::{definitions, migrate, outcome, room};
-use super::room::Room;
+use super::deployment::Deployment;
+use super::processes::{definitions, deployment, migrate, outcome};
 use super::seed::{Dice, Named, seeds};
 use super::tally::Tally;
 use super::types::registry;
@@ -22,12 +22,12 @@ use crate::context::Context;
 use crate::kill::signal;
 use crate::proxy::{Fault, Proxy, Seen};
 
-/// Races at the same time.
+/// The number of races that run at the same time.
 const AT_ONCE: usize = 4;
-/// The usual number of requests of a migration is about twice that, those for the lease left out.
+/// About half of a migration's usual number of requests, without those for the lease.
 const REQUESTS: u64 = 24;
 
-/// What all races together came to.
+/// The sums over all races.
 #[derive(Debug, Default)]
 struct Sum {
     killed: usize,
@@ -43,7 +43,7 @@ pub(super) async fn five_migrators_and_a_writer_lose_nothing_on_the_server(conte
     let races = futures::stream::iter(races).buffer_unordered(AT_ONCE).count().await;
     let sum = sum.lock().expect("not poisoned");
     println!("{races} races: {sum:?}");
-    // A replayed seed may do without.
+    // A replayed seed may write nothing.
     assert!(sum.migrated > 0, "the writes of migrations are not seen");
     assert!(races < 8 || (sum.killed > 0 && sum.stopped > 0 && sum.done > 0), "{sum:?}");
 }
@@ -51,20 +51,21 @@ pub(super) async fn five_migrators_and_a_writer_lose_nothing_on_the_server(conte
 /// What happens to a process at one of its requests.
 #[derive(Debug, Clone, Copy)]
 struct End {
-    /// The request, those for the lease left out.
+    /// The number of the request, without those for the lease.
     at: usize,
     is_killed: bool,
     fault: Fault,
-    /// How many requests the others send before a stopped process goes on; it does at the latest when they have ended.
+    /// How many requests the other migrators send before a stopped process resumes; it resumes at the latest when they
+    /// have ended.
     pause: usize,
 }
 
 /// One race.
 struct Race<'a> {
     context: &'a Context,
-    room: Room,
+    deployment: Deployment,
     tally: Arc<Tally>,
-    /// How many requests all migrators have sent, and how many of those that nobody stops have ended.
+    /// How many requests all migrators have sent, and how many of the undisturbed migrators have ended.
     requests: watch::Sender<usize>,
     ended: watch::Sender<usize>,
 }
@@ -72,10 +73,16 @@ struct Race<'a> {
 async fn race(context: &Context, seed: u64, sum: &Mutex<Sum>) {
     let _named = Named(seed);
     let dice = Dice::new(seed);
-    let room = room(context, &seed.to_string()).await;
-    let race =
-        Race { context, room, tally: Arc::default(), requests: watch::Sender::new(0), ended: watch::Sender::new(0) };
-    // Every second race is a copy, and half of each are of tasks that work all at once, because they do without the lease.
+    let deployment = deployment(context, &seed.to_string()).await;
+    let race = Race {
+        context,
+        deployment,
+        tally: Arc::default(),
+        requests: watch::Sender::new(0),
+        ended: watch::Sender::new(0),
+    };
+    // Every second race is a copy. In half of each kind the undisturbed migrators are tasks without the lease, which
+    // all work at the same time.
     let (target, without_lease) = (if seed.is_multiple_of(2) { 2 } else { 3 }, (seed / 2).is_multiple_of(2));
     let other = if target == 3 { 2 } else { 1 };
     let (types, others_types) = (definitions(target), definitions(other));
@@ -86,7 +93,7 @@ async fn race(context: &Context, seed: u64, sum: &Mutex<Sum>) {
     let ledger = Arc::new(Mutex::new(Ledger::of_release_1()));
     let mut nodes = Vec::new();
     for release in if dice.happens(50) { vec![1, target] } else { vec![target] } {
-        nodes.push(race.room.repository(context.cluster(), release, Start::Skip).await);
+        nodes.push(race.deployment.repository(context.cluster(), release, Start::Skip).await);
     }
     let writer = Writer { nodes, dice: Dice::new(seed * 9_000), ledger: ledger.clone() };
     let (doomed, healthy) = writer.while_running(futures::future::join(join_all(doomed), join_all(healthy))).await;
@@ -98,19 +105,19 @@ async fn race(context: &Context, seed: u64, sum: &Mutex<Sum>) {
     assert!(healthy[1..].iter().all(|outcome| is_well(outcome)), "{healthy:?}");
     assert_ne!(healthy[0], "failed", "the other version");
 
-    let output = migrate(&context.url, &race.room, &types).wait_with_output().await.expect("it ends");
+    let output = migrate(&context.url, &race.deployment, &types).wait_with_output().await.expect("it ends");
     assert!(is_well(&outcome(&output)), "{output:?}");
-    let again = migrate(&context.url, &race.room, &types).wait_with_output().await.expect("it ends");
+    let again = migrate(&context.url, &race.deployment, &types).wait_with_output().await.expect("it ends");
     assert_eq!(outcome(&again), "nothing_to_do", "{again:?}");
     // What the older node wrote after the last pass.
-    let swept = race.room.migrator(context.cluster(), registry(target)).rescan().migrate().await;
+    let swept = race.deployment.migrator(context.cluster(), registry(target)).rescan().migrate().await;
     assert!(swept.error.is_none() && swept.blockers.is_empty(), "{swept:#?}");
 
     let ledger = std::mem::take(&mut *ledger.lock().expect("not poisoned"));
-    check_objects(&race.room, &ledger, target).await;
-    check_documents(&race.room, target).await;
+    check_objects(&race.deployment, &ledger, target).await;
+    check_documents(&race.deployment, target).await;
     let migrated = race.tally.check();
-    race.room.remove().await;
+    race.deployment.remove().await;
     let mut sum = sum.lock().expect("not poisoned");
     sum.killed += doomed.iter().filter(|ended| ended.is_killed).count();
     sum.stopped += doomed.iter().filter(|ended| ended.is_stopped).count();
@@ -135,12 +142,12 @@ impl End {
 struct Doomed {
     is_killed: bool,
     is_stopped: bool,
-    /// None if it was killed.
+    /// `None` if it was killed.
     outcome: Option<String>,
 }
 
 impl Race<'_> {
-    /// A proxy in front of the server through which one migrator works.
+    /// Starts a proxy in front of the server for one migrator.
     async fn proxy(&self, rule: impl Fn(&Seen) -> Fault + Send + Sync + 'static) -> Proxy {
         let (requests, tally) = (self.requests.clone(), self.tally.clone());
         let rule = move |seen: &Seen, _| {
@@ -151,14 +158,14 @@ impl Race<'_> {
         Proxy::listening(&self.context.url, rule, Arc::new(listener)).await
     }
 
-    /// A process that meets its end, or ends before.
+    /// Runs a process that is killed or stopped, or ends before.
     async fn doomed(&self, types: &TempDir, end: End) -> Doomed {
         let (process, count) = (Arc::new(AtomicU32::new(0)), AtomicUsize::new(0));
         let (sender, hit) = oneshot::channel();
         let (for_rule, sender) = (process.clone(), Mutex::new(Some(sender)));
         let proxy = self
             .proxy(move |seen| {
-                // Those for the lease are as many as a node has time to wait.
+                // The number of requests for the lease depends on the time that a node waits.
                 if seen.path.contains("-control/") || count.fetch_add(1, Ordering::Relaxed) != end.at {
                     return Fault::None;
                 }
@@ -168,7 +175,7 @@ impl Race<'_> {
                 end.fault
             })
             .await;
-        let child = migrate(proxy.url(), &self.room, types);
+        let child = migrate(proxy.url(), &self.deployment, types);
         let pid = child.id().expect("it was not waited for");
         process.store(pid, Ordering::Release);
         let mut ended = std::pin::pin!(child.wait_with_output());
@@ -187,30 +194,30 @@ impl Race<'_> {
         Doomed { is_killed, is_stopped: is_hit && !end.is_killed, outcome: (!is_killed).then(|| outcome(&output)) }
     }
 
-    /// Waits until the others have sent so many requests more, or have ended.
+    /// Waits until the others have sent `requests` more requests, or have ended.
     async fn pause(&self, requests: usize) {
         let (mut count, mut ended) = (self.requests.subscribe(), self.ended.subscribe());
         let due = *count.borrow() + requests;
         let (due, over) = (count.wait_for(|count| *count >= due), ended.wait_for(|ended| *ended == 3));
-        // The senders are in `self`, and so cannot go away.
+        // The senders are in `self`, so they cannot be dropped.
         tokio::select! {
             due = due => drop(due),
             over = over => drop(over),
         }
     }
 
-    /// A migrator that nobody stops: a process, or a task that does without the lease.
+    /// Runs an undisturbed migrator: a process, or a task without the lease.
     async fn healthy(&self, types: &TempDir, release: u32, without_lease: bool) -> String {
         let proxy = self.proxy(|_| Fault::None).await;
         let outcome = if without_lease {
             let cluster = Arc::new(Elastic::builder(proxy.url()).build().expect("a fine URL"));
-            let report = self.room.migrator(cluster, registry(release)).without_lease().migrate().await;
+            let report = self.deployment.migrator(cluster, registry(release)).without_lease().migrate().await;
             if let Some(error) = &report.error {
                 eprintln!("a migrator failed: {error:?}");
             }
             serde_json::to_value(report.outcome).expect("JSON").as_str().expect("a name").to_owned()
         } else {
-            outcome(&migrate(proxy.url(), &self.room, types).wait_with_output().await.expect("it ends"))
+            outcome(&migrate(proxy.url(), &self.deployment, types).wait_with_output().await.expect("it ends"))
         };
         self.ended.send_modify(|ended| *ended += 1);
         outcome

@@ -1,5 +1,5 @@
-//! Copies while a snapshot is made, which takes as long as the test wants, and what a restore brings back: on a server that may
-//! write snapshots and whose settings may be changed.
+//! Copies during a snapshot that takes as long as the test needs, and what a restore brings back. On a server that may
+//! write snapshots and whose settings a test may change.
 
 use std::sync::Arc;
 
@@ -17,14 +17,14 @@ use crate::migration::object;
 use crate::ownership;
 use crate::proxy::{Fault, Proxy};
 
-/// A snapshot that a test began.
+/// A snapshot that a test controls.
 struct Slow {
     context: Context,
     repository: String,
 }
 
 impl Slow {
-    /// Gets ready for one. It writes ten kilobytes a second.
+    /// Creates the snapshot's repository, which writes ten kilobytes a second.
     async fn ready(context: &Context) -> Self {
         let repository = format!("/_snapshot/{}", context.prefix);
         let slow = json!({"type": "fs", "settings": {
@@ -38,29 +38,29 @@ impl Slow {
         format!("{}/one", self.repository)
     }
 
-    /// Begins one of everything that the store has.
+    /// Starts a snapshot of all indices of the store.
     async fn begin(&self) {
         let body = json!({"indices": format!("{}-*", self.context.prefix), "include_global_state": false});
         self.context.raw("PUT", &self.path(), Some(body)).await;
-        // It is in the cluster's state before it is accepted.
+        // The snapshot is in the cluster's state before its request is accepted.
         self.indices_under_way().await;
     }
 
-    /// The indices that it is being made of.
+    /// Returns the indices in the running snapshot.
     async fn indices_under_way(&self) -> Vec<String> {
         let status = self.context.raw("GET", &format!("{}/_status", self.path()), None).await;
         assert_eq!(status["snapshots"][0]["state"], "STARTED", "the snapshot is under way: {status}");
         status["snapshots"][0]["indices"].as_object().expect("indices").keys().cloned().collect()
     }
 
-    /// Ends it.
+    /// Ends the snapshot.
     async fn end(&self) {
         self.context.raw("DELETE", &self.path(), None).await;
         self.context.raw("DELETE", &self.repository, None).await;
     }
 }
 
-/// Notes that cannot be compressed, so that their snapshot takes minutes.
+/// Stores notes that cannot be compressed, so that their snapshot takes minutes.
 async fn written(context: &Context) -> SavedObjects {
     let store = context.store(notes(1)).await;
     let dice = Dice::new(1);
@@ -81,7 +81,7 @@ fn part(context: &Context, name: &str) -> Context {
     Context { prefix: format!("{}-{name}", context.prefix).parse().expect("a prefix"), ..context.clone() }
 }
 
-/// The names of the staging indices of the notes.
+/// Returns the names of the staging indices of the notes.
 async fn fills(context: &Context) -> Vec<String> {
     let names = context.prefix.group("notes");
     let found = context.cluster().indices(&[&names.any()]).await.expect("answered");
@@ -93,7 +93,7 @@ async fn source(context: &Context) -> IndexState {
     context.cluster().indices(&[&index]).await.expect("answered").remove(&index).expect("it is there")
 }
 
-/// A proxy that does something before the first request that is meant.
+/// Starts a proxy that runs `act` before the first matching request.
 async fn before<F: Future<Output = ()> + Send>(
     url: &str,
     is_meant: impl Fn(&str, usize) -> bool + Send + Sync + 'static,
@@ -102,7 +102,7 @@ async fn before<F: Future<Output = ()> + Send>(
     let handle = tokio::runtime::Handle::current();
     Proxy::start(url, move |seen, before| {
         if is_meant(&seen.path, before) {
-            // Not a blocked worker: it may be the one that all others wait for to hear from the network.
+            // This must not block a worker thread: all other tasks may wait for it to poll the network.
             tokio::task::block_in_place(|| handle.block_on(act()));
         }
         Fault::None
@@ -138,7 +138,7 @@ pub(super) async fn a_copy_goes_on_while_a_snapshot_is_made(context: Context) {
         let under_way = slow.indices_under_way().await;
         assert!(under_way.contains(&names.index(1)), "{moment}: {under_way:?}");
         assert_eq!(under_way.contains(&names.index(2)), moment == "swap", "{under_way:?}");
-        // Users go on, and what the snapshot keeps is left for later.
+        // Users continue, and what the snapshot protects is deleted later.
         let store = context.store(notes(3)).await;
         create(&store, "new").await;
         let left = fills(&context).await;
@@ -155,7 +155,7 @@ pub(super) async fn a_copy_goes_on_while_a_snapshot_is_made(context: Context) {
     }
 }
 
-/// Lets the cluster take no shard more than it has.
+/// Sets the cluster's shard limit to the number of shards that it has.
 async fn fill_up(context: &Context) {
     let health = context.raw("GET", "/_cluster/health", None).await;
     let count = |name: &str| health[name].as_u64().expect("a count");
@@ -169,7 +169,8 @@ async fn limit_shards(context: &Context, limit: Value) {
     assert_eq!(set["acknowledged"], true, "{set}");
 }
 
-/// The cluster fills up between the filling and the clone, and a snapshot may keep the staging index from being deleted.
+/// The cluster reaches its shard limit between the filling of the staging index and the clone, and a snapshot may
+/// protect the staging index from deletion.
 pub(super) async fn a_refused_clone_is_undone(context: Context) {
     let (_turn, _, context) = single_node(&context).await;
     for with_snapshot in [false, true] {
@@ -185,7 +186,7 @@ pub(super) async fn a_refused_clone_is_undone(context: Context) {
                 async move {
                     let status = context.migrator(notes(1)).status().await.expect("answered");
                     let closed = status.indices[0].closed.as_ref().expect("an older release says that it is closed");
-                    assert!(!closed.cure.is_empty(), "{closed:?}");
+                    assert!(!closed.hint.is_empty(), "{closed:?}");
                     fill_up(&context).await;
                     if with_snapshot {
                         slow.begin().await;
@@ -198,8 +199,8 @@ pub(super) async fn a_refused_clone_is_undone(context: Context) {
         let report = through.migrator(notes(3)).migrate().await;
         assert_eq!(report.outcome, Outcome::Failed, "{report:?}");
         let error = report.error.expect("it failed");
-        assert!(error.message.contains("shards") && error.cure.contains("shards"), "{error:?}");
-        // At once, without another start.
+        assert!(error.message.contains("shards") && error.hint.contains("shards"), "{error:?}");
+        // Immediately, without another start.
         create(&old, "new").await;
         if with_snapshot {
             let under_way = slow.indices_under_way().await;

@@ -1,6 +1,6 @@
-//! A copy that is stopped (`kill -STOP`) while it fills, undone by a node of the older release, made again by another process,
-//! and gone on with (`kill -CONT`). Meanwhile users change every object through the older release: what they were told is done
-//! must be there in the end.
+//! A copy that is stopped (`kill -STOP`) while it fills its staging index, undone by a node of the older release, made
+//! again by another process, and resumed (`kill -CONT`). Meanwhile users change every object through the older release:
+//! every write that was answered as done must be stored in the end.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::process::Output;
@@ -8,34 +8,33 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use base64::Engine;
+use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures::StreamExt;
 use futures::future::{join, join3};
 use saved_objects::document::VersionToken;
 use saved_objects::encryption::Secret;
 use saved_objects::repository::{Create, ObjectKey, Repository};
-use saved_objects::verify::Verifier;
 use saved_objects::{Error, ErrorKind, Start};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::process::Child;
 use tokio::sync::{oneshot, watch};
 
-use super::processes::{definitions, migrate, outcome, room};
-use super::room::Room;
+use super::deployment::Deployment;
+use super::processes::{definitions, deployment, migrate, outcome};
 use super::seed::{Dice, Named, seeds};
-use super::types::{NEWEST, registry};
+use super::types::NEWEST;
 use crate::context::Context;
 use crate::kill::signal;
 use crate::migration::object;
 use crate::proxy::{Fault, Proxy, Seen};
 
-/// How many copies are stopped.
+/// The variable with the number of stopped copies.
 const ROUNDS: &str = "SAVED_OBJECTS_TEST_STALLED_COPIES";
-/// How many objects each of them copies.
+/// The variable with the number of objects of each copy.
 const DOCUMENTS: &str = "SAVED_OBJECTS_TEST_STALLED_DOCUMENTS";
-/// Rounds at the same time. For much of it they wait for the lease of the stopped process.
+/// The number of rounds that run at the same time. For much of the time they wait for the lease of the stopped process.
 const AT_ONCE: usize = 2;
 
 fn number(variable: &str, usual: usize) -> usize {
@@ -63,16 +62,16 @@ pub(super) async fn a_stalled_copy_loses_nothing_that_was_answered(context: Cont
 /// When something happens; at the latest when the process that copies again has ended.
 #[derive(Debug, Clone, Copy)]
 enum Moment {
-    /// Once the writer has tried to write so many pages.
+    /// Once the writer has tried to write this many pages.
     Pages(usize),
-    /// Once the process that copies again has sent so many bulks to its staging index.
+    /// Once the process that copies again has sent this many bulks to its staging index.
     Bulks(usize),
-    /// Once it has sent so many requests.
+    /// Once it has sent this many requests.
     Requests(usize),
     Ended,
 }
 
-/// How far the others are.
+/// The progress of the writer and of the process that copies again.
 #[derive(Debug, Default)]
 struct Counts {
     pages: usize,
@@ -103,7 +102,7 @@ impl Moment {
     }
 }
 
-/// Objects that the writer changes by one call.
+/// Returns how many objects the writer changes in one call.
 fn page(documents: usize) -> usize {
     (documents / 20).clamp(1, 1_000)
 }
@@ -112,7 +111,8 @@ fn pages(documents: usize) -> usize {
     documents.div_ceil(page(documents))
 }
 
-/// At least so many bulks fill a staging index: a page of a copy has a thousand documents at most, and the first ones fewer.
+/// Returns the least number of bulks that fill a staging index: a page of a copy has a thousand documents at most, and
+/// the first pages have fewer.
 fn bulks(documents: usize) -> usize {
     documents / 1_000 + 2
 }
@@ -121,16 +121,16 @@ fn is_fill_bulk(seen: &Seen) -> bool {
     seen.path.contains("-fill-") && seen.path.contains("/_bulk")
 }
 
-/// What is drawn for a round.
+/// The random choices of a round.
 #[derive(Debug)]
 struct Drawn {
-    /// The bulk to the staging index at which the first process is stopped.
+    /// The number of the bulk to the staging index at which the first process is stopped.
     stop: usize,
     /// What happens to that bulk.
     fault: Fault,
-    /// How many pages the writer has tried when it is copied again.
+    /// How many pages the writer has tried when the second copy starts.
     again: Moment,
-    /// When the first process goes on.
+    /// When the first process resumes.
     resume: Moment,
     /// When that bulk lands, if it is late.
     land: Moment,
@@ -149,10 +149,10 @@ impl Drawn {
     }
 }
 
-/// One stopped copy.
+/// The round of one stopped copy.
 struct Round<'a> {
     context: &'a Context,
-    room: Room,
+    deployment: Deployment,
     types: TempDir,
     counts: watch::Sender<Counts>,
 }
@@ -160,13 +160,13 @@ struct Round<'a> {
 impl Round<'_> {
     async fn run(context: &Context, seed: u64, documents: usize) -> Ledger {
         let (_named, drawn) = (Named(seed), Drawn::of(seed, documents));
-        let room = room(context, &seed.to_string()).await;
-        let round = Round { context, room, types: definitions(NEWEST), counts: watch::Sender::default() };
-        create(&round.room, documents).await;
+        let deployment = deployment(context, &seed.to_string()).await;
+        let round = Round { context, deployment, types: definitions(NEWEST), counts: watch::Sender::default() };
+        create(&round.deployment, documents).await;
 
         let (child, proxy) = round.stopped(drawn.stop, drawn.fault).await;
         let stopped = Instant::now();
-        let node = round.room.repository(context.cluster(), 1, Start::Migrate).await;
+        let node = round.deployment.repository(context.cluster(), 1, Start::Migrate).await;
         let undone = stopped.elapsed();
         let mut ledger = Ledger::of(documents);
         let is_over = AtomicBool::new(false);
@@ -193,16 +193,16 @@ impl Round<'_> {
         let by_release_1 = ledger.updated;
         assert!(by_release_1 > 0, "the copy was undone, and users write: {ledger}");
         round.check_gates("both have ended").await;
-        let newest = round.room.repository(context.cluster(), NEWEST, Start::Skip).await;
+        let newest = round.deployment.repository(context.cluster(), NEWEST, Start::Skip).await;
         ledger.write_rest(&newest).await;
 
-        let output = migrate(&context.url, &round.room, &round.types).wait_with_output().await.expect("it ends");
+        let output = migrate(&context.url, &round.deployment, &round.types).wait_with_output().await.expect("it ends");
         assert!(["migrated", "nothing_to_do"].contains(&outcome(&output).as_str()), "{output:?}");
         round.check_gates("one more start").await;
-        let indices = context.cluster().indices(&[&format!("{}-*", round.room.prefix)]).await.expect("answered");
+        let indices = context.cluster().indices(&[&format!("{}-*", round.deployment.prefix)]).await.expect("answered");
         assert!(indices.keys().all(|name| !name.contains("-fill-")), "{:?}", indices.keys());
         round.check_objects(&newest, &ledger).await;
-        round.room.remove().await;
+        round.deployment.remove().await;
         println!(
             "seed {seed}: undone after {undone:.1?}, {by_release_1} updates by release 1, {ended:?}, {ledger}, {:.1?}, {drawn:?}",
             stopped.elapsed()
@@ -210,7 +210,7 @@ impl Round<'_> {
         ledger
     }
 
-    /// A process that copies and is stopped, and the proxy that it works through.
+    /// Starts a process that copies and is stopped, and the proxy that it uses.
     async fn stopped(&self, at: usize, fault: Fault) -> (Child, Proxy) {
         let (process, count) = (Arc::new(AtomicU32::new(0)), AtomicUsize::new(0));
         let (sender, hit) = oneshot::channel();
@@ -225,7 +225,7 @@ impl Round<'_> {
             fault
         })
         .await;
-        let mut child = migrate(proxy.url(), &self.room, &self.types);
+        let mut child = migrate(proxy.url(), &self.deployment, &self.types);
         process.store(child.id().expect("it was not waited for"), Ordering::Release);
         tokio::select! {
             hit = hit => hit.expect("the proxy tells"),
@@ -246,21 +246,21 @@ impl Round<'_> {
             Fault::None
         })
         .await;
-        let output = migrate(proxy.url(), &self.room, &self.types).wait_with_output().await.expect("it ends");
+        let output = migrate(proxy.url(), &self.deployment, &self.types).wait_with_output().await.expect("it ends");
         self.counts.send_modify(|counts| counts.has_ended = true);
         output
     }
 
     async fn wait(&self, moment: Moment) {
         let mut counts = self.counts.subscribe();
-        // The sender is in `self`, and so cannot go away.
+        // The sender is in `self`, so it cannot be dropped.
         drop(counts.wait_for(|counts| moment.has_come(counts)).await);
     }
 
-    /// The current index of each group takes writes, and nothing is left at it of a copy.
+    /// Asserts that the current index of each group takes writes, and that nothing of a copy is left at it.
     async fn check_gates(&self, when: &str) {
         for group in ["connectors", "vaults"] {
-            let names = self.room.prefix.group(group);
+            let names = self.deployment.prefix.group(group);
             let current = self.context.cluster().indices(&[names.alias()]).await.expect("answered");
             assert_eq!(current.len(), 1, "{when}: {current:#?}");
             for (name, state) in &current {
@@ -272,14 +272,14 @@ impl Round<'_> {
         }
     }
 
-    /// What was answered is stored, and what was deleted is not.
+    /// Asserts that every answered write is stored, and that deleted objects stay deleted.
     async fn check_objects(&self, newest: &Repository, ledger: &Ledger) {
-        let names = self.room.prefix.group("vaults");
+        let names = self.deployment.prefix.group("vaults");
         let current = self.context.cluster().indices(&[names.alias()]).await.expect("answered");
         let current = current.keys().find_map(|name| names.generation(name));
-        let keys: Vec<_> = (0..ledger.told.len()).map(key).collect();
+        let keys: Vec<_> = (0..ledger.answered.len()).map(key).collect();
         let (mut missing, mut revived, mut found) = (Vec::new(), Vec::new(), 5);
-        for ((key, told), stored) in keys.iter().zip(&ledger.told).zip(newest.get_many(&keys).await) {
+        for ((key, answered), stored) in keys.iter().zip(&ledger.answered).zip(newest.get_many(&keys).await) {
             let stored = match stored {
                 Ok(stored) => Some(stored),
                 Err(error) => {
@@ -289,14 +289,15 @@ impl Round<'_> {
             };
             found += u64::from(stored.is_some());
             let owner = stored.as_ref().and_then(|stored| stored.attributes["owner"].as_str());
-            match (&told.is_deleted, owner) {
+            match (&answered.is_deleted, owner) {
                 (Some(true), None) | (None, None) => {}
                 (Some(true), Some(_)) => revived.push(&key.id),
-                (_, Some(owner)) if owner == told.owner || told.unknown.iter().any(|unknown| unknown == owner) => {}
-                (_, owner) => missing.push((&key.id, &told.owner, owner.map(str::to_owned))),
+                (_, Some(owner))
+                    if owner == answered.owner || answered.unknown.iter().any(|unknown| unknown == owner) => {}
+                (_, owner) => missing.push((&key.id, &answered.owner, owner.map(str::to_owned))),
             }
-            // A version of another generation says nothing of this one.
-            if let (Some(version), Some(stored)) = (told.version.filter(|_| told.unknown.is_empty()), &stored)
+            // A version of another generation cannot be compared with this one.
+            if let (Some(version), Some(stored)) = (answered.version.filter(|_| answered.unknown.is_empty()), &stored)
                 && Some(generation(version)) == current
             {
                 assert_eq!(stored.version, version, "of {key}");
@@ -306,10 +307,8 @@ impl Round<'_> {
         assert!(missing.is_empty(), "{} of {} answered updates are missing: {first:?}", missing.len(), ledger.updated);
         assert!(revived.is_empty(), "{} deleted objects are back: {revived:?}", revived.len());
 
-        let (room, registry) = (&self.room, registry(NEWEST));
-        room.cluster().refresh(names.alias()).await.expect("refreshed");
-        let verifier = Verifier::new(room.cluster(), registry, room.prefix.clone(), room.encryption());
-        let report = verifier.expect("it has keys").verify().await.expect("everything can be reached");
+        self.deployment.cluster().refresh(names.alias()).await.expect("refreshed");
+        let report = self.deployment.verifier().verify().await.expect("everything can be reached");
         assert!(report.ok, "{report:#?}");
         let vaults = report.indices.iter().flat_map(|index| &index.types).find(|found| found.type_name == "vault");
         assert_eq!(vaults.map(|vaults| vaults.documents), Some(found), "{report:#?}");
@@ -320,7 +319,7 @@ fn key(number: usize) -> ObjectKey {
     ObjectKey::new("vault", format!("s{number}"))
 }
 
-/// The generation that a version is of.
+/// Returns the generation that a version belongs to.
 fn generation(version: VersionToken) -> u32 {
     let bytes = STANDARD.decode(version.to_string()).expect("base64");
     let (_, _, generation): (u64, u64, u32) = serde_json::from_slice(&bytes).expect("three numbers");
@@ -328,8 +327,8 @@ fn generation(version: VersionToken) -> u32 {
 }
 
 /// Writes the objects that are copied. Every tenth has a secret.
-async fn create(room: &Room, documents: usize) {
-    let node = room.repository(room.cluster(), 1, Start::Skip).await;
+async fn create(deployment: &Deployment, documents: usize) {
+    let node = deployment.repository(deployment.cluster(), 1, Start::Skip).await;
     let vaults = (0..documents).map(|number| {
         let vault = Create::new("vault", object(json!({"title": format!("t{number}"), "owner": "kim"})));
         let vault = vault.id(key(number).id);
@@ -340,40 +339,41 @@ async fn create(room: &Room, documents: usize) {
     }
 }
 
-/// What the writer was told of one object.
+/// What the answers say of one object.
 #[derive(Debug)]
-struct Told {
-    /// The owner that it has by the last answered update.
+struct Answered {
+    /// The owner of the last answered update.
     owner: String,
-    /// Its version by that.
+    /// The version of that update.
     version: Option<VersionToken>,
-    /// The owners by updates since then that may have been done, or not.
+    /// The owners of later updates whose outcome is unknown.
     unknown: Vec<String>,
-    /// None if its deletion may have been done, or not.
+    /// `None` if the outcome of its deletion is unknown.
     is_deleted: Option<bool>,
 }
 
-/// What the writer was told, and what it has still to write.
+/// The answers of all objects, and the writes that are left.
 #[derive(Debug)]
 struct Ledger {
-    told: Vec<Told>,
-    /// The objects of each page to be written.
+    answered: Vec<Answered>,
+    /// The objects of each page that is left to write.
     waiting: VecDeque<Vec<usize>>,
     versions: BTreeSet<String>,
     attempts: u64,
     updated: u64,
     deleted: u64,
     unknown: u64,
-    /// By the kind of the error.
+    /// The number of refused writes, by the kind of the error.
     refused: BTreeMap<String, u64>,
 }
 
 impl Ledger {
     fn of(documents: usize) -> Self {
-        let told = |_| Told { owner: "kim".to_owned(), version: None, unknown: Vec::new(), is_deleted: Some(false) };
+        let answered =
+            |_| Answered { owner: "kim".to_owned(), version: None, unknown: Vec::new(), is_deleted: Some(false) };
         let numbers: Vec<_> = (0..documents).collect();
         Self {
-            told: (0..documents).map(told).collect(),
+            answered: (0..documents).map(answered).collect(),
             waiting: numbers.chunks(page(documents)).map(<[usize]>::to_vec).collect(),
             versions: BTreeSet::new(),
             attempts: 0,
@@ -384,7 +384,7 @@ impl Ledger {
         }
     }
 
-    /// Writes until all is answered, or the processes have ended.
+    /// Writes until everything is answered, or the processes have ended.
     async fn write(&mut self, node: &Repository, is_over: &AtomicBool, counts: &watch::Sender<Counts>) {
         while !is_over.load(Ordering::Relaxed)
             && let Some(numbers) = self.waiting.pop_front()
@@ -397,7 +397,7 @@ impl Ledger {
         }
     }
 
-    /// Writes what was refused. Nothing is in the way any more.
+    /// Writes what was refused, when nothing blocks writes any more.
     async fn write_rest(&mut self, node: &Repository) {
         while let Some(numbers) = self.waiting.pop_front() {
             let refused = self.write_page(node, &numbers).await;
@@ -405,7 +405,7 @@ impl Ledger {
         }
     }
 
-    /// Deletes one object of fifty, and updates the others. Gives those that were refused.
+    /// Deletes one object of fifty, and updates the others. Returns the refused ones.
     async fn write_page(&mut self, node: &Repository, numbers: &[usize]) -> Vec<usize> {
         self.attempts += 1;
         let (doomed, others): (Vec<usize>, Vec<usize>) = numbers.iter().partition(|&number| number % 50 == 7);
@@ -419,17 +419,17 @@ impl Ledger {
         let owners: Vec<_> = keys.iter().map(|(_, key)| owner(key)).collect();
         let mut refused = Vec::new();
         for (((number, key), owner), answer) in keys.into_iter().zip(owners).zip(updated) {
-            let told = &mut self.told[number];
+            let answered = &mut self.answered[number];
             match answer {
                 Ok(object) => {
                     let version = object.version;
                     assert!(self.versions.insert(version.to_string()), "{key}: another write has version {version}");
-                    let is_deleted = told.is_deleted;
-                    *told = Told { owner, version: Some(version), unknown: Vec::new(), is_deleted };
+                    let is_deleted = answered.is_deleted;
+                    *answered = Answered { owner, version: Some(version), unknown: Vec::new(), is_deleted };
                     self.updated += 1;
                 }
                 Err(error) if error.kind() == ErrorKind::OutcomeUnknown => {
-                    told.unknown.push(owner);
+                    answered.unknown.push(owner);
                     self.unknown += 1;
                 }
                 Err(error) => {
@@ -442,11 +442,11 @@ impl Ledger {
         for (number, answer) in doomed.into_iter().zip(node.delete_many(&keys).await) {
             match answer {
                 Ok(()) => {
-                    self.told[number].is_deleted = Some(true);
+                    self.answered[number].is_deleted = Some(true);
                     self.deleted += 1;
                 }
                 Err(error) if error.kind() == ErrorKind::OutcomeUnknown => {
-                    self.told[number].is_deleted = None;
+                    self.answered[number].is_deleted = None;
                     self.unknown += 1;
                 }
                 Err(error) => {
@@ -458,7 +458,7 @@ impl Ledger {
         refused
     }
 
-    /// A gate that is closed, a generation that is gone, a newer document: it must not be half done.
+    /// Counts a refusal: a closed gate, a generation that is gone, a newer document. The write must not be half done.
     fn refuse(&mut self, error: &Error) {
         let passing = [ErrorKind::Forbidden, ErrorKind::NotFound, ErrorKind::Conflict, ErrorKind::Incompatible];
         assert!(passing.contains(&error.kind()), "{error}");

@@ -1,4 +1,4 @@
-//! The writes of migrations, counted: at most one for each state of a document and version written (design section 6).
+//! Counts the writes of migrations: at most one for each state of a document and written version.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -6,14 +6,14 @@ use std::sync::Mutex;
 use saved_objects::cluster::{BulkAction, BulkRequest, ItemOutcome};
 use serde_json::Value;
 
-/// A write: by alias, `_id`, sequence number read (none if it created the document) and version written.
+/// A write: alias, `_id`, sequence number that was read (none if it created the document), and written version.
 type Write = (String, String, Option<u64>, String);
 
-/// What all migrators of a race have written, as the cluster answered them.
+/// What all migrators of a race have written, according to the cluster's answers.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     written: Mutex<BTreeMap<Write, u64>>,
-    /// Fills created. Each takes every document once.
+    /// The number of staging indices. Each one gets every document once.
     fills: Mutex<u64>,
 }
 
@@ -34,11 +34,11 @@ impl Tally {
         }
     }
 
-    /// Counts what went over the wire.
+    /// Counts the writes of a request over HTTP.
     pub(super) fn exchange(&self, path: &str, request: &[u8], answer: &[u8]) {
         let path = path.trim_start_matches('/').split('?').next().unwrap_or_default();
         let Ok(answer) = serde_json::from_slice::<Value>(answer) else { return };
-        // Nothing else that is asked of an index as a whole has a body.
+        // No other request about a whole index has a body.
         if path.contains("-fill-") && !path.contains('/') && !request.is_empty() && answer["acknowledged"] == true {
             self.fill_created();
         }
@@ -59,7 +59,7 @@ impl Tally {
     }
 
     fn count(&self, alias: &str, id: &str, read: Option<u64>, source: &[u8]) {
-        // The lease is no object.
+        // The lease is not an object.
         if alias.ends_with("-control") {
             return;
         }
@@ -69,7 +69,7 @@ impl Tally {
         *self.written.lock().expect("not poisoned").entry(write).or_default() += 1;
     }
 
-    /// How many writes there were, after a look that none was done twice.
+    /// Asserts that no write was done twice, and returns the number of writes.
     pub(super) fn check(&self) -> u64 {
         let fills = *self.fills.lock().expect("not poisoned");
         let written = self.written.lock().expect("not poisoned");

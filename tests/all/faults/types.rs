@@ -1,5 +1,5 @@
-//! A platform's types as they were at three releases: tokens with secrets, vaults whose secrets are encrypted again by each
-//! version and whose third version can only be reached by a copy, and relics, which the second release removed.
+//! A platform's types at three releases: tokens with secrets; vaults, whose secrets each version encrypts again and
+//! whose third version is reached by a copy only; and relics, which the second release removes.
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -7,12 +7,13 @@ use std::sync::{Arc, OnceLock};
 use saved_objects::registry::{Registry, TypeDefinition};
 use serde_json::{Value, json};
 
+use super::vault;
 use crate::migration::current;
 
 /// The newest release.
 pub(crate) const NEWEST: u32 = 3;
 
-/// The types of release `release`, 1 to [`NEWEST`].
+/// Returns the types of release `release`, 1 to [`NEWEST`].
 pub(crate) fn types(release: u32) -> Vec<TypeDefinition> {
     let token = current().into_iter().filter(|definition| definition.name() == "connector_token");
     let mut types: Vec<_> =
@@ -34,7 +35,7 @@ impl Files {
         TypeDefinition::from_json("type.json", &self.mapping.to_string(), &versions).expect("a valid definition")
     }
 
-    /// Writes them where the command line finds them.
+    /// Writes the files where the command line finds them.
     pub(crate) fn write(&self, folder: &Path) -> std::io::Result<()> {
         let name = self.mapping["type"].as_str().expect("a name");
         std::fs::create_dir_all(folder.join("mappings"))?;
@@ -48,12 +49,12 @@ impl Files {
     }
 }
 
-/// The types of release `release` that are not built in.
+/// Returns the files of the types of `release` that are not built in.
 pub(crate) fn platform_files(release: u32) -> [Files; 2] {
     [vault(release), relic(release)]
 }
 
-/// The registry of `release`; made once, since the schemas take a while.
+/// Returns the registry of `release`. It is built once, since the schemas take a while.
 pub(crate) fn registry(release: u32) -> Arc<Registry> {
     static REGISTRIES: OnceLock<Vec<Arc<Registry>>> = OnceLock::new();
     let build = |release| Arc::new(Registry::builder().with(types(release)).build().expect("the types go together"));
@@ -61,47 +62,9 @@ pub(crate) fn registry(release: u32) -> Arc<Registry> {
 }
 
 fn vault(release: u32) -> Files {
-    let title = if release < 3 { "keyword" } else { "text" };
-    let mut properties = json!({"title": {"type": title}});
-    if release > 1 {
-        properties["level"] = json!({"type": "long"});
-    }
     let mut mapping = file("vault", false);
-    mapping["mapping"] = json!({"dynamic": false, "properties": properties});
-    let changes = [
-        json!([]),
-        json!([
-            {"type": "mappings_addition", "properties": {"level": {"type": "long"}}},
-            {"type": "data_backfill", "defaults": {"level": 7}},
-        ]),
-        json!([
-            {"type": "mappings_change", "attributes": ["title"]},
-            {"type": "data_backfill", "defaults": {"stars": 1}},
-        ]),
-    ];
-    let bound = [json!(["title"]), json!(["title", "owner"]), json!(["title", "owner", "level"])];
-    let added = ["owner", "owner", "level"];
-    let version = |number: usize| {
-        let mut properties =
-            json!({"title": {"type": "string"}, "owner": {"type": "string"}, "password": {"type": "string"}});
-        if number > 0 {
-            properties["level"] = json!({"type": "integer"});
-        }
-        if number > 1 {
-            properties["stars"] = json!({"type": "integer"});
-        }
-        let waivers = match number {
-            0 => json!([]),
-            _ => json!([{"rule": "two_releases", "attributes": [added[number]], "reason": "to encrypt again"}]),
-        };
-        json!({
-            "changes": changes[number],
-            "create": {"type": "object", "properties": properties, "additionalProperties": false},
-            "forward": {"type": "object", "properties": properties},
-            "encrypted": [{"name": "password", "exposed": false}], "bound": bound[number], "waivers": waivers,
-        })
-    };
-    Files { mapping, versions: (0..release as usize).map(version).collect() }
+    mapping["mapping"] = json!({"dynamic": false, "properties": vault::fields(release)});
+    Files { mapping, versions: vault::versions(release) }
 }
 
 fn relic(release: u32) -> Files {

@@ -1,4 +1,4 @@
-//! A writer that is at work while others migrate, and what must be stored in the end.
+//! A writer that works while others migrate, and what must be stored in the end.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,23 +9,23 @@ use saved_objects::repository::{Create, Draft, ObjectKey, Repository};
 use saved_objects::{ErrorKind, Start};
 use serde_json::json;
 
-use super::room::Room;
+use super::deployment::Deployment;
 use super::seed::Dice;
 use crate::migration::object;
 
-/// What the writer has been told, and what must therefore be stored.
+/// The answers that the writer got, and what must therefore be stored.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    /// The owner of each vault; none if it is deleted.
+    /// The owner of each vault; `None` if it is deleted.
     owners: BTreeMap<String, Option<String>>,
-    /// Writes that were answered as done.
+    /// The number of writes that were answered as done.
     pub(super) done: u64,
-    /// Writes that were refused, by the kind of their error.
+    /// The number of refused writes, by the kind of their error.
     pub(super) refused: BTreeMap<String, u64>,
 }
 
 impl Ledger {
-    /// What release 1 has written.
+    /// Returns the ledger of what release 1 has written.
     pub(super) fn of_release_1() -> Self {
         Self {
             owners: (0..5).map(|number| (format!("v{number}"), Some("kim".to_owned()))).collect(),
@@ -34,17 +34,17 @@ impl Ledger {
     }
 }
 
-/// Updates, deletes and creates vaults all the time. Nobody else changes what they say.
+/// Updates, deletes and creates vaults continuously. No other process changes their owners.
 #[derive(Debug)]
 pub(super) struct Writer {
-    /// The nodes that it writes through, by turns.
+    /// The nodes that it writes through, in turn.
     pub(super) nodes: Vec<Repository>,
     pub(super) dice: Dice,
     pub(super) ledger: Arc<Mutex<Ledger>>,
 }
 
 impl Writer {
-    /// Writes until `others` have ended, and gives what came of them.
+    /// Writes until `others` have ended, and returns their outcome.
     pub(super) async fn while_running<T>(self, others: impl Future<Output = T>) -> T {
         let is_over = AtomicBool::new(false);
         let others = async {
@@ -52,7 +52,7 @@ impl Writer {
             is_over.store(true, Ordering::Relaxed);
             ended
         };
-        // What is under way at the end is waited for: it would else be done or not.
+        // Waits for the last write: dropped, its outcome would be unknown.
         futures::future::join(others, self.run(&is_over)).await.0
     }
 
@@ -88,7 +88,8 @@ impl Writer {
                     ledger.done += 1;
                 }
                 Err(error) => {
-                    // Refused for now: a block, a generation that is gone, a newer document. It must not be half done.
+                    // Refused for now: a block, a generation that is gone, a newer document. The write must not be half
+                    // done.
                     let passing =
                         [ErrorKind::Forbidden, ErrorKind::NotFound, ErrorKind::Conflict, ErrorKind::Incompatible];
                     assert!(passing.contains(&error.kind()), "{error}");
@@ -99,9 +100,9 @@ impl Writer {
     }
 }
 
-/// No update is lost, and no deleted object revived.
-pub(super) async fn check_objects(room: &Room, ledger: &Ledger, target: u32) {
-    let repository = room.repository(room.cluster(), target, Start::Skip).await;
+/// Asserts that no update is lost, and that no deleted object exists again.
+pub(super) async fn check_objects(deployment: &Deployment, ledger: &Ledger, target: u32) {
+    let repository = deployment.repository(deployment.cluster(), target, Start::Skip).await;
     for (id, owner) in &ledger.owners {
         let found = repository.get_with_secrets_opt(&ObjectKey::new("vault", id)).await.expect("readable");
         let stored = found.as_ref().map(|(vault, _)| vault.attributes["owner"].as_str().expect("a text").to_owned());
@@ -112,9 +113,9 @@ pub(super) async fn check_objects(room: &Room, ledger: &Ledger, target: u32) {
     }
 }
 
-/// Every document is readable and at the newest version, and nothing is left of the copies.
-pub(super) async fn check_documents(room: &Room, target: u32) {
-    let stored = room.stored().await;
+/// Asserts that every document is readable and at the newest version, and that nothing of the copies is left.
+pub(super) async fn check_documents(deployment: &Deployment, target: u32) {
+    let stored = deployment.stored().await;
     assert_eq!(stored.unreadable, 0, "{stored:?}");
     assert!(stored.indices.keys().all(|name| !name.contains("-fill-")), "{stored:?}");
     for found in stored.documents.iter().flat_map(|index| &index.types) {

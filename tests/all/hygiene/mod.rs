@@ -1,25 +1,31 @@
-//! No secret and no key is told: in no line of the log, at trace level and of all crates, in no error, no report, no output of
-//! the command line, and in the `Debug` of no public type.
+//! Secrets and keys are never printed: in no line of the log (at trace level, of all crates), in no error, report or
+//! output of the command line, and in the `Debug` of no public type.
 //!
-//! All flows run in a process of their own, so that nobody else's log is in the way, and print whatever they get.
+//! All flows run in their own process, so that the log has no lines of other tests, and print every result.
+//!
+//! [`citations`] checks that comments and pages cite only what is in the repository, [`floors`] that modules use only
+//! modules above them.
 
+mod citations;
+mod floors;
 mod flows;
 mod needles;
+mod operator_flows;
 
 use std::process::Stdio;
 
 use libtest_mimic::Trial;
 use serde_json::Value;
 
-use crate::context::{Context, KEY};
+use crate::context::{Context, KEY, key_ring};
 use crate::named_trials;
 use crate::take_over::kibana::{keys, truth};
 use needles::Needles;
 
-/// Set for the process that runs the flows.
+/// The variable of the process that runs the flows.
 const VARIABLE: &str = "SAVED_OBJECTS_TEST_HYGIENE";
 
-/// Secrets of the flows. They are long and random enough to be found, and have no parts in common.
+/// Secrets of the flows. They are long and random enough to be found, and have no common parts.
 pub(crate) const SECRETS: [&str; 6] = [
     "cai7eeKoh3Oochie-token",
     "Ohng0wah9Shi5chu-refresh",
@@ -28,14 +34,19 @@ pub(crate) const SECRETS: [&str; 6] = [
     "uu3aiYa9Ieth6koh-stored-in-clear",
     "Ieg5ahm2Joo8fieY \"quoted\" \\ \u{e4}",
 ];
-/// A key that is not the tests' own.
+/// A key that is not the tests' key.
 pub(crate) const OTHER_KEY: &str = "Deil8thoh3Aec9ja-another-key-0123456789";
-/// A key of Kibana's.
+/// A key of Kibana.
 pub(crate) const KIBANA_KEY: &str = "eiNgoh0ooShaigh4-a-key-of-kibana-0123456";
 
 pub(crate) fn trials(url: &str) -> Vec<Trial> {
     match std::env::var_os(VARIABLE) {
-        None => named_trials!(url, no_secret_is_told),
+        None => named_trials!(
+            url,
+            no_secret_is_told,
+            citations::what_is_cited_exists,
+            floors::modules_use_only_what_is_above_them
+        ),
         Some(_) => named_trials!(url, the_flows),
     }
 }
@@ -57,7 +68,7 @@ async fn no_secret_is_told(context: Context) {
     let text = String::from_utf8_lossy(&told);
     let end: Vec<&str> = text.lines().skip_while(|line| !line.contains("panicked at")).take(5).collect();
     assert!(output.status.success(), "{end:#?}");
-    // Otherwise there was nothing to be found.
+    // Otherwise the output would have nothing to search.
     for part in ["TRACE hyper", "DEBUG", "flow: done", "Secret(redacted)", "unable to decrypt", "--json"] {
         assert!(text.contains(part), "{part:?} is in what was told: {} bytes", text.len());
     }
@@ -79,11 +90,11 @@ fn needles() -> Needles {
     for key in texts(&kibana_keys()) {
         needles.add("key of Kibana", key.as_bytes());
     }
-    let taken_over: Vec<String> = flows::of_kibana().into_iter().map(|(id, _)| id).collect();
+    let taken_over: Vec<String> = operator_flows::of_kibana().into_iter().map(|(id, _)| id).collect();
     assert!(taken_over.len() > 12, "there is something to be taken over");
     for truth in truth().into_iter().filter(|truth| taken_over.contains(&truth.id)) {
         for secret in ["token", "refreshToken", "credentials"].iter().flat_map(|name| texts(&truth.attributes[*name])) {
-            // Long ones are told in part only.
+            // Long secrets are printed partly at most.
             let part: String = secret.trim_start_matches("Bearer ").chars().take(40).collect();
             if part.len() >= 12 {
                 needles.add("secret of Kibana", part.as_bytes());
@@ -96,7 +107,7 @@ fn needles() -> Needles {
     needles
 }
 
-/// All texts in a value.
+/// Returns all texts in a value.
 fn texts(value: &Value) -> Vec<String> {
     match value {
         Value::String(text) => vec![text.clone()],
@@ -119,6 +130,45 @@ async fn the_flows(context: Context) {
         .with_writer(std::io::stderr)
         .with_ansi(false);
     subscriber.init();
-    flows::all(Context { prefix, ..context }).await;
+    all_flows(Context { prefix, ..context }).await;
     println!("flow: done");
+}
+
+async fn all_flows(context: Context) {
+    let folder = tempfile::tempdir().expect("a folder");
+    flows::write_definitions(folder.path(), 1);
+    println!("flow: keys");
+    flows::keys();
+    println!("flow: objects");
+    let store = flows::start(&context, folder.path(), key_ring()).await;
+    flows::objects(&context, &store).await;
+    println!("flow: tokens");
+    flows::token_clients(&store).await;
+    println!("flow: many objects at once");
+    flows::many_objects(&store).await;
+    println!("flow: access tokens");
+    flows::access_tokens(&store).await;
+    println!("flow: odd documents");
+    operator_flows::odd_documents(&context, &store).await;
+    println!("flow: other keys");
+    operator_flows::other_keys(&context, folder.path()).await;
+    println!("flow: transfer");
+    flows::transfer(&store).await;
+    println!("flow: command line");
+    operator_flows::command_line(
+        &context,
+        folder.path(),
+        &["status", "verify", "tokens list", "keys status", "migrate --plan", "migrate --rescan"],
+    )
+    .await;
+    println!("flow: migration");
+    flows::write_definitions(folder.path(), 2);
+    operator_flows::migrations(&context, folder.path()).await;
+    println!("flow: rotation");
+    operator_flows::rotation(&context, folder.path(), &store).await;
+    println!("flow: take-over");
+    operator_flows::take_over(&context, folder.path()).await;
+    let all =
+        ["migrate", "verify", "keys rotate", "keys status", "quarantine list", "quarantine restore --all", "status"];
+    operator_flows::command_line(&context, folder.path(), &all).await;
 }

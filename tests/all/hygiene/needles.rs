@@ -1,14 +1,16 @@
+//! Searches an output for secrets in every encoding that they may have.
+
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use hkdf::Hkdf;
 use sha2::Sha512;
 
-/// What must not be found, in all forms that it may have.
+/// What the output must not contain, in all encodings.
 #[derive(Debug, Default)]
 pub(crate) struct Needles(Vec<(String, String)>);
 
 impl Needles {
-    /// Bytes, in clear, in base64 at each alignment, in hexadecimal digits and as a list of numbers.
+    /// Adds bytes: in clear, in base64 at each alignment, in hexadecimal digits and as a list of numbers.
     pub(crate) fn add(&mut self, what: &str, bytes: &[u8]) {
         let mut push = |form: &str, text: String| self.0.push((format!("{what}, {form}"), text));
         if let Ok(text) = std::str::from_utf8(bytes) {
@@ -18,7 +20,7 @@ impl Needles {
         }
         for shift in 0..3 {
             let shifted = [vec![0; shift], bytes.to_vec()].concat();
-            // The characters that depend on these bytes alone.
+            // The characters that depend on these bytes only.
             let (from, to) = ((shift * 8).div_ceil(6), shifted.len() * 8 / 6);
             push("in base64", STANDARD_NO_PAD.encode(&shifted)[from..to].to_owned());
             push("in base64 for URLs", URL_SAFE_NO_PAD.encode(&shifted)[from..to].to_owned());
@@ -30,7 +32,7 @@ impl Needles {
         push("as numbers", joined(u8::to_string, ","));
     }
 
-    /// What is derived from a key (facts of the scheme SOE1): its pseudo-random key, the keys of types, the key of digests.
+    /// Adds what the scheme SOE1 derives from a key: its pseudo-random key, the keys of types, the key of digests.
     pub(crate) fn add_derived(&mut self, secret: &str, types: &[&str]) {
         let salt = b"saved-objects/attribute-encryption/v1";
         let (prk, derivation) = Hkdf::<Sha512>::extract(Some(salt), secret.as_bytes());
@@ -47,7 +49,7 @@ impl Needles {
         self.add("key of digests", &key);
     }
 
-    /// What of it is in `text`, with the beginning of its line.
+    /// Returns what `text` contains of it, with the beginning of the line.
     pub(crate) fn find(&self, text: &str) -> Vec<String> {
         let found = self.0.iter().filter_map(|(what, needle)| {
             let at = text.find(needle)?;
@@ -59,7 +61,7 @@ impl Needles {
     }
 }
 
-/// Finds what is there, in each form.
+/// Checks that each encoding is found.
 pub(crate) fn self_test() {
     let mut needles = Needles::default();
     needles.add("s", b"hunter2 is a secret");

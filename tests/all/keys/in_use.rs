@@ -1,13 +1,15 @@
+//! The record of the keys in use: when it is written, and how it protects against a missing or wrong key.
+
 use saved_objects::encryption::Secret;
-use saved_objects::migrate::Outcome;
-use saved_objects::registry::{Registry, TypeDefinition};
+use saved_objects::migrate::{Migrator, Outcome};
+use saved_objects::registry::TypeDefinition;
 use saved_objects::repository::{Create, Draft, ObjectKey};
 use saved_objects::{ErrorKind, SavedObjects, SavedObjectsBuilder, Start};
 use serde_json::json;
 use tracing::instrument::WithSubscriber;
 
-use super::{NEW, OLD, encryption, id, in_use, keys_in, ring, rotation, sorted};
-use crate::context::Context;
+use super::{NEW, OLD, id, in_use, keys_in, ring, rotation, sorted};
+use crate::context::{Context, registry};
 use crate::faults::types::types;
 use crate::log::Log;
 use crate::migration::object;
@@ -34,13 +36,9 @@ pub(super) async fn a_key_is_recorded_before_it_is_used(context: Context) {
     store.repository().create(vault("v", "hidden")).await.expect("created");
     assert_eq!(in_use(&context).await, [id(OLD)]);
 
-    // A migration that encrypts nothing, as a start that skips it, records nothing.
-    let registry = std::sync::Arc::new(Registry::builder().with(types(1)).build().expect("fine"));
-    let (cluster, environment) = (context.cluster(), context.environment.clone());
-    let encryption = encryption(&context, ring(NEW, &[OLD]));
-    let migrator =
-        saved_objects::migrate::Migrator::new(cluster, registry, context.prefix.clone(), encryption, environment);
-    let report = migrator.migrate().await;
+    // A migration that encrypts nothing records nothing, like a start that skips the migration.
+    let engine = context.engine(registry(types(1)), ring(NEW, &[OLD]));
+    let report = Migrator::new(&engine).migrate().await;
     assert_eq!(report.outcome, Outcome::NothingToDo, "{report:?}");
     assert_eq!(in_use(&context).await, [id(OLD)]);
     let third = "a third key for tests only: 0123456789abcdef";
@@ -55,7 +53,7 @@ pub(super) async fn a_key_is_recorded_before_it_is_used(context: Context) {
     skipping.repository().create(vault("skipping", "hidden")).await.expect("created");
     assert_eq!(in_use(&context).await, sorted(&[OLD, third]));
 
-    // A process that finds its key recorded writes nothing about it.
+    // A process that finds its key recorded writes no record.
     let before = context.stored("control", "keys:in-use").await;
     let store = builder(&context, third, &[OLD]).start(Start::Migrate).await.expect("started");
     assert_eq!(store.start_report().expect("a report").outcome, Outcome::NothingToDo);
@@ -63,7 +61,7 @@ pub(super) async fn a_key_is_recorded_before_it_is_used(context: Context) {
     assert_eq!(context.stored("control", "keys:in-use").await, before);
 }
 
-/// The document of the keys in use may be lost, and the key of a command may be another one by mistake.
+/// The document of the keys in use may be lost, and a command may have another key by mistake.
 pub(super) async fn a_rotation_that_opens_nothing_records_nothing(context: Context) {
     let store = builder(&context, OLD, &[]).start(Start::Migrate).await.expect("started");
     store.repository().create(vault("v", "hidden")).await.expect("created");
@@ -72,22 +70,21 @@ pub(super) async fn a_rotation_that_opens_nothing_records_nothing(context: Conte
     assert_eq!(report.not_rotated.len(), 1, "{report:?}");
     assert!(in_use(&context).await.is_empty(), "nothing is under the new key");
     builder(&context, OLD, &[]).start(Start::Migrate).await.expect("the right key is not locked out");
-    // A rotation that holds the key which it finds records it.
+    // A rotation that has the key which it finds records it.
     rotation(&context, ring(OLD, &[])).rotate().await.expect("there is nothing to do");
     assert_eq!(in_use(&context).await, [id(OLD)]);
 }
 
-/// Of the tests' platform.
+/// Returns types without secrets.
 fn without_secrets() -> Vec<TypeDefinition> {
     types(1).into_iter().filter(|definition| !definition.encrypts()).collect()
 }
 
-/// One line in the log, and none where no type has secrets.
+/// The log has one warning, and none if no type has secrets.
 pub(super) async fn a_start_without_a_key_warns_once(context: Context) {
     for (types, warnings) in [(types(1), 1), (without_secrets(), 0)] {
         let log = Log::new();
-        let registry = Registry::builder().with(types).build().expect("the types go together");
-        let builder = SavedObjects::builder(registry).prefix(context.prefix.clone()).cluster(context.cluster());
+        let builder = SavedObjects::builder(registry(types)).prefix(context.prefix.clone()).cluster(context.cluster());
         let started = builder.start(Start::Migrate).with_subscriber(log.subscriber()).await;
         started.expect("nothing is to be encrypted");
         let text = log.text();
@@ -118,7 +115,7 @@ pub(super) async fn a_node_that_lacks_a_key_is_refused(context: Context) {
     assert_eq!(in_use(&context).await, before, "a refused node leaves no trace");
 }
 
-/// Nobody with the right key is locked out by a command that is run with another one.
+/// A command with a wrong key does not lock out the nodes with the right key.
 pub(super) async fn a_wrong_key_encrypts_nothing(context: Context) {
     begin(&context).await;
     let wrong = builder(&context, NEW, &[]).start(Start::Skip).await.expect("it may read what there is");
@@ -136,13 +133,13 @@ pub(super) async fn a_rotation_of_nothing_records_nothing(context: Context) {
     let store = context.builder(types(1)).start(Start::Migrate).await.expect("started");
     store.repository().create(bare("bare")).await.expect("created");
     let report = rotation(&context, ring(NEW, &[])).rotate().await.expect("there is nothing to do");
-    assert_eq!(report.outcome, saved_objects::rotation::Outcome::NothingToDo, "{report:?}");
+    assert_eq!(report.outcome, saved_objects::rotation::RotationOutcome::NothingToDo, "{report:?}");
     assert!(in_use(&context).await.is_empty());
 }
 
 pub(super) async fn keys_are_changed_without_a_restart(context: Context) {
     let store = builder(&context, OLD, &[]).start(Start::Migrate).await.expect("started");
-    // A client made before the change.
+    // A client that was created before the change.
     let client = store.repository().clone();
     client.create(vault("before", "hidden 1")).await.expect("created");
 

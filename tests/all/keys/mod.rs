@@ -1,4 +1,4 @@
-//! The keys in use, a change of keys, and encrypting everything anew.
+//! The keys in use, and the rotation of keys.
 
 mod in_use;
 mod rotation;
@@ -6,51 +6,44 @@ mod rotation_killed;
 
 use libtest_mimic::Trial;
 use saved_objects::encryption::{EncryptionService, KeyRing};
-use saved_objects::rotation::{KeyRotation, Report};
+use saved_objects::rotation::{KeyRotation, RotationReport};
 use secrecy::SecretString;
 use serde_json::Value;
 
 use crate::context::{Context, KEY, MEMORY};
 use crate::faults::types::registry;
 use crate::named_trials;
-use in_use::{
-    a_key_is_recorded_before_it_is_used, a_lost_key_is_given_up, a_node_that_lacks_a_key_is_refused,
-    a_rotation_of_nothing_records_nothing, a_rotation_that_opens_nothing_records_nothing,
-    a_start_without_a_key_warns_once, a_wrong_key_encrypts_nothing, keys_are_changed_without_a_restart,
-};
-use rotation::{
-    a_rotation_that_is_overtaken_looks_again, a_status_opens_and_seals_nothing, everything_comes_under_the_new_key,
-    the_command_line_says_what_it_did, what_cannot_be_opened_keeps_its_key, what_nobody_registered_keeps_its_key,
-    writers_and_other_rotations_lose_nothing,
-};
-use rotation_killed::a_killed_rotation_is_gone_on_with;
 
 pub(crate) fn trials(url: &str) -> Vec<Trial> {
     let mut trials = named_trials!(
         url,
-        a_key_is_recorded_before_it_is_used,
-        a_lost_key_is_given_up,
-        a_node_that_lacks_a_key_is_refused,
-        a_rotation_of_nothing_records_nothing,
-        a_rotation_that_opens_nothing_records_nothing,
-        a_start_without_a_key_warns_once,
-        a_status_opens_and_seals_nothing,
-        a_wrong_key_encrypts_nothing,
-        keys_are_changed_without_a_restart,
-        everything_comes_under_the_new_key,
-        what_cannot_be_opened_keeps_its_key,
-        what_nobody_registered_keeps_its_key,
-        writers_and_other_rotations_lose_nothing,
+        in_use::a_key_is_recorded_before_it_is_used,
+        in_use::a_lost_key_is_given_up,
+        in_use::a_node_that_lacks_a_key_is_refused,
+        in_use::a_rotation_of_nothing_records_nothing,
+        in_use::a_rotation_that_opens_nothing_records_nothing,
+        in_use::a_start_without_a_key_warns_once,
+        rotation::a_status_opens_and_seals_nothing,
+        in_use::a_wrong_key_encrypts_nothing,
+        in_use::keys_are_changed_without_a_restart,
+        rotation::everything_comes_under_the_new_key,
+        rotation::what_cannot_be_opened_keeps_its_key,
+        rotation::what_nobody_registered_keeps_its_key,
+        rotation::writers_and_other_rotations_lose_nothing,
     );
     if url == MEMORY {
-        trials.extend(named_trials!(url, a_rotation_that_is_overtaken_looks_again));
+        trials.extend(named_trials!(url, rotation::a_rotation_that_is_overtaken_looks_again));
     } else {
-        trials.extend(named_trials!(url, the_command_line_says_what_it_did, a_killed_rotation_is_gone_on_with));
+        trials.extend(named_trials!(
+            url,
+            rotation::the_command_line_says_what_it_did,
+            rotation_killed::a_killed_rotation_is_gone_on_with
+        ));
     }
     trials
 }
 
-/// The key that the tests' objects are under at first is [`KEY`].
+/// The first key of the tests' objects is [`KEY`].
 const OLD: &str = KEY;
 const NEW: &str = "a new key for tests only: 0123456789abcdef";
 
@@ -58,7 +51,7 @@ fn ring(primary: &str, others: &[&str]) -> KeyRing {
     KeyRing::new(primary.into(), others.iter().map(|other| SecretString::from(*other)).collect()).expect("fine keys")
 }
 
-/// The id of a key.
+/// Returns the id of a key.
 fn id(secret: &str) -> String {
     ring(secret, &[]).primary_key_id().to_string()
 }
@@ -67,7 +60,7 @@ fn encryption(context: &Context, ring: KeyRing) -> EncryptionService {
     EncryptionService::new(Some(ring), context.environment.clone())
 }
 
-/// The ids that the `keys` document has.
+/// Returns the ids that the `keys` document has.
 async fn in_use(context: &Context) -> Vec<String> {
     let alias = context.prefix.group("control").alias().to_owned();
     if context.cluster().indices(&[&alias]).await.expect("answered").is_empty() {
@@ -84,17 +77,16 @@ fn sorted(keys: &[&str]) -> Vec<String> {
     ids
 }
 
-/// A rotation by a node of the newest release.
+/// Returns a rotation by a node of the newest release.
 fn rotation(context: &Context, ring: KeyRing) -> KeyRotation {
-    let (registry, prefix) = (registry(crate::faults::types::NEWEST), context.prefix.clone());
-    KeyRotation::new(context.cluster(), registry, prefix, encryption(context, ring), context.environment.clone())
+    KeyRotation::new(&context.engine(registry(crate::faults::types::NEWEST), ring))
 }
 
-async fn rotate(context: &Context, ring: KeyRing) -> Report {
+async fn rotate(context: &Context, ring: KeyRing) -> RotationReport {
     rotation(context, ring).rotate().await.expect("it ends")
 }
 
-/// The ids of all keys that the secrets of a stored document are under, wherever they are in it.
+/// Returns the ids of all keys that the secrets of a stored document are under, at any depth.
 fn keys_in(document: &Value) -> Vec<String> {
     use base64::Engine;
     match document {

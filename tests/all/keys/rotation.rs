@@ -1,41 +1,41 @@
+//! Rotations: what they seal again, what they report, and what other nodes may do meanwhile.
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use saved_objects::cluster::{BulkAction, BulkOperation, BulkRequest, Gone, Refresh};
-use saved_objects::encryption::{EncryptionService, Secret};
+use saved_objects::encryption::Secret;
 use saved_objects::environment::{Environment, SystemClock};
 use saved_objects::migrate::{OnBad, Outcome as Migrated};
-use saved_objects::quarantine::Quarantine;
 use saved_objects::repository::{Create, ObjectKey, SecretChange};
-use saved_objects::rotation::{KeyCounts, KeyRotation, Outcome};
-use saved_objects::verify::{Report as Verified, Verifier};
+use saved_objects::rotation::{KeyCounts, KeyRotation, RotationOutcome};
+use saved_objects::verify::{VerificationReport, Verifier};
 use saved_objects::{ErrorKind, Repository, Start};
 use serde_json::{Value, json};
 
-use super::{NEW, OLD, encryption, id, in_use, keys_in, ring, rotate, rotation, sorted};
+use super::{NEW, OLD, id, in_use, keys_in, ring, rotate, rotation, sorted};
 use crate::cli::run_with;
 use crate::context::Context;
+use crate::faults::deployment::Deployment;
 use crate::faults::disturbed::{Call, Disturbed, Disturber, Fate};
-use crate::faults::room::Room;
 use crate::faults::seed::Dice;
 use crate::faults::types::{NEWEST, platform_files, registry, types};
 use crate::migration::object;
 use crate::unreadable::Counted;
 
-async fn verified(context: &Context, primary: &str, others: &[&str]) -> Verified {
-    let (registry, prefix) = (registry(NEWEST), context.prefix.clone());
-    let verifier = Verifier::new(context.cluster(), registry, prefix, encryption(context, ring(primary, others)));
+async fn verified(context: &Context, primary: &str, others: &[&str]) -> VerificationReport {
+    let verifier = Verifier::new(&context.engine(registry(NEWEST), ring(primary, others)));
     verifier.expect("it has keys").verify().await.expect("everything can be reached")
 }
 
-/// What release 1 writes, under the old key.
-async fn seeded(context: &Context) -> Room {
-    Room::on(context.cluster(), context.prefix.clone()).seeded_with_release_1().await
+/// Writes the objects of release 1 under the old key.
+async fn seeded(context: &Context) -> Deployment {
+    Deployment::on(context.cluster(), context.prefix.clone()).seeded_with_release_1().await
 }
 
-/// The document without its envelopes.
+/// Returns the document without its envelopes.
 fn plain(document: &Value) -> Value {
     match document {
         Value::String(text) if text.starts_with("U09FA") => json!("an envelope"),
@@ -51,12 +51,12 @@ fn counts(status: &saved_objects::rotation::KeyStatus, key: &str) -> (u64, u64, 
 }
 
 pub(super) async fn everything_comes_under_the_new_key(context: Context) {
-    let room = seeded(&context).await;
-    // One that no version can be converted from, although its secret opens.
+    let deployment = seeded(&context).await;
+    // A document that cannot be converted from any version, although its secret can be decrypted.
     let mut bad = context.stored("vaults", "vault:v1").await;
     bad["vault"]["odd"] = json!(1);
     context.put("vaults", "vault:v1", &bad).await;
-    let to = |release: u32| room.migrator(context.cluster(), registry(release)).on_bad(OnBad::Quarantine);
+    let to = |release: u32| deployment.migrator(context.cluster(), registry(release)).on_bad(OnBad::Quarantine);
     for release in [2, 3] {
         let report = to(release).migrate().await;
         assert_eq!(report.outcome, Migrated::Migrated, "{report:?}");
@@ -72,7 +72,7 @@ pub(super) async fn everything_comes_under_the_new_key(context: Context) {
     assert_eq!((counts(&without, OLD), without.ok), ((8, 1, 3), false), "a key that is needed is not configured");
 
     let report = rotate(&context, ring(NEW, &[OLD])).await;
-    assert_eq!((report.outcome, report.passes), (Outcome::Rotated, 2), "{report:?}");
+    assert_eq!((report.outcome, report.passes), (RotationOutcome::Rotated, 2), "{report:?}");
     assert_eq!((report.documents.rotated, report.documents.conflicts, report.quarantine.rotated), (8, 0, 1));
     assert_eq!(report.documents.read, 5 + 4 + 5, "each is counted once");
     assert!(report.not_rotated.is_empty() && report.dropped.is_empty(), "{report:?}");
@@ -93,11 +93,15 @@ pub(super) async fn everything_comes_under_the_new_key(context: Context) {
     assert_eq!(plain(&stored), plain(&stored_before), "nothing but the envelope has changed, updated_at neither");
 
     let again = rotate(&context, ring(NEW, &[OLD])).await;
-    assert_eq!((again.outcome, again.passes, again.documents.rotated), (Outcome::NothingToDo, 1, 0), "{again:?}");
+    assert_eq!(
+        (again.outcome, again.passes, again.documents.rotated),
+        (RotationOutcome::NothingToDo, 1, 0),
+        "{again:?}"
+    );
     assert!(again.dropped.is_empty());
     assert_eq!(context.stored("connectors", token).await, stored, "a second one rewrites nothing");
 
-    let dropped = room.migrator(context.cluster(), registry(NEWEST)).drop_old().await;
+    let dropped = deployment.migrator(context.cluster(), registry(NEWEST)).drop_old().await;
     assert_eq!(dropped.outcome, Migrated::Dropped, "{dropped:?}");
     let last = rotate(&context, ring(NEW, &[OLD])).await;
     assert_eq!(last.dropped.iter().map(ToString::to_string).collect::<Vec<_>>(), [id(OLD)]);
@@ -109,28 +113,27 @@ pub(super) async fn everything_comes_under_the_new_key(context: Context) {
     assert_eq!(after.indices, before.indices, "nothing is lost");
     let store = context.builder(types(NEWEST)).key_ring(ring(NEW, &[])).start(Start::Migrate).await;
     let repository = store.expect("it starts without the old key").repository().clone();
-    let quarantine = Quarantine::new(context.cluster(), context.prefix.clone());
+    let quarantine = context.quarantine();
     let restored = quarantine.restore(&[]).await.expect("restored");
     assert_eq!((restored.restored.len(), restored.refused.len()), (1, 0), "{restored:?}");
-    // It is bad as it was, but its secret is under the new key.
+    // The document is as bad as before, but its secret is under the new key.
     assert_eq!(keys_in(&context.stored("vaults", "vault:v1").await), [id(NEW)]);
     let (_, secrets) = repository.get_with_secrets(&ObjectKey::new("vault", "v2")).await.expect("readable");
     assert_eq!(secrets.get("password"), Some(&Secret::text("hidden")));
 }
 
 pub(super) async fn a_status_opens_and_seals_nothing(context: Context) {
-    let room = seeded(&context).await;
+    let deployment = seeded(&context).await;
     let mut bad = context.stored("vaults", "vault:v1").await;
     bad["vault"]["odd"] = json!(1);
     context.put("vaults", "vault:v1", &bad).await;
-    let report = room.migrator(context.cluster(), registry(2)).on_bad(OnBad::Quarantine).migrate().await;
+    let report = deployment.migrator(context.cluster(), registry(2)).on_bad(OnBad::Quarantine).migrate().await;
     assert_eq!(report.bad_total, 1, "{report:?}");
     let nonces = Arc::new(Counted::default());
     let environment = Environment::new(Arc::new(SystemClock::start()), nonces.clone());
-    let encryption = EncryptionService::new(Some(ring(NEW, &[OLD])), environment.clone());
-    let (registry, prefix) = (registry(NEWEST), context.prefix.clone());
-    let status = KeyRotation::new(context.cluster(), registry, prefix, encryption, environment).status().await;
-    let status = status.expect("counted");
+    let counted = Context { environment, ..context.clone() };
+    let engine = counted.engine(registry(NEWEST), ring(NEW, &[OLD]));
+    let status = KeyRotation::new(&engine).status().await.expect("counted");
     assert_eq!(counts(&status, OLD).1, 1, "{status:?}");
     assert_eq!(nonces.0.load(Ordering::SeqCst), 0, "nothing was sealed, and so nothing opened");
 }
@@ -156,7 +159,7 @@ pub(super) async fn what_cannot_be_opened_keeps_its_key(context: Context) {
         context.put("vaults", id, document).await;
     }
 
-    // As long as the lost key counts as in use, it may as well be one that was not configured by mistake.
+    // While the lost key counts as in use, it may also be a key that is missing from the configuration by mistake.
     let error = rotation(&context, ring(NEW, &[OLD])).rotate().await.expect_err("it lacks a key");
     assert_eq!(error.kind(), ErrorKind::Incompatible, "{error}");
     assert!(error.to_string().contains("keys forget"), "{error}");
@@ -206,28 +209,22 @@ pub(super) async fn what_nobody_registered_keeps_its_key(context: Context) {
     seeded(&context).await;
     let tokens = types(1).into_iter().filter(|definition| definition.name() == "connector_token");
     let registry = saved_objects::registry::Registry::builder().with(tokens).build().expect("fine");
-    let with_tokens_only = KeyRotation::new(
-        context.cluster(),
-        std::sync::Arc::new(registry),
-        context.prefix.clone(),
-        encryption(&context, ring(NEW, &[OLD])),
-        context.environment.clone(),
-    );
+    let with_tokens_only = KeyRotation::new(&context.engine(registry, ring(NEW, &[OLD])));
     let report = with_tokens_only.rotate().await.expect("it ends");
     assert_eq!((report.documents.rotated, report.not_rotated.len()), (5, 4), "{report:?}");
     assert!(report.not_rotated.iter().all(|one| one.reason == "nobody registered its type here"), "{report:?}");
     assert!(report.dropped.is_empty());
     assert_eq!(in_use(&context).await, sorted(&[OLD, NEW]));
-    // A longer prefix is another platform's.
+    // A longer prefix belongs to another platform.
     let longer = format!("{}-longer", context.prefix).parse().expect("a prefix");
-    let other = Room::on(context.cluster(), longer).seeded_with_release_1().await;
+    let other = Deployment::on(context.cluster(), longer).seeded_with_release_1().await;
     let report = rotate(&context, ring(NEW, &[OLD])).await;
     assert!(report.not_rotated.is_empty(), "{report:?}");
     assert_eq!(report.dropped.iter().map(ToString::to_string).collect::<Vec<_>>(), [id(OLD)]);
     other.remove().await;
 }
 
-/// At its first bulk of objects, another node does all of the work.
+/// Lets another node do the whole rotation before the first bulk of objects.
 #[derive(Debug)]
 struct Overtaken {
     context: Context,
@@ -237,7 +234,7 @@ struct Overtaken {
 #[async_trait]
 impl Disturber for Overtaken {
     async fn fate(&self, call: &Call) -> Fate {
-        // The first bulk of a rotation is its note in the control index.
+        // The first bulk of a rotation writes its record in the control index.
         if call.method == "bulk" && call.operations > 1 && !self.is_over.swap(true, Ordering::AcqRel) {
             let other = rotate(&self.context, ring(NEW, &[OLD])).await;
             assert_eq!(other.dropped.iter().map(ToString::to_string).collect::<Vec<_>>(), [id(OLD)]);
@@ -250,9 +247,7 @@ pub(super) async fn a_rotation_that_is_overtaken_looks_again(context: Context) {
     seeded(&context).await;
     let disturber = Arc::new(Overtaken { context: context.clone(), is_over: AtomicBool::new(false) });
     let cluster = Arc::new(Disturbed::new(context.cluster(), disturber));
-    let encryption = encryption(&context, ring(NEW, &[OLD]));
-    let (registry, prefix) = (registry(NEWEST), context.prefix.clone());
-    let rotation = KeyRotation::new(cluster, registry, prefix, encryption, context.environment.clone());
+    let rotation = KeyRotation::new(&context.engine_on(cluster, registry(NEWEST), ring(NEW, &[OLD])));
     let report = rotation.rotate().await.expect("it ends");
     assert!(report.documents.conflicts > 0, "it was overtaken: {report:?}");
     assert!(report.still_needed.is_empty(), "nothing is under the old key any more: {report:?}");
@@ -281,7 +276,7 @@ pub(super) async fn writers_and_other_rotations_lose_nothing(context: Context) {
     let ((one, other), expected) = futures::future::join(rotating, write(&writer, VAULTS, &is_done)).await;
     assert!(one.not_rotated.is_empty() && other.not_rotated.is_empty(), "{one:?} {other:?}");
     let left = rotate(&context, ring(NEW, &[OLD])).await;
-    assert_eq!(left.outcome, Outcome::NothingToDo, "{left:?}");
+    assert_eq!(left.outcome, RotationOutcome::NothingToDo, "{left:?}");
     assert_eq!(in_use(&context).await, [id(NEW)]);
 
     let after = start(NEW, &[]).await;
@@ -293,7 +288,7 @@ pub(super) async fn writers_and_other_rotations_lose_nothing(context: Context) {
     }
 }
 
-/// Writes until it is told that it is done, and says what the objects are then.
+/// Writes until `is_done`, and returns the objects as they are then.
 async fn write(writer: &Repository, vaults: u64, is_done: &AtomicBool) -> BTreeMap<u64, (String, String)> {
     let dice = Dice::new(1);
     let mut expected: BTreeMap<u64, (String, String)> =
@@ -302,7 +297,7 @@ async fn write(writer: &Repository, vaults: u64, is_done: &AtomicBool) -> BTreeM
         if is_done.load(Ordering::Acquire) && round >= 20 {
             break;
         }
-        // In memory nothing else waits.
+        // In memory no other call waits.
         tokio::task::yield_now().await;
         let number = dice.below(vaults);
         let key = ObjectKey::new("vault", format!("w{number}"));

@@ -1,4 +1,4 @@
-//! A rotation whose process is killed three times, with a writer at work.
+//! A rotation whose process is killed three times while a writer works.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 
 use super::in_use::vault;
 use super::{NEW, OLD, encryption, id, in_use, ring, sorted};
+use crate::cli::spawn;
+use crate::cli_sight::path;
 use crate::context::Context;
 use crate::faults::seed::Dice;
 use crate::faults::types::{platform_files, registry, types};
@@ -18,7 +20,7 @@ use crate::kill::run_until_killed;
 use crate::migration::object;
 use crate::proxy::{Fault, Seen};
 
-/// How many documents there are.
+/// The variable with the number of documents.
 const DOCUMENTS: &str = "SAVED_OBJECTS_TEST_ROTATION_DOCUMENTS";
 const KILLS: usize = 3;
 
@@ -66,25 +68,24 @@ pub(super) async fn a_killed_rotation_is_gone_on_with(context: Context) {
     let rotated = report["documents"]["rotated"].as_u64().expect("a count");
     assert!(rotated > 0 && rotated < count as u64, "what was done before the kills stays done: {report}");
     assert_eq!(in_use(&context).await, [id(NEW)]);
-    // Nobody has the old key any more: all is under the new one, and nothing is lost.
+    // No node has the old key any more: everything is under the new one, and nothing is lost.
     assert_eq!(verified(&context, &[]).await, before);
-    // With them go the points in time that the killed processes left open.
+    // This also deletes the points in time that the killed processes left open.
     let cluster = context.cluster();
     for name in cluster.indices(&[&format!("{}-*", context.prefix)]).await.expect("answered").keys() {
         cluster.delete_index(name).await.expect("deleted");
     }
 }
 
-/// The counts and digests of what is stored.
+/// Returns the counts and digests of what is stored.
 async fn verified(context: &Context, others: &[&str]) -> Vec<saved_objects::verify::IndexReport> {
-    let encryption = encryption(context, ring(NEW, others));
-    let verifier = Verifier::new(context.cluster(), registry(1), context.prefix.clone(), encryption);
+    let verifier = Verifier::new(&context.engine(registry(1), ring(NEW, others)));
     let report = verifier.expect("it has keys").verify().await.expect("everything can be reached");
     assert!(report.ok, "{:?}", report.unreadable);
     report.indices
 }
 
-/// Vaults under the old key.
+/// Stores vaults under the old key.
 async fn seed(context: &Context, count: usize) {
     let (encryption, registry) = (encryption(context, ring(OLD, &[])), registry(1));
     let definition = registry.get("vault").expect("registered");
@@ -115,33 +116,23 @@ async fn seed(context: &Context, count: usize) {
     }
 }
 
-/// `saved-objects keys rotate` as a process of its own, which is killed at the bulk of this number.
+/// Runs `saved-objects keys rotate` as a process that is killed at the bulk with this number.
 async fn run_until(
     context: &Context,
     types: &std::path::Path,
     kill_at: Option<usize>,
     lost: Fault,
 ) -> std::process::Output {
-    // The first bulk of a process may be its note in the control index.
+    // The first bulk of a process may write its record in the control index.
     let is_of_objects = |seen: &Seen| seen.path.contains("_bulk") && seen.body_bytes > 10_000;
     let rotate = |url: &str| {
-        tokio::process::Command::new(env!("CARGO_BIN_EXE_saved-objects"))
-            .args(["keys", "rotate", "--json", "--elasticsearch-url", url, "--prefix", &context.prefix.to_string()])
-            .arg("--types")
-            .arg(types)
-            .env_remove("SAVED_OBJECTS_ENCRYPTION_KEY_FILE")
-            .env("SAVED_OBJECTS_ENCRYPTION_KEY", NEW)
-            .env("SAVED_OBJECTS_DECRYPTION_ONLY_KEYS", OLD)
-            .stdout(std::process::Stdio::piped())
-            .stderr(std::process::Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("the command runs")
+        let keys = [("SAVED_OBJECTS_ENCRYPTION_KEY", NEW), ("SAVED_OBJECTS_DECRYPTION_ONLY_KEYS", OLD)];
+        spawn(url, &context.prefix, &["keys", "rotate", "--json", "--types", path(types)], &keys)
     };
     run_until_killed(&context.url, is_of_objects, kill_at, lost, rotate).await.0
 }
 
-/// Writes until it is told that it is done, and takes all of it back. Says how often it wrote.
+/// Writes until `is_done`, and restores the old values. Returns the number of writes.
 async fn write(repository: &Repository, count: usize, is_done: &AtomicBool) -> usize {
     let dice = Dice::new(2);
     let mut writes = 0;
@@ -155,7 +146,7 @@ async fn write(repository: &Repository, count: usize, is_done: &AtomicBool) -> u
     };
     while !is_done.load(Ordering::Acquire) {
         let number = dice.below(count as u64);
-        // The title is bound: each is a new encryption of the secret.
+        // The title is bound: each write encrypts the secret again.
         title(number, format!("changed {writes}")).await;
         let extra = Create::new("vault", object(json!({"title": "x", "owner": "kim"}))).id("extra");
         repository.create(extra.secret("password", Secret::text("more"))).await.expect("created");

@@ -1,4 +1,4 @@
-//! What the server has granted, and what is still good of it.
+//! What the server has granted, and what of it is still valid.
 
 use std::collections::BTreeMap;
 
@@ -17,17 +17,17 @@ pub(super) struct Grants {
     made: usize,
 }
 
-/// A code that was given and not taken.
+/// An authorization code that was issued and is not redeemed yet.
 struct Code {
     challenge: String,
     redirect_uri: String,
 }
 
-/// All tokens that come of one authorization.
+/// All tokens of one authorization.
 #[derive(Default)]
 struct Chain {
     access_tokens: Vec<String>,
-    /// The one that is good.
+    /// The valid refresh token.
     refresh_token: Option<String>,
     used_refresh_tokens: Vec<String>,
 }
@@ -104,7 +104,8 @@ impl Grants {
 
     fn refresh(&mut self, options: &Options, request: &Request) -> Answer {
         let refresh_token = request.field("refresh_token").to_owned();
-        // Somebody has a token that was used: whoever that is, nobody keeps what came of it.
+        // A used refresh token is presented again. It may have been stolen, so all tokens of its authorization become
+        // invalid.
         if let Some(chain) = self.chains.iter_mut().find(|chain| chain.used_refresh_tokens.contains(&refresh_token)) {
             chain.end();
             return refuse("invalid_grant", &refresh_token);
@@ -141,14 +142,14 @@ impl Grants {
         answer
     }
 
-    /// A text that is recognized wherever it turns up.
+    /// Returns a secret that is recognizable in any output.
     fn secret(&mut self, what: &str) -> String {
         self.made += 1;
         format!("s3cret-{what}-{}", self.made)
     }
 }
 
-/// Quotes what should not be.
+/// Returns a refusal that quotes the secret, as real servers do.
 fn refuse(code: &str, secret: &str) -> Answer {
     Answer::json(400, &json!({"error": code, "error_description": format!("{secret} is not good")}))
 }

@@ -1,4 +1,4 @@
-//! As much of HTTP/1.1 as the server needs.
+//! The part of HTTP/1.1 that the server needs.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use super::Options;
 pub(super) struct Request {
     pub(super) method: String,
     pub(super) path: String,
-    /// Those of the query and of the form in the body.
+    /// The fields of the query and of the form in the body.
     pub(super) fields: BTreeMap<String, String>,
     pub(super) authorization: Option<String>,
 }
@@ -50,7 +50,8 @@ impl Request {
         self.fields.get(name).map_or("", String::as_str)
     }
 
-    /// Whether the client says, in the header or in the body, that it is the one of the options, and in one place only.
+    /// Returns whether the client authenticates as the client of the options, in the header or in the body, but not in
+    /// both.
     pub(super) fn is_from(&self, options: &Options) -> bool {
         let in_body = self.fields.get("client_secret");
         let given = match self.basic() {
@@ -110,13 +111,13 @@ impl Answer {
     }
 }
 
-/// Until the other side ends the connection.
+/// Waits until the other side closes the connection.
 pub(super) async fn wait_for_end(client: &mut TcpStream) {
     let mut rest = Vec::new();
     let _ = client.read_to_end(&mut rest).await;
 }
 
-/// Until the other side has had enough.
+/// Writes until the other side closes the connection.
 pub(super) async fn write_endlessly(client: &mut TcpStream) {
     let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n{\"access_token\": \"";
     let mut piece = head.to_owned();

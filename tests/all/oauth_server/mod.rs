@@ -1,6 +1,6 @@
-//! A small OAuth 2.0 server for tests and examples: authorization, token, revocation, and a service that takes its tokens. It
-//! rotates refresh tokens and notices when one is used twice, can be told to answer oddly, and remembers what it was asked.
-//! When it refuses, its words quote the secrets that it was sent, as real ones do.
+//! A small OAuth 2.0 server for tests and examples: authorization, token and revocation endpoints, and a service that
+//! accepts its tokens. It rotates refresh tokens, notices when one is used twice, can give unusual answers, and records
+//! its requests. Its refusals quote the secrets that it received, as real servers do.
 
 mod grants;
 mod http;
@@ -17,26 +17,27 @@ use tokio::task::JoinHandle;
 use grants::Grants;
 use http::{Answer, Request};
 
-/// Listens until it is dropped.
+/// The server, which listens until it is dropped.
 pub(crate) struct OAuthServer {
     url: String,
     shared: Arc<Shared>,
     accepting: JoinHandle<()>,
 }
 
-/// What a server is like.
+/// The configuration of a server.
 #[derive(Clone)]
 pub(crate) struct Options {
     pub(crate) client_id: String,
-    /// None for a public client.
+    /// `None` for a public client.
     pub(crate) client_secret: Option<String>,
-    /// For how many seconds access tokens are good.
+    /// The lifetime of access tokens in seconds.
     pub(crate) expires_in: u64,
-    /// Whether each refresh gives another refresh token, and a second use of one ends all that came of it.
+    /// Whether each refresh grants another refresh token, and a second use of one invalidates all tokens of its
+    /// authorization.
     pub(crate) rotates: bool,
-    /// Whether users say yes.
+    /// Whether users consent.
     pub(crate) consents: bool,
-    /// Says whether an assertion is one of the client's.
+    /// Decides whether an assertion is one of the client's.
     pub(crate) accepts_assertion: Arc<dyn Fn(&str) -> bool + Send + Sync>,
 }
 
@@ -53,24 +54,24 @@ impl Default for Options {
     }
 }
 
-/// What happens to a request instead of what it asks for, or beside it.
+/// What happens to a request instead of, or in addition to, its usual handling.
 #[derive(Debug, Clone)]
 pub(crate) enum Odd {
-    /// It is done that much later.
+    /// The request is done after this delay.
     Delay(Duration),
-    /// It is done once this is notified.
+    /// The request is done once this is notified.
     Held(Arc<Notify>),
-    /// It is done, and the connection ends before the answer.
+    /// The request is done, and the connection ends before the answer.
     LoseAnswer,
-    /// It is not done, and never answered.
+    /// The request is not done, and never answered.
     Hang,
-    /// It is not done; this is the answer, with these header lines.
+    /// The request is not done. The answer has this status, these header lines and this body.
     Say { status: u16, headers: &'static str, body: String },
-    /// It is not done; the answer does not end.
+    /// The request is not done. The answer does not end.
     Endless,
 }
 
-/// A request as it was seen.
+/// A recorded request.
 #[derive(Debug, Clone)]
 pub(crate) struct Asked {
     pub(crate) path: String,
@@ -82,7 +83,7 @@ struct Shared {
     options: Options,
     grants: Mutex<Grants>,
     asked: Mutex<Vec<Asked>>,
-    /// How often it was asked anything.
+    /// The number of requests.
     count: watch::Sender<usize>,
     odd: Mutex<BTreeMap<String, VecDeque<Odd>>>,
 }
@@ -107,50 +108,50 @@ impl OAuthServer {
         Self { url: format!("http://{address}"), shared, accepting }
     }
 
-    /// The URL of `/authorize`, `/token`, `/revoke` or `/service`.
+    /// Returns the URL of `/authorize`, `/token`, `/revoke` or `/service`.
     pub(crate) fn url(&self, path: &str) -> String {
         format!("{}{path}", self.url)
     }
 
-    /// Lets the next request to this path be answered so; the one after it as the next call says.
+    /// Sets how the next request to this path is answered. Further calls are for the requests after it.
     pub(crate) fn next(&self, path: &str, odd: Odd) {
         lock(&self.shared.odd).entry(path.to_owned()).or_default().push_back(odd);
     }
 
-    /// What the token endpoint was asked, by this grant type.
+    /// Returns the requests to the token endpoint with this grant type.
     pub(crate) fn asked_for(&self, grant_type: &str) -> Vec<Asked> {
         let is_it = |asked: &&Asked| asked.fields.get("grant_type").is_some_and(|other| other == grant_type);
         lock(&self.shared.asked).iter().filter(is_it).cloned().collect()
     }
 
-    /// What this path was asked.
+    /// Returns the requests to this path.
     pub(crate) fn asked_at(&self, path: &str) -> Vec<Asked> {
         lock(&self.shared.asked).iter().filter(|asked| asked.path == path).cloned().collect()
     }
 
-    /// Waits until this path was asked so often.
+    /// Waits until this path got `times` requests.
     pub(crate) async fn until_asked_at(&self, path: &str, times: usize) {
         let mut count = self.shared.count.subscribe();
         let is_there = |_: &usize| self.asked_at(path).len() >= times;
         count.wait_for(is_there).await.expect("the server is there");
     }
 
-    /// Whether the service takes this access token, given with its scheme or without.
+    /// Returns whether the service accepts this access token, with or without its scheme.
     pub(crate) fn takes(&self, access_token: &str) -> bool {
         lock(&self.shared.grants).takes(access_token.strip_prefix("Bearer ").unwrap_or(access_token))
     }
 
-    /// Whether the next refresh with this refresh token would be granted.
+    /// Returns whether the next refresh with this refresh token would be granted.
     pub(crate) fn refreshes(&self, refresh_token: &str) -> bool {
         lock(&self.shared.grants).refreshes(refresh_token)
     }
 
-    /// Ends the access tokens that were granted so far. Their refresh tokens stay good.
+    /// Invalidates the access tokens that were granted so far. Their refresh tokens stay valid.
     pub(crate) fn end_access_tokens(&self) {
         lock(&self.shared.grants).end_access_tokens();
     }
 
-    /// Follows the URL as a user's browser does who is logged in there, and gives the query with which it is sent back.
+    /// Follows the URL like the browser of a user who is logged in there, and returns the query of the redirect.
     pub(crate) async fn visit(&self, authorization_url: &str) -> String {
         let browser = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
         let answer = browser.get(authorization_url).send().await.expect("the server answers");
@@ -171,7 +172,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
-    /// One request a connection: answers say `Connection: close`.
+    /// Serves one request per connection: answers say `Connection: close`.
     async fn serve(self: Arc<Self>, mut client: TcpStream) {
         let Some(request) = Request::read(&mut client).await else { return };
         let (path, fields) = (request.path.clone(), request.fields.clone());
@@ -196,7 +197,7 @@ impl Shared {
             Some(Odd::Say { status, headers, body }) => Answer::new(status, headers, body),
             Some(Odd::Endless) => return http::write_endlessly(&mut client).await,
         };
-        // Whoever asked may be gone.
+        // The client may have closed the connection.
         let _ = answer.write(&mut client).await;
     }
 

@@ -1,4 +1,4 @@
-//! Requests and answers of HTTP/1.1, as far as the proxy must look into them.
+//! Requests and answers of HTTP/1.1, as far as the proxy must read them.
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -48,7 +48,7 @@ impl Request {
         &self.body
     }
 
-    /// The server's answer; none if it does not answer.
+    /// Forwards the request and returns the server's answer; `None` if it does not answer.
     pub(super) async fn forward(&self, server: &str) -> Option<Answer> {
         self.forward_with(server, &self.body).await
     }
@@ -68,7 +68,7 @@ impl Request {
         Some(Answer { head: String::from_utf8(answer).ok()?, body }.in_one_piece())
     }
 
-    /// As [`forward`](Self::forward), but the first operation of a bulk is kept back, and answered as by a busy server.
+    /// Like [`forward`](Self::forward), but withholds the first operation of a bulk, and answers it like a busy server.
     pub(super) async fn forward_all_but_one(&self, server: &str) -> Option<Answer> {
         let Some((name, rest)) = self.without_first_operation() else { return self.forward(server).await };
         let error = json!({"type": "es_rejected_execution_exception", "reason": "rejected execution of the operation"});
@@ -85,7 +85,7 @@ impl Request {
         Some(Answer::ok(parsed.to_string()))
     }
 
-    /// The name of a bulk's first operation, and the bulk without it.
+    /// Returns the name of a bulk's first operation, and the bulk without it.
     fn without_first_operation(&self) -> Option<(String, Vec<u8>)> {
         if !self.seen.path.split('?').next()?.ends_with("/_bulk") {
             return None;
@@ -101,7 +101,7 @@ impl Request {
     }
 }
 
-/// What the chunks of a body hold; none if they are not whole.
+/// Returns the content of a chunked body; `None` if it is incomplete.
 fn joined(mut chunks: &[u8]) -> Option<Vec<u8>> {
     let mut body = Vec::new();
     loop {
@@ -117,7 +117,7 @@ fn joined(mut chunks: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// An answer: its head with the empty line, and its body, whole or not.
+/// An answer: its head with the empty line, and its body, complete or not.
 #[derive(Debug)]
 pub(super) struct Answer {
     head: String,
@@ -134,7 +134,7 @@ impl Answer {
         Self { head, body: body.into_bytes() }
     }
 
-    /// An answer that came in chunks, as one of a known length: it can then be read, and cut.
+    /// Converts a chunked answer to one of known length, which can be read and cut.
     fn in_one_piece(self) -> Self {
         let is_chunked = |line: &str| line.eq_ignore_ascii_case("transfer-encoding: chunked");
         if !self.head.lines().any(is_chunked) {
@@ -151,7 +151,7 @@ impl Answer {
         Self::new("200 OK", body)
     }
 
-    /// What the server answers with this status: as it was recorded, or else in the same form.
+    /// Returns the server's answer with this status: a recorded one, or else one of the same form.
     pub(super) fn of_server(status: u16) -> Self {
         match status {
             400 => Self::recorded(include_bytes!("../../fixtures/answers/400.http")),
@@ -167,12 +167,12 @@ impl Answer {
         }
     }
 
-    /// What a server says that has too little memory for the request or its answer.
+    /// Returns the answer of a server that has too little memory for the request or its answer.
     pub(super) fn no_memory() -> Self {
         Self::recorded(include_bytes!("../../fixtures/answers/429-memory.http"))
     }
 
-    /// What something between answers: a page of its own, and nothing says that it is Elasticsearch.
+    /// Returns the answer of another machine on the way: its own page, without the sign of Elasticsearch.
     pub(super) fn foreign(status: u16) -> Self {
         let body = "<html><body>Something on the way</body></html>";
         let head = format!(
@@ -194,7 +194,7 @@ impl Answer {
         self
     }
 
-    /// The same head and half of the body, of which no length says that it is half.
+    /// Returns the same head with half of the body, without a length that would show it.
     pub(super) fn garbled(mut self) -> Self {
         self.body.truncate(self.body.len() / 2);
         let is_other = |line: &&str| !line.to_ascii_lowercase().starts_with("content-length:");
@@ -217,7 +217,7 @@ impl Answer {
         if !slowly {
             return client.write_all(&self.body).await;
         }
-        // A piece a millisecond, in a hundred pieces at most.
+        // A piece each millisecond, a hundred pieces at most.
         client.set_nodelay(true)?;
         for piece in self.body.chunks(self.body.len().div_ceil(100).max(7)) {
             client.write_all(piece).await?;

@@ -1,5 +1,5 @@
-//! A proxy between the library and the server that does what bad networks and busy servers do, and remembers what it was
-//! asked. A rule decides on each request; [`weather`] is one made from a seed.
+//! A proxy between the library and the server that behaves like bad networks and busy servers, and records its
+//! requests. A rule decides about each request; [`weather`] makes a rule from a seed.
 
 mod message;
 mod weather;
@@ -18,35 +18,35 @@ pub(crate) use weather::{lost_answers, weather};
 /// What happens to one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// It goes through.
+    /// The request is delivered.
     None,
-    /// The connection ends before the server sees the request.
+    /// The connection ends before the server gets the request.
     LoseRequest,
-    /// The server does it, and the connection ends before its answer.
+    /// The server does the request, and the connection ends before its answer.
     LoseAnswer,
-    /// The connection ends, and the server does it after so many requests more.
+    /// The connection ends, and the server does the request after this many more requests.
     Late(usize),
-    /// The proxy answers with this status instead, as the server does.
+    /// The proxy answers with this status instead, in the server's form.
     Status(u16),
-    /// The server does it, and the proxy answers with this status, as the server does.
+    /// The server does the request, and the proxy answers with this status, in the server's form.
     DoneButStatus(u16),
-    /// Something on the way answers with this status instead, and with a page of its own.
+    /// Another machine on the way answers with this status and its own page instead.
     Foreign(u16),
-    /// The server does it, and something on the way answers with this status and a page of its own.
+    /// The server does the request, and another machine on the way answers with this status and its own page.
     DoneButForeign(u16),
-    /// The server does it, and its answer arrives as half of it.
+    /// The server does the request, and half of its answer arrives.
     DoneButGarbled,
-    /// The proxy answers 429 instead, and says for how many seconds if it does.
+    /// The proxy answers 429 instead, with the seconds to wait if there are any.
     Busy(Option<u32>),
-    /// The proxy answers that the server has too little memory for it.
+    /// The proxy answers that the server has too little memory for the request.
     NoMemory,
-    /// The server gets it that much later.
+    /// The server gets the request after this delay.
     Delay(Duration),
-    /// The server does it, and the connection ends in the middle of its answer.
+    /// The server does the request, and the connection ends in the middle of its answer.
     CutBody,
     /// The answer arrives in small pieces.
     SlowBytes,
-    /// One operation of a bulk is answered 429 instead of being done; another request goes through.
+    /// One operation of a bulk is answered with 429 instead of being done; any other request is delivered.
     FailItem,
 }
 
@@ -56,12 +56,12 @@ pub(crate) struct Seen {
     pub(crate) method: String,
     pub(crate) path: String,
     pub(crate) body_bytes: usize,
-    /// How many documents a search asks for.
+    /// The number of documents that a search asks for.
     pub(crate) search_size: Option<u64>,
 }
 
 impl Seen {
-    /// Whether it changes documents, indices or aliases.
+    /// Returns whether it changes documents, indices or aliases.
     pub(crate) fn is_write(&self) -> bool {
         let path = self.path.split('?').next().unwrap_or_default();
         let reads = ["_search", "_mget", "_pit", "_refresh", "_has_privileges"];
@@ -69,17 +69,17 @@ impl Seen {
     }
 }
 
-/// Decides what happens to a request, given how many of its kind came before.
+/// Decides what happens to a request, by the number of requests of its kind that came before.
 pub(crate) type Rule = Arc<dyn Fn(&Seen, usize) -> Fault + Send + Sync>;
 
-/// Listens until it is dropped.
+/// The proxy, which listens until it is dropped.
 pub(crate) struct Proxy {
     url: String,
     shared: Arc<Shared>,
     accepting: JoinHandle<()>,
 }
 
-/// Sees what the server answered: a request's path and body, and the answer's body.
+/// Receives what the server answered: a request's path and body, and the answer's body.
 pub(crate) type Listener = Arc<dyn Fn(&str, &[u8], &[u8]) + Send + Sync>;
 
 struct Shared {
@@ -87,18 +87,18 @@ struct Shared {
     rule: Rule,
     listener: Option<Listener>,
     seen: Mutex<Vec<Seen>>,
-    /// How many requests came.
+    /// The number of requests.
     count: watch::Sender<usize>,
     late: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Proxy {
-    /// A proxy in front of the server at `url`.
+    /// Starts a proxy in front of the server at `url`.
     pub(crate) async fn start(url: &str, rule: impl Fn(&Seen, usize) -> Fault + Send + Sync + 'static) -> Self {
         Self::start_with(url, Arc::new(rule), None).await
     }
 
-    /// As [`start`](Self::start), and `listener` hears of everything that the server does, before anybody else.
+    /// Like [`start`](Self::start); `listener` receives everything that the server does, before the client does.
     pub(crate) async fn listening(
         url: &str,
         rule: impl Fn(&Seen, usize) -> Fault + Send + Sync + 'static,
@@ -126,13 +126,13 @@ impl Proxy {
         &self.url
     }
 
-    /// What it was asked so far, as `GET /path?query`.
+    /// Returns the requests so far, as `GET /path?query`.
     pub(crate) fn seen(&self) -> Vec<String> {
         let seen = self.shared.seen.lock().expect("no test panics with the lock");
         seen.iter().map(|seen| format!("{} {}", seen.method, seen.path)).collect()
     }
 
-    /// Lets all late requests land that have not yet, and waits for the server to have answered them.
+    /// Lets all late requests land, and waits until the server has answered them.
     pub(crate) async fn land_all(&self) {
         self.shared.count.send_replace(usize::MAX);
         let late = std::mem::take(&mut *self.shared.late.lock().expect("no test panics with the lock"));
@@ -147,7 +147,7 @@ impl Drop for Proxy {
 }
 
 impl Shared {
-    /// One request a connection: answers say `Connection: close`.
+    /// Serves one request per connection: answers say `Connection: close`.
     async fn serve(self: Arc<Self>, mut client: TcpStream) {
         let Some(request) = Request::read(&mut client).await else { return };
         let before = self.remember(&request.seen);
@@ -179,7 +179,7 @@ impl Shared {
             Fault::CutBody => self.forward(&request).await.map(Answer::cut),
             Fault::FailItem => request.forward_all_but_one(&self.server).await,
         };
-        // Whoever asked may be gone.
+        // The client may have closed the connection.
         if let Some(answer) = answer {
             let _ = answer.write(&mut client, fault == Fault::SlowBytes).await;
             let _ = client.shutdown().await;
@@ -194,7 +194,7 @@ impl Shared {
         Some(answer)
     }
 
-    /// Gives how many requests of this method and path came before.
+    /// Records a request, and returns how many requests with this method and path came before.
     fn remember(&self, seen: &Seen) -> usize {
         let mut all_seen = self.seen.lock().expect("no test panics with the lock");
         let path = |seen: &Seen| seen.path.split('?').next().map(str::to_owned);
@@ -207,7 +207,7 @@ impl Shared {
     async fn land(self: Arc<Self>, request: Request, requests: usize) {
         let mut count = self.count.subscribe();
         let due = count.borrow().saturating_add(requests);
-        // The sender is in `self`, and so cannot go away.
+        // The sender is in `self`, so it cannot be dropped.
         let _ = count.wait_for(|count| *count >= due).await;
         drop(self.forward(&request).await);
     }

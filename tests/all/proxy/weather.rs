@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::{Fault, Seen};
 use crate::faults::seed::Dice;
 
-/// Every kind of fault, each as often as the others, in `percent` of all requests. What leaves a write unknown, and a read
-/// failed, meets writes only.
+/// Returns a rule that gives `percent` of all requests a fault, each kind equally often. Faults that leave the outcome
+/// of a write unknown, and make a read fail, are for writes only.
 pub(crate) fn weather(seed: u64, percent: u64) -> impl Fn(&Seen, usize) -> Fault + Send + Sync + 'static {
     let dice = Mutex::new(Dice::new(seed));
     move |seen, _| {
@@ -35,7 +35,7 @@ pub(crate) fn weather(seed: u64, percent: u64) -> impl Fn(&Seen, usize) -> Fault
     }
 }
 
-/// The ways in which the answer to a bulk that was done gets lost, is cut, or is replaced by a 500, each as often as the others,
+/// Returns a rule that loses or cuts the answer to a bulk that was done, or replaces it by a 500, each equally often,
 /// in `percent` of all bulks.
 pub(crate) fn lost_answers(seed: u64, percent: u64) -> impl Fn(&Seen, usize) -> Fault + Send + Sync + 'static {
     const WAYS: [Fault; 4] = [Fault::LoseAnswer, Fault::CutBody, Fault::DoneButStatus(500), Fault::DoneButForeign(500)];

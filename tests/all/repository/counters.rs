@@ -1,4 +1,4 @@
-//! Counters are raised once for each answer, whoever else does so.
+//! Counters are raised once for each answer, also when several callers raise them at the same time.
 
 use libtest_mimic::Trial;
 use saved_objects::ErrorKind;
@@ -39,7 +39,7 @@ async fn counters_are_raised_and_created(context: Context) {
         assert_eq!(counted.attributes, object(json!({"title": "new", "count": expected})));
     }
     assert!(stored(&context, "things", "note:b").await["created_at"].is_string());
-    // An amount of nothing sets what is not there.
+    // An amount of zero sets a missing counter.
     let initialize = Increment::new(key("note", "b")).by("count", 0).by("free", 0);
     let counted = repository.increment(initialize).await.expect("counted");
     assert_eq!((&counted.attributes["count"], &counted.attributes["free"]), (&json!(15), &json!(0)));
@@ -75,7 +75,7 @@ async fn what_cannot_be_counted_is_refused_and_nothing_is_written(context: Conte
     for request in table {
         let error = repository.increment(request.clone()).await.expect_err("refused");
         assert_eq!(error.kind(), ErrorKind::Invalid, "{request:?}: {error}");
-        assert!(error.cure().is_some(), "{error}");
+        assert!(error.hint().is_some(), "{error}");
     }
     assert_eq!(repository.get(&key("note", "a")).await.expect("read"), before);
     for (type_name, id) in [("note", "new"), ("login", "l")] {
@@ -106,7 +106,7 @@ async fn a_counter_of_another_namespace_is_out_of_reach(context: Context) {
     let from_here = || Increment::new(key("board", "b")).field("visits");
     assert_eq!(kind(repository.increment(from_here()).await), ErrorKind::NotFound);
     assert_eq!(kind(repository.increment(from_here().or_create(Attributes::new())).await), ErrorKind::Conflict);
-    // A namespace called like a type: `page:page:x` is page `x` there, and page `page:x` here.
+    // A namespace with the name of a type: `page:page:x` is page `x` there, and page `page:x` here.
     let page = Create::new("page", object(json!({}))).id("x").namespace(Namespace::new("page").expect("a name"));
     repository.create(page).await.expect("created");
     let other = || Increment::new(key("page", "page:x")).field("visits");

@@ -1,3 +1,5 @@
+//! `find`: filters, pages, sort, chosen fields, and secrets.
+
 use futures::TryStreamExt;
 use libtest_mimic::Trial;
 use saved_objects::cluster::{Direction, Refresh};
@@ -106,8 +108,8 @@ async fn what_cannot_be_searched_is_refused(context: Context) {
     let error =
         repository.find(&["note"], Find::new().filter(Filter::equals("free", "x"))).await.expect_err("unmapped");
     assert_eq!(error.kind(), ErrorKind::Invalid);
-    assert!(error.cure().is_some_and(|cure| cure.contains("owner.name")), "{error}");
-    // The server objects to these.
+    assert!(error.hint().is_some_and(|hint| hint.contains("owner.name")), "{error}");
+    // The server refuses these values.
     for filter in [Filter::equals("count", "many"), Filter::range("at", "never"..)] {
         let error = repository.find(&["note"], Find::new().filter(filter)).await.expect_err("no number, no date");
         assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");

@@ -1,4 +1,4 @@
-//! JSON that is nested too deep, and other documents that cannot be read: refused, named, and deleted.
+//! JSON that is nested too deeply, and other documents that cannot be read: refused, reported, and deleted.
 
 use std::io::Cursor;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ async fn repository(context: &Context) -> Repository {
     store_of(context, types::all_exportable(), Start::Migrate).await.0.repository().clone()
 }
 
-/// A value of that many levels, made without reading it.
+/// Returns a value of that many levels, built without parsing.
 fn value(levels: usize) -> Value {
     (0..levels).fold(json!(1), |inner, _| Value::Array(vec![inner]))
 }
@@ -61,7 +61,7 @@ async fn import(repository: &Repository, line: String) -> Result<()> {
     }
 }
 
-/// All that writes, with a note of that many levels; it is told apart by its id.
+/// Runs every operation that writes, with a note of that many levels. The ids distinguish them.
 async fn write_each(repository: &Repository, levels: usize) -> Vec<(&'static str, Result<()>)> {
     let id = |way: &str| format!("{way}-{levels}");
     let of = |way: &str| Create::new("note", deep(levels)).id(id(way));
@@ -99,7 +99,7 @@ async fn what_could_not_be_read_again_is_refused_on_every_way(context: Context) 
             if levels <= MAX_DEPTH {
                 written.unwrap_or_else(|error| panic!("{what}: {error}"));
                 assert!(stored.expect("there").attributes["free"].is_array(), "{what}");
-                // It comes out and in again.
+                // It can be exported and imported.
                 let mut lines = Vec::new();
                 let summary = repository.export(Export::objects([key.clone()]), &mut lines).await.expect("exported");
                 assert_eq!((summary.exported_count, summary.excluded_objects_count), (1, 0), "{what}");
@@ -116,7 +116,7 @@ async fn what_could_not_be_read_again_is_refused_on_every_way(context: Context) 
     }
 }
 
-/// Objects that no software can read, past the library: too deep, and of no form.
+/// Stores objects past the library that cannot be read: nested too deeply, or without a valid form.
 async fn put_deep(context: &Context) {
     for levels in [MAX_DEPTH + 2, 500, 990] {
         let source = |type_name: &str, root: &str| {
@@ -160,7 +160,7 @@ async fn what_is_stored_too_deep_is_named_and_deleted(context: Context) {
             assert_eq!(kind(repository.update(Update::new(&asked), |_| Ok(())).await), ErrorKind::Corrupt, "{asked}");
             let refused = repository.delete(&asked).await.expect_err("only by force");
             assert_eq!(refused.kind(), ErrorKind::Corrupt, "{asked}");
-            assert!(refused.cure().is_some_and(|cure| cure.contains("force")), "{refused}");
+            assert!(refused.hint().is_some_and(|hint| hint.contains("force")), "{refused}");
             repository.delete(Delete::new(&asked).force()).await.unwrap_or_else(|error| panic!("{asked}: {error}"));
             assert_eq!(repository.get_opt(&asked).await.expect("answered"), None, "{asked}");
         }
@@ -191,7 +191,7 @@ async fn what_is_no_object_is_deleted_by_force(context: Context) {
     assert_eq!(context.documents("things").await, 0);
 }
 
-/// Allows all but to share with every namespace.
+/// Allows everything except sharing with every namespace.
 #[derive(Debug)]
 struct NotEverywhere;
 
@@ -216,7 +216,7 @@ async fn force_reaches_no_object_of_another_namespace(context: Context) {
         assert_eq!(kind(delete(&repository, other.clone()).await), ErrorKind::NotFound, "{other}");
     }
     assert_eq!(context.documents("things").await, 5);
-    // Nobody knows from where it is seen.
+    // The namespaces of the object are unknown.
     assert_eq!(kind(delete(&limited, key("board", "unknown")).await), ErrorKind::Forbidden);
     delete(&repository, key("board", "unknown")).await.expect("deleted");
     delete(&limited, key("board", "x").in_namespace(ops())).await.expect("deleted");

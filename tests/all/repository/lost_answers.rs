@@ -1,4 +1,5 @@
-//! Many who write one object while answers get lost: what one of them wrote is never told to another one.
+//! Several callers write one object while answers get lost: a write of one caller is never reported to another caller
+//! as its own.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -41,10 +42,10 @@ pub(super) fn trials(url: &str) -> Vec<Trial> {
 
 const CALLERS: usize = 16;
 const TIMES: usize = 6;
-/// Of a hundred writes so many lose their answer.
+/// The percentage of writes that lose their answer.
 const LOST: u64 = 20;
 
-/// A clock whose time of day stands still: what several callers write at the same moment has the same bytes.
+/// A clock whose time of day stands still: writes of several callers at the same moment have the same bytes.
 #[derive(Debug)]
 struct StillClock(SystemClock);
 
@@ -63,7 +64,7 @@ impl Clock for StillClock {
     }
 }
 
-/// A repository whose writes go through `proxy`.
+/// Returns a repository whose writes go through `proxy`.
 async fn through(context: &Context, proxy: &Proxy) -> Repository {
     let environment = Environment::new(Arc::new(StillClock(SystemClock::start())), Arc::new(SystemRng));
     let cluster = Elastic::builder(proxy.url()).environment(environment.clone()).build().expect("a fine URL");
@@ -71,7 +72,7 @@ async fn through(context: &Context, proxy: &Proxy) -> Repository {
     builder.start(Start::Skip).await.expect("nothing is asked at the start").repository().clone()
 }
 
-/// What `write` was answered by many callers, each of which calls it several times, in turn.
+/// Lets many callers call `write` several times each, one call after the other, and returns all answers.
 async fn answers<F: AsyncFn() -> Result<SavedObject>>(write: F) -> Vec<Result<SavedObject>> {
     let caller = async |_| {
         let mut answers = Vec::new();
@@ -83,7 +84,8 @@ async fn answers<F: AsyncFn() -> Result<SavedObject>>(write: F) -> Vec<Result<Sa
     join_all((0..CALLERS).map(caller)).await.concat()
 }
 
-/// The answers that say that the write was done, and how many leave it open. All others say that it was not done.
+/// Returns the answers of writes that were done, and the number of answers with an unknown outcome. All others say that
+/// the write was not done.
 fn done_and_unknown(answers: &[Result<SavedObject>]) -> (Vec<&SavedObject>, usize) {
     let unknown = answers.iter().filter(|answer| {
         answer.as_ref().is_err_and(|error| match error.kind() {
@@ -129,7 +131,7 @@ async fn every_write_has_a_nonce_of_its_own_that_is_not_shown(context: Context) 
     repository.export(Export::objects([board.clone()]), &mut lines).await.expect("exported");
     let lines = String::from_utf8(lines).expect("UTF-8");
     assert!(!lines.contains("riteNonce") && lines.contains("\"mark\":2"), "{lines}");
-    // A file gives none, and cannot.
+    // The file has no `writeNonce`, and must not have one.
     let given = lines.replacen('{', r#"{"writeNonce":"of the file","#, 1);
     let import = async |file: String| {
         let request = Import::new().on_conflict(OnConflict::Overwrite);

@@ -1,10 +1,10 @@
-//! Calls on many objects: each is answered by itself.
+//! Calls on many objects: each object has its own answer.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use libtest_mimic::Trial;
-use saved_objects::cluster::{AliasAction, CloneIndex, Elastic};
+use saved_objects::cluster::Elastic;
 use saved_objects::document::Namespace;
 use saved_objects::encryption::Secret;
 use saved_objects::environment::{Environment, SystemRng};
@@ -15,7 +15,7 @@ use saved_objects::repository::{
 use saved_objects::{ErrorKind, Result, SavedObjects, Start};
 use serde_json::json;
 
-use super::{key, kind, note, object, put, repository, store_of, stored, types};
+use super::{copy_things, key, kind, note, object, put, repository, store_of, stored, types};
 use crate::clock::ImpatientClock;
 use crate::context::{Context, MEMORY};
 use crate::named_trials;
@@ -49,7 +49,7 @@ fn on_any_cluster(url: &str) -> Vec<Trial> {
     )
 }
 
-/// What became of each item: `ok`, or the error's kind.
+/// Returns the outcome of each item: `ok`, or the kind of the error.
 fn outcomes<T>(answers: &[Result<T>]) -> Vec<String> {
     answers.iter().map(|answer| answer.as_ref().map_or_else(|e| format!("{:?}", e.kind()), |_| "ok".into())).collect()
 }
@@ -90,7 +90,7 @@ async fn one_bad_item_fails_no_other(context: Context) {
     assert_eq!(outcomes(&created), expected, "{created:#?}");
     for answer in &created {
         assert!(!format!("{answer:?}").contains("SECRET"), "{answer:?}");
-        assert!(answer.as_ref().err().is_none_or(|error| error.cure().is_some()), "{answer:?}");
+        assert!(answer.as_ref().err().is_none_or(|error| error.hint().is_some()), "{answer:?}");
     }
     for object in created.iter().flatten() {
         assert_eq!(&repository.get(&object.key()).await.expect("there"), object);
@@ -327,20 +327,10 @@ async fn calls_on_many_follow_the_group_to_its_next_generation(context: Context)
     let repository = repository(&context).await;
     let old = repository.create_many(["a", "b"].map(|id| note(id, json!({"title": "one"})))).await;
     let old: Vec<_> = old.into_iter().map(|object| object.expect("created")).collect();
-    let (cluster, names) = (context.cluster(), context.prefix.group("things"));
-    let (source, target) = (names.index(1), names.index(2));
-    cluster.add_write_block(&source).await.expect("blocked");
-    let clone = CloneIndex { source: source.clone(), target: target.clone(), aliases: vec![names.write_alias(2)] };
-    cluster.clone_index(&clone).await.expect("cloned");
-    let alias = names.alias().to_owned();
-    let swap = [
-        AliasAction::Remove { index: source.clone(), alias: alias.clone() },
-        AliasAction::Remove { index: source, alias: names.write_alias(1) },
-        AliasAction::Add { index: target, alias },
-    ];
-    cluster.update_aliases(&swap).await.expect("swapped");
+    copy_things(&context).await;
     let stale = Update::new(old[0].key()).version(old[0].version);
-    // Nobody has told this repository: the creations go to the alias that is gone, and are repeated in the new generation.
+    // This repository does not know of the copy: the creations go to the alias that is gone, and are repeated in the
+    // new generation.
     let created = repository.create_many(["c", "d"].map(|id| note(id, json!({"title": "two"})))).await;
     assert_eq!(outcomes(&created), ["ok", "ok"]);
     let updated = repository.update_many([stale, Update::new(old[1].key())], |_, draft| count(draft)).await;
@@ -388,7 +378,7 @@ async fn what_no_index_takes_is_refused_before_it_is_sent(context: Context) {
     let places = ["\"title\"", "\"tags\"", "\"owner.name\"", "10001 references"];
     for (answer, place) in refused.iter().zip(places) {
         let error = answer.as_ref().expect_err("refused");
-        assert!(error.message().contains(place) && error.cure().is_some(), "{error}");
+        assert!(error.message().contains(place) && error.hint().is_some(), "{error}");
     }
     let fits = repository
         .create_many([
@@ -407,7 +397,7 @@ async fn what_no_index_takes_is_refused_before_it_is_sent(context: Context) {
 
 async fn a_document_above_the_servers_limit_fails_alone(context: Context) {
     let (store, cluster) = store_of(&context, types::all(), Start::Migrate).await;
-    // Only a cluster in memory has a limit that a test can reach within reason.
+    // Only a cluster in memory has a limit that a test can reach in reasonable time.
     let limit = 3 << 20;
     if let Some(memory) = &context.memory {
         memory.limit_requests(limit);
@@ -423,7 +413,7 @@ async fn a_document_above_the_servers_limit_fails_alone(context: Context) {
     }
     if let Err(error) = &answers[1] {
         assert!(error.message().contains(&limit.to_string()), "{error}");
-        assert!(error.cure().is_some_and(|cure| cure.contains("http.max_content_length")), "{error}");
+        assert!(error.hint().is_some_and(|hint| hint.contains("http.max_content_length")), "{error}");
     }
 }
 

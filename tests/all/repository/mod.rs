@@ -1,6 +1,7 @@
 //! Reading, writing and finding objects, on the real server and in memory.
 
 mod access;
+mod changing;
 mod counters;
 mod exports;
 mod find;
@@ -27,7 +28,7 @@ mod writes;
 use std::sync::Arc;
 
 use libtest_mimic::Trial;
-use saved_objects::cluster::Cluster;
+use saved_objects::cluster::{AliasAction, CloneIndex, Cluster};
 use saved_objects::document::Attributes;
 use saved_objects::registry::{Registry, TypeDefinition};
 use saved_objects::repository::{Create, ObjectKey, Repository};
@@ -66,13 +67,13 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
     .collect()
 }
 
-/// A store of these types, whose indices are there, and the cluster that it works on.
+/// Starts a store of these types, which creates their indices, and returns it with its cluster.
 async fn store_of(context: &Context, types: Vec<TypeDefinition>, start: Start) -> (SavedObjects, Arc<dyn Cluster>) {
     let cluster = context.cluster();
     (store_on(context, cluster.clone(), types, start).await, cluster)
 }
 
-/// A store of these types that works through this cluster.
+/// Starts a store of these types that uses this cluster.
 async fn store_on(
     context: &Context,
     cluster: Arc<dyn Cluster>,
@@ -88,7 +89,7 @@ async fn store_on(
         .expect("the store starts")
 }
 
-/// A repository of all test types.
+/// Returns a repository of all test types.
 async fn repository(context: &Context) -> Repository {
     store_of(context, types::all(), Start::Migrate).await.0.repository().clone()
 }
@@ -109,12 +110,12 @@ fn kind<T: std::fmt::Debug>(result: Result<T>) -> ErrorKind {
     result.expect_err("refused").kind()
 }
 
-/// Lets searches see everything that was written.
+/// Refreshes the indices.
 async fn refresh(context: &Context) {
     context.cluster().refresh(&format!("{}-things", context.prefix)).await.expect("refreshed");
 }
 
-/// The `_source` that the cluster has.
+/// Returns the `_source` that the cluster has.
 async fn stored(context: &Context, group: &str, raw_id: &str) -> Value {
     context.stored(group, raw_id).await
 }
@@ -122,6 +123,27 @@ async fn stored(context: &Context, group: &str, raw_id: &str) -> Value {
 /// Writes a document past the library.
 async fn put(context: &Context, group: &str, raw_id: &str, source: Value) {
     context.put(group, raw_id, &source).await;
+}
+
+/// Makes a copy of the first generation current, as a migration does.
+async fn copy_things(context: &Context) {
+    let (cluster, names) = (context.cluster(), context.prefix.group("things"));
+    let (source, target) = (names.index(1), names.index(2));
+    cluster.add_write_block(&source).await.expect("blocked");
+    let clone = CloneIndex {
+        source: source.clone(),
+        target: target.clone(),
+        aliases: vec![names.write_alias(2)],
+        settings: Default::default(),
+    };
+    cluster.clone_index(&clone).await.expect("cloned");
+    let alias = names.alias().to_owned();
+    let swap = [
+        AliasAction::Remove { index: source.clone(), alias: alias.clone() },
+        AliasAction::Remove { index: source, alias: names.write_alias(1) },
+        AliasAction::Add { index: target, alias },
+    ];
+    cluster.update_aliases(&swap).await.expect("swapped");
 }
 
 fn ids(objects: &[SavedObject]) -> Vec<&str> {

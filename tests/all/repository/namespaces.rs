@@ -1,3 +1,5 @@
+//! Namespaces: which objects each one sees, and how stored ids keep them apart.
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -13,11 +15,11 @@ use saved_objects::{ErrorKind, SavedObject};
 use serde_json::json;
 
 use super::{ids, key, kind, object, put, repository, stored};
-use crate::context::{Context, MEMORY};
+use crate::context::Context;
 use crate::named_trials;
 
 pub(super) fn trials(url: &str) -> Vec<Trial> {
-    let mut trials = named_trials!(
+    named_trials!(
         url,
         each_kind_is_seen_from_its_namespaces,
         one_stored_id_of_two_objects_reaches_the_right_one_only,
@@ -26,12 +28,8 @@ pub(super) fn trials(url: &str) -> Vec<Trial> {
         from_no_namespace_nothing_is_seen,
         reaching_all_namespaces_is_a_permission_of_its_own,
         shared_objects_are_deleted_only_on_purpose,
-    );
-    // The cluster in memory groups nothing.
-    if url != MEMORY {
-        trials.extend(named_trials!(url, the_namespaces_in_use_are_listed));
-    }
-    trials
+        the_namespaces_in_use_are_listed,
+    )
 }
 
 fn namespace(name: &str) -> Namespace {
@@ -70,7 +68,7 @@ async fn each_kind_is_seen_from_its_namespaces(context: Context) {
     repository.create(super::note("a", json!({"title": "t"})).namespace(namespace("other"))).await.expect("created");
     repository.get(&everywhere).await.expect("agnostic objects are seen from everywhere");
 
-    // Ids are unique in each namespace, or over all.
+    // Ids are unique in each namespace, or across all.
     create(&repository, "page", "b", "ops").await;
     create(&repository, "page", "b", "default").await;
     create(&repository, "board", "b", "ops").await;
@@ -81,7 +79,7 @@ async fn each_kind_is_seen_from_its_namespaces(context: Context) {
 
 async fn one_stored_id_of_two_objects_reaches_the_right_one_only(context: Context) {
     let repository = repository(&context).await;
-    // A namespace called like a type: `page:page:x` is page `x` there, and page `page:x` in the default namespace.
+    // A namespace with the name of a type: `page:page:x` is page `x` there, and page `page:x` in the default namespace.
     let created = create(&repository, "page", "x", "page").await;
     let other = key("page", "page:x");
     assert!(stored(&context, "things", "page:page:x").await.is_object());
@@ -90,11 +88,12 @@ async fn one_stored_id_of_two_objects_reaches_the_right_one_only(context: Contex
     assert_eq!(kind(repository.delete(Delete::new(&other).version(created.version)).await), ErrorKind::NotFound);
     let overwrite = Create::new("page", object(json!({}))).id("page:x").overwrite();
     assert_eq!(kind(repository.create(overwrite).await), ErrorKind::Conflict);
-    // And `note:page:y` is page `y` in the namespace `note`, and note `page:y`.
+    // `note:page:y` is page `y` in the namespace `note`, and note `page:y`.
     let hidden = create(&repository, "page", "y", "note").await;
     let disguised = key("note", "page:y");
     assert_eq!(repository.get_opt(&disguised).await.expect("answered"), None);
-    // A version can be guessed: it does not open the other namespace, though an agnostic object is deleted without being read.
+    // A version can be guessed, but gives no access to the other namespace, although an agnostic object is deleted
+    // without a read.
     assert_eq!(kind(repository.delete(Delete::new(&disguised).version(hidden.version)).await), ErrorKind::NotFound);
     assert_eq!(
         kind(repository.update(Update::new(&disguised).version(hidden.version), |_| Ok(())).await),
@@ -128,7 +127,7 @@ async fn each_kind_has_its_stored_form(context: Context) {
         let elsewhere = repository.get_opt(&key(type_name, id).in_namespace(namespace("dev"))).await.expect("answered");
         assert_eq!(elsewhere.is_some(), type_name == "note", "{raw_id}");
     }
-    // A document that says another namespace than its `_id` is no object of either, and a list names it.
+    // A document whose `namespace` differs from its `_id` is an object of neither namespace, and a list reports it.
     put(&context, "things", "ops:page:x", json!({"type": "page", "page": {}, "namespace": "dev"})).await;
     put(&context, "things", "page:y", json!({"type": "page", "page": {}, "namespace": "dev"})).await;
     for (id, name) in [("x", "ops"), ("x", "dev"), ("y", "default"), ("y", "dev")] {
@@ -139,7 +138,7 @@ async fn each_kind_has_its_stored_form(context: Context) {
     let mut named: Vec<_> = found.unreadable.iter().map(|it| (it.raw_id.as_str(), it.error.kind())).collect();
     named.sort_by_key(|(raw_id, _)| *raw_id);
     assert_eq!(named, [("ops:page:x", ErrorKind::Corrupt), ("page:y", ErrorKind::Corrupt)]);
-    // Isolated objects seen from everywhere are seen so, if somebody stored such.
+    // Isolated objects are seen from everywhere if other software stored them so.
     put(&context, "things", "card:z", json!({"type": "card", "card": {}, "namespaces": ["*"]})).await;
     repository.get(&key("card", "z").in_namespace(namespace("dev"))).await.expect("seen");
 }
@@ -169,7 +168,7 @@ async fn finds_keep_to_the_namespaces(context: Context) {
     assert_eq!(find(&["page"], seen_from(&["ops"]).everywhere()).await, "here there");
 }
 
-/// A list of allowed namespaces may come out empty: that must open none of them.
+/// A list of allowed namespaces may be empty: then no namespace is seen.
 async fn from_no_namespace_nothing_is_seen(context: Context) {
     let repository = repository(&context).await;
     for type_name in ["page", "board", "card", "note"] {
@@ -189,13 +188,11 @@ async fn from_no_namespace_nothing_is_seen(context: Context) {
         reader.close().await;
     }
     assert_eq!(repository.find(&["page"], none().namespaces([Namespace::DEFAULT])).await.expect("found").total, 1);
-    // As the fields of a search: none of them has a word.
+    // An empty list of search fields: no field matches the word.
     let by_no_field = Find::new().search("t").search_fields(Vec::<String>::new());
-    if context.memory.is_none() {
-        assert_eq!(repository.find(&["page"], by_no_field).await.expect("found").total, 0);
-        assert_eq!(repository.find(&["page"], Find::new().search("t")).await.expect("found").total, 1);
-    }
-    // In a typed client too, which is at home in a namespace.
+    assert_eq!(repository.find(&["page"], by_no_field).await.expect("found").total, 0);
+    assert_eq!(repository.find(&["page"], Find::new().search("t")).await.expect("found").total, 1);
+    // The same with a typed client, which has a namespace of its own.
     assert_eq!(repository.find(&["page"], Find::new()).await.expect("found").total, 1);
 }
 
@@ -226,7 +223,7 @@ async fn the_namespaces_in_use_are_listed(context: Context) {
     assert_eq!(told, expected);
     assert_eq!(repository.namespaces(&["note"]).await.expect("listed"), []);
     assert_eq!(kind(repository.namespaces(&["nothing"]).await), ErrorKind::Invalid);
-    // More than the server gives at once.
+    // More than the server returns in one page.
     let pages = (0..1_100).map(|n| {
         let request = Create::new("page", object(json!({"title": "t"}))).id("a");
         request.namespace(namespace(&format!("team-{n:04}")))
@@ -237,7 +234,7 @@ async fn the_namespaces_in_use_are_listed(context: Context) {
     assert_eq!((in_use.len(), in_use[0].namespace.as_str()), (1_102, "default"));
 }
 
-/// Allows everything in each namespace, and over all of them what is listed.
+/// Allows everything in each single namespace, and the listed actions in all namespaces.
 #[derive(Debug)]
 struct Over(&'static [Action]);
 
@@ -265,7 +262,7 @@ async fn reaching_all_namespaces_is_a_permission_of_its_own(context: Context) {
     assert_eq!(kind(of(&[]).namespaces(&["page"]).await), ErrorKind::Forbidden);
     let streamed: Vec<_> = of(&[]).stream(&["page"], everywhere()).expect("a stream").collect().await;
     assert!(streamed[0].as_ref().is_err_and(|error| error.kind() == ErrorKind::Forbidden), "{streamed:?}");
-    // What has no namespace needs no more than before.
+    // Types without a namespace need no more than before.
     assert_eq!(of(&[]).find(&["note"], everywhere()).await.expect("found").total, 1);
     assert_eq!(of(&[Action::Find]).find(&["page"], everywhere()).await.expect("found").total, 1);
     let of_page =
@@ -282,7 +279,7 @@ async fn shared_objects_are_deleted_only_on_purpose(context: Context) {
         let key: ObjectKey = key("board", id);
         let error = repository.delete(&key).await.expect_err("shared");
         assert_eq!(error.kind(), ErrorKind::Invalid);
-        assert!(error.cure().is_some_and(|cure| cure.contains("force")), "{error}");
+        assert!(error.hint().is_some_and(|hint| hint.contains("force")), "{error}");
         repository.delete(Delete::new(&key).force()).await.expect("deleted");
     }
 }

@@ -1,5 +1,6 @@
-//! The operations through a network that loses, delays, cuts and repeats: what an answer says is so, or it says that it does not
-//! know. Checked against a model that keeps every state that an object may be in by what was answered.
+//! The operations through a network that loses, delays, cuts and repeats requests: each answer is true, or says that
+//! the outcome is unknown. The answers are compared with a model that keeps every state that an object may have
+//! according to the answers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -31,7 +32,7 @@ pub(super) fn trials(url: &str) -> Vec<Trial> {
     }
 }
 
-/// Of a hundred requests so many meet a fault.
+/// The percentage of requests that meet a fault.
 const BAD_WEATHER: u64 = 30;
 const STEPS: u64 = 60;
 const IDS: [&str; 3] = ["a", "b", "c"];
@@ -45,15 +46,15 @@ struct State {
     refers: bool,
 }
 
-/// None if the object is not there.
+/// `None` if the object does not exist.
 type Maybe = Option<State>;
 
-/// What may be stored under one id.
+/// The states that an object may have.
 #[derive(Debug, Default)]
 struct Possible {
     states: BTreeSet<Maybe>,
-    /// What was sent to be created, whatever was answered. A network may let it arrive a second time after the object was deleted,
-    /// and no server can tell.
+    /// Every creation that was sent, whatever its answer. The network may deliver it again after the object was
+    /// deleted, and no server can detect that.
     created: BTreeSet<State>,
 }
 
@@ -70,7 +71,7 @@ impl Possible {
         all
     }
 
-    /// Takes an answer to an operation that makes `next` of a state, or refuses it with a kind of error.
+    /// Applies the answer to an operation that changes a state to `next`, or refuses it with a kind of error.
     fn answered<T>(&mut self, what: &str, answer: &Result<T>, next: impl Fn(&Maybe) -> Result<Maybe, ErrorKind>) {
         let made: BTreeSet<Maybe> = self.all().iter().filter_map(|state| next(state).ok()).collect();
         if self.all().iter().any(|state| state.is_none() && next(state).is_ok()) {
@@ -145,7 +146,7 @@ async fn what_is_answered_in_bad_weather_is_so(context: Context) {
             let id = IDS[dice.below(3) as usize];
             one_step(through.repository(), &mut model, id, step as i64, dice.below(24), &mut told).await;
         }
-        // What was sent long ago lands now.
+        // Requests that were sent long ago land now.
         proxy.land_all().await;
         drop(proxy);
         for (id, possible) in &model {
@@ -159,7 +160,7 @@ async fn what_is_answered_in_bad_weather_is_so(context: Context) {
     remove_all(&context).await;
 }
 
-/// Every write is done, and its answer replaced by one that says nothing of it.
+/// Every write is done, and its answer is replaced by one that does not say so.
 async fn what_was_done_is_told_so_whatever_was_answered(context: Context) {
     let calm = store_of(&context, types::all_exportable(), Start::Migrate).await.0.repository().clone();
     for (number, fault) in (0..).zip(DONE_BUT) {
@@ -190,7 +191,7 @@ async fn what_was_done_is_told_so_whatever_was_answered(context: Context) {
     }
 }
 
-/// What a lost answer left open on the server goes with the indices.
+/// Deletes the indices, and with them what a lost answer left open on the server.
 async fn remove_all(context: &Context) {
     let cluster = context.cluster();
     let found = cluster.indices(&[&format!("{}-*", context.prefix)]).await.expect("answered");
@@ -219,7 +220,7 @@ async fn one_step(
             let request = request.id(id).references(vec![target()]);
             let request = if what == 2 { request.overwrite() } else { request };
             let answer = repository.create(request).await;
-            // It was sent without looking whether something is there.
+            // The creation was sent without a look for an existing object.
             possible.created.insert(new());
             possible.answered("create", &answer, |state| match state {
                 None => Ok(Some(new())),
@@ -272,7 +273,7 @@ async fn one_step(
         }
         12 => {
             let answer = repository.remove_references_to(&key("board", "target")).await;
-            // Whatever it answers, an object that it does not name has lost its references or was not reached.
+            // An object that the answer does not report has lost its references or was not reached.
             for possible in model.values_mut() {
                 let without: Vec<Maybe> =
                     possible.all().into_iter().flatten().map(|old| Some(State { refers: false, ..old })).collect();
@@ -315,7 +316,7 @@ async fn one_step(
             outcome(&answer)
         }
         19 => {
-            // What is found may be older than what is stored, but it is told whole, or not.
+            // A search may return older states than the stored ones, but it is complete, or reports that it is not.
             let answer = pages(repository).await;
             if let Err(error) = &answer {
                 assert!(matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::NotFound), "{error}");
@@ -364,7 +365,7 @@ async fn one_step(
     *told.entry(kind).or_default() += 1;
 }
 
-/// All pages of a point in time.
+/// Reads all pages of a point in time.
 async fn pages(repository: &Repository) -> Result<usize> {
     let mut reader = repository.open_point_in_time(&["board"], std::time::Duration::from_secs(60)).await?;
     let request = Find::new().per_page(1);
@@ -382,7 +383,7 @@ async fn pages(repository: &Repository) -> Result<usize> {
     }
 }
 
-/// The objects as an export by id has them.
+/// Returns the objects as an export by id has them.
 async fn exported(repository: &Repository) -> Result<BTreeMap<String, State>> {
     let mut lines = Vec::new();
     let summary = repository.export(Export::objects(IDS.map(board)).without_summary(), &mut lines).await?;
@@ -405,7 +406,7 @@ async fn exported(repository: &Repository) -> Result<BTreeMap<String, State>> {
     Ok(found)
 }
 
-/// An import of one object that overwrites: what is told of it.
+/// Imports one object with overwriting, and returns what the summary reports of it.
 async fn imported(repository: &Repository, id: &str, mark: i64) -> Result<()> {
     let reference = json!({"name": "target", "type": "board", "id": "target"});
     let line = json!({
@@ -420,13 +421,13 @@ async fn imported(repository: &Repository, id: &str, mark: i64) -> Result<()> {
             Ok(())
         }
         Some("outcome_unknown") => told(ErrorKind::OutcomeUnknown),
-        // Something that was sent long ago landed between its reading and its writing.
+        // A request that was sent long ago landed between the import's read and its write.
         Some("conflict" | "unavailable") => told(ErrorKind::Unavailable),
         Some(other) => panic!("{other}: {summary:?}"),
     }
 }
 
-/// All objects in one call, each of which is answered.
+/// Calls one operation on all objects, each of which has its own answer.
 async fn many_at_once(
     repository: &Repository,
     model: &mut BTreeMap<&str, Possible>,

@@ -1,9 +1,7 @@
-//! Who may learn a secret by which sequence of calls: only who may read secrets where it lives.
+//! Which sequences of calls can return a secret: only those of a caller who may read secrets in the object's namespace.
 
-use std::io::{Cursor, SeekFrom};
-use std::pin::Pin;
+use std::io::Cursor;
 use std::sync::Arc;
-use std::task::{Context as Poller, Poll};
 
 use async_trait::async_trait;
 use libtest_mimic::Trial;
@@ -15,8 +13,8 @@ use saved_objects::repository::{
 };
 use saved_objects::{Result, Start};
 use serde_json::{Value, json};
-use tokio::io::{AsyncRead, AsyncSeek, ReadBuf};
 
+use super::changing::Changing;
 use super::{key, object, refresh, store_of, types};
 use crate::context::Context;
 use crate::named_trials;
@@ -43,7 +41,7 @@ fn of_red(type_name: &str) -> ObjectKey {
     }
 }
 
-/// Somebody at home in `blue`, who may do in `red`, and to objects of no namespace, what `elsewhere` says.
+/// A caller who may do everything in `blue`, and in `red` and on objects without a namespace what `elsewhere` allows.
 #[derive(Debug, Clone, Copy)]
 struct Blue {
     elsewhere: fn(Action) -> bool,
@@ -56,7 +54,7 @@ impl Authorization for Blue {
     }
 }
 
-/// Everything but reading secrets and sharing.
+/// Allows everything except reading secrets and sharing.
 fn all_but_secrets(action: Action) -> bool {
     !matches!(action, Action::GetSecrets | Action::Share | Action::ShareEverywhere)
 }
@@ -68,9 +66,6 @@ fn exporting(action: Action) -> bool {
 fn nothing(_: Action) -> bool {
     false
 }
-
-/// What a caller has been told, whatever it was.
-type Told = String;
 
 async fn lines(repository: &Repository, type_name: &str, secrets: SecretForm) -> Result<Vec<Value>> {
     lines_at(repository, of_red(type_name), secrets).await
@@ -84,27 +79,27 @@ async fn lines_at(repository: &Repository, key: ObjectKey, secrets: SecretForm) 
     Ok(text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect())
 }
 
-fn file(lines: &[Value]) -> Cursor<Vec<u8>> {
-    Cursor::new(lines.iter().map(|line| format!("{line}\n")).collect::<String>().into_bytes())
+fn file(lines: &[Value]) -> Vec<u8> {
+    lines.iter().map(|line| format!("{line}\n")).collect::<String>().into_bytes()
 }
 
-/// All that the caller can read with its secrets, in every namespace.
-async fn read_all(context: &Context, repository: &Repository) -> Told {
+/// Reads everything that the caller can read, with secrets, in every namespace.
+async fn read_all(context: &Context, repository: &Repository) -> String {
     refresh(context).await;
-    let mut told = Told::new();
+    let mut received = String::new();
     for name in ["blue", "red", "default"] {
         for type_name in TYPES {
             let found = repository.find(&[type_name], Find::new().namespaces([namespace(name)])).await;
             for object in found.map(|found| found.objects).unwrap_or_default() {
                 let its = ObjectKey::new(&object.type_name, &object.id).in_namespace(namespace(name));
-                told += &read(repository, &its).await;
+                received += &read(repository, &its).await;
             }
         }
     }
-    told
+    received
 }
 
-async fn read(repository: &Repository, key: &ObjectKey) -> Told {
+async fn read(repository: &Repository, key: &ObjectKey) -> String {
     match repository.get_with_secrets(key).await {
         Ok((object, secrets)) => {
             let secrets = secrets.values().map(|secret| secret.expose_json().to_owned()).collect::<String>();
@@ -114,12 +109,12 @@ async fn read(repository: &Repository, key: &ObjectKey) -> Told {
     }
 }
 
-async fn import(context: &Context, repository: &Repository, request: Import, lines: &[Value]) -> Told {
-    let summary = repository.import(request, file(lines)).await;
+async fn import(context: &Context, repository: &Repository, request: Import, lines: &[Value]) -> String {
+    let summary = repository.import(request, Cursor::new(file(lines))).await;
     format!("{summary:?} {}", read_all(context, repository).await)
 }
 
-/// A sequence of calls that may bring the secret of an object of the red team to whom makes them.
+/// A sequence of calls that might return the secret of an object of the red team to the caller.
 #[derive(Debug, Clone, Copy)]
 enum Sequence {
     ReadIt,
@@ -164,9 +159,9 @@ const SEQUENCES: [Sequence; 18] = [
 ];
 
 impl Sequence {
-    /// Does it as `caller`, to the object of this type, and returns all that he is told. `exported` is what an export of encrypted
-    /// attributes gave to somebody.
-    async fn run(self, context: &Context, caller: &Repository, type_name: &str, exported: &[Value]) -> Told {
+    /// Runs the sequence as `caller` on the object of this type, and returns everything that the caller receives.
+    /// `exported` is an export with encrypted attributes that another caller made.
+    async fn run(self, context: &Context, caller: &Repository, type_name: &str, exported: &[Value]) -> String {
         let into_blue = || Import::new().namespace(namespace("blue"));
         let mut lines_of = exported.to_vec();
         match self {
@@ -176,8 +171,8 @@ impl Sequence {
             Self::ExportEncrypted => format!("{:?}", lines(caller, type_name, SecretForm::Encrypted).await),
             Self::ImportIntoBlue => import(context, caller, into_blue(), &lines_of).await,
             Self::ImportUnderAnotherId => {
-                let told = import(context, caller, into_blue().on_conflict(OnConflict::NewIds), &lines_of).await;
-                told + &import(context, caller, Import::new().on_conflict(OnConflict::NewIds), &lines_of).await
+                let received = import(context, caller, into_blue().on_conflict(OnConflict::NewIds), &lines_of).await;
+                received + &import(context, caller, Import::new().on_conflict(OnConflict::NewIds), &lines_of).await
             }
             Self::ImportUnderAChosenId => {
                 let chosen = into_blue().decide(type_name, "a", Decision::NewId(Some("chosen".to_owned())));
@@ -188,8 +183,8 @@ impl Sequence {
             }
             Self::ImportAsOneOfBlue => {
                 lines_of[0]["namespaces"] = json!(["blue"]);
-                let told = import(context, caller, Import::new(), &lines_of).await;
-                told + &import(context, caller, Import::new().on_conflict(OnConflict::NewIds), &lines_of).await
+                let received = import(context, caller, Import::new(), &lines_of).await;
+                received + &import(context, caller, Import::new().on_conflict(OnConflict::NewIds), &lines_of).await
             }
             Self::ImportAmongTheAttributes => {
                 let envelopes = lines_of[0]["envelopes"].take();
@@ -201,7 +196,7 @@ impl Sequence {
             Self::ImportFromAChangedFile => {
                 let second = file(&lines_of);
                 lines_of[0].as_object_mut().expect("an object").remove("envelopes");
-                let changing = Changing { files: [file(&lines_of), second], is_second: false };
+                let changing = Changing::new(file(&lines_of), second);
                 let summary = caller.import(into_blue().on_conflict(OnConflict::NewIds), changing).await;
                 format!("{summary:?} {}", read_all(context, caller).await)
             }
@@ -220,7 +215,7 @@ impl Sequence {
                 let own = key(type_name, "a").in_namespace(namespace("blue"));
                 let own = lines_at(caller, own, SecretForm::Encrypted).await.unwrap_or_else(|_| lines_of.clone());
                 lines_of[0]["namespaces"] = json!(["blue"]);
-                let changing = Changing { files: [file(&own), file(&lines_of)], is_second: false };
+                let changing = Changing::new(file(&own), file(&lines_of));
                 let summary = caller.import(into_blue().on_conflict(OnConflict::NewIds), changing).await;
                 format!("{summary:?} {}", read_all(context, caller).await)
             }
@@ -248,7 +243,7 @@ impl Sequence {
     }
 }
 
-/// Deletes the object of the red team, and stores one of the blue team with its id, as far as the caller may.
+/// Deletes the object of the red team, and stores an object of the blue team with its id, as far as the caller may.
 async fn replace_by_one_of_blue(caller: &Repository, type_name: &str) {
     let _ = caller.delete(Delete::new(of_red(type_name)).force()).await;
     let name = secret_of(type_name);
@@ -267,40 +262,7 @@ fn attributes(type_name: &str) -> saved_objects::document::Attributes {
     }
 }
 
-/// A file that is another one when it is read for the second time.
-struct Changing {
-    files: [Cursor<Vec<u8>>; 2],
-    is_second: bool,
-}
-
-impl Changing {
-    fn file(&mut self) -> Pin<&mut Cursor<Vec<u8>>> {
-        Pin::new(&mut self.files[usize::from(self.is_second)])
-    }
-}
-
-impl AsyncRead for Changing {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        poller: &mut Poller<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        self.file().poll_read(poller, buffer)
-    }
-}
-
-impl AsyncSeek for Changing {
-    fn start_seek(mut self: Pin<&mut Self>, position: SeekFrom) -> std::io::Result<()> {
-        self.is_second |= matches!(position, SeekFrom::Start(_));
-        self.file().start_seek(position)
-    }
-
-    fn poll_complete(mut self: Pin<&mut Self>, poller: &mut Poller<'_>) -> Poll<std::io::Result<u64>> {
-        self.file().poll_complete(poller)
-    }
-}
-
-/// The object of the red team with its secret, and what an export of its envelopes gives.
+/// Stores the object of the red team with its secret, and returns an export of its envelopes.
 async fn prepare(context: &Context, repository: &Repository, type_name: &str) -> Vec<Value> {
     refresh(context).await;
     for type_name in TYPES {
@@ -308,7 +270,7 @@ async fn prepare(context: &Context, repository: &Repository, type_name: &str) ->
             let found = repository.find(&[type_name], Find::new().namespaces([namespace(name)])).await.expect("found");
             for object in found.objects {
                 let its = ObjectKey::new(&object.type_name, &object.id).in_namespace(namespace(name));
-                // One that is seen from several namespaces is gone already.
+                // An object that is seen from several namespaces is deleted already.
                 let _ = repository.delete(Delete::new(its).force()).await;
             }
         }
@@ -336,9 +298,9 @@ async fn secrets_are_learnt_only_by_whom_may_read_them_where_they_live(context: 
             for sequence in SEQUENCES {
                 let exported = prepare(&context, &open, type_name).await;
                 assert!(!exported[0].to_string().contains(SECRET), "an export of envelopes tells nothing");
-                let told = sequence.run(&context, &caller, type_name, &exported).await;
-                let learns = told.contains(SECRET);
-                let what = format!("{type_name}, {who}, {sequence:?}: {told}");
+                let received = sequence.run(&context, &caller, type_name, &exported).await;
+                let learns = received.contains(SECRET);
+                let what = format!("{type_name}, {who}, {sequence:?}: {received}");
                 let may_read = elsewhere(Action::GetSecrets);
                 match sequence {
                     _ if !may_read => assert!(!learns, "{what}"),
@@ -356,11 +318,11 @@ async fn an_import_needs_no_more_without_envelopes(context: Context) {
     let open = store_of(&context, types::all_exportable(), Start::Migrate).await.0.repository().clone();
     let caller = open.authorized_by(Arc::new(Blue { elsewhere: nothing }));
     let mut line = json!({"type": "page", "id": "p", "namespaces": ["blue"], "attributes": {"title": "t"}});
-    let summary = caller.import(Import::new(), file(&[line.clone()])).await.expect("imported");
+    let summary = caller.import(Import::new(), Cursor::new(file(&[line.clone()]))).await.expect("imported");
     assert!(summary.success, "{summary:?}");
-    // In clear the caller knows it already.
+    // The caller knows the secret in clear already.
     line["id"] = json!("q");
     line["secrets"] = json!({"secret": "known"});
-    let summary = caller.import(Import::new(), file(&[line])).await.expect("imported");
+    let summary = caller.import(Import::new(), Cursor::new(file(&[line]))).await.expect("imported");
     assert!(summary.success, "{summary:?}");
 }

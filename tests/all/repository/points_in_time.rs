@@ -1,4 +1,4 @@
-//! Pages over the objects as they were at one moment.
+//! Pages of the objects as they were at one moment.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,15 +29,15 @@ pub(super) fn trials(url: &str) -> Vec<Trial> {
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// The ids of all pages.
-async fn walk(reader: &mut PointInTimeReader, request: &Find) -> Vec<Vec<String>> {
+/// Returns the ids of all pages.
+async fn all_pages(reader: &mut PointInTimeReader, request: &Find) -> Vec<Vec<String>> {
     let mut pages = Vec::new();
     let mut cursor: Option<PageCursor> = None;
     loop {
         let page = reader.page(request, cursor.as_ref()).await.expect("a page");
         assert_eq!(page.found.total, 5);
         pages.push(page.found.objects.into_iter().map(|object| object.id).collect());
-        // A cursor may be kept as text between two pages.
+        // A cursor can be kept as text between two pages.
         cursor = page.next.map(|next| next.to_string().parse().expect("a cursor"));
         if cursor.is_none() {
             return pages;
@@ -57,13 +57,13 @@ async fn pages_follow_one_another_whatever_is_written(context: Context) {
     refresh(&context).await;
     let sorted = Find::new().sort("count", Direction::Descending).per_page(2);
     let expected = [vec!["n4", "n3"], vec!["n2", "n1"], vec!["n0"]];
-    assert_eq!(walk(&mut reader, &sorted).await, expected);
-    // Again, in the server's own order; and with a page that ends exactly at the end there is an empty one after it.
-    assert_eq!(walk(&mut reader, &Find::new().per_page(3)).await.concat().len(), 5);
-    assert_eq!(walk(&mut reader, &Find::new().per_page(5)).await.iter().map(Vec::len).collect::<Vec<_>>(), [5, 0]);
-    // Equal values are told apart.
+    assert_eq!(all_pages(&mut reader, &sorted).await, expected);
+    // Again, in the server's own order; a last page that is exactly full is followed by an empty one.
+    assert_eq!(all_pages(&mut reader, &Find::new().per_page(3)).await.concat().len(), 5);
+    assert_eq!(all_pages(&mut reader, &Find::new().per_page(5)).await.iter().map(Vec::len).collect::<Vec<_>>(), [5, 0]);
+    // Objects with equal sort values are distinguished.
     let equal = Find::new().sort(RootField::CreatedBy, Direction::Ascending).per_page(1);
-    let mut all = walk(&mut reader, &equal).await.concat();
+    let mut all = all_pages(&mut reader, &equal).await.concat();
     all.sort();
     assert_eq!(all, ["n0", "n1", "n2", "n3", "n4"]);
     reader.close().await;
@@ -75,7 +75,7 @@ async fn a_point_in_time_ends(context: Context) {
     let mut reader = repository.open_point_in_time(&["note"], MINUTE).await.expect("opened");
     let page = reader.page(&Find::new(), None).await.expect("a page");
     assert_eq!((page.found.unreadable.len(), page.next), (1, None));
-    // Dropped without being closed: nothing is left open, which the suite looks at in its end.
+    // Dropped without being closed: nothing is left open, which the test run checks at its end.
     drop(reader);
     for (types, time) in
         [(&["nothing"][..], MINUTE), (&[], MINUTE), (&["note"], 90 * MINUTE), (&["note"], Duration::ZERO)]
@@ -84,7 +84,7 @@ async fn a_point_in_time_ends(context: Context) {
     }
     let mut reader = repository.open_point_in_time(&["note"], Duration::from_millis(1)).await.expect("opened");
     let mut answer = reader.page(&Find::new(), None).await;
-    // The server looks for points in time to be closed once a minute; the one in memory closes it at once.
+    // The server closes expired points in time once a minute; the cluster in memory closes them immediately.
     if context.memory.is_some() {
         tokio::time::sleep(Duration::from_millis(5)).await;
         answer = reader.page(&Find::new(), None).await;
@@ -111,7 +111,7 @@ async fn a_cursor_of_another_search_is_refused(context: Context) {
         Find::new().sort("title", Direction::Ascending),
         by_two.clone().filter(Filter::equals("title", "a")),
         by_two.clone().namespaces([Namespace::new("ops").expect("a name")]).filter(Filter::exists("title")),
-        // As many values, in another order.
+        // The same number of values, in another order.
         Find::new()
             .sort("title", Direction::Descending)
             .sort(RootField::CreatedAt, Direction::Ascending)
@@ -125,18 +125,18 @@ async fn a_cursor_of_another_search_is_refused(context: Context) {
         let outcome = reader.page(&other.clone().per_page(1), Some(&cursor)).await;
         assert_eq!(kind(outcome), ErrorKind::Invalid, "{other:?}");
     }
-    // The same search of another reader, which sees another moment.
+    // The same search with another reader, which sees another moment.
     let mut other = repository.open_point_in_time(&["note"], MINUTE).await.expect("opened");
     assert_eq!(kind(other.page(&by_two, Some(&cursor)).await), ErrorKind::Invalid);
     other.close().await;
-    // Another size, and other fields, are the same search.
+    // Another size and other fields do not change the search.
     let narrow = by_two.clone().per_page(10).fields(["title"]);
     assert_eq!(reader.page(&narrow, Some(&cursor)).await.expect("a page").found.objects.len(), 1);
     assert_eq!(kind("nonsense".parse::<PageCursor>()), ErrorKind::Invalid);
     reader.close().await;
 }
 
-/// Loses the answer to the first search, when its hits were handed over.
+/// Loses the answer to the first search, after its hits were passed on.
 #[derive(Debug, Default)]
 struct FirstPageIsLost(AtomicBool);
 

@@ -1,11 +1,11 @@
-//! What objects refer to is collected, and references to an object are taken out.
+//! The objects that references lead to are collected, and references to an object are removed.
 
 use libtest_mimic::Trial;
 use saved_objects::document::{Namespace, Reference};
 use saved_objects::encryption::Secret;
 use saved_objects::repository::{
-    Action, Authorization, ChangeNamespaces, CollectReferences, CollectedObject, CollectedState, Create, Draft,
-    Repository,
+    Action, Authorization, ChangeNamespaces, CollectReferences, CollectedObject, CollectedState, Create, Delete, Draft,
+    Filter, Find, ObjectKey, Replace, Repository, Update,
 };
 use saved_objects::{ErrorKind, SavedObject};
 use serde_json::json;
@@ -22,6 +22,7 @@ pub(super) fn trials(url: &str) -> Vec<Trial> {
         objects_of_the_same_origin_are_named,
         references_are_taken_out_of_a_namespace,
         references_are_taken_out_while_others_write,
+        references_to_nothing_are_refused,
     )
 }
 
@@ -42,7 +43,7 @@ async fn create(repository: &Repository, type_name: &str, id: &str, references: 
     repository.create(request(type_name, id, references)).await.expect("created")
 }
 
-fn told(collected: &[CollectedObject]) -> Vec<String> {
+fn describe(collected: &[CollectedObject]) -> Vec<String> {
     let state = |object: &CollectedObject| match &object.state {
         CollectedState::Found { namespaces, .. } => namespaces.join(","),
         CollectedState::Missing => "missing".to_owned(),
@@ -64,7 +65,8 @@ async fn references_are_collected_once_each(context: Context) {
     let of_a = [to("board", "b"), to("card", "c"), to("note", "n"), to("board", "gone"), to("board", "hidden")];
     create(&repository, "board", "a", &of_a).await;
     create(&repository, "board", "b", &[to("board", "a"), to("board", "b"), to("board", "a/b")]).await;
-    create(&repository, "card", "c", &[to("board", "b"), to("board", "broken"), to("nothing", "x")]).await;
+    create(&repository, "card", "c", &[to("board", "b"), to("board", "broken"), to("nothing", "x"), to("page", "p")])
+        .await;
     put(&context, "things", "board:broken", json!({"type": "board"})).await;
     let roots = || [key("board", "a"), key("note", "n"), key("nothing", "y"), key("board", "a")];
     let all = repository.collect_references(CollectReferences::new(roots())).await.expect("collected");
@@ -78,12 +80,14 @@ async fn references_are_collected_once_each(context: Context) {
         "board/hidden missing <- board/a",
         "board/a/b Invalid <- board/b",
         "board/broken Corrupt <- card/c",
+        "nothing/x not followed <- card/c",
+        "page/p not followed <- card/c",
     ];
-    assert_eq!(told(&all), expected);
+    assert_eq!(describe(&all), expected);
     let shareable = CollectReferences::new([key("board", "a"), key("card", "c")]).shareable();
     let all = repository.collect_references(shareable).await.expect("collected");
-    assert!(told(&all).contains(&"card/c not followed <- ".to_owned()), "{:?}", told(&all));
-    assert!(!told(&all).iter().any(|line| line.starts_with("board/broken")), "only by way of the card");
+    assert!(describe(&all).contains(&"card/c not followed <- board/a".to_owned()), "{:?}", describe(&all));
+    assert!(!describe(&all).iter().any(|line| line.starts_with("board/broken")), "only by way of the card");
     assert!(repository.collect_references(CollectReferences::new([])).await.expect("nothing").is_empty());
 }
 
@@ -93,7 +97,7 @@ async fn there_is_an_end_to_references(context: Context) {
         create(&repository, "board", &format!("b{n}"), &[to("board", &format!("b{}", n + 1))]).await;
     }
     let from = async |id: &str| repository.collect_references(CollectReferences::new([key("board", id)])).await;
-    // From b2 it is twenty steps to b22, which is not there.
+    // From b2 it is twenty steps to b22, which does not exist.
     assert_eq!(from("b2").await.expect("collected").len(), 21);
     let error = from("b1").await.expect_err("one step more");
     assert_eq!(error.kind(), ErrorKind::Invalid);
@@ -115,7 +119,7 @@ async fn objects_of_the_same_origin_are_named(context: Context) {
     };
     assert_eq!(origin_id.as_deref(), Some("first"));
     assert_eq!(namespaces_of_same_origin, &["dev", "ops"]);
-    // Nobody hears of namespaces in which they may not read.
+    // The answer names no namespaces that the caller may not read.
     let in_ops_too = repository.authorized_by(std::sync::Arc::new(ReadsIn(&["default", "ops"])));
     let all = in_ops_too.collect_references(CollectReferences::new([key("board", "copy")])).await.expect("collected");
     let CollectedState::Found { namespaces_of_same_origin, .. } = &all[0].state else { panic!("it is there: {all:?}") };
@@ -154,7 +158,7 @@ async fn references_are_taken_out_of_a_namespace(context: Context) {
     repository.change_namespaces(share).await.expect("answered").remove(0).expect("shared");
     put(&context, "things", "note:broken", json!({"type": "note", "references": both})).await;
 
-    // The object that they refer to is not there.
+    // The object that they refer to does not exist.
     let swept = repository.remove_references_to(&key("board", "target")).await.expect("swept");
     assert_eq!((swept.updated, swept.deleted), (6, 0), "{swept:?}");
     let failed: Vec<_> = swept.failures.iter().map(|it| (it.raw_id.as_str(), it.error.kind())).collect();
@@ -201,4 +205,47 @@ async fn references_are_taken_out_while_others_write(context: Context) {
         assert_eq!(board.attributes["round"], 3);
     }
     assert_eq!(kind(repository.get(&key("board", "target")).await), ErrorKind::NotFound);
+}
+
+async fn references_to_nothing_are_refused(context: Context) {
+    let repository = repository(&context).await;
+    let kept = create(&repository, "board", "kept", &[to("board", "b")]).await;
+    for (type_name, id) in [("", "x"), ("board", ""), ("", ""), (" ", "x"), ("board", " ")] {
+        let nothing = vec![to("board", "fine"), to(type_name, id)];
+        let what = format!("{type_name:?} {id:?}");
+        let named = |error: saved_objects::Error| {
+            assert_eq!(error.kind(), ErrorKind::Invalid, "{what}: {error}");
+            assert!(error.message().contains("has an empty type or id"), "{what}: {error}");
+        };
+        named(repository.create(request("board", "new", &nothing)).await.expect_err("created"));
+        let many = repository.create_many([request("board", "new", &nothing), request("board", "fine", &[])]).await;
+        let [refused, fine] = many.try_into().expect("two answers");
+        named(refused.expect_err("created in a bulk"));
+        repository.delete(Delete::of(&fine.expect("one fails no other"))).await.expect("deleted");
+        let overwriting = request("board", "kept", &nothing).overwrite();
+        named(repository.create(overwriting).await.expect_err("overwritten"));
+        let update = Update::new(key("board", "kept"));
+        let change = |draft: &mut Draft| {
+            draft.references.clone_from(&nothing);
+            Ok(())
+        };
+        named(repository.update(update, change).await.expect_err("updated"));
+        let replace = Replace::of(&kept, kept.attributes.clone()).references(nothing.clone());
+        named(repository.replace(replace).await.expect_err("replaced"));
+        let upsert = request("board", "kept", &nothing);
+        named(repository.upsert(upsert, change).await.expect_err("upserted"));
+
+        let of = ObjectKey::new(type_name, id);
+        named(
+            repository
+                .collect_references(CollectReferences::new([key("board", "kept"), of.clone()]))
+                .await
+                .expect_err("root"),
+        );
+        named(repository.remove_references_to(&of).await.expect_err("taken out"));
+        let refers = Find::new().filter(Filter::refers_to(type_name, id));
+        named(repository.find(&["board"], refers).await.expect_err("found"));
+    }
+    assert_eq!(repository.get(&key("board", "kept")).await.expect("read").references, [to("board", "b")]);
+    assert_eq!(repository.get_opt(&key("board", "new")).await.expect("answered"), None);
 }

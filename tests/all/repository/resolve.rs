@@ -1,4 +1,4 @@
-//! Old ids lead to the objects that had them, and ids are told to be free or taken.
+//! Old ids lead to the objects that had them, and the repository reports whether ids are free or taken.
 
 use libtest_mimic::Trial;
 use saved_objects::ErrorKind;
@@ -57,7 +57,7 @@ async fn old_ids_lead_to_their_objects(context: Context) {
     assert!(split.message().ends_with("one, two"), "{split}");
     assert_eq!(kind(resolve("nothing").await), ErrorKind::NotFound);
     assert_eq!(kind(repository.resolve(&key("nothing", "a")).await), ErrorKind::Invalid);
-    // From another namespace, another object.
+    // From another namespace the id leads to another object.
     let from_ops = repository.resolve(&key("board", "old").in_namespace(namespace("ops"))).await.expect("resolved");
     assert_eq!(from_ops.object.id, "there");
     let elsewhere = repository.resolve(&key("board", "exact").in_namespace(namespace("ops"))).await;
@@ -84,7 +84,7 @@ async fn each_of_many_is_resolved(context: Context) {
     ];
     assert_eq!(told, expected);
     assert!(repository.resolve_many(&[]).await.is_empty());
-    // Asked for twice, it is answered twice.
+    // A key that is given twice has two answers.
     let twice = repository.resolve_many(&[keys[0].clone(), keys[1].clone(), keys[0].clone()]).await;
     let told: Vec<_> = twice.into_iter().map(|answer| answer.expect("resolved")).collect();
     assert_eq!((told[0].object.id.as_str(), &told[0]), ("moved", &told[2]));
@@ -124,7 +124,7 @@ async fn ids_are_free_or_taken(context: Context) {
     let states = repository.check_conflicts(&keys).await;
     let states: Vec<_> = states.into_iter().map(|state| state.map_err(|error| error.kind())).collect();
     assert_eq!(states, expected);
-    // What it says is what creating says.
+    // The answer is the one that a creation gives.
     let create = Create::new("page", object(json!({}))).id("page:x");
     assert_eq!(kind(repository.create(create.overwrite()).await), ErrorKind::Conflict);
     let shared = ChangeNamespaces::new([key("board", "b").in_namespace(namespace("ops"))]).add(Namespace::DEFAULT);

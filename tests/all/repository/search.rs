@@ -1,4 +1,6 @@
-//! What only a real server can answer, and streams.
+//! Searches: KQL, texts, patterns, aggregations and streams.
+
+use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
 use libtest_mimic::Trial;
@@ -9,29 +11,23 @@ use saved_objects::repository::{Aggregation, Bounds, Filter, Find, Kql, Reposito
 use serde_json::json;
 
 use super::{ids, kind, note, put, refresh, repository};
-use crate::context::{Context, MEMORY};
+use crate::context::Context;
 use crate::named_trials;
 
 pub(super) fn trials(url: &str) -> Vec<Trial> {
-    let mut trials = named_trials!(
+    named_trials!(
         url,
+        kql_finds_what_it_says,
         kql_is_refused_with_its_place,
         references_are_found,
         fields_are_picked,
         a_stream_gives_everything_once,
         a_dropped_stream_leaves_nothing_open,
-    );
-    // The cluster in memory is no search engine: it refuses words and aggregations (design decision 27).
-    if url != MEMORY {
-        trials.extend(named_trials!(
-            url,
-            kql_finds_what_it_says,
-            patterns_are_no_syntax,
-            a_text_is_searched_in_fields,
-            aggregations_see_what_is_found,
-        ));
-    }
-    trials
+        patterns_are_no_syntax,
+        a_text_is_searched_in_fields,
+        what_fits_a_text_best_comes_first,
+        aggregations_see_what_is_found,
+    )
 }
 
 async fn notes(context: &Context) -> Repository {
@@ -116,7 +112,7 @@ async fn kql_is_refused_with_its_place(context: Context) {
     let error = repository.find(&["note"], Find::new().kql(kql)).await.expect_err("not mapped");
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert!(error.message().contains("at character 29"), "{error}");
-    // The server objects to the value, or to how deep conditions lie in each other.
+    // The server refuses the value, or the depth of nested conditions.
     let number: Kql = "note.attributes.count: many".parse().expect("KQL");
     assert_eq!(kind(repository.find(&["note"], Find::new().kql(number)).await), ErrorKind::Invalid);
 }
@@ -186,10 +182,78 @@ async fn references_are_found(context: Context) {
 async fn fields_are_picked(context: Context) {
     let repository = notes(&context).await;
     let request = Find::new().filter(Filter::equals("title", "Alpha"));
-    let some = repository.find(&["note"], request.clone().fields(["title", "count", "nothing"])).await.expect("found");
-    assert_eq!(json!(some.objects[0].attributes), json!({"title": "Alpha", "count": 1}));
-    let none = repository.find(&["note"], request.fields(Vec::<String>::new())).await.expect("found");
-    assert_eq!(json!(none.objects[0].attributes), json!({}));
+    let table = [
+        (&["title", "count", "free"][..], json!({"title": "Alpha", "count": 1})),
+        (&["owner.name"], json!({"owner": {"name": "kim"}})),
+        // Fields that no mapping and no closed schema forbids may be requested.
+        (&["owner.age"], json!({})),
+        (&["free.any.path"], json!({})),
+        (&[], json!({})),
+    ];
+    for (fields, expected) in table {
+        let found = repository.find(&["note"], request.clone().fields(fields.to_vec())).await.expect("found");
+        assert_eq!(json!(found.objects[0].attributes), expected, "{fields:?}");
+    }
+    // It is enough that one of the types knows a field.
+    let both = repository.find(&["note", "badge"], Find::new().fields(["title", "number"])).await.expect("found");
+    let alpha = both.objects.iter().find(|object| object.id == "a").expect("it is found");
+    assert_eq!(json!(alpha.attributes), json!({"title": "Alpha"}));
+    let table = [
+        ("titel", "the type note has no attribute \"titel\"; ask for title, if that is meant"),
+        ("text.raw", "the type note has no attribute \"text.raw\"; ask for text, if that is meant"),
+        ("nothing", "ask for at, count, free, owner, owner.name, tags, text, title, or paths into them"),
+    ];
+    for (name, expected) in table {
+        let misspelt = request.clone().fields(["title", name]);
+        let error = repository.find(&["note"], misspelt.clone()).await.expect_err("no object can have it");
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(error.to_string().contains(expected), "{error}");
+        assert_eq!(kind(repository.stream(&["note"], misspelt)), ErrorKind::Invalid);
+    }
+    let secret = repository.find(&["login"], Find::new().fields(["password"])).await.expect_err("never shown");
+    assert!(secret.to_string().contains("read the secret with `get_with_secrets`"), "{secret}");
+    repository.find(&["login"], Find::new().fields(["hint", "user"])).await.expect("what is exposed is shown");
+}
+
+async fn what_fits_a_text_best_comes_first(context: Context) {
+    let repository = repository(&context).await;
+    let texts = [
+        ("long", "a word among a great many others, so that it says little of what this text is about"),
+        ("best", "word word word"),
+        ("none", "something else"),
+        ("short", "a word"),
+        ("both", "word and more"),
+    ];
+    for (id, text) in texts {
+        repository.create(note(id, json!({"title": id, "text": text}))).await.expect("created");
+    }
+    refresh(&context).await;
+    let request = || Find::new().search("word").search_fields(["text"]);
+    let found = repository.find(&["note", "badge"], Find::new().search("word")).await.expect("found");
+    assert_eq!(ids(&found.objects), ["best", "short", "both", "long"]);
+    // Filters do not count for the score, and pages follow the same order.
+    let filtered = || request().filter(Filter::not(Filter::equals("title", "short"))).per_page(2);
+    let first = repository.find(&["note"], filtered()).await.expect("found");
+    let second = repository.find(&["note"], filtered().page(2)).await.expect("found");
+    assert_eq!([ids(&first.objects), ids(&second.objects)].concat(), ["best", "both", "long"]);
+    let mut reader = repository.open_point_in_time(&["note"], Duration::from_secs(60)).await.expect("opened");
+    let (mut paged, mut cursor) = (Vec::new(), None);
+    loop {
+        let page = reader.page(&request().per_page(1), cursor.as_ref()).await.expect("a page");
+        paged.extend(page.found.objects.into_iter().map(|object| object.id));
+        cursor = page.next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    reader.close().await;
+    assert_eq!(paged, ["best", "short", "both", "long"]);
+    let streamed: Vec<_> = repository.stream(&["note"], request()).expect("fine").try_collect().await.expect("read");
+    let streamed: Vec<_> = streamed.into_iter().map(|object| object.expect("readable").id).collect();
+    assert_eq!(streamed, ["best", "short", "both", "long"]);
+    // An explicit sort replaces the order by score.
+    let sorted = repository.find(&["note"], request().sort("title", Direction::Ascending)).await.expect("found");
+    assert_eq!(ids(&sorted.objects), ["best", "both", "long", "short"]);
 }
 
 async fn aggregations_see_what_is_found(context: Context) {
@@ -251,7 +315,7 @@ async fn a_stream_gives_everything_once(context: Context) {
     let request = Find::new().sort("count", Direction::Descending).filter(Filter::exists("count")).per_page(2);
     let sorted: Vec<_> = repository.stream(&["note"], request).expect("a stream").try_collect().await.expect("read");
     assert_eq!(sorted.into_iter().flatten().map(|object| object.id).collect::<Vec<_>>(), ["d", "c", "b", "a"]);
-    // It sees the objects as they were at the first read.
+    // The stream sees the objects as they were at the first read.
     let mut stream = repository.stream(&["note"], Find::new().per_page(1)).expect("a stream");
     stream.next().await.expect("an item").expect("read").ok();
     repository.create(note("later", json!({"title": "late"}))).await.expect("created");
@@ -266,7 +330,7 @@ async fn a_dropped_stream_leaves_nothing_open(context: Context) {
     let repository = notes(&context).await;
     let mut stream = repository.stream(&["note"], Find::new().per_page(1)).expect("a stream");
     assert!(stream.next().await.is_some());
-    // The tests' end looks for points in time that were left open.
+    // The end of the test run checks for points in time that were left open.
     drop(stream);
     tokio::task::yield_now().await;
     let until = repository.stream(&["note"], Find::new()).expect("a stream");

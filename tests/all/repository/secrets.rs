@@ -1,3 +1,5 @@
+//! Secrets of objects: stored sealed, returned only when requested, and refused if they were moved or damaged.
+
 use libtest_mimic::Trial;
 use saved_objects::ErrorKind;
 use saved_objects::encryption::Secret;
@@ -74,7 +76,7 @@ async fn a_change_that_touches_no_bound_attribute_keeps_the_ciphertexts(context:
     repository.update(&key("login", "a"), change).await.expect("updated");
     assert_eq!(envelopes(&context).await, before);
 
-    // Even one that does not open is not in the way.
+    // Even a secret that cannot be decrypted does not block the update.
     spoil(&context, &repository).await;
     repository.update(&key("login", "a"), change).await.expect("updated");
 }

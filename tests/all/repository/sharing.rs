@@ -1,13 +1,15 @@
-//! From where objects are seen is changed object by object, and a namespace is removed as a whole.
+//! The namespaces that see an object are changed for each object, and a namespace is removed as a whole.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use libtest_mimic::Trial;
-use saved_objects::document::Namespace;
+use saved_objects::document::{Namespace, Reference};
 use saved_objects::encryption::Secret;
-use saved_objects::repository::{ChangeNamespaces, Create, Delete, NamespacesChanged, ObjectKey, Repository};
+use saved_objects::repository::{
+    Action, Authorization, ChangeNamespaces, Create, Delete, DeleteNamespace, NamespacesChanged, ObjectKey, Repository,
+};
 use saved_objects::{ErrorKind, Result, SavedObject, Start};
 use serde_json::json;
 
@@ -22,6 +24,7 @@ pub(super) fn trials(url: &str) -> Vec<Trial> {
         objects_are_shared_one_by_one,
         each_object_is_answered,
         the_last_namespace_takes_the_object_along,
+        references_that_an_added_namespace_does_not_see_are_named,
         sharing_loses_no_update,
         a_namespace_goes_with_all_it_has_and_nothing_else,
         a_namespace_that_others_keep_writing_to_is_not_said_to_be_empty,
@@ -61,7 +64,7 @@ async fn objects_are_shared_one_by_one(context: Context) {
     assert_eq!((Some(read.version), &secrets["secret"]), (changed.version, &Secret::text("b")));
     assert_eq!((&read.created_at, &read.attributes), (&created.created_at, &created.attributes));
 
-    // What changes nothing writes nothing.
+    // A change without effect writes nothing.
     let same = change(&repository, board().add(namespace("ops")).remove(namespace("dev"))).await.expect("answered");
     assert_eq!(same, changed);
     let everywhere = change(&repository, board().add_everywhere().remove(namespace("ops"))).await.expect("shared");
@@ -73,7 +76,7 @@ async fn objects_are_shared_one_by_one(context: Context) {
     assert_eq!(kind(change(&repository, board().add(namespace("ops"))).await), ErrorKind::NotFound);
     let at_dev = repository.get(&within("board", "b", "dev")).await.expect("seen");
 
-    // With a version, only that one.
+    // With a version, only that version is changed.
     let at_version = || ChangeNamespaces::new([]).of(&at_dev);
     let first = change(&repository, at_version().add(namespace("x"))).await.expect("it is the current one");
     assert_eq!(kind(change(&repository, at_version().add(namespace("y"))).await), ErrorKind::Conflict);
@@ -115,8 +118,50 @@ async fn the_last_namespace_takes_the_object_along(context: Context) {
     let repository = repository(&context).await;
     create(&repository, "board", "b", "default").await;
     let changed = change(&repository, board().remove(Namespace::DEFAULT)).await.expect("removed");
-    assert_eq!(changed, NamespacesChanged { namespaces: vec![], version: None });
+    assert_eq!(changed, NamespacesChanged { namespaces: vec![], version: None, dangling: vec![] });
     assert!(stored(&context, "things", "board:b").await.is_null());
+}
+
+/// Allows everything but reading.
+#[derive(Debug)]
+struct SharesOnly;
+
+#[async_trait]
+impl Authorization for SharesOnly {
+    async fn allows(&self, action: Action, type_name: &str, _namespace: &Namespace) -> bool {
+        action != Action::Get || type_name != "board"
+    }
+}
+
+async fn references_that_an_added_namespace_does_not_see_are_named(context: Context) {
+    let repository = repository(&context).await;
+    create(&repository, "board", "seen", "default").await;
+    create(&repository, "board", "left", "default").await;
+    create(&repository, "page", "p", "default").await;
+    repository.create(note("n", json!({"title": "n"}))).await.expect("created");
+    let to = |type_name: &str, id: &str| Reference {
+        name: id.to_owned(),
+        type_name: type_name.to_owned(),
+        id: id.to_owned(),
+    };
+    let references =
+        vec![to("board", "seen"), to("board", "left"), to("page", "p"), to("note", "n"), to("board", "gone")];
+    let request = Create::new("board", json!({"title": "b"})).id("b").references(references);
+    repository.create(request).await.expect("created");
+    let shared =
+        repository.change_namespaces(ChangeNamespaces::new([key("board", "seen")]).add(namespace("ops"))).await;
+    assert!(shared.expect("answered")[0].as_ref().expect("shared").dangling.is_empty());
+    let ids = |changed: NamespacesChanged| changed.dangling.into_iter().map(|it| it.id).collect::<Vec<_>>();
+    let changed = change(&repository, board().add(namespace("ops"))).await.expect("shared");
+    assert_eq!(ids(changed), ["left", "p", "gone"]);
+    let changed = change(&repository, board().add_everywhere()).await.expect("shared");
+    assert_eq!(ids(changed), ["seen", "left", "p", "gone"]);
+    let changed = change(&repository, board().remove(namespace("ops"))).await.expect("taken back");
+    assert_eq!(ids(changed), Vec::<String>::new(), "nothing was added");
+    // The references of an object are its content, which sharing alone does not reveal.
+    let sharer = repository.authorized_by(Arc::new(SharesOnly));
+    let changed = change(&sharer, board().add(namespace("ops"))).await.expect("shared");
+    assert_eq!(ids(changed), Vec::<String>::new());
 }
 
 async fn sharing_loses_no_update(context: Context) {
@@ -176,7 +221,12 @@ async fn a_namespace_goes_with_all_it_has_and_nothing_else(context: Context) {
     assert_eq!((again.deleted, again.updated), (0, 0));
 
     // `page:page:x` is page `x` in the namespace `page`, not page `page:x` in the default one.
-    let swept = repository.delete_namespace(&Namespace::DEFAULT).await.expect("removed");
+    let refused = repository.delete_namespace(&Namespace::DEFAULT).await.expect_err("not said to be meant");
+    assert_eq!(refused.kind(), ErrorKind::Invalid);
+    assert!(refused.hint().is_some_and(|hint| hint.contains("even_default")), "{refused}");
+    repository.get(&key("page", "x")).await.expect("kept");
+    let default = DeleteNamespace::new(Namespace::DEFAULT).even_default();
+    let swept = repository.delete_namespace(default).await.expect("removed");
     assert_eq!((swept.deleted, swept.updated), (4, 0), "{swept:?}");
     repository.get(&within("page", "x", "page")).await.expect("kept");
     let swept = repository.delete_namespace(&namespace("page")).await.expect("removed");
@@ -220,10 +270,10 @@ async fn what_of_a_namespace_cannot_be_read_is_named(context: Context) {
     let swept = repository.delete_namespace(&namespace("ops")).await.expect("removed");
     let mut failed: Vec<_> = swept.failures.iter().map(|it| (it.raw_id.as_str(), it.error.kind())).collect();
     failed.sort_by_key(|(raw_id, _)| *raw_id);
-    // What is surely of the namespace is deleted, readable or not.
+    // What certainly belongs to the namespace is deleted, readable or not.
     assert_eq!(failed, [("wrong-id", ErrorKind::Corrupt)]);
     assert_eq!((swept.deleted, swept.is_complete()), (2, false));
-    // Many are removed page by page.
+    // Many objects are removed page by page.
     refresh(&context).await;
     for n in 0..30 {
         let request = Create::new("page", object(json!({}))).id(format!("p{n}")).namespace(namespace("many"));

@@ -1,4 +1,4 @@
-//! Objects out of one store and into another one.
+//! Objects are moved from one store to another.
 
 use std::io::Cursor;
 
@@ -133,12 +133,12 @@ async fn secrets_leave_as_the_caller_says(context: Context) {
     assert!(!line.to_string().contains("s3cret") && line["envelopes"]["password"].is_string(), "{line}");
     let line = lines(&repository, login().secrets(clear)).await.remove(0);
     assert_eq!(line["secrets"], json!({"password": "s3cret", "hint": "h"}));
-    // An envelope moved to another object does not open.
+    // An envelope that was moved to another object cannot be decrypted.
     let mut moved = lines(&repository, login().secrets(encrypted)).await.remove(0);
     moved["id"] = json!("other");
     let summary = import(&repository, Import::new(), moved.to_string().as_bytes()).await;
     assert_eq!((summary.errors[0].kind, summary.success_count), ("unreadable", 0));
-    // With a new id of this import it is sealed anew.
+    // With a new id from this import it is sealed again.
     let file = lines(&repository, login().secrets(encrypted)).await.remove(0).to_string();
     let renamed = Import::new().decide("login", "l", Decision::NewId(Some("l2".to_owned())));
     assert!(import(&repository, renamed, file.as_bytes()).await.success);
@@ -239,7 +239,7 @@ async fn an_object_with_another_id_is_found_by_its_origin(context: Context) {
     assert!(import(&repository, chosen, file.as_bytes()).await.success);
     assert_eq!(repository.get(&key("board", "copy2")).await.expect("there").attributes["title"], "new");
 
-    // The id is taken by an object of another namespace: the import gets one of its own.
+    // An object of another namespace has the id: the imported object gets its own id.
     let hidden = board("taken").namespace(Namespace::new("ops").expect("a name"));
     repository.create(hidden).await.expect("created");
     let file = json!({"type": "board", "id": "taken", "attributes": {"title": "mine"}}).to_string();
@@ -268,11 +268,9 @@ async fn malformed_files_are_refused(context: Context) {
             json!({"type": "note", "id": "a", "attributes": {"title": "t"}, "typeMigrationVersion": "10.9.0"}),
             "unreadable",
         ),
-        (json!({"type": "login", "id": "a", "attributes": {"user": "u", "password": "clear"}}), "unreadable"),
-        (
-            json!({"type": "login", "id": "a", "attributes": {"user": "u"}, "envelopes": {"password": "x"}}),
-            "unreadable",
-        ),
+        (json!({"type": "login", "id": "a", "attributes": {"user": "u", "password": "clear"}}), "invalid"),
+        (json!({"type": "login", "id": "a", "attributes": {"user": "u", "password": {"a": 1}}}), "invalid"),
+        (json!({"type": "login", "id": "a", "attributes": {"user": "u"}, "envelopes": {"password": "x"}}), "invalid"),
         (json!({"type": "login", "id": "a", "attributes": {"user": "u"}, "secrets": {"user": "x"}}), "invalid"),
     ];
     for (line, kind) in table {
@@ -293,7 +291,7 @@ async fn an_import_stops_where_nothing_can_be_written(context: Context) {
     let file: Vec<String> = (0..1_200).map(line).collect();
     let summary = import(&repository, Import::new(), file.join("\n").as_bytes()).await;
     assert_eq!((summary.success, summary.success_count, summary.stopped_at_line), (false, 0, Some(501)), "{summary:?}");
-    // Every line before that is named.
+    // Every line before that is reported.
     assert_eq!(summary.errors.iter().map(|problem| problem.line).collect::<Vec<_>>(), (1..=500).collect::<Vec<_>>());
     assert!(summary.errors.iter().all(|problem| problem.kind == "unavailable"));
 }
@@ -352,7 +350,7 @@ async fn missing_references_are_named(context: Context) {
     assert_eq!((summary.success, summary.success_count), (true, 2), "{summary:?}");
     let ids: Vec<String> = note(&repository, "a").await.references.into_iter().map(|it| it.id).collect();
     assert_eq!(ids, ["there", "later", "there", "there", "x", "p"]);
-    // What is skipped is not in the file.
+    // The skipped object is not in the file.
     let skipped = required().decide("note", "later", Decision::Skip).on_conflict(OnConflict::NewIds);
     repository.delete(Delete::new(key("note", "later"))).await.expect("deleted");
     let summary = import(&repository, skipped, &file).await;

@@ -1,3 +1,5 @@
+//! The typed client `Objects<T>`.
+
 use futures::TryStreamExt;
 use libtest_mimic::Trial;
 use saved_objects::document::Namespace;
@@ -117,7 +119,7 @@ async fn attributes_that_do_not_fit_the_struct_are_told_apart(context: Context) 
     let error = logins.get("bad").await.expect_err("a number");
     assert_eq!(error.kind(), ErrorKind::Corrupt);
     assert!(error.message().contains("login/bad") && error.message().contains("user"), "{error}");
-    // The last two have ids that others write, and this library does not.
+    // The last two have ids that other software writes, and this library does not.
     put(&context, "things", "login:a/bad", json!({"type": "login", "login": {"user": 7}})).await;
     put(&context, "things", "login:a/b", json!({"type": "login", "login": {"user": "lee"}})).await;
     refresh(&context).await;
@@ -137,7 +139,7 @@ async fn attributes_that_do_not_fit_the_struct_are_told_apart(context: Context) 
 async fn what_is_refused_of_many_changes_no_secret(context: Context) {
     let logins = logins(&context).await;
     let created = logins.create(&kim(), Password(Secret::text("P"))).await.expect("created");
-    // The second one names the object again, and is refused with all that it says.
+    // The second change names the object again, and is refused completely.
     let other = Change::new(&created.id).secret("password", SecretChange::Set(Secret::text("OTHER")));
     let updated = logins.update_many([Change::new(&created.id), other], |_, login| login.hint = None).await;
     assert!(updated[0].is_ok() && updated[1].as_ref().is_err_and(|error| error.kind() == ErrorKind::Invalid));
@@ -167,7 +169,7 @@ async fn a_client_reaches_what_its_namespace_sees(context: Context) {
     let shared = ops.get(&created.id).await.expect("seen");
     assert_eq!(kind(dev.replace(&shared, &attributes, ()).await), ErrorKind::NotFound);
     ops.replace(&shared, &attributes, ()).await.expect("replaced");
-    // It was asked for where the client is at home, not in the object's first namespace.
+    // The audit names the namespace of the client, not the first namespace of the object.
     let event = audit.events().pop().expect("heard");
     assert_eq!((event.action, event.namespace, event.outcome), (Action::Update, namespace("ops"), AuditOutcome::Done));
 }

@@ -9,7 +9,7 @@ pub(super) fn all() -> Vec<TypeDefinition> {
     types
 }
 
-/// The same types, of which those that an export is tried with may be exported.
+/// Returns the same types; those that the export tests use may be exported.
 pub(super) fn all_exportable() -> Vec<TypeDefinition> {
     let mut types = vec![with_exports(note_parts()), with_exports(login_parts(2)), vault(), badge()];
     let titled = ["page", "board", "card"].into_iter().zip(["single", "multiple", "multiple-isolated"]);
@@ -22,7 +22,7 @@ fn with_exports((mut file, versions): Parts) -> TypeDefinition {
     definition(file, &versions)
 }
 
-/// A definition's file and its versions.
+/// The file of a definition, and its versions.
 type Parts = (Value, Vec<Value>);
 
 fn definition(mut file: Value, versions: &[Value]) -> TypeDefinition {
@@ -31,7 +31,7 @@ fn definition(mut file: Value, versions: &[Value]) -> TypeDefinition {
     TypeDefinition::from_json("type.json", &file.to_string(), &versions).expect("the definition is fine")
 }
 
-/// Not encrypted.
+/// Without encrypted attributes.
 fn note() -> TypeDefinition {
     let (file, versions) = note_parts();
     definition(file, &versions)
@@ -53,14 +53,14 @@ fn note_parts() -> Parts {
     (file, vec![json!({ "create": create })])
 }
 
-/// With a secret `password` and an exposed `hint`, bound to `user`; from version 2 on to `realm` too, which version 2 fills
-/// in.
+/// With a secret `password` and an exposed `hint`, bound to `user`; from version 2 on also to `realm`, which version 2
+/// fills in.
 pub(super) fn login(versions: usize) -> TypeDefinition {
     let (file, versions) = login_parts(versions);
     definition(file, &versions)
 }
 
-/// As [`login`] at version 1; version 2 exposes nothing any more.
+/// Like [`login`] at version 1; version 2 exposes no attribute.
 pub(super) fn login_that_hides(versions: usize) -> TypeDefinition {
     let (file, mut all) = login_parts(1);
     let mut second = all[0].clone();
@@ -108,7 +108,7 @@ fn vault() -> TypeDefinition {
     )
 }
 
-/// Named by its attribute `number`.
+/// Its id is derived from the attribute `number`.
 fn badge() -> TypeDefinition {
     let create = json!({ "type": "object", "properties": { "number": { "type": "string" }, "color": {} } });
     definition(
@@ -120,7 +120,7 @@ fn badge() -> TypeDefinition {
     )
 }
 
-/// With a title and a secret, of a namespace kind.
+/// Returns a type with a title and a secret, of a namespace kind.
 fn titled(kind: (&str, &str)) -> TypeDefinition {
     let (file, versions) = titled_parts(kind);
     definition(file, &versions)

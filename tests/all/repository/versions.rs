@@ -1,3 +1,5 @@
+//! Objects of several model versions: older and newer software on one index.
+
 use std::sync::Arc;
 
 use libtest_mimic::Trial;
@@ -25,7 +27,8 @@ pub(super) fn trials(url: &str) -> Vec<Trial> {
     )
 }
 
-/// Two repositories of one index: of software that knows version 1 of `login`, and of software that knows version 2.
+/// Returns two repositories of one index: of software that knows version 1 of `login`, and of software that knows
+/// version 2.
 async fn old_and_new(context: &Context) -> (Repository, Repository) {
     let (old, _) = store_of(context, vec![types::login(1)], Start::Migrate).await;
     let (new, _) = store_of(context, vec![types::login(2)], Start::Skip).await;
@@ -90,7 +93,7 @@ async fn newer_documents_of_an_unrecorded_version_are_projected_and_only_replace
 
     let before = stored(&context, "things", "login:a").await;
     let read = old.get(&key("login", "a")).await.expect("projected");
-    // What is shown in clear of what is encrypted, only the version says.
+    // Only the version decides which encrypted attributes are exposed.
     assert_eq!((read.model_version, &read.attributes), (7, &object(json!({"user": "kim"}))));
     assert_eq!(read.unopened.iter().map(|one| one.attribute.as_str()).collect::<Vec<_>>(), ["hint"]);
     let opened = old.get_with_secrets(&key("login", "a")).await.map(drop);
@@ -107,7 +110,7 @@ async fn newer_documents_of_an_unrecorded_version_are_projected_and_only_replace
     assert_eq!((&after["typeMigrationVersion"], &after["login"]), (&json!("10.1.0"), &json!({"user": "lee"})));
 }
 
-/// Two nodes on an index that was migrated to version 2, with one object that the newer one wrote.
+/// Starts two nodes on an index that was migrated to version 2, with one object that the newer node wrote.
 async fn old_beside_new(context: &Context) -> (Repository, Arc<dyn Cluster>, Repository) {
     let (new, _) = store_of(context, vec![types::login(2)], Start::Migrate).await;
     let (old, cluster) = store_of(context, vec![types::login(1)], Start::Migrate).await;

@@ -1,14 +1,17 @@
+//! Create, update, replace and delete of one object.
+
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use libtest_mimic::Trial;
-use saved_objects::cluster::{AliasAction, CloneIndex, Cluster};
+use saved_objects::cluster::{AliasAction, Cluster};
 use saved_objects::document::Reference;
+use saved_objects::encryption::Secret;
 use saved_objects::repository::{Create, Delete, Replace, Update};
 use saved_objects::{ErrorKind, Start};
 use serde_json::json;
 
-use super::{key, kind, note, object, put, repository, store_of, store_on, stored, types};
+use super::{copy_things, key, kind, note, object, put, repository, store_of, store_on, stored, types};
 use crate::context::Context;
 use crate::faults::disturbed::{Call, Disturbed, Disturber, Fate};
 use crate::named_trials;
@@ -17,6 +20,9 @@ pub(super) fn trials(url: &str) -> Vec<Trial> {
     named_trials!(
         url,
         an_object_lives_from_create_to_delete,
+        a_patch_is_merged,
+        writes_record_their_actor,
+        attributes_are_anything_that_serializes_to_an_object,
         what_the_type_does_not_take_is_not_written,
         overwriting_keeps_where_the_object_came_from,
         a_version_that_is_known_needs_one_request,
@@ -32,6 +38,64 @@ pub(super) fn trials(url: &str) -> Vec<Trial> {
         without_an_index_the_error_names_the_migration,
         corrupt_objects_are_told_apart,
     )
+}
+
+async fn a_patch_is_merged(context: Context) {
+    let repository = repository(&context).await;
+    let stored = json!({"title": "one", "count": 1, "owner": {"name": "kim"}});
+    let created = repository.create(note("n", stored)).await.expect("created");
+    let patch = object(json!({"count": null, "title": "two", "owner": {"team": "ops"}}));
+    let patched = repository.patch(&key("note", "n"), &patch).await.expect("patched");
+    assert_eq!(patched.attributes, object(json!({"title": "two", "owner": {"name": "kim", "team": "ops"}})));
+    // A null removes a secret as well, and no value is taken for one.
+    let of_note = key("note", "n");
+    let with_secret = Create::new("board", json!({"title": "one"})).id("s").secret("secret", Secret::text("hunter2"));
+    repository.create(with_secret).await.expect("created");
+    let of_secret = key("board", "s");
+    let in_clear = repository.patch(&of_secret, &object(json!({"secret": "x"}))).await;
+    assert_eq!(kind(in_clear), ErrorKind::Invalid);
+    repository.patch(&of_secret, &object(json!({"secret": null}))).await.expect("patched");
+    assert!(repository.get_with_secrets(&of_secret).await.expect("read").1.is_empty());
+    let at_first = Update::new(of_note).version(created.version);
+    assert_eq!(kind(repository.patch(at_first, &patch).await), ErrorKind::Conflict);
+    assert_eq!(kind(repository.patch(&key("note", "n"), &object(json!({"title": 1}))).await), ErrorKind::Invalid);
+    assert_eq!(kind(repository.patch(&key("note", "gone"), &patch).await), ErrorKind::NotFound);
+}
+
+async fn writes_record_their_actor(context: Context) {
+    let repository = repository(&context).await;
+    assert_eq!(kind(repository.acting_as(" ")), ErrorKind::Invalid);
+    let [kim, lee] = ["u_kim_0", "u_lee_0"].map(|actor| repository.acting_as(actor).expect("an actor"));
+    let by = |created: &str, updated: Option<&str>| (Some(created.to_owned()), updated.map(str::to_owned));
+    let created = kim.create(note("n", json!({"title": "one"}))).await.expect("created");
+    assert_eq!((created.created_by, created.updated_by), by("u_kim_0", Some("u_kim_0")));
+    let key = key("note", "n");
+    let patch = object(json!({"title": "two"}));
+    let patched = lee.patch(&key, &patch).await.expect("patched");
+    assert_eq!((patched.created_by.clone(), patched.updated_by.clone()), by("u_kim_0", Some("u_lee_0")));
+    let replaced = kim.replace(Replace::of(&patched, patch.clone())).await.expect("replaced");
+    assert_eq!((replaced.created_by, replaced.updated_by), by("u_kim_0", Some("u_kim_0")));
+    let overwritten = lee.create(note("n", json!({"title": "three"})).overwrite()).await.expect("overwritten");
+    assert_eq!((overwritten.created_by, overwritten.updated_by), by("u_kim_0", Some("u_lee_0")));
+    let source = stored(&context, "things", "note:n").await;
+    assert_eq!((&source["created_by"], &source["updated_by"]), (&json!("u_kim_0"), &json!("u_lee_0")));
+    let unknown = repository.patch(&key, &patch).await.expect("patched");
+    assert_eq!((unknown.created_by, unknown.updated_by), by("u_kim_0", None));
+}
+
+async fn attributes_are_anything_that_serializes_to_an_object(context: Context) {
+    #[derive(serde::Serialize)]
+    struct Titled {
+        title: &'static str,
+    }
+    let repository = repository(&context).await;
+    let created = repository.create(Create::new("note", Titled { title: "one" })).await.expect("created");
+    assert_eq!(created.attributes, object(json!({"title": "one"})));
+    for request in [Create::new("note", json!(["one"])), Create::new("note", f64::NAN)] {
+        let error = repository.create(request).await.expect_err("no object");
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(error.message().contains("the attributes are not an object"), "{error}");
+    }
 }
 
 async fn an_object_lives_from_create_to_delete(context: Context) {
@@ -94,7 +158,7 @@ async fn what_the_type_does_not_take_is_not_written(context: Context) {
     for (request, expected) in table {
         let error = repository.create(request).await.expect_err(expected);
         assert_eq!(error.kind(), ErrorKind::Invalid);
-        assert!(error.message().contains(expected) && error.cure().is_some(), "{error}");
+        assert!(error.message().contains(expected) && error.hint().is_some(), "{error}");
         assert!(!format!("{error:?}").contains("SECRET"), "{error:?}");
     }
     assert_eq!(repository.get_opt(&key("note", "a")).await.expect("answered"), None);
@@ -264,18 +328,7 @@ async fn a_write_block_is_told_as_such(context: Context) {
 async fn writes_follow_the_group_to_its_next_generation(context: Context) {
     let repository = repository(&context).await;
     let old = repository.create(note("a", json!({"title": "one"}))).await.expect("created");
-    let (cluster, names) = (context.cluster(), context.prefix.group("things"));
-    let (source, target) = (names.index(1), names.index(2));
-    cluster.add_write_block(&source).await.expect("blocked");
-    let clone = CloneIndex { source: source.clone(), target: target.clone(), aliases: vec![names.write_alias(2)] };
-    cluster.clone_index(&clone).await.expect("cloned");
-    let alias = names.alias().to_owned();
-    let swap = [
-        AliasAction::Remove { index: source.clone(), alias: alias.clone() },
-        AliasAction::Remove { index: source, alias: names.write_alias(1) },
-        AliasAction::Add { index: target, alias },
-    ];
-    cluster.update_aliases(&swap).await.expect("swapped");
+    copy_things(&context).await;
 
     let late = repository.replace(Replace::of(&old, object(json!({"title": "late"})))).await;
     assert_eq!(kind(late), ErrorKind::Conflict, "the numbers match, the generation does not");
@@ -294,7 +347,7 @@ async fn without_an_index_the_error_names_the_migration(context: Context) {
         repository.find(&["note"], Default::default()).await.expect_err("no index"),
     ] {
         assert_eq!(error.kind(), ErrorKind::NotFound);
-        assert!(error.cure().is_some_and(|cure| cure.contains("saved-objects migrate")), "{error}");
+        assert!(error.hint().is_some_and(|hint| hint.contains("saved-objects migrate")), "{error}");
     }
 }
 
@@ -314,7 +367,7 @@ struct ClosesForAMoment {
     cluster: Arc<dyn Cluster>,
     close: [AliasAction; 1],
     open: Option<[AliasAction; 1]>,
-    /// What was asked from the first bulk on.
+    /// The requests from the first bulk on.
     asked: Mutex<Vec<&'static str>>,
 }
 

@@ -1,11 +1,12 @@
-//! The privileges that `saved-objects privileges` prints: each job goes with exactly them, and with one less it fails and names it.
+//! The privileges that `saved-objects privileges` prints: each job succeeds with exactly these, and with one less it
+//! fails and names the missing one.
 
 use std::collections::BTreeSet;
 
 use saved_objects::cluster::Elastic;
 use saved_objects::encryption::Secret;
 use saved_objects::repository::{Create, Find};
-use saved_objects::tokens::{ConnectorId, ConnectorTokens, Credentials, NewToken, Scope, TokenClient, types};
+use saved_objects::tokens::{ConnectorId, ConnectorTokenClient, Credentials, NewToken, Scope, TokenClient, types};
 use saved_objects::{Error, ErrorKind, SavedObjects, Start};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -17,7 +18,7 @@ use crate::faults::types::platform_files;
 use crate::migration::object;
 use crate::take_over::kibana::{Kibana, documents, keys, truth};
 
-/// What a job is tried by. Each must end with 0.
+/// The commands that try the job `read`. Each must end with 0.
 const READ: &[&[&str]] = &[&["status"], &["migrate", "--plan"], &["export"], &["tokens", "list"]];
 const OPERATE: &[&[&str]] = &[
     &["status"],
@@ -30,7 +31,7 @@ const OPERATE: &[&[&str]] = &[
     &["export"],
 ];
 
-/// The role that the command prints for a job under a prefix.
+/// Returns the role that the command prints for a job under a prefix.
 pub(super) async fn printed(server: &Secured, context: &Context, job: &str, prefix: &str) -> Value {
     let ran = server.run(context, &["privileges", job, "--prefix", prefix], &[]).await;
     assert_eq!(ran.code, 0, "{ran:?}");
@@ -44,8 +45,9 @@ struct Asked {
     any_of: BTreeSet<String>,
 }
 
-/// All that the hints of a text ask for: "grant the index privilege `create_index` (or manage, all) on …", as a refusal says, and
-/// "grant the index privileges `read` and `view_index_metadata` (which `manage` includes) on …", as what cannot be seen says.
+/// Returns all privileges that the hints of a text ask for: "grant the index privilege `create_index` (or manage, all)
+/// on …", as a refusal says, and "grant the index privileges `read` and `view_index_metadata` (which `manage` includes)
+/// on …", as a report of unseen indices says.
 fn asked_for(text: &str) -> Vec<Asked> {
     let names = |text: &str| -> Vec<String> {
         let words = text.split(|c: char| !c.is_ascii_lowercase() && c != '_');
@@ -61,7 +63,7 @@ fn asked_for(text: &str) -> Vec<Asked> {
             any_of: others.into_iter().chain([privilege.to_owned()]).collect(),
         };
         if let Some(privileges) = first.strip_prefix("s `").and_then(|all| all.strip_suffix('`')) {
-            // What is said to include them includes the last.
+            // The privilege that includes others includes the last one.
             let including = names(others.trim_start_matches("which `").trim_end_matches("` includes"));
             let (before, last) = privileges.rsplit_once("` and `").unwrap_or(("", privileges));
             asked.extend(before.split("` and `").map(|privilege| any_of(privilege, Vec::new())));
@@ -73,7 +75,7 @@ fn asked_for(text: &str) -> Vec<Asked> {
     asked
 }
 
-/// Checks that a text asks for a privilege, and that the role has none of those that would do in its place.
+/// Asserts that a text asks for a privilege, and that the role has no privilege that would replace it.
 pub(super) fn assert_asks_for(text: &str, privilege: &str, role: &Value) {
     let has = |asked: &Asked| {
         let granted: Vec<&Value> = match asked.level.as_str() {
@@ -93,7 +95,7 @@ pub(super) fn assert_asks_for(text: &str, privilege: &str, role: &Value) {
     assert!(asked.iter().any(names_it), "without {privilege}, and with {role}, {asked:?} is asked for: {text}");
 }
 
-/// The role without one privilege, for each of its privileges.
+/// Returns the role without one privilege, for each of its privileges.
 fn with_one_less(role: &Value) -> Vec<(String, Value)> {
     let mut roles = Vec::new();
     for place in ["/cluster", "/indices/0/privileges"] {
@@ -109,7 +111,7 @@ fn with_one_less(role: &Value) -> Vec<(String, Value)> {
     roles
 }
 
-/// Runs commands until one fails. Returns its exit code, and what it said.
+/// Runs commands until one fails. Returns its exit code, and its output.
 async fn first_failure(
     server: &Secured,
     context: &Context,
@@ -129,7 +131,7 @@ async fn first_failure(
     None
 }
 
-/// Each job is done with its privileges; with one less it fails, and says which.
+/// Each job succeeds with its privileges; with one less it fails, and names the missing one.
 pub(super) async fn each_job_needs_exactly_its_privileges(context: Context) {
     let server = secured().await;
     let prefix = format!("{}-jobs", context.prefix);
@@ -157,7 +159,7 @@ pub(super) async fn each_job_needs_exactly_its_privileges(context: Context) {
         let key = server.key_with_role(less.clone()).await;
         let (failure, _) = migrate_all(&server, &context, &prefix, &key).await;
         let (code, said) = failure.unwrap_or_else(|| panic!("migrate does not need {privilege}"));
-        // What is not seen is a blocker; what must not be done fails the migration.
+        // Unseen indices are a blocker; a forbidden request makes the migration fail.
         let expected = if said.contains("may not see everything") { 2 } else { 1 };
         assert_eq!(code, expected, "migrate without {privilege}: {said}");
         assert_asks_for(&said, &privilege, &less);
@@ -165,15 +167,21 @@ pub(super) async fn each_job_needs_exactly_its_privileges(context: Context) {
     }
 }
 
-/// The definitions of a release of the tests' platform, whose types can be exported.
+/// Creates a folder with the definitions of a release of the tests' platform, whose types can be exported.
 fn types_of(release: u32) -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     platform_files(release).iter().for_each(|files| files.write(folder.path()).expect("written"));
     folder
 }
 
-/// A fresh prefix with some tokens, made by the user that may do everything.
+/// Creates a new prefix with some tokens, as the user that may do everything.
 pub(super) async fn prepare(server: &Secured, context: &Context, prefix: &str) {
+    prepare_empty(server, context, prefix).await;
+    store_token(server, prefix).await;
+}
+
+/// Migrates to the first release, and stores nothing.
+async fn prepare_empty(server: &Secured, context: &Context, prefix: &str) {
     clean(server, prefix).await;
     let folder = types_of(1);
     let arguments = ["migrate", "--prefix", prefix, "--types", folder.path().to_str().expect("UTF-8")];
@@ -183,7 +191,6 @@ pub(super) async fn prepare(server: &Secured, context: &Context, prefix: &str) {
     ];
     let ran = server.run(context, &arguments, &variables).await;
     assert_eq!(ran.code, 0, "{ran:?}");
-    store_token(server, prefix).await;
 }
 
 /// Stores a token of the connector `c1`, as the user that may do everything.
@@ -194,14 +201,14 @@ pub(super) async fn store_token(server: &Secured, prefix: &str) {
         saved_objects::registry::Registry::builder().with(types().expect("built-in")).build().expect("valid");
     let store = SavedObjects::builder(registry).prefix(prefix.parse().expect("a prefix")).key_ring(key_ring());
     let store = store.elasticsearch(all).start(Start::Migrate).await.expect("it starts");
-    let tokens = ConnectorTokens::new(&store).expect("the types are there");
+    let tokens = ConnectorTokenClient::new(&store).expect("the types are there");
     let connector = ConnectorId::new("c1").expect("an id");
     let token = Credentials::Token { token: Secret::text("Bearer 1"), refresh_token: None };
     tokens.create(Scope::Shared, &connector, NewToken::new(token)).await.expect("stored");
 }
 
-/// Migrates through all releases, by creation, in place and by copy, and back. Returns the exit code of what failed with what it
-/// said, and what was said to be skipped.
+/// Migrates through all releases, by creation, in place and by copy, and back. Returns the exit code and the output of
+/// the command that failed, and what was reported as skipped.
 async fn migrate_all(server: &Secured, context: &Context, prefix: &str, key: &str) -> (Option<(i32, String)>, String) {
     clean(server, prefix).await;
     let mut skipped = String::new();
@@ -230,14 +237,14 @@ async fn migrate_all(server: &Secured, context: &Context, prefix: &str, key: &st
     (None, skipped)
 }
 
-/// A platform that starts after a migration, and reads and writes as platforms do.
+/// Runs a platform that starts after a migration, and reads and writes as platforms do.
 async fn platform(server: &Secured, prefix: &str, key: &str) -> Result<(), Error> {
     let registry =
         saved_objects::registry::Registry::builder().with(types().expect("built-in")).build().expect("valid");
     let store = SavedObjects::builder(registry).prefix(prefix.parse().expect("a prefix")).key_ring(key_ring());
     let working = async {
         let store = store.elasticsearch(server.settings_of_key(key)).start(Start::Migrate).await?;
-        let tokens = ConnectorTokens::new(&store)?;
+        let tokens = ConnectorTokenClient::new(&store)?;
         let connector = ConnectorId::new("c2").expect("an id");
         let token = || Credentials::Token { token: Secret::text("Bearer 2"), refresh_token: None };
         tokens.create(Scope::Shared, &connector, NewToken::new(token())).await?;
@@ -260,7 +267,7 @@ async fn platform(server: &Secured, prefix: &str, key: &str) -> Result<(), Error
     working.await
 }
 
-/// Kibana's index is the one that needs more than what is under the prefix.
+/// Kibana's index needs privileges in addition to those under the prefix.
 pub(super) async fn a_take_over_needs_exactly_its_privileges(context: Context) {
     let server = secured().await;
     let all =
@@ -289,12 +296,12 @@ pub(super) async fn a_take_over_needs_exactly_its_privileges(context: Context) {
         let said = format!("{}{}", ran.out, ran.err);
         let expected = if said.contains("may not see everything") { 2 } else { 1 };
         assert_eq!(ran.code, expected, "without {removed}: {said}");
-        // Of the role that is for Kibana's indices.
+        // Takes a privilege from the role for Kibana's indices.
         let of_source = json!({ "indices": [less["indices"][1]] });
         assert_asks_for(&said, removed.as_str().expect("a name"), &of_source);
         println!("take-over without {removed}: {said}");
     }
-    // What the job needs under the prefix alone shows nothing of Kibana's index.
+    // The privileges of the job under the prefix alone do not show Kibana's index.
     let without_source = server.run(&context, &["privileges", "migrate"], &[]).await.json();
     let blind = take_over(without_source).await;
     assert_eq!(blind.code, 2, "{blind:?}");
@@ -309,7 +316,8 @@ pub(super) async fn a_platform_runs_with_its_privileges(context: Context) {
     let server = secured().await;
     let prefix = format!("{}-run", context.prefix);
     let role = printed(&server, &context, "run", &prefix).await;
-    prepare(&server, &context, &prefix).await;
+    // The platform stores the very first secret.
+    prepare_empty(&server, &context, &prefix).await;
     let key = server.key_with_role(role.clone()).await;
     platform(&server, &prefix, &key).await.unwrap_or_else(|error| panic!("run with {role}: {error}"));
     for (privilege, less) in with_one_less(&role) {

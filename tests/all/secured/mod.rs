@@ -1,5 +1,5 @@
-//! Elasticsearch with security: users, API keys, TLS with an own CA. The server is started by the first test that needs it. What the
-//! basic licence lacks (client certificates, the token service) is tried on a stub.
+//! Elasticsearch with security: users, API keys, TLS with its own CA. The first test that needs the server starts it.
+//! What the basic licence lacks (client certificates, the token service) is tested with a stub.
 
 mod commands;
 mod jobs;
@@ -22,44 +22,34 @@ use crate::cli::Ran;
 use crate::context::{Context, KEY};
 use crate::named_trials;
 use crate::server::Server;
-use commands::{every_command_by_user_and_by_key, the_demo_with_the_privileges_of_a_migration};
-use jobs::{
-    a_platform_runs_with_its_privileges, a_take_over_needs_exactly_its_privileges,
-    each_job_needs_exactly_its_privileges,
-};
-use proxies::what_is_on_this_machine_does_not_go_through_a_proxy;
 pub(crate) use proxies::{CHILD, child};
-use refusals::{a_rotation_whose_writes_are_refused_is_blocked, an_import_names_the_privilege_that_a_group_lacks};
-use sight::{half_of_the_indices_tell_nothing_of_the_others, hidden_groups_are_told_in_memory};
-use tls::{
-    a_client_certificate_goes_with_other_credentials, changed_credentials_are_read_again,
-    every_form_of_credentials_is_sent, no_secret_is_shown, what_is_wrong_is_told_in_one_attempt,
-};
 
 pub(crate) fn trials(url: &str) -> Vec<Trial> {
     named_trials!(
         url,
-        every_command_by_user_and_by_key,
-        the_demo_with_the_privileges_of_a_migration,
-        each_job_needs_exactly_its_privileges,
-        a_platform_runs_with_its_privileges,
-        a_take_over_needs_exactly_its_privileges,
-        an_import_names_the_privilege_that_a_group_lacks,
-        a_rotation_whose_writes_are_refused_is_blocked,
-        half_of_the_indices_tell_nothing_of_the_others,
-        hidden_groups_are_told_in_memory,
-        what_is_wrong_is_told_in_one_attempt,
-        every_form_of_credentials_is_sent,
-        a_client_certificate_goes_with_other_credentials,
-        changed_credentials_are_read_again,
-        no_secret_is_shown,
-        what_is_on_this_machine_does_not_go_through_a_proxy,
+        commands::every_command_by_user_and_by_key,
+        commands::the_demo_with_the_privileges_of_a_migration,
+        jobs::each_job_needs_exactly_its_privileges,
+        jobs::a_platform_runs_with_its_privileges,
+        jobs::a_take_over_needs_exactly_its_privileges,
+        refusals::an_import_names_the_privilege_that_a_group_lacks,
+        refusals::a_rotation_whose_writes_are_refused_is_blocked,
+        sight::half_of_the_indices_tell_nothing_of_the_others,
+        sight::hidden_groups_are_told_in_memory,
+        sight::a_hidden_quarantine_is_told_in_memory,
+        tls::what_is_wrong_is_told_in_one_attempt,
+        tls::every_form_of_credentials_is_sent,
+        tls::a_client_certificate_goes_with_other_credentials,
+        tls::changed_credentials_are_read_again,
+        tls::no_secret_is_shown,
+        proxies::what_is_on_this_machine_does_not_go_through_a_proxy,
+        proxies::no_argument_names_a_user,
     )
 }
 
 static SERVER: Mutex<Option<Arc<Secured>>> = Mutex::new(None);
 
-/// The server, started if no test did so before.
+/// Returns the server, and starts it if no test did so before.
 async fn secured() -> Arc<Secured> {
     let start = || {
         let mut server = SERVER.lock().expect("no test panics while it starts");
@@ -68,7 +58,7 @@ async fn secured() -> Arc<Secured> {
     tokio::task::spawn_blocking(start).await.expect("started")
 }
 
-/// Stops the server, if there is one.
+/// Stops the server, if it runs.
 pub(crate) fn stop_own_server() {
     drop(SERVER.lock().map(|mut server| server.take()));
 }
@@ -99,7 +89,7 @@ impl Secured {
         std::fs::read_to_string(&self.password_file).expect("the password")
     }
 
-    /// A request past the library, as the user that may do everything: the status and the answer.
+    /// Sends a request past the library, as the user that may do everything. Returns the status and the answer.
     async fn send(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
         let ca = reqwest::Certificate::from_pem(&std::fs::read(&self.ca).expect("the CA")).expect("a certificate");
         let client = reqwest::Client::builder().add_root_certificate(ca).no_proxy().build().expect("a client");
@@ -113,14 +103,14 @@ impl Secured {
         (answer.status().as_u16(), answer.json().await.unwrap_or(Value::Null))
     }
 
-    /// An API key with the body that `privileges --api-key` prints, or one like it.
+    /// Creates an API key with the body that `privileges --api-key` prints, or a similar one.
     async fn api_key(&self, body: Value) -> String {
         let (status, answer) = self.send("POST", "/_security/api_key", Some(body.clone())).await;
         assert_eq!(status, 200, "{body}: {answer}");
         answer["encoded"].as_str().expect("an encoded key").to_owned()
     }
 
-    /// An API key with this role.
+    /// Creates an API key with this role.
     async fn key_with_role(&self, role: Value) -> String {
         self.api_key(json!({ "name": "test", "role_descriptors": { "role": role } })).await
     }
@@ -146,8 +136,8 @@ impl Secured {
     }
 }
 
-/// Runs a command on the server at `url` under the test's prefix, unless the arguments have another. Nothing but the variables says
-/// how to connect.
+/// Runs a command on the server at `url` under the test's prefix, unless the arguments have another prefix. Only the
+/// variables say how to connect.
 async fn run_at(url: &str, context: &Context, arguments: &[&str], variables: &[(&str, &str)]) -> Ran {
     let prefix = context.prefix.to_string();
     let own: &[&str] = if arguments.contains(&"--prefix") { &[] } else { &["--prefix", &prefix] };
@@ -167,6 +157,5 @@ async fn run_at(url: &str, context: &Context, arguments: &[&str], variables: &[(
         .output()
         .await
         .expect("the command runs");
-    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-    Ran { code: output.status.code().expect("an exit code"), out: text(output.stdout), err: text(output.stderr) }
+    output.into()
 }

@@ -1,4 +1,4 @@
-//! What the server does not allow of a part of a whole is named, with the privilege that is missing.
+//! If the server refuses a part of an operation, that part is reported with the missing privilege.
 
 use serde_json::{Value, json};
 
@@ -41,7 +41,7 @@ pub(super) async fn an_import_names_the_privilege_that_a_group_lacks(context: Co
     ]});
     let key = server.key_with_role(role).await;
     let of_relics = json!({ "indices": [{ "privileges": reading }] });
-    // Nothing was written, and then a part.
+    // First nothing was written, and then a part.
     for (file, code, written) in [(refused, 2, 0), (half, 1, 1)] {
         let ran = server.run_with_key(&context, &["import", &file, "--types", types, "--json"], &key).await;
         let summary = ran.json();
@@ -53,7 +53,7 @@ pub(super) async fn an_import_names_the_privilege_that_a_group_lacks(context: Co
     clean(&server, &prefix).await;
 }
 
-/// Credentials that may write the control index only: the rotation begins, and its writes are refused one by one.
+/// With credentials that may write the control index only, the rotation starts, and each of its writes is refused.
 pub(super) async fn a_rotation_whose_writes_are_refused_is_blocked(context: Context) {
     let server = secured().await;
     let prefix = format!("{}-rotating", context.prefix);
@@ -74,7 +74,7 @@ pub(super) async fn a_rotation_whose_writes_are_refused_is_blocked(context: Cont
     assert_eq!(ran.code, 2, "{ran:?}");
     let error = &ran.json()["error"];
     assert_eq!(error["kind"], "forbidden", "{ran:?}");
-    assert_asks_for(error["cure"].as_str().expect("a hint"), "write", &of_documents);
+    assert_asks_for(error["hint"].as_str().expect("a hint"), "write", &of_documents);
     assert!(error["message"].as_str().is_some_and(|said| said.contains("-connectors")), "{ran:?}");
     clean(&server, &prefix).await;
 }

@@ -1,18 +1,20 @@
 //! What the credentials do not see is not taken for absent.
 
 use saved_objects::cluster::Cluster;
+use saved_objects::encryption::KeyRing;
 use saved_objects::migrate::Outcome;
+use saved_objects::rotation::KeyRotation;
 use saved_objects::{ErrorKind, Start};
 use serde_json::{Value, json};
 
 use super::commands::clean;
 use super::jobs::store_token;
 use super::secured;
-use crate::context::{Context, KEY, MEMORY};
+use crate::context::{Context, KEY, MEMORY, registry};
 use crate::faults::types::platform_files;
 use crate::migration::current;
 
-/// Two groups, and an API key for one of them and for the engine's own index.
+/// Two groups, and an API key for one of them and for the control index.
 pub(super) async fn half_of_the_indices_tell_nothing_of_the_others(context: Context) {
     let server = secured().await;
     let prefix = context.prefix.to_string();
@@ -83,11 +85,11 @@ pub(super) async fn half_of_the_indices_tell_nothing_of_the_others(context: Cont
             println!("{command:?}: {said}");
         }
     }
-    // No key was dropped, since secrets under it may be in what is not seen.
+    // No key was dropped, since secrets under it may be in unseen indices.
     let status = server.run_with_key(&context, &["keys", "status", "--json", "--types", types], &all).await;
     let in_use = |key: &&Value| key["in_use"] == json!(true);
     assert_eq!(status.json()["keys"].as_array().expect("keys").iter().filter(in_use).count(), 2, "{status:?}");
-    // An API key for the other half: the tokens are what is not seen.
+    // An API key for the other half: the tokens are unseen.
     let names: Vec<String> = others.iter().map(|group| format!("{group}*")).collect();
     let other_half = server
         .key_with_role(json!({ "indices": [{ "names": names, "privileges": ["manage", "read", "write"] }] }))
@@ -101,7 +103,21 @@ pub(super) async fn half_of_the_indices_tell_nothing_of_the_others(context: Cont
     clean(&server, &prefix).await;
 }
 
-/// The same in memory, and what an ordinary start asks.
+/// The same in memory, and the requests of an ordinary start. What was done is reported, although the quarantine cannot
+/// be read.
+pub(super) async fn a_hidden_quarantine_is_told_in_memory(_: Context) {
+    let context = Context::new(MEMORY, "hidden-quarantine");
+    drop(context.store(current()).await);
+    let memory = context.memory.clone().expect("in memory");
+    memory.hide(&format!("{}-control-quarantine", context.prefix));
+    let ring = KeyRing::new(KEY.into(), Vec::new()).expect("a fine key");
+    let rotation = KeyRotation::new(&context.engine(registry(current()), ring));
+    let status = rotation.status().await.expect("a status");
+    assert!(!status.ok && !status.unseen.is_empty(), "{status:?}");
+    let report = rotation.rotate().await.expect("rotated");
+    assert!(!report.unseen.is_empty(), "{report:?}");
+}
+
 pub(super) async fn hidden_groups_are_told_in_memory(_: Context) {
     let context = Context::new(MEMORY, "hidden");
     let memory = context.memory.clone().expect("in memory");
@@ -118,7 +134,7 @@ pub(super) async fn hidden_groups_are_told_in_memory(_: Context) {
         assert_eq!(report.outcome, Outcome::Blocked, "{report:?}");
         assert!(report.indices.is_empty(), "nothing is said of them: {report:?}");
         let blocker = report.blockers.first().expect("a blocker");
-        assert!(blocker.what.contains("-connectors") && blocker.cure.contains("view_index_metadata"), "{report:?}");
+        assert!(blocker.what.contains("-connectors") && blocker.hint.contains("view_index_metadata"), "{report:?}");
     }
     assert_eq!(migrator.wait().await.outcome, Outcome::Blocked, "no other node heals that");
     let status = migrator.status().await.expect("a status");

@@ -1,4 +1,4 @@
-//! A server that speaks HTTP, with or without TLS, and remembers what it was asked with.
+//! A server that speaks HTTP, with or without TLS, and records its requests.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-/// A CA, which makes certificates in a folder of its own.
+/// A CA that issues certificates in its own folder.
 pub(super) struct Authority {
     folder: TempDir,
     certificate: rcgen::Certificate,
@@ -43,7 +43,7 @@ impl Authority {
         self.folder.path().join("ca.pem")
     }
 
-    /// A certificate for these names, which expired in that year.
+    /// Issues a certificate for these names that expires in the year `expires`.
     pub(super) fn issue(&self, name: &str, names: &[&str], expires: i32) -> Files {
         let key = KeyPair::generate().expect("a key");
         let mut parameters = parameters(name, names);
@@ -66,19 +66,19 @@ fn parameters(name: &str, names: &[&str]) -> CertificateParams {
     parameters
 }
 
-/// Writes a file that only its owner reads.
+/// Writes a file that only its owner can read.
 pub(super) fn write_secret(path: &Path, text: &str) {
     use std::os::unix::fs::PermissionsExt;
     std::fs::write(path, text).expect("written");
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).expect("its permissions");
 }
 
-/// What the stub was asked.
+/// A request to the stub.
 #[derive(Debug, Clone)]
 pub(super) struct Asked {
     /// The request's line and headers.
     pub(super) head: String,
-    /// Whether the client showed a certificate.
+    /// Whether the client presented a certificate.
     pub(super) has_certificate: bool,
 }
 
@@ -91,17 +91,17 @@ impl Asked {
 
 type Answer = dyn Fn(&Asked) -> (u16, String) + Send + Sync;
 
-/// The stub. It ends with its test's runtime.
+/// The stub. It ends with the runtime of its test.
 pub(super) struct Stub {
     pub(super) address: SocketAddr,
     asked: Arc<Mutex<Vec<Asked>>>,
 }
 
-/// What a node says of itself.
+/// What a node answers about itself.
 pub(super) const NODE: &str = r#"{"nodes":{"a":{"version":"9.9.9"}}}"#;
 
 impl Stub {
-    /// One that answers every request as a node does.
+    /// Starts a stub that answers every request as a node does.
     pub(super) async fn start(tls: Option<TlsAcceptor>) -> Self {
         Self::answering(tls, |_| (200, NODE.to_owned())).await
     }
@@ -174,7 +174,8 @@ async fn serve(
     let _ = stream.shutdown().await;
 }
 
-/// TLS with the certificate in these files; with `clients`, only for clients with a certificate of that CA.
+/// Returns TLS with the certificate in these files; with `clients`, it accepts only clients with a certificate of that
+/// CA.
 pub(super) fn tls(files: &Files, clients: Option<&Authority>) -> TlsAcceptor {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = rustls::ServerConfig::builder_with_provider(provider.clone())

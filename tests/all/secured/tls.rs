@@ -1,4 +1,4 @@
-//! Credentials and certificates: what is sent, what is refused and how it is told, and that no secret is shown.
+//! Credentials and certificates: what is sent, what is refused and how it is reported, and that no secret is printed.
 
 use std::path::Path;
 
@@ -9,11 +9,12 @@ use saved_objects::{Error, ErrorKind, SavedObjects, Start};
 use secrecy::SecretString;
 use serde_json::json;
 
+use super::proxies::revoke_at;
 use super::stub::{Authority, NODE, Stub, tls, write_secret};
 use super::{run_at, secured};
 use crate::context::Context;
 
-/// What no output may show.
+/// A secret that no output may contain.
 const SECRET: &str = "hunter2-do-not-show-this";
 const LATER: i32 = 2049;
 
@@ -41,7 +42,7 @@ pub(super) async fn every_form_of_credentials_is_sent(_: Context) {
         ),
     ];
     for (credentials, expected) in table {
-        // Several nodes, a path, a folder of certificates, and a header more.
+        // Several nodes, a path, a folder of certificates, and an additional header.
         let urls =
             format!("https://localhost:{}/es,https://127.0.0.1:{}/es/", one.address.port(), other.address.port());
         let ca = authority.ca();
@@ -61,7 +62,7 @@ pub(super) async fn every_form_of_credentials_is_sent(_: Context) {
             assert!(asked.head.starts_with("GET /es/_nodes/_local?"), "{}", asked.head);
         }
     }
-    // A user in the URL becomes a header, and is not in the URL.
+    // A user in the URL becomes a header, and is removed from the URL.
     let url = format!("https://kim:hunter2-do-not-show-this@localhost:{}", one.address.port());
     let cluster = build(ElasticSettings::new(url).ca_certificates(authority.ca()));
     cluster.version().await.expect("answered");
@@ -96,20 +97,31 @@ pub(super) async fn a_client_certificate_goes_with_other_credentials(context: Co
     assert!(asked.has_certificate);
     assert_eq!(asked.header("authorization"), Some(format!("Bearer {SECRET}").as_str()));
     assert_eq!((asked.header("x-a"), asked.header("x-b")), (Some("1"), Some("2")));
-    // Without the certificate the server refuses, at once.
-    let error = build(at()).version().await.expect_err("no certificate");
-    told(&error.into(), "the server refuses the client's certificate", "SAVED_OBJECTS_ELASTICSEARCH_CLIENT_CERT");
-    // A key that does not belong to the certificate is refused before anything is sent.
+    // Without the certificate the server refuses. With TLS 1.3 it does so after the client has sent its request, so
+    // that the alert can be lost with the connection: then another attempt reports the reason.
+    let error = Error::from(build(at()).version().await.expect_err("no certificate"));
+    assert_settings_error(
+        &error,
+        "the server refuses the client's certificate",
+        "SAVED_OBJECTS_ELASTICSEARCH_CLIENT_CERT",
+    );
+    // A key that does not match the certificate is refused before anything is sent.
     let error = Elastic::builder(at().client_certificate(&client.certificate, &server.key)).build();
     assert_eq!(error.expect_err("not a pair").kind(), ErrorKind::Invalid);
 }
 
-/// The error is of the settings, was met in one attempt, and says what to do.
-fn told(error: &Error, what: &str, cure: &str) {
+/// Asserts that the error is about the settings, came from one attempt, and says what to do.
+fn assert_settings_error_at_once(error: &Error, what: &str, hint: &str) {
+    assert_settings_error(error, what, hint);
+    assert!(error.to_string().contains("attempts=1 "), "{error}");
+}
+
+/// Asserts that the error is about the settings and says what to do.
+fn assert_settings_error(error: &Error, what: &str, hint: &str) {
     let text = error.to_string();
     assert_eq!(error.kind(), ErrorKind::Invalid, "{text}");
-    assert!(text.contains(what) && text.contains("attempts=1 "), "{text}");
-    assert!(error.cure().is_some_and(|given| given.contains(cure)), "{text}");
+    assert!(text.contains(what), "{text}");
+    assert!(error.hint().is_some_and(|given| given.contains(hint)), "{text}");
     println!("{text}");
 }
 
@@ -117,43 +129,56 @@ pub(super) async fn what_is_wrong_is_told_in_one_attempt(context: Context) {
     let server = secured().await;
     let port = server.url().rsplit_once(':').expect("a port").1;
     let ca = || server.ca.clone();
-    // On the server: no CA, another CA, http to https and the reverse.
+    // On the server: no CA, another CA, HTTP to HTTPS and the reverse.
     let by_key = |url: &str| ElasticSettings::new(url).credentials(Credentials::api_key(secret()));
     let error = build(by_key(server.url())).version().await.expect_err("no CA");
-    told(&error.into(), "an issuer that is not trusted", "SAVED_OBJECTS_ELASTICSEARCH_CA_CERT");
+    assert_settings_error_at_once(
+        &error.into(),
+        "an issuer that is not trusted",
+        "SAVED_OBJECTS_ELASTICSEARCH_CA_CERT",
+    );
     let other = Authority::new();
     let error = build(by_key(server.url()).ca_certificates(other.ca())).version().await.expect_err("another CA");
-    told(&error.into(), "an issuer that is not trusted", "SAVED_OBJECTS_ELASTICSEARCH_CA_CERT");
+    assert_settings_error_at_once(
+        &error.into(),
+        "an issuer that is not trusted",
+        "SAVED_OBJECTS_ELASTICSEARCH_CA_CERT",
+    );
     let error = build(by_key(&format!("http://127.0.0.1:{port}"))).version().await.expect_err("http to https");
-    told(&error.into(), "the URL says http, and the server speaks TLS", "https://");
+    assert_settings_error_at_once(&error.into(), "the URL says http, and the server speaks TLS", "https://");
     let plain = context.url.replace("http://", "https://");
     let error = build(by_key(&plain).ca_certificates(ca())).version().await.expect_err("https to http");
-    told(&error.into(), "the URL says https, and the server does not speak TLS", "http://");
-    // On a stub: an expired certificate, and one for another name.
+    assert_settings_error_at_once(&error.into(), "the URL says https, and the server does not speak TLS", "http://");
+    // On a stub: an expired certificate, and a certificate for another name.
     let authority = Authority::new();
     let table = [
         (authority.issue("expired", &["localhost"], 2001), "has expired", "renew"),
         (authority.issue("other", &["other.example"], LATER), "for another name", "a name or address in the URL"),
     ];
-    for (files, what, cure) in table {
+    for (files, what, hint) in table {
         let stub = Stub::start(Some(tls(&files, None))).await;
         let settings = by_key(&format!("https://localhost:{}", stub.address.port())).ca_certificates(authority.ca());
         let error = build(settings).version().await.expect_err(what);
         assert!(matches!(error.kind, ClusterErrorKind::Misconfigured(_)), "{error}");
-        told(&error.into(), what, cure);
+        assert_settings_error_at_once(&error.into(), what, hint);
     }
-    // Refused credentials are told as such, and what to check.
+    // A provider of tokens may be repaired later; the error says why it cannot be reached now.
+    let stub = Stub::start(Some(tls(&authority.issue("provider", &["localhost"], LATER), None))).await;
+    let url = format!("https://localhost:{}", stub.address.port());
+    let refused = revoke_at(&url).await.expect_err("nobody trusts its CA").to_string();
+    assert!(refused.contains("cannot be reached: the server's certificate is by an issuer"), "{refused}");
+    // Refused credentials are reported as such, with what to check.
     let wrong = server.settings(Credentials::basic("elastic", secret()));
     let error = Error::from(build(wrong).version().await.expect_err("a wrong password"));
     assert_eq!(error.kind(), ErrorKind::Forbidden, "{error}");
     assert!(error.to_string().contains("status=401") && error.to_string().contains("attempts=1 "), "{error}");
-    assert!(error.cure().is_some_and(|cure| cure.contains("check the API key")), "{error}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("check the API key")), "{error}");
     println!("{error}");
     let without = ElasticSettings::new(server.url()).ca_certificates(ca());
     let error = Error::from(build(without).version().await.expect_err("no credentials"));
-    assert!(error.cure().is_some_and(|cure| cure.contains("SAVED_OBJECTS_ELASTICSEARCH_API_KEY_FILE")), "{error}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("SAVED_OBJECTS_ELASTICSEARCH_API_KEY_FILE")), "{error}");
     println!("{error}");
-    // The command line says the same, in less time than two attempts would take.
+    // The command line reports the same, in less time than two attempts would take.
     let ran = run_at(server.url(), &context, &["status"], &[("SAVED_OBJECTS_ELASTICSEARCH_API_KEY", SECRET)]).await;
     assert_eq!(ran.code, 1, "{ran:?}");
     assert!(ran.err.contains("SAVED_OBJECTS_ELASTICSEARCH_CA_CERT") && !ran.err.contains(SECRET), "{ran:?}");
@@ -182,13 +207,13 @@ pub(super) async fn changed_credentials_are_read_again(_: Context) {
         .credentials(Credentials::api_key(file.path().to_owned()));
     let cluster = build(settings);
     cluster.version().await.expect("with the old key");
-    // The key is replaced while the old one is good: the next request has the new one, without a refusal.
+    // The key is replaced while the old one is valid: the next request has the new one, without a refusal.
     change(file.path(), "newer");
     *now.lock().expect("not poisoned") = "newer".to_owned();
     let before = stub.asked().len();
     cluster.version().await.expect("with the new key");
     assert_eq!(stub.asked().len() - before, 1);
-    // The file changes, and nothing that the file system tells of it does: the refusal is the sign.
+    // The file changes without a change in the file system's metadata: the refusal makes the client read it again.
     let modified = std::fs::metadata(file.path()).expect("a file").modified().expect("a time");
     change(file.path(), "third");
     std::fs::File::options().write(true).open(file.path()).expect("opened").set_modified(modified).expect("set");
@@ -196,10 +221,10 @@ pub(super) async fn changed_credentials_are_read_again(_: Context) {
     let before = stub.asked().len();
     cluster.version().await.expect("with the third key");
     assert_eq!(stub.asked().len() - before, 2, "one refusal, and one attempt with the key of now");
-    // A file that cannot be used leaves what was read before.
+    // With a file that cannot be used the client keeps what it read before.
     std::fs::write(file.path(), "").expect("written");
     cluster.version().await.expect("still with the third key");
-    // What is really wrong is refused at once.
+    // A key that is really wrong is refused immediately.
     *now.lock().expect("not poisoned") = "fourth".to_owned();
     let before = stub.asked().len();
     assert_eq!(cluster.version().await.expect_err("refused").kind, ClusterErrorKind::Forbidden);
@@ -242,7 +267,7 @@ pub(super) async fn no_secret_is_shown(context: Context) {
         let encoded = "a2ltOmh1bnRlcjI";
         assert!(!shown.contains(SECRET) && !shown.contains(&of_key) && !shown.contains(encoded), "{shown}");
     }
-    // Of the command line: a password in the URL, in output and at the most talkative level of logs.
+    // In the command line: a password in the URL, in outputs and in logs at the finest level.
     let url = format!("https://kim:{SECRET}@localhost:{port}");
     let ca = authority.ca();
     let variables = [("SAVED_OBJECTS_ELASTICSEARCH_CA_CERT", ca.to_str().expect("UTF-8")), ("RUST_LOG", "trace")];

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use async_trait::async_trait;
 use saved_objects::cluster::{AliasAction, BulkAction, BulkOperation, BulkRequest, Cluster, Refresh};
 use saved_objects::document::Namespace;
-use saved_objects::encryption::{EncryptionService, KeyRing, KibanaKeys, Secrets};
+use saved_objects::encryption::{KeyRing, KibanaKeys, Secrets};
 use saved_objects::migrate::{Fate as BadFate, Migrator, OnUnreadable, Outcome, Report, Way};
 use saved_objects::registry::{Registry, TypeDefinition};
 use saved_objects::repository::ObjectKey;
@@ -24,7 +24,7 @@ use crate::migration::{current, version};
 
 const VECTORS: &str = include_str!("../../fixtures/kibana_crypto_vectors.json");
 
-/// A document that Kibana wrote, and what it is in clear.
+/// A document that Kibana wrote, and its attributes in clear.
 #[derive(Debug, Clone)]
 pub(crate) struct Vector {
     pub(crate) name: String,
@@ -34,7 +34,7 @@ pub(crate) struct Vector {
     key: String,
 }
 
-/// The documents of the vectors, which all have one key.
+/// Returns the documents of the vectors, which all have the same key.
 pub(crate) fn vectors() -> Vec<Vector> {
     static VECTORS: OnceLock<Vec<Vector>> = OnceLock::new();
     VECTORS.get_or_init(read_vectors).clone()
@@ -54,18 +54,19 @@ fn read_vectors() -> Vec<Vector> {
     documents.into_iter().map(vector).collect()
 }
 
-/// The key of the vectors, as one that Kibana used before.
+/// Returns the key of the vectors, as a former key of Kibana.
 fn kibana_keys() -> KibanaKeys {
     let key = vectors()[0].key.clone();
     KibanaKeys::new("a-key-that-opens-nothing-0123456789-abc".into(), vec![key.into()]).expect("good keys")
 }
 
-/// The key of the vectors alone.
+/// Returns the key of the vectors alone.
 pub(crate) fn kibana_key() -> KibanaKeys {
     KibanaKeys::new(vectors()[0].key.as_str().into(), Vec::new()).expect("a good key")
 }
 
-/// The built-in types, and two others of their group: one whose objects live in one namespace, one whose live in several.
+/// Returns the built-in types, and two other types of their group: one whose objects are in one namespace, and one
+/// whose objects are in several.
 fn types(more_versions: bool) -> Vec<TypeDefinition> {
     let definition = |name: &str, kind: &str, attributes: &[&str], secret: &str, bound: &[&str]| {
         let mapping = json!({"type": name, "group": "connectors", "namespace_kind": kind, "hidden": false, "exportable": true,
@@ -109,8 +110,7 @@ fn migrator(context: &Context, kibana: &Kibana, keys: Option<KibanaKeys>) -> Mig
 }
 
 fn migrator_on(context: &Context, cluster: Arc<dyn Cluster>, kibana: &Kibana, keys: Option<KibanaKeys>) -> Migrator {
-    let (registry, prefix) = (Arc::new(registry(false)), context.prefix.clone());
-    let migrator = Migrator::new(cluster, registry, prefix, context.encryption(), context.environment.clone());
+    let migrator = Migrator::new(&context.engine_on(cluster, registry(false), key_ring()));
     keys.into_iter().fold(migrator.take_over(kibana.take_over()), Migrator::kibana_keys)
 }
 
@@ -119,7 +119,7 @@ async fn seeded(context: &Context, vectors: &[Vector]) -> Kibana {
     Kibana::with(context.cluster().as_ref(), &format!(".{}", context.prefix), &documents).await
 }
 
-/// What a repository reads, secrets and all.
+/// Returns what a repository reads, with secrets.
 async fn read(context: &Context, vector: &Vector) -> Value {
     read_with(context, key_ring(), vector).await
 }
@@ -179,7 +179,7 @@ pub(super) async fn what_kibana_bound_one_release_early_is_tried(context: Contex
 pub(super) async fn what_does_not_open_is_stripped(context: Context) {
     let mut vectors = vectors();
     let both = vectors.iter_mut().find(|vector| vector.name == "connector_token_mv2_both_tokens").expect("there");
-    // The refresh token is somebody else's.
+    // The refresh token belongs to another object.
     let foreign = json!("A".repeat(128));
     both.source["connector_token"]["refreshToken"] = foreign;
     both.clear.as_object_mut().expect("an object").remove("refreshToken");
@@ -204,7 +204,8 @@ pub(super) async fn what_does_not_open_is_stripped(context: Context) {
     }
 }
 
-/// Documents of before their type lived in several namespaces can still name one: nothing is bound to that, by no way.
+/// Documents that are older than the sharing of their type can still have a `namespace`: no secret is bound to it, in
+/// any way.
 pub(super) async fn a_namespace_that_a_type_has_not_is_not_bound(context: Context) {
     let vectors = vectors();
     let mut as_stored = vectors.clone();
@@ -221,13 +222,10 @@ pub(super) async fn a_namespace_that_a_type_has_not_is_not_bound(context: Contex
         let others = others.iter().map(|other| (*other).into()).collect();
         KeyRing::new("a new key for tests only: 0123456789abcdef".into(), others).expect("good keys")
     };
-    let (cluster, types) = (context.cluster(), Arc::new(registry(false)));
-    let encryption = EncryptionService::new(Some(new_ring(&[KEY])), context.environment.clone());
-    let verifier = Verifier::new(cluster.clone(), types.clone(), context.prefix.clone(), encryption.clone());
-    let verified = verifier.expect("it has keys").verify().await.expect("verified");
+    let engine = context.engine(registry(false), new_ring(&[KEY]));
+    let verified = Verifier::new(&engine).expect("it has keys").verify().await.expect("verified");
     assert!(verified.ok, "{verified:?}");
-    let rotation = KeyRotation::new(cluster, types, context.prefix.clone(), encryption, context.environment.clone());
-    let rotated = rotation.rotate().await.expect("it ends");
+    let rotated = KeyRotation::new(&engine).rotate().await.expect("it ends");
     assert_eq!((rotated.not_rotated.len(), rotated.dropped.len()), (0, 1), "{rotated:?}");
     for vector in &vectors {
         assert_eq!(read_with(&context, new_ring(&[]), vector).await, vector.clear, "{}", vector.name);
@@ -244,19 +242,13 @@ pub(super) async fn a_group_that_exists_is_not_taken_over(context: Context) {
     assert_eq!(kibana.state(context.cluster().as_ref()).await, before);
 }
 
-/// A group that was taken over is one as any other: later versions migrate it, with or without the option.
+/// A group that was taken over is like any other: later versions migrate it, with or without the option.
 pub(super) async fn migrating_on_begins_where_it_ended(context: Context) {
     let vectors = vectors();
     let kibana = seeded(&context, &vectors).await;
     let report = migrator(&context, &kibana, Some(kibana_keys())).migrate().await;
     assert_eq!(report.outcome, Outcome::Migrated, "{report:?}");
-    let newer = Migrator::new(
-        context.cluster(),
-        Arc::new(registry(true)),
-        context.prefix.clone(),
-        context.encryption(),
-        context.environment.clone(),
-    );
+    let newer = Migrator::new(&context.engine(registry(true), key_ring()));
     let migrated = newer.take_over(kibana.take_over()).migrate().await;
     let index = &migrated.indices[0];
     assert_eq!(
@@ -264,24 +256,24 @@ pub(super) async fn migrating_on_begins_where_it_ended(context: Context) {
         (Outcome::Migrated, Way::InPlace, 3),
         "{migrated:?}"
     );
-    // No document is opened as Kibana's any more, whoever could write one.
+    // No document is decrypted as Kibana's any more, whoever wrote it.
     let planted = &vectors[0];
     context.put("connectors", &planted.raw_id, &planted.source).await;
     let verified = context.verifier(current()).verify().await.expect("verified");
     assert!(verified.unreadable.iter().any(|one| one.id == planted.raw_id), "{verified:?}");
 }
 
-/// What has happened to a clone that a take-over made and could not make current.
+/// What happened to a clone that a take-over created and could not make current.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Since {
     Nothing,
-    /// It took a write while it had aliases, which a restore has lost.
+    /// It was written to while it had aliases, which a restore removed.
     Written,
-    /// It has the alias that writes go through.
+    /// It has the write alias.
     Open,
 }
 
-/// The swap meets a fate, and what undoes the copy after it does not.
+/// Gives the swap a fate, but not the requests that undo the copy after it.
 #[derive(Debug)]
 struct AtSwap(Fate, AtomicBool);
 
@@ -293,7 +285,7 @@ impl Disturber for AtSwap {
     }
 }
 
-/// A take-over that meets this fate where it would swap.
+/// Runs a take-over whose swap meets this fate.
 async fn take_over_until_swap(context: &Context, kibana: &Kibana, fate: Fate) -> Option<Report> {
     let cluster = Arc::new(Disturbed::new(context.cluster(), Arc::new(AtSwap(fate, AtomicBool::new(false)))));
     let migrator = migrator_on(context, cluster.clone(), kibana, Some(kibana_keys())).without_lease();
@@ -305,14 +297,14 @@ async fn take_over_until_swap(context: &Context, kibana: &Kibana, fate: Fate) ->
     }
 }
 
-/// A source that the credentials do not see is not taken for one that is not there.
+/// A source that the credentials do not see is not taken for an absent one.
 pub(super) async fn a_hidden_source_is_named(context: Context) {
     let kibana = seeded(&context, &vectors()).await;
     context.memory.as_ref().expect("in memory").hide(&kibana.alias);
     let migrator = migrator(&context, &kibana, None);
     for report in [migrator.describe().await, migrator.migrate().await] {
         assert_eq!(report.outcome, Outcome::Blocked, "{report:?}");
-        let named = report.blockers.iter().any(|it| it.what.contains(&kibana.alias) && it.cure.contains("privileges"));
+        let named = report.blockers.iter().any(|it| it.what.contains(&kibana.alias) && it.hint.contains("privileges"));
         assert!(named, "{:?}", report.blockers);
         let concludes = report.blockers.iter().any(|it| it.what.contains("there is no index"));
         assert!(!concludes, "{:?}", report.blockers);
@@ -357,11 +349,8 @@ pub(super) async fn an_undone_take_over_deletes_only_clones_that_nobody_wrote_to
             }
             Since::Open => assert_eq!(left, [&index]),
         }
-        // A start without the take-over names the clone, and a take-over that succeeds takes another number.
-        let plain = || {
-            let (types, prefix) = (Arc::new(registry(false)), context.prefix.clone());
-            Migrator::new(cluster.clone(), types, prefix, context.encryption(), context.environment.clone())
-        };
+        // A start without the take-over reports the clone, and a take-over that succeeds uses another number.
+        let plain = || Migrator::new(&context.engine_on(cluster.clone(), registry(false), key_ring()));
         let named = plain().status().await.expect("answered").blockers;
         let is_named = named.iter().any(|blocker| blocker.what.ends_with(&index));
         assert_eq!(is_named, since != Since::Nothing, "{since:?}: {named:?}");

@@ -1,4 +1,4 @@
-//! An index as Kibana left it: 1,433 documents, and what is in them in clear.
+//! An index as Kibana left it: 1,433 documents, and their contents in clear.
 
 use std::collections::BTreeMap;
 
@@ -14,18 +14,18 @@ const DOCUMENTS: &str = include_str!("../../fixtures/kibana_index/documents.ndjs
 const KEYS: &str = include_str!("../../fixtures/kibana_index/keys.json");
 const TRUTH: &str = include_str!("../../fixtures/kibana_truth.ndjson");
 
-/// Kibana's index in a test's own name.
+/// Kibana's index under a test's own name.
 #[derive(Debug, Clone)]
 pub(crate) struct Kibana {
     pub(crate) alias: String,
     pub(crate) index: String,
 }
 
-/// What a document is in clear.
+/// A document in clear.
 pub(crate) struct Truth {
     pub(crate) id: String,
     pub(crate) attributes: Value,
-    /// Whether its secrets open, as they are stored.
+    /// Whether its stored secrets can be decrypted.
     pub(crate) opens: bool,
 }
 
@@ -45,7 +45,7 @@ pub(crate) fn truth() -> Vec<Truth> {
     TRUTH.lines().map(line).collect()
 }
 
-/// The ids of the documents whose secrets nobody can open.
+/// Returns the ids of the documents whose secrets cannot be decrypted with any key.
 pub(crate) fn broken() -> Vec<String> {
     let mut ids: Vec<_> = truth().into_iter().filter(|one| !one.opens).map(|one| one.id).collect();
     ids.sort_unstable();
@@ -56,7 +56,7 @@ pub(crate) fn broken() -> Vec<String> {
 pub(crate) const CORRUPT: [&str; 3] =
     ["connector_token:83605bc4-d016-495e-8555-ea187c340a51", "connector_token_without_colon", "no-type-at-all"];
 
-/// The sources of all documents, by `_id`.
+/// Returns the sources of all documents, by `_id`.
 pub(crate) fn documents() -> BTreeMap<String, Value> {
     let document = |line: &str| {
         let mut document = parsed(line);
@@ -65,7 +65,7 @@ pub(crate) fn documents() -> BTreeMap<String, Value> {
     DOCUMENTS.lines().map(document).collect()
 }
 
-/// A file of Kibana's keys.
+/// Creates a file of Kibana's keys.
 pub(crate) fn keys(with_old_ones: bool) -> NamedTempFile {
     let mut keys = parsed(KEYS);
     if !with_old_ones {
@@ -77,7 +77,8 @@ pub(crate) fn keys(with_old_ones: bool) -> NamedTempFile {
 }
 
 impl Kibana {
-    /// Under these names, with the mapping, the settings and the aliases that Kibana gave it, and all documents.
+    /// Creates the index with the mapping, the settings and the aliases that Kibana gave it, and all documents, under
+    /// these names.
     pub(crate) async fn load(context: &Context, alias: &str) -> Self {
         let kibana = Self { alias: alias.to_owned(), index: format!("{alias}_9.3.0_001") };
         let file = parsed(INDEX);
@@ -90,7 +91,7 @@ impl Kibana {
         kibana
     }
 
-    /// In a cluster that may be in memory, with these documents.
+    /// Creates it in a cluster that may be in memory, with these documents.
     pub(crate) async fn with(cluster: &dyn Cluster, alias: &str, documents: &[(String, Value)]) -> Self {
         let kibana = Self { alias: alias.to_owned(), index: format!("{alias}_9.3.0_001") };
         let mut mapping = parsed(INDEX)["mappings"].take();
@@ -105,6 +106,7 @@ impl Kibana {
             mapping,
             aliases: vec![kibana.alias.clone()],
             purpose: IndexPurpose::Serving,
+            settings: Default::default(),
         };
         cluster.create_index(&request).await.expect("created");
         kibana.put(cluster, documents).await;
@@ -126,12 +128,12 @@ impl Kibana {
         TakeOver { alias: self.alias.clone(), group: Some("connectors".to_owned()) }
     }
 
-    /// `ALIAS=GROUP`, as the command line takes it.
+    /// Returns `ALIAS=GROUP`, as the command line takes it.
     pub(crate) fn argument(&self) -> String {
         format!("{}=connectors", self.alias)
     }
 
-    /// Whether it has a write block, and how many writes it has taken.
+    /// Returns whether it has a write block, and how many writes it has taken.
     pub(crate) async fn state(&self, cluster: &dyn Cluster) -> (bool, u64) {
         let found = cluster.indices(&[&self.alias]).await.expect("answered");
         let (index, state) = found.first_key_value().expect("it is behind its alias");
@@ -139,7 +141,7 @@ impl Kibana {
         (state.write_blocked, cluster.write_count(&self.index).await.expect("counted"))
     }
 
-    /// Deletes it, on a server that others use too.
+    /// Deletes it, on a server that other tests use too.
     pub(crate) async fn remove(&self, cluster: &dyn Cluster) {
         cluster.delete_index(&self.index).await.expect("deleted");
     }

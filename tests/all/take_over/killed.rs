@@ -1,4 +1,4 @@
-//! `kill -9` of the taking-over process, again and again.
+//! Repeated `kill -9` of a process that takes over.
 
 use futures::StreamExt;
 use saved_objects::cluster::{Cluster, Query, Search, SearchIn};
@@ -9,15 +9,15 @@ use serde_json::{Value, json};
 
 use super::kibana::{CORRUPT, Kibana, Truth, broken, documents, keys, truth};
 use super::{migrate, path};
-use crate::cli::run_with;
+use crate::cli::{run_with, spawn};
 use crate::context::{Context, KEY};
 use crate::faults::seed::{Dice, Named, seeds};
 use crate::kill::run_until_killed;
 use crate::proxy::{Fault, Seen};
 
-/// Requests of the fill and of what comes before it, at least.
+/// The least number of requests that fill the staging index and come before.
 const REQUESTS: u64 = 60;
-/// When a process is killed: in the middle of the documents, and at two moments after them.
+/// When a process is killed: during the copying of documents, and at moments after it.
 const MOMENTS: [Moment; 10] = [
     Moment::Any,
     Moment::Any,
@@ -33,14 +33,14 @@ const MOMENTS: [Moment; 10] = [
 
 #[derive(Debug, Clone, Copy)]
 enum Moment {
-    /// One of the first requests, be it lost or done.
+    /// One of the first requests, either lost or done.
     Any,
-    /// The request whose path has this.
+    /// The first request whose path contains this.
     At(&'static str, Fault),
 }
 
 pub(super) async fn killed_ten_times_it_ends_the_same(context: Context) {
-    // As they are in a real cluster.
+    // The names are those of a real cluster.
     let kibana = Kibana::load(&context, ".kibana_alerting_cases").await;
     let (cluster, file) = (context.cluster(), keys(true));
     let (_, writes) = kibana.state(cluster.as_ref()).await;
@@ -54,7 +54,7 @@ pub(super) async fn killed_ten_times_it_ends_the_same(context: Context) {
             Moment::At(_, fault) => (0, fault),
         };
         let is_meant = move |seen: &Seen| match moment {
-            // While it waits for the lease of the one that was killed before, nothing can go wrong.
+            // Requests while it waits for the lease of the killed process change nothing.
             Moment::Any => !seen.path.contains("-control"),
             Moment::At(path, _) => seen.path.contains(path),
         };
@@ -76,7 +76,7 @@ pub(super) async fn killed_ten_times_it_ends_the_same(context: Context) {
     kibana.remove(cluster.as_ref()).await;
 }
 
-/// Kills a taking-over process at the request number `at` of those that are meant.
+/// Kills a process that takes over at matching request number `at`.
 async fn kill_at(
     context: &Context,
     kibana: &Kibana,
@@ -86,25 +86,16 @@ async fn kill_at(
     number: usize,
 ) {
     let start = |url: &str| {
+        let argument = kibana.argument();
         let policies = ["--on-unreadable", "quarantine", "--on-bad", "quarantine"];
-        tokio::process::Command::new(env!("CARGO_BIN_EXE_saved-objects"))
-            .args(["migrate", "--take-over", &kibana.argument()])
-            .args(policies)
-            .args(["--elasticsearch-url", url, "--prefix", &context.prefix.to_string()])
-            .env_remove("SAVED_OBJECTS_ENCRYPTION_KEY_FILE")
-            .env("SAVED_OBJECTS_ENCRYPTION_KEY", KEY)
-            .env("SAVED_OBJECTS_KIBANA_KEYS_FILE", keys)
-            .stdout(std::process::Stdio::piped())
-            .stderr(std::process::Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("the command runs")
+        let arguments = [&["migrate", "--take-over", &argument][..], &policies].concat();
+        spawn(url, &context.prefix, &arguments, &[("SAVED_OBJECTS_KIBANA_KEYS_FILE", keys)])
     };
     let (output, _) = run_until_killed(&context.url, is_meant, Some(at), lost, start).await;
     assert_eq!(output.status.code(), None, "kill {number} at {at}: it ended before: {output:?}");
 }
 
-/// In quarantine are the documents that nobody can open, and those that are no saved objects.
+/// Asserts that the quarantine has the documents that cannot be decrypted, and those that are no saved objects.
 async fn check_quarantine(context: &Context) {
     let run = async |arguments: &[&str]| run_with(context, arguments, &[("SAVED_OBJECTS_ENCRYPTION_KEY", KEY)]).await;
     let listed = run(&["quarantine", "list", "--json"]).await.json();
@@ -123,7 +114,7 @@ async fn check_quarantine(context: &Context) {
     assert_eq!(quarantined.iter().filter(|one| one["attribute"].is_string()).count(), 10);
 }
 
-/// Everything else is under our keys what it was under Kibana's.
+/// Asserts that all other documents have the same contents under our keys as under Kibana's.
 async fn check_truth(context: &Context) {
     let builder = context.builder(tokens::types().expect("built-in types"));
     let store = builder.start(Start::Skip).await.expect("the store starts");
@@ -152,7 +143,7 @@ async fn check_truth(context: &Context) {
     assert_eq!(readable.into_iter().sum::<u32>(), 1_390);
 }
 
-/// All documents of an index.
+/// Returns all documents of an index.
 async fn everything(cluster: &dyn Cluster, index: &str) -> Vec<(String, Value)> {
     let mut search = Search::new(SearchIn::Index(index.to_owned()), Query::Everything);
     search.size = 10_000;
@@ -163,7 +154,7 @@ async fn everything(cluster: &dyn Cluster, index: &str) -> Vec<(String, Value)> 
     all
 }
 
-/// Documents of types that nobody registered came along as they are.
+/// Asserts that documents of unregistered types were copied unchanged.
 async fn check_others(context: &Context) {
     let is_note = |(_, source): &(String, Value)| source["type"] == "connector_usage_note";
     let index = context.index("connectors");
@@ -178,7 +169,8 @@ async fn check_others(context: &Context) {
     assert!(mapping["_meta"].get("indexTypesMap").is_none(), "what Kibana says of its index is not said of ours");
 }
 
-/// Kibana's index has a write block and nothing else that is new, and is Kibana's again when it is lifted.
+/// Asserts that Kibana's index has a write block and no other change, and is usable for Kibana when the block is
+/// lifted.
 async fn check_source(context: &Context, kibana: &Kibana, writes: u64) {
     let cluster = context.cluster();
     assert_eq!(kibana.state(cluster.as_ref()).await, (true, writes));
@@ -188,8 +180,8 @@ async fn check_source(context: &Context, kibana: &Kibana, writes: u64) {
     assert_eq!(rolled_back.code, 2, "{rolled_back:?}");
     let blocker = &rolled_back.json()["blockers"][0];
     assert!(blocker["what"].as_str().expect("words").contains("was taken over from"), "{blocker}");
-    let cure = blocker["cure"].as_str().expect("a cure");
-    assert!(cure.contains(&format!("PUT /{}/_settings", kibana.index)), "{cure}");
+    let hint = blocker["hint"].as_str().expect("a hint");
+    assert!(hint.contains(&format!("PUT /{}/_settings", kibana.index)), "{hint}");
     let lifted = json!({"index.blocks.write": null});
     context.raw("PUT", &format!("/{}/_settings", kibana.index), Some(lifted)).await;
     kibana.put(cluster.as_ref(), &documents().into_iter().take(1).collect::<Vec<_>>()).await;

@@ -1,4 +1,4 @@
-//! Taking over what Kibana wrote.
+//! Taking over an index that Kibana wrote.
 
 pub(crate) mod in_memory;
 pub(crate) mod kibana;
@@ -12,13 +12,7 @@ use serde_json::{Value, json};
 use crate::cli::{Ran, run_with};
 use crate::context::{Context, KEY, MEMORY};
 use crate::named_trials;
-use in_memory::{
-    a_group_that_exists_is_not_taken_over, a_hidden_source_is_named, a_namespace_that_a_type_has_not_is_not_bound,
-    an_undone_take_over_deletes_only_clones_that_nobody_wrote_to, every_vector_is_taken_over,
-    migrating_on_begins_where_it_ended, what_does_not_open_is_stripped, what_kibana_bound_one_release_early_is_tried,
-};
 use kibana::{CORRUPT, Kibana, broken, keys};
-use killed::killed_ten_times_it_ends_the_same;
 
 pub(crate) fn trials(url: &str) -> Vec<Trial> {
     let on_the_server = named_trials!(
@@ -26,24 +20,25 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         the_plan_counts_and_names_and_writes_nothing,
         without_keys_it_is_blocked_before_the_first_write,
         with_the_primary_key_alone_it_stops_and_lists,
-        killed_ten_times_it_ends_the_same,
-        every_vector_is_taken_over,
+        killed::killed_ten_times_it_ends_the_same,
+        in_memory::every_vector_is_taken_over,
     );
     let in_memory = named_trials!(
         MEMORY,
-        every_vector_is_taken_over,
-        what_kibana_bound_one_release_early_is_tried,
-        a_namespace_that_a_type_has_not_is_not_bound,
-        what_does_not_open_is_stripped,
-        a_group_that_exists_is_not_taken_over,
-        a_hidden_source_is_named,
-        migrating_on_begins_where_it_ended,
-        an_undone_take_over_deletes_only_clones_that_nobody_wrote_to,
+        in_memory::every_vector_is_taken_over,
+        in_memory::what_kibana_bound_one_release_early_is_tried,
+        in_memory::a_namespace_that_a_type_has_not_is_not_bound,
+        in_memory::what_does_not_open_is_stripped,
+        in_memory::a_group_that_exists_is_not_taken_over,
+        in_memory::a_hidden_source_is_named,
+        in_memory::migrating_on_begins_where_it_ended,
+        in_memory::an_undone_take_over_deletes_only_clones_that_nobody_wrote_to,
     );
     on_the_server.into_iter().chain(in_memory).collect()
 }
 
-/// `saved-objects migrate --take-over` with these arguments, with our key and with Kibana's, if there are some.
+/// Runs `saved-objects migrate --take-over` with these arguments, with our key and with Kibana's keys, if there are
+/// some.
 async fn migrate(context: &Context, kibana: &Kibana, arguments: &[&str], keys: Option<&str>) -> Ran {
     let argument = kibana.argument();
     let mut all = vec!["migrate", "--take-over", &argument, "--json"];
@@ -57,7 +52,7 @@ fn path(file: &tempfile::NamedTempFile) -> &str {
     file.path().to_str().expect("a path")
 }
 
-/// The ids that a report calls bad, with their fates, sorted.
+/// Returns the ids that a report calls bad, with their fates, sorted.
 fn bad(report: &Value) -> Vec<(String, String)> {
     let text = |value: &Value| value.as_str().expect("a text").to_owned();
     let list = report["bad"].as_array().expect("a list");
@@ -70,7 +65,7 @@ fn corrupt(fate: &str) -> Vec<(String, String)> {
     CORRUPT.map(|id| (id.to_owned(), fate.to_owned())).to_vec()
 }
 
-/// What of the group is there.
+/// Returns the indices of the group.
 async fn indices(context: &Context) -> Vec<String> {
     let found = context.cluster().indices(&[&context.prefix.group("connectors").any()]).await.expect("answered");
     found.into_keys().collect()
@@ -112,7 +107,8 @@ async fn the_plan_counts_and_names_and_writes_nothing(context: Context) {
     let before = kibana.state(cluster.as_ref()).await;
     let planned = migrate(&context, &kibana, &["--plan"], Some(path(&file))).await;
     let report = planned.json();
-    assert_eq!((planned.code, &report["outcome"], &report["error"]), (0, &json!("planned"), &Value::Null), "{report}");
+    assert_eq!((planned.code, &report["outcome"]), (2, &json!("planned")), "{report}");
+    assert_eq!(report["error"]["kind"], "corrupt", "the take-over would fail: {report}");
     let index = &report["indices"][0];
     assert_eq!((&index["way"], &index["index"]), (&json!("copy"), &json!(kibana.index)), "{index}");
     assert_eq!(index["take_over"]["alias"], json!(kibana.alias));
@@ -140,14 +136,14 @@ async fn without_keys_it_is_blocked_before_the_first_write(context: Context) {
         assert_eq!((ran.code, &report["outcome"]), (2, &json!("blocked")), "{report}");
         let blockers = report["blockers"].as_array().expect("a list");
         assert_eq!(blockers.len(), 1, "{report}");
-        assert!(blockers[0]["cure"].as_str().expect("a cure").contains("SAVED_OBJECTS_KIBANA_KEYS_FILE"), "{report}");
+        assert!(blockers[0]["hint"].as_str().expect("a hint").contains("SAVED_OBJECTS_KIBANA_KEYS_FILE"), "{report}");
     }
     let file = keys(true);
     let (argument, variables) = (kibana.argument(), [("SAVED_OBJECTS_KIBANA_KEYS_FILE", path(&file))]);
     let without_own = run_with(&context, &["migrate", "--take-over", &argument, "--json"], &variables).await;
     assert_eq!(without_own.code, 2, "{without_own:?}");
-    let cure = without_own.json()["blockers"][0]["cure"].to_string();
-    assert!(cure.contains("SAVED_OBJECTS_ENCRYPTION_KEY_FILE"), "{cure}");
+    let hint = without_own.json()["blockers"][0]["hint"].to_string();
+    assert!(hint.contains("SAVED_OBJECTS_ENCRYPTION_KEY_FILE"), "{hint}");
     assert_eq!(
         (kibana.state(cluster.as_ref()).await, indices(&context).await),
         (before, vec![]),
@@ -163,9 +159,9 @@ async fn with_the_primary_key_alone_it_stops_and_lists(context: Context) {
     let ran = migrate(&context, &kibana, &["--on-bad", "discard"], Some(path(&file))).await;
     let report = ran.json();
     assert_eq!((ran.code, &report["outcome"], &report["error"]["kind"]), (1, &json!("failed"), &json!("decrypt")));
-    let cure = report["error"]["cure"].as_str().expect("a cure");
-    assert!(cure.contains("every key") && cure.contains("--on-unreadable quarantine"), "{cure}");
-    // All that is broken for everybody, and all that the old key opens; nothing of it is discarded.
+    let hint = report["error"]["hint"].as_str().expect("a hint");
+    assert!(hint.contains("every key") && hint.contains("--on-unreadable quarantine"), "{hint}");
+    // All documents that no key decrypts, and all that only the old key decrypts; none of them is discarded.
     let kept: Vec<String> = bad(&report).into_iter().filter(|(_, fate)| fate == "kept").map(|(id, _)| id).collect();
     let reason =
         |id: &String| report["bad"].as_array().and_then(|bad| bad.iter().find(|bad| bad["id"] == **id)).cloned();

@@ -1,4 +1,4 @@
-//! Which tokens a clean-up takes, and that it takes them only as it saw them.
+//! Which tokens a clean-up deletes, and that it deletes them only in the state in which it read them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,8 +9,8 @@ use libtest_mimic::Trial;
 use saved_objects::encryption::{KeyRing, Secret};
 use saved_objects::environment::{Clock, Environment, SystemRng};
 use saved_objects::tokens::{
-    CleanUp, CleanUpPolicy, CleanUpReport, ConnectorTokens, Credentials, NewToken, ProviderError, Reason, Revocation,
-    Revoker, Scope, TokenClient, types,
+    CleanUp, CleanUpPolicy, CleanUpReport, ConnectorTokenClient, Credentials, NewToken, ProviderError, Reason,
+    Revocation, Revoker, Scope, TokenClient, types,
 };
 use saved_objects::{ErrorKind, SavedObjects, Start};
 use secrecy::SecretString;
@@ -31,7 +31,7 @@ pub(super) fn trials(url: &str) -> Vec<Trial> {
         what_goes_is_revoked,
         begun_authorizations_go_when_they_expire,
     );
-    // Pages of the server are tried elsewhere; here so many records are made one by one.
+    // Other tests cover pages on the server; here each of the many records is created by its own request.
     if url == MEMORY {
         trials.extend(named_trials!(url, more_than_a_page_goes));
     }
@@ -40,11 +40,11 @@ pub(super) fn trials(url: &str) -> Vec<Trial> {
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// A store whose time goes on when it is told to.
+/// A store whose time the test moves forward.
 struct Aging {
     clock: Arc<PollingClock>,
     store: SavedObjects,
-    tokens: ConnectorTokens,
+    tokens: ConnectorTokenClient,
 }
 
 impl Aging {
@@ -53,11 +53,11 @@ impl Aging {
         let environment = Environment::new(clock.clone(), Arc::new(SystemRng));
         let builder = context.builder(types().expect("built-in types")).environment(environment);
         let store = builder.start(Start::Migrate).await.expect("the store starts");
-        let tokens = ConnectorTokens::new(&store).expect("the types are there");
+        let tokens = ConnectorTokenClient::new(&store).expect("the types are there");
         Self { clock, store, tokens }
     }
 
-    /// A token that is good for some days, and can be refreshed or not.
+    /// Creates a token that is valid for some days, with or without a refresh token.
     async fn create(&self, scope: Scope, connector_id: &str, days: Option<u32>, refresh_token: Option<&str>) {
         let (token, refresh_token) = (Secret::text("Bearer a"), refresh_token.map(Secret::text));
         let mut token = NewToken::new(Credentials::Token { token, refresh_token });
@@ -71,7 +71,7 @@ impl Aging {
             let clean_up = if dry_run { clean_up.dry_run() } else { clean_up };
             clean_up.run().await.expect("cleaned up")
         };
-        // Searches see what was written once it is counted.
+        // Searches see the record once it is counted.
         let before = documents(context).await;
         let would = run(policy.clone(), true).await;
         assert_eq!(documents(context).await, before, "a dry run deletes nothing");
@@ -83,7 +83,7 @@ impl Aging {
     }
 }
 
-/// Connector and reason of what went, in order.
+/// Returns the connector and the reason of each deleted token, in order.
 fn gone(report: &CleanUpReport) -> Vec<(&str, Reason)> {
     let mut gone: Vec<_> =
         report.removed_records.iter().map(|removed| (removed.connector_id.as_str(), removed.reason)).collect();
@@ -144,7 +144,7 @@ async fn what_cannot_be_read_stays_and_is_named(context: Context) {
     let aging = Aging::start(&context).await;
     aging.create(Scope::Shared, "c1", Some(1), None).await;
     aging.create(Scope::Shared, "c2", Some(1), None).await;
-    // The secrets are bound to the times, so these no longer open.
+    // The secrets are bound to the times, so they can no longer be decrypted.
     change_stored(&context, "connector_token", SHARED_C1, json!({"refreshTokenExpiresAt": null})).await;
     change_stored(&context, "connector_token", SHARED_C1, json!({"createdAt": "1970-01-01T00:00:00.001Z"})).await;
     aging.clock.forward(30 * DAY);
@@ -152,10 +152,10 @@ async fn what_cannot_be_read_stays_and_is_named(context: Context) {
     assert_eq!(gone(&report), [("c2", Reason::Expired)]);
     assert_eq!((report.unreadable_total, report.unreadable.len()), (1, 1));
     assert_eq!(report.unreadable[0].id, format!("shared:{SHARED_C1}"));
-    // That it is too old does not depend on its secrets.
+    // Whether it is too old does not depend on its secrets.
     let report = aging.run(&context, CleanUpPolicy::new().older_than(DAY)).await;
     assert_eq!(gone(&report), [("c1", Reason::TooOld)]);
-    // A record that is no token at all.
+    // A record that is not a token.
     aging.create(Scope::Shared, "c1", None, None).await;
     change_stored(&context, "connector_token", SHARED_C1, json!({"updatedAt": "yo"})).await;
     let report = aging.run(&context, CleanUpPolicy::new().older_than(Duration::ZERO)).await;
@@ -178,15 +178,15 @@ async fn without_the_keys_nothing_goes_as_expired(context: Context) {
     assert_eq!(documents(&context).await, 2);
 }
 
-/// Stores all tokens anew that are still there when the first one is revoked, and lets nobody on before that is done.
+/// Stores all existing tokens again when the first one is revoked, and lets no revocation continue before that is done.
 #[derive(Debug)]
 struct Meddler {
-    tokens: ConnectorTokens,
+    tokens: ConnectorTokenClient,
     revoked: tokio::sync::Mutex<Vec<(String, String, Option<String>)>>,
 }
 
 impl Meddler {
-    fn new(tokens: &ConnectorTokens) -> Arc<Self> {
+    fn new(tokens: &ConnectorTokenClient) -> Arc<Self> {
         Arc::new(Self { tokens: tokens.clone(), revoked: tokio::sync::Mutex::default() })
     }
 }
@@ -219,7 +219,8 @@ async fn a_token_that_is_written_meanwhile_stays(context: Context) {
     let report = clean_up.revoking(meddler.clone()).run().await.expect("cleaned up");
     let left = documents(&context).await;
     assert_eq!(report.removed_total() + report.changed_meanwhile, 40);
-    // Eight are dealt with at once; the others were written anew before their turn, are still there, and were not revoked.
+    // Eight are processed at the same time; the others were written again before their turn, still exist, and were not
+    // revoked.
     assert!(report.changed_meanwhile >= 32, "{report:?}");
     assert!(left >= report.changed_meanwhile, "{left} are left: {report:?}");
     let revoked = meddler.revoked.lock().await.clone();

@@ -1,3 +1,5 @@
+//! Deletions of tokens, and the revocation of their grants.
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -79,7 +81,7 @@ async fn a_deletion_can_take_one_type(context: Context) {
 
 async fn tokens_of_all_users_go_however_many(context: Context) {
     let all = tokens(&context).await;
-    // More than one page: a search gives a thousand.
+    // More than one page: a search returns a thousand.
     let users: Vec<_> = (0..1_050).map(|number| user(&format!("u{number}"))).collect();
     for some in users.chunks(16) {
         join_all(some.iter().map(|one| create(&all, one.clone(), "c1"))).await;
@@ -142,7 +144,7 @@ async fn one_token_is_deleted_by_its_id_and_no_older_one_comes_to_light(context:
         create(&all, scope.clone(), "c2").await;
         let api_key = NewToken::token(Secret::text("a")).of_type(TokenType::new("api_key").expect("a type"));
         all.client.create(scope.clone(), &connector("c1"), api_key).await.expect("stored");
-        // Two that were taken over, and neither folded yet.
+        // Two records that were taken over, neither of which has been merged into the derived one.
         for token in ["older", "newer"] {
             take_over(&all, &scope, token).await;
         }
@@ -190,7 +192,7 @@ async fn what_is_deleted_is_revoked_and_a_failing_provider_stops_nothing(context
         let credentials = Credentials::Token { token: Secret::text(&format!("a{number}")), refresh_token };
         client.create(user(&format!("u{number}")), &connector("c1"), NewToken::new(credentials)).await.expect("stored");
     }
-    // Nothing of these can be told: one does not open, the other is not OAuth.
+    // Neither can be revoked: one cannot be decrypted, the other has no OAuth token.
     create(&all, Scope::Shared, "c1").await;
     change_stored(&context, "connector_token", SHARED_C1, json!({"updatedAt": "2026-01-01T00:00:00.000Z"})).await;
     let basic = Credentials::Object(Secret::json(&json!({"user": "kim"})).expect("not null"));
@@ -242,7 +244,7 @@ async fn what_is_changed_as_it_is_deleted_stays_deleted(context: Context) {
         }));
         let cluster = Arc::new(Disturbed::new(context.cluster(), meanwhile.clone()));
         let other = tokens_on(&context, cluster).await.client;
-        // It has read the token by now, and sends what it makes of it.
+        // The client has read the token by now, and sends its update.
         meanwhile.before_next();
         let error = other.update(&id, TokenUpdate::token(Secret::text("new"))).await.expect_err("it is gone");
         assert_eq!(error.kind(), ErrorKind::NotFound, "{scope:?} {is_taken_over}");

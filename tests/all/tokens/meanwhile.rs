@@ -1,4 +1,4 @@
-//! What somebody else does just before a request of a client arrives.
+//! What another process does just before a request of a client arrives.
 
 use std::fmt;
 use std::future::Future;
@@ -11,7 +11,7 @@ use crate::faults::disturbed::{Call, Disturber, Fate};
 
 type Action = Box<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
-/// Does something before the next request of a kind, once it is told to.
+/// Does something before the next request of a kind, once the test asks for it.
 pub(super) struct Meanwhile {
     method: &'static str,
     is_due: AtomicBool,
@@ -19,7 +19,7 @@ pub(super) struct Meanwhile {
 }
 
 impl Meanwhile {
-    /// Nothing happens until [`before_next`](Self::before_next).
+    /// Creates it; nothing happens until [`before_next`](Self::before_next).
     pub(super) fn new<F: Future<Output = ()> + Send + 'static>(
         method: &'static str,
         action: impl Fn() -> F + Send + Sync + 'static,
@@ -27,7 +27,7 @@ impl Meanwhile {
         Self { method, is_due: AtomicBool::new(false), action: Box::new(move || Box::pin(action())) }
     }
 
-    /// Acts before the next request of the kind.
+    /// Lets the act happen before the next request of the kind.
     pub(super) fn before_next(&self) {
         self.is_due.store(true, Ordering::Release);
     }

@@ -1,4 +1,4 @@
-//! A node of an older version beside one of a newer (design decisions 14 and 15).
+//! A node of an older version together with one of a newer version (record 25).
 
 use libtest_mimic::Trial;
 use saved_objects::Start;
@@ -17,7 +17,7 @@ pub(super) fn trials(url: &str) -> Vec<Trial> {
     named_trials!(url, a_change_of_older_software_keeps_the_refresh_token_and_its_expiry)
 }
 
-/// The types as a newer release may have them, which copies their index: both tokens at a version 3.
+/// Returns the types as a newer release may have them, which copies their index: both tokens at version 3.
 pub(super) fn types_that_copy() -> Vec<TypeDefinition> {
     let files = [
         (

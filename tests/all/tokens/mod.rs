@@ -1,4 +1,4 @@
-//! The connectors' tokens, on the real server and in memory: facts/tokens.md sections 2 and 4, mended.
+//! The tokens of connectors, on the real server and in memory: the clients and their edge cases.
 
 mod access;
 mod clean_up;
@@ -20,7 +20,7 @@ use libtest_mimic::Trial;
 use saved_objects::SavedObjects;
 use saved_objects::cluster::Cluster;
 use saved_objects::encryption::Secret;
-use saved_objects::tokens::{self, ConnectorId, ConnectorToken, ConnectorTokens, Credentials, ProfileUid, Scope};
+use saved_objects::tokens::{self, ConnectorId, ConnectorToken, ConnectorTokenClient, Credentials, ProfileUid, Scope};
 use serde_json::Value;
 
 use crate::context::Context;
@@ -49,7 +49,7 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
 
 /// The facade over a store whose requests can be counted.
 struct Tokens {
-    client: ConnectorTokens,
+    client: ConnectorTokenClient,
     store: SavedObjects,
     cluster: Arc<dyn Cluster>,
 }
@@ -58,12 +58,12 @@ async fn tokens(context: &Context) -> Tokens {
     tokens_on(context, context.cluster()).await
 }
 
-/// The same, over a cluster that is seen through another one.
+/// Creates the same, over a given cluster.
 async fn tokens_on(context: &Context, cluster: Arc<dyn Cluster>) -> Tokens {
     let types = tokens::types().expect("built-in types");
     let builder = context.builder(types).cluster(cluster.clone());
     let store = builder.start(saved_objects::Start::Migrate).await.expect("the store starts");
-    Tokens { client: ConnectorTokens::new(&store).expect("the types are there"), store, cluster }
+    Tokens { client: ConnectorTokenClient::new(&store).expect("the types are there"), store, cluster }
 }
 
 fn connector(id: &str) -> ConnectorId {
@@ -78,13 +78,13 @@ fn text(secret: &Secret) -> String {
     secret.expose_text().expect("a text").to_string()
 }
 
-/// The token and the refresh token, of either scope.
+/// Returns the token and the refresh token, of either scope.
 fn secrets(token: ConnectorToken) -> (String, Option<String>) {
     let oauth = token.into_oauth().expect("OAuth credentials").credentials;
     (text(&oauth.access_token), oauth.refresh_token.as_ref().map(text))
 }
 
-/// A user's credentials as JSON.
+/// Returns a user's credentials as JSON.
 fn object(token: &ConnectorToken) -> Value {
     match &token.credentials {
         Credentials::Object(object) => object.parse().expect("JSON"),
@@ -92,17 +92,17 @@ fn object(token: &ConnectorToken) -> Value {
     }
 }
 
-/// How many documents the index has, unrefreshed ones included.
+/// Returns the number of documents in the index, including documents that are not refreshed yet.
 async fn documents(context: &Context) -> u64 {
     context.documents("connectors").await
 }
 
-/// The `_source` of a document.
+/// Returns the `_source` of a document.
 async fn stored(context: &Context, raw_id: &str) -> Value {
     context.stored("connectors", raw_id).await
 }
 
-/// Changes a stored document past the library: `change` merged into its attributes.
+/// Changes a stored document past the library: merges `change` into its attributes.
 async fn change_stored(context: &Context, type_name: &str, uuid: &str, change: Value) {
     let raw_id = format!("{type_name}:{uuid}");
     let mut source = stored(context, &raw_id).await;
@@ -111,6 +111,6 @@ async fn change_stored(context: &Context, type_name: &str, uuid: &str, change: V
     context.put("connectors", &raw_id, &source).await;
 }
 
-/// The UUID of the token that is called so, derived from nothing but the known answer's inputs.
+/// The UUID of the shared token of `c1`, a known answer that is derived from the token's identity only.
 const SHARED_C1: &str = "a9106551-bfa7-872d-84d0-610d668914aa";
 const USER_U1_C1: &str = "e750b559-4f6f-8edb-841d-b5f632a0f039";

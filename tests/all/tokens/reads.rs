@@ -1,3 +1,5 @@
+//! Reads of tokens, by connector and scope.
+
 use libtest_mimic::Trial;
 use saved_objects::ErrorKind;
 use saved_objects::encryption::Secret;
@@ -61,7 +63,7 @@ async fn secrets_that_do_not_open_are_never_no_token(context: Context) {
         tokens.create(scope.clone(), &connector("c1"), token()).await.expect("stored anew");
         assert!(tokens.get(scope.clone(), &connector("c1")).await.expect("readable").is_some());
 
-        // The secret is gone altogether.
+        // The secret is removed completely.
         let nothing =
             if type_name == "connector_token" { json!({"token": null}) } else { json!({"credentials": null}) };
         change_stored(&context, type_name, uuid, nothing).await;

@@ -1,11 +1,13 @@
+//! What the clients of tokens refuse, and with which error.
+
 use std::time::Duration;
 
 use libtest_mimic::Trial;
 use saved_objects::encryption::Secret;
 use saved_objects::repository::SecretChange;
 use saved_objects::tokens::{
-    ConnectorId, Credentials, CredentialsChange, Grant, NewToken, ProfileUid, Replacement, Scope, SharedTokenClient,
-    TokenClient, TokenId, TokenType, TokenUpdate, UserTokenClient,
+    ConnectorId, Credentials, CredentialsChange, Grant, NewToken, ProfileUid, Replacement, Scope,
+    SharedConnectorTokenClient, TokenClient, TokenId, TokenType, TokenUpdate, UserConnectorTokenClient,
 };
 use saved_objects::{Error, ErrorKind};
 use serde_json::json;
@@ -15,14 +17,14 @@ use crate::context::Context;
 use crate::named_trials;
 
 pub(super) fn trials(url: &str) -> Vec<Trial> {
-    named_trials!(url, bad_input_is_refused_with_a_cure_and_before_any_request)
+    named_trials!(url, bad_input_is_refused_with_a_hint_and_before_any_request)
 }
 
-async fn bad_input_is_refused_with_a_cure_and_before_any_request(context: Context) {
+async fn bad_input_is_refused_with_a_hint_and_before_any_request(context: Context) {
     let all = tokens(&context).await;
     let tokens = &all.client;
-    let shared = SharedTokenClient::new(&all.store).expect("the type is there");
-    let users = UserTokenClient::new(&all.store).expect("the type is there");
+    let shared = SharedConnectorTokenClient::new(&all.store).expect("the type is there");
+    let users = UserConnectorTokenClient::new(&all.store).expect("the type is there");
     let before = all.cluster.requests();
 
     let (c1, token) = (connector("c1"), || Secret::text("a"));
@@ -85,7 +87,7 @@ async fn bad_input_is_refused_with_a_cure_and_before_any_request(context: Contex
     for (number, error) in errors.into_iter().enumerate() {
         let error = error.unwrap_or_else(|| panic!("number {number} was not refused"));
         assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
-        assert!(error.cure().is_some(), "{error}");
+        assert!(error.hint().is_some(), "{error}");
     }
     assert_eq!(all.cluster.requests(), before, "nothing was sent");
     assert_eq!(documents(&context).await, 0);

@@ -1,3 +1,5 @@
+//! Replacements of tokens.
+
 use jiff::Timestamp;
 use libtest_mimic::Trial;
 use saved_objects::ErrorKind;
@@ -43,7 +45,7 @@ async fn a_replacement_of_what_was_read_is_one_request(context: Context) {
         assert_eq!(read.metadata.expires_at, Some(expires_at));
         assert_eq!(secrets(read), ("b".to_owned(), Some("s".to_owned())));
 
-        // What a write answered is as good as what a read gave, and the old refresh token does not come back.
+        // The answer of a write is as useful as that of a read, and the old refresh token does not come back.
         all.client.replace(&replaced, NewToken::token(Secret::text("c"))).await.expect("replaced");
         let read = all.client.get(scope, &c1).await.expect("readable").expect("there");
         assert_eq!(read.metadata.expires_at, None);

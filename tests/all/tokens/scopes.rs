@@ -1,10 +1,13 @@
+//! The scopes of the facade: shared tokens and tokens of users.
+
 use std::collections::BTreeSet;
 
 use futures::future::join_all;
 use libtest_mimic::Trial;
 use saved_objects::encryption::Secret;
 use saved_objects::tokens::{
-    NewToken, ProfileUid, Scope, SharedTokenClient, TokenClient, TokenType, TokenUpdate, UserTokenClient,
+    NewToken, ProfileUid, Scope, SharedConnectorTokenClient, TokenClient, TokenType, TokenUpdate,
+    UserConnectorTokenClient,
 };
 
 use super::{SHARED_C1, USER_U1_C1, connector, documents, secrets, tokens, user};
@@ -21,7 +24,7 @@ pub(super) fn trials(url: &str) -> Vec<Trial> {
         the_connectors_of_a_user_are_listed_once,
         the_facade_says_where_it_delegates_and_no_secret,
     );
-    // The same search again and again; here so many records are made one by one.
+    // The same search several times; here each of the many records is created by its own request.
     if url == MEMORY {
         trials.extend(named_trials!(url, the_connectors_of_a_user_are_listed_however_many));
     }
@@ -66,8 +69,8 @@ async fn types_of_a_connector_are_separate(context: Context) {
 async fn ids_lead_to_their_scope_and_come_back_as_given(context: Context) {
     let all = tokens(&context).await;
     let (tokens, c1) = (all.client, connector("c1"));
-    let shared = SharedTokenClient::new(&all.store).expect("the type is there");
-    let users = UserTokenClient::new(&all.store).expect("the type is there");
+    let shared = SharedConnectorTokenClient::new(&all.store).expect("the type is there");
+    let users = UserConnectorTokenClient::new(&all.store).expect("the type is there");
     let id = tokens.create(Scope::Shared, &c1, NewToken::token(Secret::text("a"))).await.expect("stored").id;
     assert_eq!(id.to_string(), format!("shared:{SHARED_C1}"));
     let id = tokens.create(user("u1"), &c1, NewToken::token(Secret::text("a"))).await.expect("stored").id;
@@ -86,7 +89,7 @@ async fn ids_lead_to_their_scope_and_come_back_as_given(context: Context) {
         let updated = users.update(&parsed, TokenUpdate::token(Secret::text(&id))).await.expect("updated");
         assert_eq!((updated.id.to_string(), updated.scope), (id.clone(), user("u1")));
         assert_eq!(secrets(users.get(&u1, &c1).await.expect("readable").expect("there")).0, id);
-        // A bare id means a shared token to the facade, and there is none of that id.
+        // For the facade an id without a scope is that of a shared token, and there is none with that id.
         let by_facade = tokens.update(&parsed, TokenUpdate::token(Secret::text(&id))).await;
         assert_eq!(by_facade.is_ok(), parsed.kind().is_some(), "{id}");
     }

@@ -1,9 +1,11 @@
+//! Tokens that a take-over left under random ids: they are found, and move to their derived id at the next write.
+
 use libtest_mimic::Trial;
 use saved_objects::encryption::Secret;
 use saved_objects::registry::TypeDefinition;
 use saved_objects::repository::Create;
 use saved_objects::tokens::{
-    Credentials, NewToken, Scope, SharedTokenClient, TokenClient, TokenError, TokenId, TokenUpdate,
+    Credentials, NewToken, Scope, SharedConnectorTokenClient, TokenClient, TokenError, TokenId, TokenUpdate,
 };
 use saved_objects::{ErrorKind, Start};
 use serde_json::{Value, json};
@@ -26,7 +28,7 @@ pub(super) fn trials(url: &str) -> Vec<Trial> {
 
 const CREATED_AT: &str = "2026-01-01T00:00:00.000Z";
 
-/// Stores a token of connector `c1` with a random id, as a take-over leaves it; gives the id.
+/// Stores a token of connector `c1` with a random id, as a take-over leaves it. Returns the id.
 pub(super) async fn take_over(all: &Tokens, scope: &Scope, token: &str) -> String {
     let (type_name, mut attributes) = match scope {
         Scope::Shared => ("connector_token", json!({"tokenType": "access_token"})),
@@ -92,7 +94,7 @@ async fn the_next_update_moves_it(context: Context) {
     let all = tokens(&context).await;
     for (scope, type_name, prefix, derived) in cases() {
         let uuid = take_over(&all, &scope, "old").await;
-        // By the id as the platform has it: bare for a shared one, in the old words for a user's.
+        // The id as the platform has it: without a scope for a shared token, in the old form for a user's token.
         let (given, answered) = match scope {
             Scope::Shared => (uuid.clone(), derived.to_owned()),
             Scope::User(_) => (format!("personal:{uuid}"), format!("personal:{derived}")),
@@ -158,13 +160,13 @@ async fn older_software_does_not_move_what_newer_software_wrote(context: Context
     documents(&context).await;
     let before = stored(&context, &format!("connector_token:{uuid}")).await;
 
-    // Version 1 knows no refresh token: it would be lost.
+    // Version 1 has no refresh token: it would be lost.
     let mapping = include_str!("../../../mappings/connector_token.json");
     let version = include_str!("../../../model_versions/connector_token/1.json");
     let version = ("1.json".to_owned(), version.to_owned());
     let older_type = TypeDefinition::from_json("connector_token.json", mapping, &[version]).expect("a definition");
     let store = context.builder(vec![older_type]).start(Start::Skip).await.expect("nothing is migrated");
-    let older = SharedTokenClient::new(&store).expect("the type is there");
+    let older = SharedConnectorTokenClient::new(&store).expect("the type is there");
     let read = older.get(&connector("c1")).await.expect("readable").expect("there");
     assert_eq!(secrets(read), ("old".to_owned(), None));
     let id: TokenId = uuid.parse().expect("an id");

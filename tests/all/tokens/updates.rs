@@ -1,3 +1,5 @@
+//! Updates of tokens.
+
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -33,7 +35,7 @@ fn moment(text: &str) -> Timestamp {
     text.parse().expect("a moment")
 }
 
-/// A token with everything.
+/// Returns a token with every attribute.
 fn full() -> NewToken {
     NewToken::new(Credentials::Token { token: Secret::text("a"), refresh_token: Some(Secret::text("r")) })
         .expires_at(moment("2026-03-01T10:00:00Z"))
@@ -61,7 +63,7 @@ async fn the_refresh_token_stays_unless_the_update_says_otherwise(context: Conte
         for (update, refresh_token, expiry) in table.clone() {
             let id = tokens.create(scope.clone(), &connector("c1"), full()).await.expect("stored").id;
             let metadata = tokens.update(&id, update.clone()).await.expect("updated");
-            // Without an expiry of its own, the new token has none.
+            // Without its own expiry the new token has none.
             assert_eq!(times(&metadata), (None, expiry.map(str::to_owned)), "{update:?}");
             let read = tokens.get(scope.clone(), &connector("c1")).await.expect("readable").expect("there");
             assert_eq!(read.metadata, metadata);
@@ -140,7 +142,7 @@ async fn concurrent_updates_are_all_made(context: Context) {
     let tokens = tokens(&context).await.client;
     for scope in [Scope::Shared, user("u1")] {
         let created = tokens.create(scope.clone(), &connector("c1"), full()).await.expect("stored");
-        // One changes the refresh token while the others change the token: no one's change is lost.
+        // One caller changes the refresh token while the others change the token: no change is lost.
         let mut updates: Vec<_> =
             (0..6).map(|number| TokenUpdate::token(Secret::text(&format!("token {number}")))).collect();
         updates.push(TokenUpdate::new(CredentialsChange::Token {

@@ -1,3 +1,5 @@
+//! Creations of tokens, and what is stored of them.
+
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -87,7 +89,7 @@ async fn a_stored_token_has_no_plaintext(context: Context) {
     assert!(attributes["credentials"].as_str().expect("a text").starts_with("U09FA"), "{users}");
     assert_eq!((&attributes["profileUid"], &attributes["credentialType"]), (&json!("u1"), &json!("oauth")));
     for source in [shared, users] {
-        // What is absent is not stored as null, and an id is not stored at all.
+        // Absent attributes are not stored as null, and no id is stored.
         assert!(!source.to_string().contains("hunter2") && !source.to_string().contains("null"), "{source}");
         assert!(source.pointer("/connector_token/id").is_none());
         assert_eq!(source["typeMigrationVersion"], "10.2.0");

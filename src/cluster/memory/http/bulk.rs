@@ -1,4 +1,4 @@
-//! Bulk writes: lines of JSON, each operation answered.
+//! Bulk requests as lines of JSON, and their answers.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,7 +6,8 @@ use super::{Asked, answers};
 use crate::cluster::elastic::HttpAnswer;
 use crate::cluster::memory::bulk::{self, Item, ItemResult, ItemWrite};
 use crate::cluster::memory::documents::Written;
-use crate::cluster::memory::state::{State, refusal, rejected};
+use crate::cluster::memory::refusals::{refusal, rejected};
+use crate::cluster::memory::state::State;
 use crate::cluster::{ClusterResult, SequenceNumber};
 
 /// An action line.
@@ -27,7 +28,7 @@ struct Target {
     if_primary_term: Option<u64>,
 }
 
-/// An operation, and under which name it is answered.
+/// An operation, and the name under which it is answered.
 struct Operation<'a> {
     name: &'static str,
     target: Target,
@@ -73,6 +74,8 @@ struct ItemError<'a> {
     #[serde(rename = "type")]
     server_type: &'a str,
     reason: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    index: Option<&'a str>,
 }
 
 impl Asked<'_> {
@@ -89,7 +92,7 @@ impl Asked<'_> {
             .collect();
         let is_waited_for = self.parameter("refresh").is_some_and(|refresh| refresh != "false");
         let results = bulk::apply_all(state, target, self.says("require_alias"), &items, is_waited_for, self.now)?;
-        // The index behind the alias, where there is one.
+        // The index behind the alias, if there is one.
         let behind = state.behind(target);
         let index = behind.first().map_or(target, String::as_str);
         let items: Vec<Named<'_>> = operations
@@ -109,7 +112,8 @@ impl Asked<'_> {
     }
 }
 
-/// Whether an operation was refused before it came to the index: its answer then names what was asked for, be it an alias.
+/// Returns whether an operation was refused before it reached the index: its answer then has the requested name, even
+/// an alias.
 fn is_before_index(server_type: &str) -> bool {
     let before = [
         "index_not_found_exception",
@@ -149,7 +153,11 @@ fn answer<'a>(index: &'a str, operation: &'a Operation<'_>, result: &'a ItemResu
             seq_no: None,
             primary_term: None,
             status: refusal.status,
-            error: Some(ItemError { server_type: &refusal.server_type, reason: &refusal.reason }),
+            error: Some(ItemError {
+                server_type: &refusal.server_type,
+                reason: &refusal.reason,
+                index: refusal.index.as_deref(),
+            }),
         },
     }
 }

@@ -1,4 +1,4 @@
-//! What the cluster says of itself.
+//! Answers about the cluster: node, settings and health.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::cluster::DEFAULT_MAX_CONTENT_LENGTH;
 use crate::cluster::elastic::HttpAnswer;
 use crate::cluster::memory::state::State;
 
-/// What `cluster.max_shards_per_node` is when the memory cluster has no limit: more than any test has.
+/// The value of `cluster.max_shards_per_node` if the cluster in memory has no limit: more than any test needs.
 const MANY_SHARDS: usize = 1_000_000;
 
 pub(super) fn node(state: &State) -> HttpAnswer {
@@ -24,7 +24,7 @@ pub(super) fn settings(state: &State) -> HttpAnswer {
     } } }))
 }
 
-/// Every index that is there is green. One that is not is red when the time is over.
+/// Returns the health: every existing index is green. A missing one is red when the time is over.
 pub(super) fn health(state: &State, name: Option<&str>) -> HttpAnswer {
     let shards = match name {
         None => state.indices.len(),

@@ -1,4 +1,4 @@
-//! Documents by id.
+//! Documents by id: get and multi-get.
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -10,7 +10,7 @@ use crate::cluster::memory::document::Document;
 use crate::cluster::memory::state::State;
 use crate::cluster::{ClusterError, ClusterResult};
 
-/// A document by id, as it is answered.
+/// The answer about one document.
 #[derive(Debug, Serialize)]
 struct GetAnswer<'a> {
     #[serde(rename = "_index")]
@@ -68,7 +68,7 @@ impl Asked<'_> {
                 answers::ok(&MultiGetAnswer { docs })
             }
             Err(error) => {
-                // A block is the index's own; all else is refused under the name that was asked for.
+                // A block is reported under the index's name; all other refusals under the requested name.
                 let behind = state.behind(name);
                 let is_block = error.server_type.as_deref() == Some("cluster_block_exception");
                 let name = behind.first().filter(|_| is_block).map_or(name, String::as_str);
@@ -78,7 +78,7 @@ impl Asked<'_> {
     }
 }
 
-/// The same refusal for each of the documents.
+/// Returns the same refusal for each of the documents.
 fn each_refused(name: &str, ids: &[String], error: &ClusterError) -> HttpAnswer {
     let cause = json!({ "type": error.server_type, "reason": error.reason });
     let error = json!({ "root_cause": [cause], "type": error.server_type, "reason": error.reason });

@@ -7,37 +7,29 @@ use serde_json::{Map, Value, json};
 
 use super::{Asked, answers, parsing_refused};
 use crate::cluster::elastic::HttpAnswer;
-use crate::cluster::memory::aliases::{self, AliasStep};
+use crate::cluster::memory::aliases;
+use crate::cluster::memory::refusals::rejected;
 use crate::cluster::memory::settings::{GivenSettings, Level};
-use crate::cluster::memory::state::{Index, State, rejected};
+use crate::cluster::memory::state::{Index, State};
 use crate::cluster::memory::write::NewIndex;
 use crate::cluster::{AliasAction, AliasState, ClusterResult};
 
-/// The body of a create or a clone.
+/// The body of a create or clone request.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct NewIndexBody {
     #[serde(default)]
     mappings: Value,
     #[serde(default)]
-    aliases: BTreeMap<String, AliasBody>,
+    aliases: BTreeMap<String, AliasState>,
     #[serde(default)]
     settings: Value,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct AliasBody {
-    #[serde(default)]
-    is_hidden: bool,
 }
 
 impl NewIndexBody {
     fn new_index<'a>(&self, name: &'a str) -> ClusterResult<NewIndex<'a>> {
         let settings = if self.settings.is_null() { Value::Object(Map::new()) } else { self.settings.clone() };
-        let alias = |(name, body): (&String, &AliasBody)| (name.clone(), AliasState { is_hidden: body.is_hidden });
-        let aliases = self.aliases.iter().map(alias).collect();
-        Ok(NewIndex { name, aliases, settings: GivenSettings::from_json(&settings)? })
+        Ok(NewIndex { name, aliases: self.aliases.clone(), settings: GivenSettings::from_json(&settings)? })
     }
 }
 
@@ -56,12 +48,11 @@ enum ActionBody {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct AddBody {
     index: String,
     alias: String,
-    #[serde(default)]
-    is_hidden: bool,
+    #[serde(flatten)]
+    state: AliasState,
 }
 
 #[derive(Debug, Deserialize)]
@@ -69,7 +60,7 @@ struct AddBody {
 struct RemoveBody {
     index: String,
     alias: String,
-    /// A missing alias is refused anyway. A server passes over it if it does something else of the same request.
+    /// Ignored: a missing alias is always refused. A server ignores it if another action of the request does something.
     #[serde(default, rename = "must_exist")]
     _must_exist: bool,
 }
@@ -80,18 +71,12 @@ struct RemoveIndexBody {
     index: String,
 }
 
-impl From<ActionBody> for AliasStep {
+impl From<ActionBody> for AliasAction {
     fn from(body: ActionBody) -> Self {
         match body {
-            ActionBody::Add(AddBody { index, alias, is_hidden }) => {
-                Self { action: AliasAction::Add { index, alias }, is_hidden }
-            }
-            ActionBody::Remove(RemoveBody { index, alias, .. }) => {
-                Self { action: AliasAction::Remove { index, alias }, is_hidden: false }
-            }
-            ActionBody::RemoveIndex(RemoveIndexBody { index }) => {
-                Self { action: AliasAction::RemoveIndex { index }, is_hidden: false }
-            }
+            ActionBody::Add(AddBody { index, alias, state }) => Self::AddAs { index, alias, state },
+            ActionBody::Remove(RemoveBody { index, alias, .. }) => Self::Remove { index, alias },
+            ActionBody::RemoveIndex(RemoveIndexBody { index }) => Self::RemoveIndex { index },
         }
     }
 }
@@ -142,7 +127,7 @@ impl Asked<'_> {
 
     pub(super) fn aliases(&self, state: &mut State) -> ClusterResult<HttpAnswer> {
         let body: AliasesBody = self.body()?;
-        let steps: Vec<AliasStep> = body.actions.into_iter().map(AliasStep::from).collect();
+        let steps: Vec<AliasAction> = body.actions.into_iter().map(AliasAction::from).collect();
         aliases::update(state, &steps)?;
         Ok(answers::text(r#"{"acknowledged":true,"errors":false}"#))
     }

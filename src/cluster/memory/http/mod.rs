@@ -1,37 +1,40 @@
-//! The memory cluster as a server: HTTP requests, as [`Elastic`](crate::cluster::Elastic) sends them, answered as
-//! Elasticsearch 9.2.2 answers them.
+//! The cluster in memory as a server: it answers HTTP requests, as [`Elastic`](crate::cluster::Elastic) sends them,
+//! like Elasticsearch 9.2.2.
 //!
-//! `filter_path` is passed over: answers have what the client reads, and little else. A health that is waited for is answered
-//! at once: time passes on the way to the server, not here.
+//! `filter_path` is ignored: answers have what the client reads, and little else. A request that waits for a health is
+//! answered immediately: time passes on the way to the server, not here.
 
 mod answers;
 mod bulk;
 mod cluster;
 mod documents;
 mod indices;
-mod query;
 mod search;
 mod wire;
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 
 use super::InMemory;
-use super::state::{State, refusal, rejected};
+use super::refusals::{refusal, rejected, unsupported};
+use super::state::State;
 use crate::cluster::ClusterResult;
 use crate::cluster::elastic::{HttpAnswer, HttpRequest};
 pub use wire::Wire;
 
 impl InMemory {
-    /// Answers a request. The same request to the same state gets the same answer.
+    /// Answers a request. The same request in the same state gets the same answer.
     pub fn answer(&self, request: &HttpRequest) -> HttpAnswer {
         self.answer_part(request, usize::MAX)
     }
 
-    /// Answers a request as [`answer`](Self::answer) does, but does only the first `operations` of a bulk: as a server that
-    /// dies in the middle of it. The answer is what those came to; a client must not get it.
+    /// Answers a request like [`answer`](Self::answer), but does only the first `operations` of a bulk, like a server
+    /// that crashes during it.
+    ///
+    /// The answer covers those operations; a client must not receive it.
     pub fn answer_part(&self, request: &HttpRequest, operations: usize) -> HttpAnswer {
         let now = self.inner.now();
         let mut state = self.inner.state();
@@ -40,7 +43,7 @@ impl InMemory {
         }
         let segments: Vec<String> = request.path.trim_matches('/').split('/').map(decoded).collect();
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-        let asked = Asked { request, now, operations };
+        let asked = Asked { request, now, wall: self.inner.wall(), operations };
         asked.answer(&mut state, &segments).unwrap_or_else(|error| answers::error(&error))
     }
 }
@@ -49,11 +52,13 @@ fn decoded(segment: &str) -> String {
     percent_decode_str(segment).decode_utf8_lossy().into_owned()
 }
 
-/// A request, and when it came.
+/// A request, and when it arrived.
 struct Asked<'a> {
     request: &'a HttpRequest,
     now: Duration,
-    /// How many operations of a bulk are done.
+    /// The time that `now` means in a query.
+    wall: Timestamp,
+    /// The number of operations of a bulk to do.
     operations: usize,
 }
 
@@ -85,10 +90,7 @@ impl Asked<'_> {
             ("POST", [name, "_search"]) => self.search(state, Some(name)),
             ("POST", [name, "_pit"]) => self.open_point_in_time(state, name),
             ("POST", [name, "_bulk"]) => self.bulk(state, name),
-            (method, _) => Err(rejected(format!(
-                "the memory cluster has no handler for uri [/{}] and method [{method}]",
-                self.request.path
-            ))),
+            (method, _) => Err(unsupported(format!("the request {method} /{}", self.request.path))),
         }
     }
 
@@ -104,7 +106,7 @@ impl Asked<'_> {
         self.request.body.as_deref().unwrap_or_default()
     }
 
-    /// The body, which can be left out.
+    /// Parses the body, which is optional.
     fn body<T: DeserializeOwned + Default>(&self) -> ClusterResult<T> {
         if self.bytes().is_empty() {
             return Ok(T::default());
@@ -117,7 +119,7 @@ fn parsing_refused(reason: impl Into<String>) -> crate::cluster::ClusterError {
     refusal(400, "parsing_exception", reason)
 }
 
-/// Reads a time as `60s`, `500ms` or `5m`.
+/// Parses a time such as `60s`, `500ms` or `5m`.
 fn duration(text: &str) -> ClusterResult<Duration> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit = text.get(digits.len()..).unwrap_or_default();

@@ -4,11 +4,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::{Asked, answers, duration, parsing_refused, query};
+use super::{Asked, answers, duration, parsing_refused};
 use crate::cluster::elastic::HttpAnswer;
+use crate::cluster::memory::query_json;
+use crate::cluster::memory::refusals::{refusal, rejected, unsupported};
 use crate::cluster::memory::search::{self, Entry};
-use crate::cluster::memory::state::{State, refusal, rejected};
-use crate::cluster::{ClusterResult, Direction, PointInTime, Query, Search, SearchIn, Slice, Sort, TypeCount};
+use crate::cluster::memory::state::State;
+use crate::cluster::{ClusterResult, Direction, PointInTime, Query, Search, SearchIn, Slice, Sort};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -55,6 +57,8 @@ struct SearchAnswer<'a> {
     took: u64,
     timed_out: bool,
     hits: HitsAnswer<'a>,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    aggregations: Map<String, Value>,
 }
 
 #[derive(Debug, Serialize)]
@@ -100,12 +104,17 @@ impl SearchBody {
             }
             (None, Some(index)) => SearchIn::Index(index.to_owned()),
             (Some(_), Some(_)) => return Err(rejected("[indices] cannot be used with point in time")),
-            (None, None) => return Err(rejected("the memory cluster searches an index or a point in time")),
+            (None, None) => return Err(unsupported("searches of all indices")),
         };
-        let query = self.query.as_ref().map(query::parse).transpose().map_err(parsing_refused)?;
+        let query = self.query.as_ref().map(query_json::parse).transpose().map_err(|refused| {
+            match refused.is_unsupported() {
+                true => refusal(400, refused.server_type, refused.reason),
+                false => parsing_refused(refused.reason),
+            }
+        })?;
         let mut sort = Vec::new();
         for (field, order) in self.sort.iter().flatten() {
-            // A point in time is sorted so in any case.
+            // A point in time always has this sort key.
             if field != "_shard_doc" {
                 sort.push(Sort { field: field.clone(), direction: direction(order)? });
             }
@@ -139,25 +148,27 @@ impl SearchBody {
 
 fn direction(order: &Value) -> ClusterResult<Direction> {
     if order.get("missing").is_some_and(|missing| missing != "_last") {
-        return Err(rejected("the memory cluster sorts documents without the field last"));
+        return Err(unsupported("an order in which documents without the field do not come last"));
     }
     match order.get("order").unwrap_or(order).as_str() {
         Some("asc") => Ok(Direction::Ascending),
         Some("desc") => Ok(Direction::Descending),
-        _ => Err(rejected("the memory cluster sorts in the order asc or desc")),
+        _ => Err(rejected("a sort has the order asc or desc")),
     }
 }
 
 impl Asked<'_> {
     pub(super) fn search(&self, state: &mut State, index: Option<&str>) -> ClusterResult<HttpAnswer> {
         let body: SearchBody = self.body()?;
-        if let (Some(index), Some(types)) = (index, counts_types(&body)) {
-            let counts = state.count_by_type(index, self.now)?;
-            return composite(counts, types);
-        }
         let search = body.search(index)?;
         let searched = state.searched_in(&search.within, self.now)?;
-        let found = search::find(&searched, &search).map_err(search_refused)?;
+        let found = match search::find(&searched, &search, self.wall) {
+            Ok(found) => found,
+            Err(refused) => {
+                let index = searched.first().map(|searched| searched.index.as_str());
+                return Ok(answers::search_refused(&refused, index.unwrap_or_default()));
+            }
+        };
         let pit_id = match &search.within {
             SearchIn::Index(_) => None,
             SearchIn::PointInTime(point_in_time) => Some(point_in_time.id.as_str()),
@@ -171,6 +182,7 @@ impl Asked<'_> {
                 max_score: None,
                 hits: found.entries.iter().map(|entry| body.hit(entry)).collect(),
             },
+            aggregations: found.aggregations,
         }))
     }
 
@@ -192,40 +204,4 @@ impl Asked<'_> {
         let freed = json!({ "succeeded": was_open, "num_freed": u8::from(was_open) });
         Ok(answers::with_status(if was_open { 200 } else { 404 }, &freed))
     }
-}
-
-fn search_refused(reason: String) -> crate::cluster::ClusterError {
-    refusal(400, "search_phase_execution_exception", reason)
-}
-
-/// The composite aggregation, if this is the one search of the engine that counts documents by type and version.
-fn counts_types(body: &SearchBody) -> Option<&Map<String, Value>> {
-    let is_alone = body.aggs.len() == 1 && body.size == Some(0) && body.query.is_none() && body.pit.is_none();
-    let composite = body.aggs.get("types")?.get("composite")?.as_object()?;
-    let sources = json!([
-        { "type": { "terms": { "field": "type", "missing_bucket": true } } },
-        { "version": { "terms": { "field": "typeMigrationVersion", "missing_bucket": true } } },
-    ]);
-    (is_alone && composite.get("sources") == Some(&sources)).then_some(composite)
-}
-
-fn composite(counts: Vec<TypeCount>, asked: &Map<String, Value>) -> ClusterResult<HttpAnswer> {
-    let size = asked.get("size").map_or(Some(10), Value::as_u64).ok_or_else(|| rejected("[size] is no number"))?;
-    let key = |after: &Value, name: &str| after.get(name).and_then(Value::as_str).map(str::to_owned);
-    let after = asked.get("after").map(|after| (key(after, "type"), key(after, "version")));
-    let is_after = |count: &TypeCount| {
-        after.as_ref().is_none_or(|(type_name, version)| (&count.type_name, &count.version) > (type_name, version))
-    };
-    let key = |count: &TypeCount| json!({ "type": count.type_name, "version": count.version });
-    let page: Vec<TypeCount> =
-        counts.into_iter().filter(is_after).take(usize::try_from(size).unwrap_or(usize::MAX)).collect();
-    let buckets: Vec<Value> =
-        page.iter().map(|count| json!({ "key": key(count), "doc_count": count.documents })).collect();
-    let mut types = json!({ "buckets": buckets });
-    if let Some(last) = page.last() {
-        types["after_key"] = key(last);
-    }
-    Ok(answers::ok(&json!({
-        "took": 0, "timed_out": false, "hits": { "max_score": null, "hits": [] }, "aggregations": { "types": types },
-    })))
 }

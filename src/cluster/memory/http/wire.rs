@@ -1,15 +1,17 @@
+//! The transport from a client to the cluster in memory.
+
 use async_trait::async_trait;
 
 use crate::cluster::elastic::{HttpAnswer, HttpRequest, NoAnswer, Transport};
 use crate::cluster::memory::InMemory;
 
-/// A network without faults to a cluster in memory: every request is answered at once.
+/// A network without faults to a cluster in memory: it answers every request immediately.
 #[derive(Debug, Clone)]
 pub struct Wire(InMemory);
 
 impl InMemory {
-    /// Returns a transport for [`ElasticBuilder::transport`](crate::cluster::elastic::ElasticBuilder::transport), which
-    /// reaches this cluster as a client reaches a server.
+    /// Returns a transport for [`ElasticBuilder::transport`](crate::cluster::elastic::ElasticBuilder::transport),
+    /// through which a client reaches this cluster like a server.
     pub fn transport(&self) -> Wire {
         Wire(self.clone())
     }

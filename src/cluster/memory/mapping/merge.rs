@@ -1,10 +1,12 @@
+//! The merge of a mapping with the changes of a request.
+
 use std::collections::BTreeMap;
 
 use super::{Field, LeafField, Mapping, ObjectField};
 
 impl Mapping {
-    /// This mapping with `added` put on it, as one step: the properties of both, the `_meta` of the newer. An error if a
-    /// field would have to change in a way that its index cannot.
+    /// Returns this mapping merged with `added`: the properties of both, and the newer `_meta`. Fails if a field would
+    /// have to change in a way that its index does not allow.
     pub(in crate::cluster::memory) fn merged(&self, added: Self) -> Result<Self, String> {
         let mut root = self.root.clone();
         root.merge(added.root, "_doc")?;
@@ -53,7 +55,7 @@ impl LeafField {
     }
 }
 
-/// Sub-fields stay when they are not named again.
+/// Merges sub-fields. Those that `added` does not name stay.
 fn merge_fields(existing: &mut BTreeMap<String, LeafField>, added: BTreeMap<String, LeafField>) -> Result<(), String> {
     for (name, field) in added {
         match existing.get_mut(&name) {

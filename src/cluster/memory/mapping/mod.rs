@@ -1,4 +1,4 @@
-//! The mapping of an index: which fields it has, what it refuses, and how it changes.
+//! The mapping of an index: its fields, what it refuses, and how it changes.
 
 mod merge;
 mod read;
@@ -12,9 +12,9 @@ use super::field_value::FieldType;
 /// What happens to a field that the mapping does not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Dynamic {
-    /// It would be added to the mapping, which the memory cluster does not do.
+    /// A server would add it to the mapping; the cluster in memory does not.
     True,
-    /// It is stored and not searchable.
+    /// It is stored, but not searchable.
     False,
     /// The document is refused.
     Strict,
@@ -35,11 +35,11 @@ pub(super) enum Field {
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct ObjectField {
-    /// As the parent, unless said.
+    /// `None` inherits the parent's.
     pub(super) dynamic: Option<Dynamic>,
-    /// Whether anything in it is looked at.
+    /// Whether its contents are parsed.
     pub(super) enabled: bool,
-    /// Whether its documents are apart, so that plain queries do not see them.
+    /// Whether its objects are separate documents, which only nested queries see.
     pub(super) nested: bool,
     pub(super) properties: BTreeMap<String, Field>,
 }
@@ -48,11 +48,11 @@ pub(super) struct ObjectField {
 pub(super) struct LeafField {
     pub(super) field_type: FieldType,
     pub(super) parameters: Map<String, Value>,
-    /// The same value as other fields.
+    /// Sub-fields, which index the same value in other ways.
     pub(super) fields: BTreeMap<String, LeafField>,
 }
 
-/// What a path leads to, as plain queries see it.
+/// The target of a path, for queries that are not nested.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Found<'a> {
     Leaf(&'a LeafField),
@@ -78,7 +78,7 @@ impl Mapping {
 }
 
 impl Mapping {
-    /// The mapping as it is seen from inside of the nested documents at `path`; none if there are no such.
+    /// Returns the mapping as seen from inside the nested documents at `path`, or `None` if there are none.
     pub(super) fn inside(&self, path: &str) -> Option<Self> {
         let mut inside = self.clone();
         let mut object = &mut inside.root;
@@ -108,12 +108,12 @@ impl LeafField {
         self.field_type != FieldType::Text && self.parameters.get("doc_values") != Some(&Value::Bool(false))
     }
 
-    /// Whether queries can look at it.
+    /// Returns whether queries can use the field.
     pub(super) fn is_searchable(&self) -> bool {
         self.has_doc_values() || self.parameters.get("index") != Some(&Value::Bool(false))
     }
 
-    /// How many characters a value may have and still be searchable.
+    /// Returns the largest number of characters with which a value is searchable.
     pub(super) fn ignore_above(&self) -> Option<u64> {
         self.parameters.get("ignore_above").and_then(Value::as_u64)
     }
@@ -181,12 +181,12 @@ impl ObjectField {
 }
 
 impl Mapping {
-    /// How many fields it has, as `mapping.total_fields.limit` counts them: objects too.
+    /// Returns the number of fields that `mapping.total_fields.limit` counts; objects count too.
     pub(super) fn field_count(&self) -> usize {
         self.root.field_count()
     }
 
-    /// The mapping as the server gives it back.
+    /// Returns the mapping as the server returns it.
     pub(super) fn to_json(&self) -> Value {
         let mut json = Value::Object(self.root.to_json());
         if let Some(meta) = &self.meta {

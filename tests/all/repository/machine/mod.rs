@@ -1,7 +1,8 @@
-//! Random operations of several clients over random namespaces, each answer held to a plain model, and after each step
-//! everything that is stored.
+//! Random operations of several clients on random namespaces. Each answer, and after each step everything that is
+//! stored, is compared with a simple model.
 
 mod model;
+mod operations;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -14,8 +15,8 @@ use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
 use saved_objects::document::{Namespace, Reference, VersionToken};
 use saved_objects::encryption::Secret;
 use saved_objects::repository::{
-    ChangeNamespaces, CollectReferences, CollectedState, Create, Delete, Draft, Export, Filter, Find, Import,
-    Increment, ObjectKey, OnConflict, Replace, Repository, Swept, Update,
+    ChangeNamespaces, CollectReferences, CollectedState, Create, Delete, DeleteNamespace, Draft, Export, Filter, Find,
+    Import, Increment, ObjectKey, OnConflict, Replace, Repository, Swept, Update,
 };
 use saved_objects::{Error, ErrorKind, Result, SavedObject, Start};
 use serde_json::json;
@@ -25,22 +26,21 @@ use super::{object, store_of, types};
 use crate::context::{Context, MEMORY};
 use crate::faults::seed::{Named, seeds};
 use crate::named_trials;
-use model::{
-    CLIENTS, Change, Collected, Expected, Item, Key, Model, New, Operation, State, Step, Stored, Target, Wanted,
-};
+use model::{CLIENTS, Collected, Expected, Item, Model, State, Stored};
+use operations::{Change, Key, New, Operation, Step, Target, Wanted};
 
 pub(super) fn trials(url: &str) -> Vec<Trial> {
     named_trials!(url, random_operations_do_as_the_model_says)
 }
 
 async fn random_operations_do_as_the_model_says(context: Context) {
-    // On the server each case needs an index of its own, and each step takes its time.
+    // On the server each case needs its own index, and each step takes time.
     let (seeds, cases, steps) = if context.url == MEMORY { (seeds(1..5), 40, 5..50) } else { (seeds(1..3), 2, 20..40) };
     let handle = Handle::current();
     let running = tokio::task::spawn_blocking(move || {
         for seed in seeds {
             let _named = Named(seed);
-            PLACE.set(Some(Place { context: context.clone(), handle: handle.clone() }));
+            SETUP.set(Some(Setup { context: context.clone(), handle: handle.clone() }));
             let config = Config { cases, failure_persistence: None, max_shrink_iters: 300, ..Config::default() };
             let mut bytes = [0; 32];
             bytes[..8].copy_from_slice(&seed.to_le_bytes());
@@ -58,18 +58,18 @@ async fn random_operations_do_as_the_model_says(context: Context) {
 
 /// Where the cases of this thread run.
 #[derive(Clone)]
-struct Place {
+struct Setup {
     context: Context,
     handle: Handle,
 }
 
 thread_local! {
-    static PLACE: RefCell<Option<Place>> = const { RefCell::new(None) };
+    static SETUP: RefCell<Option<Setup>> = const { RefCell::new(None) };
 }
 
-/// Several clients of one store, each with a memory of its own.
+/// Several clients of one store, each of which remembers the versions that it read.
 struct Clients {
-    place: Place,
+    setup: Setup,
     repositories: Vec<Repository>,
     known: BTreeMap<(usize, String), VersionToken>,
 }
@@ -80,32 +80,32 @@ impl StateMachineTest for Clients {
 
     fn init_test(_model: &Model) -> Self {
         static CASES: AtomicU64 = AtomicU64::new(0);
-        let mut place = PLACE.with_borrow(Clone::clone).expect("the thread has a place");
+        let mut setup = SETUP.with_borrow(Clone::clone).expect("the thread has a setup");
         let case = CASES.fetch_add(1, Ordering::Relaxed);
-        let context = &mut place.context;
+        let context = &mut setup.context;
         context.prefix = format!("{}-{case}", context.prefix).parse().expect("a fine prefix");
         if context.memory.is_some() {
             *context = Context { prefix: context.prefix.clone(), ..Context::new(MEMORY, "machine") };
         }
-        let repositories = place.handle.block_on(async {
+        let repositories = setup.handle.block_on(async {
             let mut repositories = Vec::new();
             for _ in 0..CLIENTS {
                 repositories.push(
-                    store_of(&place.context, types::all_exportable(), Start::Migrate).await.0.repository().clone(),
+                    store_of(&setup.context, types::all_exportable(), Start::Migrate).await.0.repository().clone(),
                 );
             }
             repositories
         });
-        Self { place, repositories, known: BTreeMap::new() }
+        Self { setup, repositories, known: BTreeMap::new() }
     }
 
     fn apply(mut clients: Self, model: &Model, step: Step) -> Self {
-        let handle = clients.place.handle.clone();
+        let handle = clients.setup.handle.clone();
         handle.block_on(clients.do_step(model, step));
         clients
     }
 
-    /// Everything that should be there is, as it should be.
+    /// Asserts that everything that should exist does exist, with the right content.
     fn check_invariants(clients: &Self, model: &Model) {
         let expected: Vec<_> = model.objects.values().collect();
         let keys: Vec<ObjectKey> = expected
@@ -115,15 +115,15 @@ impl StateMachineTest for Clients {
                 ObjectKey::new(stored.key.type_name, stored.key.id).in_namespace(namespace_of(namespace))
             })
             .collect();
-        let found = clients.place.handle.block_on(clients.repositories[0].get_many(&keys));
+        let found = clients.setup.handle.block_on(clients.repositories[0].get_many(&keys));
         for (stored, found) in expected.into_iter().zip(found) {
             assert_same(&Ok(Some(stored.clone())), &found.map(Some));
         }
     }
 
-    /// And nothing else is.
+    /// Asserts that nothing else exists.
     fn teardown(clients: Self, model: Model) {
-        let documents = clients.place.handle.block_on(clients.place.context.documents("things"));
+        let documents = clients.setup.handle.block_on(clients.setup.context.documents("things"));
         assert_eq!(documents, model.objects.len() as u64, "documents stored");
     }
 }
@@ -168,7 +168,7 @@ fn changing(change: &Change) -> impl Fn(&mut Draft) -> Result<()> {
 type Answer = Result<Option<SavedObject>>;
 
 impl Clients {
-    /// The version that the client means, if it knows one.
+    /// Returns the version for the client's call, if the client knows one.
     fn version(&self, client: usize, (key, versioned): &Target) -> Option<VersionToken> {
         self.known.get(&(client, key.raw())).copied().filter(|_| *versioned)
     }
@@ -251,7 +251,10 @@ impl Clients {
                 return assert_swept(model, repository.remove_references_to(&key_of(key)).await);
             }
             Operation::DeleteNamespace(name) => {
-                return assert_swept(model, repository.delete_namespace(&namespace_of(name)).await);
+                return assert_swept(
+                    model,
+                    repository.delete_namespace(DeleteNamespace::new(namespace_of(name)).even_default()).await,
+                );
             }
             Operation::CountAtOnce(keys) => return self.count_at_once(model, keys).await,
         };
@@ -298,9 +301,9 @@ impl Clients {
         }
     }
 
-    /// Lets searches see everything that was written.
+    /// Refreshes the indices.
     async fn refresh(&self) {
-        super::refresh(&self.place.context).await;
+        super::refresh(&self.setup.context).await;
     }
 
     async fn resolve(&self, model: &Model, repository: &Repository, keys: &[Key]) {
@@ -347,7 +350,7 @@ impl Clients {
         let request =
             wanted.title.iter().fold(request, |request, title| request.filter(Filter::equals("title", title.as_str())));
         let Expected::Found(expected) = &model.expected else { panic!("{:?}", model.expected) };
-        // By type, namespaces and id, which are one object's.
+        // By type, namespaces and id, which together identify one object.
         let name = |type_name: &str, namespaces: &[String], id: &str| format!("{type_name} {namespaces:?} {id}");
         let expected: BTreeMap<String, &Stored> = expected
             .iter()

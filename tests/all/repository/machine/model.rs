@@ -1,4 +1,4 @@
-//! What a repository should do, told plainly: a map of objects, and who has read which version of them.
+//! A simple model of a repository: a map of objects, and the versions that each client has read.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,59 +7,23 @@ use proptest_state_machine::ReferenceStateMachine;
 use saved_objects::ErrorKind;
 use saved_objects::repository::{IdState, Resolution};
 
+use super::operations::{Change, Key, Kind, New, Operation, Step, Target, Wanted, key_of, operations};
+
 pub(super) const CLIENTS: usize = 3;
-const TYPES: [(&str, Kind); 4] =
-    [("note", Kind::Agnostic), ("page", Kind::Single), ("board", Kind::Multiple), ("card", Kind::Isolated)];
-/// With the namespace `page`, the page `a` there and the page `page:a` of the default namespace have one stored id, and with the
-/// namespace `note` the page `a` there and the note `page:a`.
-const IDS: [&str; 3] = ["a", "b", "page:a"];
-const NAMESPACES: [&str; 4] = ["default", "ops", "page", "note"];
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Agnostic,
-    Single,
-    Multiple,
-    Isolated,
-}
-
-/// What an object is called by a client.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Key {
-    pub(super) type_name: &'static str,
-    kind: Kind,
-    pub(super) id: &'static str,
-    pub(super) namespace: &'static str,
-}
-
-impl Key {
-    /// Whether references of such objects are collected.
-    fn is_collected(&self) -> bool {
-        matches!(self.kind, Kind::Multiple | Kind::Isolated)
-    }
-
-    pub(super) fn raw(&self) -> String {
-        match self.kind {
-            Kind::Single if self.namespace != "default" => format!("{}:{}:{}", self.namespace, self.type_name, self.id),
-            _ => format!("{}:{}", self.type_name, self.id),
-        }
-    }
-}
-
 /// A stored object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Stored {
     kind: Kind,
     pub(super) key: Key,
-    /// In the order of a read: none for agnostic objects.
+    /// In the order of a read; empty for agnostic objects.
     pub(super) namespaces: Vec<String>,
     pub(super) title: String,
     pub(super) count: u64,
-    /// Type and id of what it refers to.
+    /// Type and id of the object that it refers to.
     pub(super) refers_to: Option<(String, String)>,
-    /// The id it had where it came from.
+    /// The id of the object that it is a copy of.
     pub(super) origin: Option<String>,
-    /// Which write it comes from.
+    /// The number of the write that it comes from.
     written: u64,
 }
 
@@ -77,74 +41,10 @@ impl Stored {
     }
 }
 
-/// One object to be created.
-#[derive(Debug, Clone)]
-pub(super) struct New {
-    pub(super) key: Key,
-    pub(super) title: String,
-    pub(super) refers_to: Option<Key>,
-    pub(super) origin: Option<&'static str>,
-    pub(super) overwrite: bool,
-}
-
-/// Which objects are looked for.
-#[derive(Debug, Clone)]
-pub(super) struct Wanted {
-    pub(super) types: Vec<&'static str>,
-    pub(super) namespaces: Vec<&'static str>,
-    pub(super) title: Option<String>,
-}
-
-/// An object, and whether only the version that the client knows is meant, if it knows one.
-pub(super) type Target = (Key, bool);
-
-#[derive(Debug, Clone)]
-pub(super) enum Change {
-    Count,
-    Title(String),
-    Refuse,
-}
-
-/// What a client does.
-#[derive(Debug, Clone)]
-pub(super) enum Operation {
-    Create(New),
-    CreateMany(Vec<New>),
-    Get(Key),
-    GetMany(Vec<Key>),
-    Update(Target, Change),
-    UpdateMany(Vec<Target>, Change),
-    Upsert(New),
-    Replace(Target, String),
-    Delete(Target, bool),
-    DeleteMany(Vec<Target>, bool),
-    Increment(Key, bool),
-    CheckConflicts(Vec<Key>),
-    Resolve(Vec<Key>),
-    CollectReferences(Vec<Key>),
-    /// By page, as a stream, over a point in time, and as an export.
-    Find(Wanted),
-    /// Objects of types without several namespaces: others may get random ids, which no model can tell.
-    Import(Vec<New>, bool),
-    ChangeNamespaces {
-        keys: Vec<Key>,
-        add: Option<&'static str>,
-        remove: Option<&'static str>,
-        everywhere: bool,
-    },
-    RemoveReferencesTo(Key),
-    DeleteNamespace(&'static str),
-    /// All clients count in all of these at the same time.
-    CountAtOnce(Vec<Key>),
-}
-
-/// Who does what.
-pub(super) type Step = (usize, Operation);
-
-/// What is answered for one object: what it then is, none if it is gone.
+/// The answer for one object: the object as it is then; `None` if it is deleted.
 pub(super) type Item = Result<Option<Stored>, ErrorKind>;
 
-/// An object that was resolved, and how.
+/// A resolved object, and how it was resolved.
 pub(super) type Resolved = Result<(Stored, Resolution), ErrorKind>;
 
 /// An object that references lead to.
@@ -153,7 +53,7 @@ pub(super) struct Collected {
     pub(super) type_name: String,
     pub(super) id: String,
     pub(super) state: State,
-    /// Type and id of what refers to it.
+    /// Type and id of the objects that refer to it.
     pub(super) inbound: Vec<(String, String)>,
 }
 
@@ -164,7 +64,7 @@ pub(super) enum State {
     NotFollowed,
 }
 
-/// What the last operation should have answered.
+/// The expected answer of the last operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Expected {
     Nothing,
@@ -172,9 +72,9 @@ pub(super) enum Expected {
     Ids(Vec<IdState>),
     Resolved(Vec<Resolved>),
     Collected(Vec<Collected>),
-    /// In no order.
+    /// In any order.
     Found(Vec<Stored>),
-    /// How many objects, and at which lines something is in the way of all.
+    /// The number of objects, and the lines with a conflict, for which nothing is written.
     Imported {
         written: u64,
         conflicts: Vec<u64>,
@@ -186,18 +86,18 @@ pub(super) enum Expected {
     Refused(ErrorKind),
 }
 
-/// All that is stored, and what was answered last.
+/// Everything that is stored, and the expected answer of the last operation.
 #[derive(Debug, Clone)]
 pub(super) struct Model {
     pub(super) objects: BTreeMap<String, Stored>,
-    /// The write that a client saw last of a stored id.
+    /// The last write of a stored id that each client knows.
     known: BTreeMap<(usize, String), u64>,
     writes: u64,
     pub(super) expected: Expected,
 }
 
 impl Model {
-    /// Whether the client knows a version of what has the key's stored id.
+    /// Returns whether the client knows a version of the object with the key's stored id.
     pub(super) fn knows(&self, client: usize, key: &Key) -> bool {
         self.known.contains_key(&(client, key.raw()))
     }
@@ -214,7 +114,7 @@ impl Model {
         Ok(Some(stored))
     }
 
-    /// The stored object, if it is at the version that the client means.
+    /// Returns the stored object, if it has the version that the client names.
     fn at_version(&self, client: usize, (key, versioned): &Target) -> Result<Stored, ErrorKind> {
         let stored = self.seen(key).ok_or(ErrorKind::NotFound)?;
         match self.known.get(&(client, key.raw())) {
@@ -285,7 +185,8 @@ impl Model {
     fn delete(&mut self, client: usize, target: &Target, force: bool) -> Item {
         let (key, versioned) = target;
         let raw = key.raw();
-        // Of an agnostic object the version says all, and nothing is read; unless its stored id may be another object's.
+        // For an agnostic object the version is enough, and nothing is read, unless its stored id may belong to another
+        // object.
         let is_unread = key.kind == Kind::Agnostic && !key.id.contains(':');
         let stored = match self.at_version(client, target) {
             Err(ErrorKind::NotFound) if is_unread && *versioned && self.knows(client, key) => {
@@ -387,10 +288,10 @@ impl Model {
                     of_same_origin: self.of_same_origin(stored),
                 };
                 let target = stored.refers_to.as_ref().and_then(|target| key_of(target, key.namespace));
-                if let Some(target) = target.filter(Key::is_collected) {
+                if let Some(target) = target.filter(|target| target.kind != Kind::Agnostic) {
                     let (to, is_new) = place(&mut collected, &target);
                     collected[to].inbound.push((key.type_name.to_owned(), key.id.to_owned()));
-                    next.extend(is_new.then_some((to, target)));
+                    next.extend((is_new && target.is_collected()).then_some((to, target)));
                 }
             }
             level = next;
@@ -398,7 +299,7 @@ impl Model {
         collected
     }
 
-    /// Where other objects of the same origin are seen.
+    /// Returns where other objects of the same origin are seen.
     fn of_same_origin(&self, stored: &Stored) -> Vec<String> {
         let is_other = |other: &&Stored| {
             other.key.type_name == stored.key.type_name
@@ -436,14 +337,15 @@ impl Model {
         for new in lines {
             self.objects.remove(&new.key.raw());
             let refers_to = new.refers_to.as_ref().map(|target| self.followed(new, target));
-            // Nobody hears which version it has.
+            // No client learns its version.
             let client = CLIENTS;
             self.create(client, &New { refers_to, ..new.clone() }).expect("nothing is in the way");
         }
         Expected::Imported { written: lines.len() as u64, conflicts }
     }
 
-    /// What a reference of an imported object leads to: what was imported before under another id, if there is such.
+    /// Returns what a reference of an imported object leads to: the object that an earlier import created under another
+    /// id, if there is one.
     fn followed(&self, new: &New, target: &Key) -> Key {
         let namespace = if new.key.kind == Kind::Agnostic { "default" } else { new.key.namespace };
         let seen = Key { namespace, ..target.clone() };
@@ -455,7 +357,8 @@ impl Model {
         }
     }
 
-    /// Lets `change` change each object, or delete it by taking all namespaces: (changed, deleted).
+    /// Lets `change` change each object, or delete it by removing all its namespaces. Returns the numbers of changed
+    /// and deleted objects.
     fn sweep(&mut self, change: impl Fn(&mut Stored) -> bool) -> Expected {
         let (mut updated, mut deleted) = (0, 0);
         let mut left = BTreeMap::new();
@@ -551,7 +454,7 @@ impl Model {
                         stored.count += CLIENTS as u64;
                         self.store(client, &key.raw(), stored)
                     });
-                    // Nobody knows whose write was the last.
+                    // It is unknown which client's write was the last.
                     self.known.retain(|(_, raw), _| *raw != key.raw());
                     counted
                 });
@@ -578,66 +481,4 @@ impl ReferenceStateMachine for Model {
         model.expected = model.do_step(step);
         model
     }
-}
-
-/// What a reference means that is followed from this namespace.
-fn key_of((type_name, id): &(String, String), namespace: &'static str) -> Option<Key> {
-    let &(type_name, kind) = TYPES.iter().find(|(name, _)| name == type_name)?;
-    let id = IDS.into_iter().find(|known| known == id)?;
-    Some(Key { type_name, kind, id, namespace })
-}
-
-fn keys() -> impl Strategy<Value = Key> + Clone {
-    let (types, ids, namespaces) = (0..TYPES.len(), 0..IDS.len(), 0..NAMESPACES.len());
-    (types, ids, namespaces).prop_map(|(at, id, namespace)| {
-        let (type_name, kind) = TYPES[at];
-        Key { type_name, kind, id: IDS[id], namespace: NAMESPACES[namespace] }
-    })
-}
-
-fn operations() -> impl Strategy<Value = Operation> {
-    let title = || (0..4_u8).prop_map(|n| format!("t{n}"));
-    let new = || {
-        let origin = proptest::option::weighted(0.3, (0..IDS.len()).prop_map(|at| IDS[at]));
-        (keys(), title(), proptest::option::of(keys()), origin, any::<bool>())
-            .prop_map(|(key, title, refers_to, origin, overwrite)| New { key, title, refers_to, origin, overwrite })
-    };
-    let target = || (keys(), any::<bool>());
-    let change =
-        || prop_oneof![4 => Just(Change::Count), 2 => title().prop_map(Change::Title), 1 => Just(Change::Refuse)];
-    let many = 0..6_usize;
-    let list = || proptest::collection::vec(keys(), many.clone());
-    let targets = || proptest::collection::vec(target(), many.clone());
-    let namespace = || (0..NAMESPACES.len()).prop_map(|at| NAMESPACES[at]);
-    let types = || proptest::sample::subsequence(TYPES.map(|(name, _)| name).to_vec(), 1..=TYPES.len());
-    let namespaces = || proptest::sample::subsequence(NAMESPACES.to_vec(), 0..=NAMESPACES.len());
-    let wanted = (types(), namespaces(), proptest::option::weighted(0.3, title()))
-        .prop_map(|(types, namespaces, title)| Wanted { types, namespaces, title });
-    let keeps_its_id = |new: &New| !new.key.is_collected();
-    let lines = proptest::collection::vec(new().prop_filter("its id may change", keeps_its_id), many.clone());
-    let sharing =
-        (list(), proptest::option::of(namespace()), proptest::option::of(namespace()), proptest::bool::weighted(0.1))
-            .prop_map(|(keys, add, remove, everywhere)| Operation::ChangeNamespaces { keys, add, remove, everywhere });
-    prop_oneof![
-        4 => new().prop_map(Operation::Create),
-        4 => proptest::collection::vec(new(), many.clone()).prop_map(Operation::CreateMany),
-        2 => keys().prop_map(Operation::Get),
-        3 => list().prop_map(Operation::GetMany),
-        3 => (target(), change()).prop_map(|(target, change)| Operation::Update(target, change)),
-        3 => (targets(), change()).prop_map(|(targets, change)| Operation::UpdateMany(targets, change)),
-        2 => new().prop_map(Operation::Upsert),
-        2 => (target(), title()).prop_map(|(target, title)| Operation::Replace(target, title)),
-        2 => (target(), any::<bool>()).prop_map(|(target, force)| Operation::Delete(target, force)),
-        2 => (targets(), any::<bool>()).prop_map(|(targets, force)| Operation::DeleteMany(targets, force)),
-        2 => (keys(), any::<bool>()).prop_map(|(key, create)| Operation::Increment(key, create)),
-        1 => list().prop_map(Operation::CheckConflicts),
-        2 => list().prop_map(Operation::Resolve),
-        2 => list().prop_map(Operation::CollectReferences),
-        2 => wanted.prop_map(Operation::Find),
-        2 => (lines, any::<bool>()).prop_map(|(lines, overwrite)| Operation::Import(lines, overwrite)),
-        3 => sharing,
-        1 => keys().prop_map(Operation::RemoveReferencesTo),
-        1 => namespace().prop_map(Operation::DeleteNamespace),
-        1 => list().prop_map(Operation::CountAtOnce),
-    ]
 }

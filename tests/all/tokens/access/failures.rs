@@ -1,3 +1,5 @@
+//! Refreshes that fail: providers that refuse, stay silent or panic, and grants that cannot be stored.
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -123,9 +125,7 @@ async fn a_silent_provider_is_given_up(context: Context) {
     for scope in scopes() {
         let provider = Provider::new(Kind::Rotating);
         node.store_expired(&scope).await;
-        provider.hold();
-        let waiting = node.getting(&scope, &provider);
-        provider.until_asked(1).await;
+        let waiting = node.getting_held(&scope, &provider).await;
         node.clock.forward(seconds(29));
         assert!(!waiting.is_finished());
         node.clock.forward(seconds(1));
@@ -139,7 +139,8 @@ async fn a_silent_provider_is_given_up(context: Context) {
     }
 }
 
-/// Blocks the index of the tokens while a provider holds an expired token's refresh, and lets it answer then.
+/// Blocks the index of the tokens while a provider holds the refresh of an expired token back, and then lets the
+/// provider answer.
 async fn refresh_into_a_blocked_index(
     context: &Context,
     node: &super::Node,
@@ -179,13 +180,13 @@ async fn a_grant_that_cannot_be_stored_is_given_to_the_caller(context: Context) 
     }
 }
 
-/// What happens between a grant that nobody stored and the next refresh in the same process.
+/// What happens between a grant that could not be stored and the next refresh in the same process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Then {
     Nothing,
     /// The token of the grant expires.
     Expiry,
-    /// The caller stores the grant, and it is refreshed elsewhere.
+    /// The caller stores the grant, and another process refreshes the token.
     Refreshed,
     Disconnected,
 }
@@ -198,7 +199,7 @@ async fn a_grant_that_was_not_stored_is_stored_by_the_next_refresh(context: Cont
     }) {
         let provider = Provider::new(Kind::Rotating);
         node.access = node.access.revoking(provider.clone());
-        // The caller went away, so nobody hears that it was not stored.
+        // The caller went away, so no caller learns that the grant was not stored.
         let waiting = refresh_into_a_blocked_index(&context, &node, &scope, &provider).await;
         waiting.abort();
         drop(waiting.await);
@@ -227,7 +228,7 @@ async fn a_grant_that_was_not_stored_is_stored_by_the_next_refresh(context: Cont
                 node.client.update_with_refresh_token(&id.metadata.id, grant).await.expect("stored by the caller");
                 node.clock.forward(seconds(1));
                 assert_eq!(token(elsewhere.get(&scope, &provider).await), "access 2");
-                // What was kept is older than what is stored, and stays away.
+                // The grant in memory is older than the stored one, and is dropped.
                 assert_eq!(token(node.get_instead_of(&scope, "access 2", &provider).await), "access 3");
                 assert_eq!((provider.asked(), node.stored(&scope).await), (3, pair("access 3", "refresh 3")));
             }
@@ -242,12 +243,12 @@ async fn a_grant_that_was_not_stored_is_stored_by_the_next_refresh(context: Cont
             }
         }
         node.client.delete(scope, &connector("c1"), None).await.expect("deleted");
-        // Whoever asks at the very moment at which a refresh ends hears how it ended.
+        // A caller that asks at the moment at which a refresh ends gets its outcome.
         node.clock.forward(seconds(1));
     }
 }
 
-/// A clock that takes the write block away after a few pauses.
+/// A clock that removes the write block after a few pauses.
 #[derive(Debug)]
 struct Unblocking {
     clock: Arc<PollingClock>,
@@ -280,7 +281,7 @@ async fn a_grant_is_stored_when_the_index_takes_writes_again(context: Context) {
     let node = node_with(&context, clock, unblocking).await;
     let kinds = [
         (Kind::Rotating, "access 1", "refresh 1"),
-        // The access token is the same, and what else was granted is to be stored all the same.
+        // The access token is the same, but the rest of the grant must be stored anyway.
         (Kind::Renewing, "access 0", "refresh 1"),
         (Kind::Insisting, "access 0", FIRST_REFRESH_TOKEN),
     ];
@@ -315,7 +316,7 @@ async fn without_a_claim_no_refresh_token_is_used(context: Context) {
     let control = format!("{}-control-000001", context.prefix);
     for scope in scopes() {
         let provider = Provider::new(Kind::Rotating);
-        // One refresh, so that the control index is there.
+        // One refresh, so that the control index exists.
         node.store_expired(&scope).await;
         assert_eq!(token(node.get(&scope, &provider).await), "access 1");
         context.cluster().add_write_block(&control).await.expect("blocked");
@@ -327,7 +328,7 @@ async fn without_a_claim_no_refresh_token_is_used(context: Context) {
         assert!(error.to_string().contains("the provider was not asked"), "{error}");
         assert_eq!(provider.asked(), 1);
 
-        // Where no refresh token is used, none is used twice.
+        // Where no refresh token is used, no refresh token can be used twice.
         let alone = Provider::new(Kind::Alone);
         assert_eq!(token(node.get(&scope, &alone).await), "access 1");
         context.cluster().remove_write_block(&control).await.expect("no longer blocked");
@@ -339,7 +340,7 @@ async fn without_a_claim_no_refresh_token_is_used(context: Context) {
 async fn an_assertion_that_is_refused_is_no_revoked_token(context: Context) {
     let node = node(&context).await;
     for scope in scopes() {
-        // Providers say the same of an assertion that they do not accept.
+        // Providers answer the same to an assertion that they do not accept.
         let provider = Provider::new(Kind::Alone);
         provider.fail(ProviderError::InvalidGrant);
         let error = node.get(&scope, &provider).await.expect_err("refused");
@@ -358,7 +359,7 @@ impl Refresher for Panicking {
     }
 }
 
-/// One that has no time to become a future.
+/// A refresher that panics before it returns a future.
 #[derive(Debug)]
 struct PanickingAtOnce;
 
@@ -405,7 +406,7 @@ async fn a_provider_is_not_asked_for_what_could_not_be_stored(context: Context) 
         assert_eq!(error.kind(), ErrorKind::Forbidden, "{error:?}");
         assert!(error.to_string().contains("the provider was not asked"), "{error}");
         assert_eq!(provider.asked(), 0);
-        // Where no refresh token is used, none is used up.
+        // Where no refresh token is used, no refresh token is used up.
         assert_eq!(token(node.get(&scope, &Provider::new(Kind::Alone)).await), "access 1");
         unblock(&context).await;
         assert_eq!(token(node.get(&scope, &provider).await), "access 1");
@@ -419,7 +420,8 @@ async fn a_provider_is_not_asked_for_a_record_that_could_not_be_moved(context: C
     let uuid = crate::tokens::taken_over::take_over(&newer, &scope, "access 0").await;
     documents(&context).await;
     let before = stored(&context, &format!("user_connector_token:{uuid}")).await;
-    // Older software reads what newer software wrote, and would lose some of it at another id.
+    // Older software can read what newer software wrote, but would lose some of it when it stores the token under
+    // another id.
     let version_1 = types().expect("built-in types").iter().filter_map(|definition| definition.as_of(1)).collect();
     let older = context.builder(version_1).start(Start::Skip).await.expect("nothing is migrated");
     let access = AccessTokens::new(&older).expect("the types are there");

@@ -1,5 +1,6 @@
-//! One token that is refreshed, deleted, authorized anew and changed at the same time, in a random order: whatever that is, no
-//! refresh token is used twice, the stored one is the one that the provider takes, and what was deleted last is gone.
+//! One token is refreshed, deleted, authorized again and changed at the same time, in a random order. In any order no
+//! refresh token is used twice, the provider accepts the stored refresh token, and a token whose last operation is its
+//! deletion is gone.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -11,7 +12,7 @@ use libtest_mimic::Trial;
 use saved_objects::ErrorKind;
 use saved_objects::encryption::Secret;
 use saved_objects::tokens::{
-    AccessTokens, ConnectorTokens, Grant, ProviderError, RefreshRequest, Refresher, Revocation, Revoker, Scope,
+    AccessTokens, ConnectorTokenClient, Grant, ProviderError, RefreshRequest, Refresher, Revocation, Revoker, Scope,
     TokenClient, TokenError, TokenId, TokenUpdate,
 };
 
@@ -23,12 +24,12 @@ use crate::named_trials;
 use crate::tokens::taken_over::take_over;
 use crate::tokens::{Tokens, connector, documents, secrets, text, tokens, tokens_on};
 
-/// Nodes that ask for the token, and tasks on each.
+/// The number of nodes that ask for the token, and of tasks on each node.
 const NODES: u64 = 3;
 const TASKS: u64 = 3;
-/// How often each task has its token refused.
+/// How often the service refuses the token of each task.
 const REFUSALS: usize = 2;
-/// Seeds that are tried at the same time.
+/// The number of seeds that run at the same time.
 const AT_ONCE: usize = 8;
 
 pub(super) fn trials(url: &str) -> Vec<Trial> {
@@ -52,7 +53,7 @@ async fn whatever_happens_at_once_the_stored_grant_is_the_living_one(_: Context)
     assert!(refreshed > 0 && gone > 0);
 }
 
-/// What happens beside the refreshes.
+/// What happens in addition to the refreshes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Beside {
     Nothing,
@@ -77,12 +78,12 @@ const ALL: [Beside; 8] = [
 ];
 
 impl Beside {
-    /// Whether callers may hear that there is no token.
+    /// Returns whether callers may get the answer that there is no token.
     fn disconnects(self) -> bool {
         !matches!(self, Self::Nothing | Self::Authorization | Self::Update)
     }
 
-    /// Whether there is a token in the end.
+    /// Returns whether there is a token in the end.
     fn leaves_a_token(self) -> bool {
         !self.disconnects() || self == Self::DisconnectThenAuthorization
     }
@@ -92,7 +93,7 @@ impl Beside {
     }
 }
 
-/// A network in which every request takes another while.
+/// A network in which every request takes a different time.
 #[derive(Debug)]
 struct Jitter(Dice);
 
@@ -106,7 +107,7 @@ impl Disturber for Jitter {
     }
 }
 
-/// A rotating provider that knows which refresh tokens came of one authorization, and what a second use of one means.
+/// A rotating provider that knows the refresh tokens of each authorization, and notices a second use of one.
 #[derive(Debug)]
 struct Authorizations {
     dice: Dice,
@@ -115,13 +116,13 @@ struct Authorizations {
 
 #[derive(Debug, Default)]
 struct State {
-    /// The number of the refresh token that each takes; none of one that was revoked.
+    /// The number of the refresh token that each authorization accepts; `None` if it was revoked.
     living: BTreeMap<u64, Option<u64>>,
-    /// How often a refresh token was used that had been used before.
+    /// How often a refresh token was used again.
     used_twice: usize,
 }
 
-/// The name of a refresh token; the first one is what a record that was taken over has.
+/// Returns the name of a refresh token. The first one is that of a record that was taken over.
 fn name(authorization: u64, number: u64) -> String {
     if (authorization, number) == (0, 0) { "r".to_owned() } else { format!("{authorization}.{number}") }
 }
@@ -148,7 +149,7 @@ impl Authorizations {
         grant(authorization, 0)
     }
 
-    /// Whether it takes this refresh token.
+    /// Returns whether it accepts this refresh token.
     fn takes(&self, refresh_token: &str) -> bool {
         let (authorization, number) = parse(refresh_token);
         self.state().living[&authorization] == Some(number)
@@ -207,8 +208,8 @@ struct Outcomes {
     gone: usize,
 }
 
-/// A node that is connected to the cluster by a network of its own.
-async fn node(context: &Context, provider: &Arc<Authorizations>, seed: u64) -> (AccessTokens, ConnectorTokens) {
+/// Creates a node that reaches the cluster through its own network.
+async fn node(context: &Context, provider: &Arc<Authorizations>, seed: u64) -> (AccessTokens, ConnectorTokenClient) {
     let cluster = Arc::new(Disturbed::new(context.cluster(), Arc::new(Jitter(Dice::new(seed)))));
     let Tokens { store, client, .. } = tokens_on(context, cluster).await;
     let access = AccessTokens::new(&store).expect("the types are there").revoking(provider.clone());
@@ -221,7 +222,7 @@ async fn run(seed: u64) -> Outcomes {
     let scope = &scopes()[dice.below(2) as usize];
     let (context, provider) = (Context::new(MEMORY, "interleavings"), Authorizations::new(seed));
     let calm = tokens(&context).await;
-    // In half of the runs a record that was taken over, which moves at its first write.
+    // Half of the runs start with a record that was taken over, which moves at its first write.
     let is_taken_over = dice.happens(50);
     let id: TokenId = if is_taken_over {
         take_over(&calm, scope, "access 0.0").await;
@@ -267,7 +268,7 @@ async fn run(seed: u64) -> Outcomes {
             assert!(provider.takes(&refresh_token), "{described}: {refresh_token} of {:?}", provider.state());
             assert_eq!(parse(&refresh_token).0 > 0, beside.authorizes(), "{described}: {refresh_token}");
         }
-        // What an authorization replaces is not revoked: it may be the same one, as far as anybody knows.
+        // A token that an authorization replaces is not revoked: it may be the same one, as far as a node knows.
         None if beside.authorizes() => {}
         None => {
             let living: Vec<_> = provider.state().living.values().flatten().copied().collect();
@@ -277,7 +278,7 @@ async fn run(seed: u64) -> Outcomes {
     outcomes
 }
 
-/// A task whose service refuses the token again and again.
+/// Runs a task whose service refuses the token several times.
 async fn ask(access: &AccessTokens, provider: Arc<Authorizations>, scope: Scope) -> Vec<Result<(), TokenError>> {
     let refresher: Arc<dyn Refresher> = provider;
     let (mut refused, mut outcomes) = (Secret::text("access 0.0"), Vec::new());
@@ -297,7 +298,7 @@ async fn ask(access: &AccessTokens, provider: Arc<Authorizations>, scope: Scope)
     outcomes
 }
 
-async fn happen(beside: Beside, client: &ConnectorTokens, provider: &Authorizations, scope: &Scope, id: &TokenId) {
+async fn happen(beside: Beside, client: &ConnectorTokenClient, provider: &Authorizations, scope: &Scope, id: &TokenId) {
     let c1 = &connector("c1");
     let disconnect = async || client.delete(scope.clone(), c1, None).await.expect("deleted");
     let authorize = async || {
@@ -306,7 +307,7 @@ async fn happen(beside: Beside, client: &ConnectorTokens, provider: &Authorizati
     };
     let update = async || match client.update(id, TokenUpdate::token(Secret::text("access by hand"))).await {
         Ok(_) => {}
-        // It moved, or is gone.
+        // The record moved, or is gone.
         Err(error) => assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}"),
     };
     match beside {

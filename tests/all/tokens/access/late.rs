@@ -1,4 +1,5 @@
-//! Writes whose answer is lost and that are done later, or never: on the cluster in memory, where that can be decided.
+//! Writes whose answer is lost and that are done later, or never: on the cluster in memory, where a test can decide
+//! that.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -64,7 +65,7 @@ async fn landing(context: &Context) -> (Node, Arc<Landing>) {
     (node_with(context, clock, landing.clone()).await, landing)
 }
 
-/// Keeps the next bulk through an alias that is called so.
+/// Holds back the next bulk through the alias with this ending.
 fn hold_back(context: &Context, called: &'static str) -> HeldBack {
     let memory = context.memory.as_ref().expect("these tests run in memory");
     memory.hold_back(move |write| matches!(write, Write::Bulk { alias, .. } if alias.contains(called)))
@@ -113,13 +114,13 @@ async fn a_claim_that_lands_late_expires(context: Context) {
     for scope in scopes() {
         let provider = Provider::new(Kind::Rotating);
         node.store_expired(&scope).await;
-        // Once before, so that the control index is there.
+        // One refresh before, so that the control index exists.
         assert_eq!(token(node.get(&scope, &provider).await), "access 1");
         node.clock.forward(seconds(3600));
         let began = node.clock.monotonic();
         landing.land_at_the_next_pause(hold_back(&context, "-control"));
         assert_eq!(token(node.get(&scope, &provider).await), "access 2");
-        // Nobody knows that it is this node's own.
+        // The node cannot find out that the claim is its own.
         assert!(node.clock.monotonic() - began >= seconds(45));
         assert_eq!((provider.asked(), node.stored(&scope).await), (2, pair("access 2", "refresh 2")));
     }

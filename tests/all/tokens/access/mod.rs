@@ -1,4 +1,4 @@
-//! Access tokens that stay valid: who asks the provider, what is stored, and what everybody gets.
+//! Access tokens that stay valid: which process asks the provider, what is stored, and what every caller gets.
 
 mod failures;
 mod interleavings;
@@ -21,8 +21,8 @@ use saved_objects::cluster::Cluster;
 use saved_objects::encryption::Secret;
 use saved_objects::environment::{Clock, Environment, SystemRng};
 use saved_objects::tokens::{
-    self, AccessToken, AccessTokens, ConnectorTokens, Credentials, NewToken, Refresher, Scope, TokenClient, TokenError,
-    TokenMetadata,
+    self, AccessToken, AccessTokens, ConnectorTokenClient, Credentials, NewToken, Refresher, Scope, TokenClient,
+    TokenError, TokenMetadata,
 };
 
 use super::{connector, secrets, text, user};
@@ -42,12 +42,12 @@ pub(super) fn trials(url: &str) -> Vec<Trial> {
     trials.into_iter().flatten().collect()
 }
 
-/// A node over the test's cluster, with a clock of its own.
+/// A node on the test's cluster, with its own clock.
 #[derive(Debug, Clone)]
 struct Node {
     clock: Arc<PollingClock>,
     access: AccessTokens,
-    client: ConnectorTokens,
+    client: ConnectorTokenClient,
     cluster: Arc<dyn Cluster>,
 }
 
@@ -72,11 +72,11 @@ async fn node_over(
     let builder = context.builder(types).cluster(cluster.clone()).environment(environment);
     let store = builder.start(start).await.expect("the store starts");
     let access = AccessTokens::new(&store).expect("the types are there");
-    Node { clock, access, client: ConnectorTokens::new(&store).expect("the types are there"), cluster }
+    Node { clock, access, client: ConnectorTokenClient::new(&store).expect("the types are there"), cluster }
 }
 
 impl Node {
-    /// Stores a token that is good for so long, with the refresh token that a provider takes first.
+    /// Stores a token that is valid for `left`, with the refresh token that a provider accepts first.
     async fn store(&self, scope: &Scope, left: Option<Duration>) -> TokenMetadata {
         self.store_until(scope, left.map(|left| self.clock.now() + left)).await
     }
@@ -91,7 +91,7 @@ impl Node {
         self.client.create(scope.clone(), &connector("c1"), token).await.expect("stored")
     }
 
-    /// Stores a token that has expired by any node's clock.
+    /// Stores a token that has expired by the clock of any node.
     async fn store_expired(&self, scope: &Scope) -> TokenMetadata {
         self.store_until(scope, Some(Timestamp::UNIX_EPOCH)).await
     }
@@ -111,7 +111,7 @@ impl Node {
         self.access.get_instead_of(scope.clone(), &connector("c1"), &Secret::text(refused), &refresher).await
     }
 
-    /// A call of `get` that goes on while the test does something else.
+    /// Starts a call of `get` that continues while the test does something else.
     fn getting(
         &self,
         scope: &Scope,
@@ -121,7 +121,19 @@ impl Node {
         tokio::spawn(async move { node.get(&scope, &provider).await })
     }
 
-    /// The stored token and refresh token.
+    /// Starts a call of `get` whose refresh the provider holds back, and waits until the provider was asked.
+    async fn getting_held(
+        &self,
+        scope: &Scope,
+        provider: &Arc<Provider>,
+    ) -> tokio::task::JoinHandle<Result<AccessToken, TokenError>> {
+        provider.hold();
+        let getting = self.getting(scope, provider);
+        provider.until_asked(1).await;
+        getting
+    }
+
+    /// Returns the stored token and refresh token.
     async fn stored(&self, scope: &Scope) -> Option<(String, Option<String>)> {
         let read = self.client.get(scope.clone(), &connector("c1")).await.expect("readable");
         read.map(secrets)

@@ -1,4 +1,4 @@
-//! Several nodes that each reach the server through a bad network of their own.
+//! Several nodes that each reach the server through their own bad network.
 
 use std::sync::Arc;
 
@@ -19,12 +19,12 @@ use crate::named_trials;
 use crate::proxy::{Proxy, weather};
 use crate::tokens::text;
 
-/// Of a hundred requests so many meet a fault.
+/// The percentage of requests that meet a fault.
 const BAD_WEATHER: u64 = 35;
 const NODES: u64 = 3;
 /// How often a token is refused and refreshed.
 const ROUNDS: usize = 4;
-/// Seeds that are tried at the same time.
+/// The number of seeds that run at the same time.
 const AT_ONCE: usize = 3;
 
 pub(super) fn trials(url: &str) -> Vec<Trial> {
@@ -46,7 +46,7 @@ struct Outcomes {
     failed: usize,
 }
 
-/// A node behind a network of its own.
+/// Creates a node behind its own network.
 async fn behind(context: &Context, seed: u64) -> (Node, Proxy) {
     let proxy = Proxy::start(&context.url, weather(seed, BAD_WEATHER)).await;
     // A client that does not wait between attempts.
@@ -80,14 +80,14 @@ async fn through_bad_networks(context: &Context, seed: u64) -> Outcomes {
                     kept = Some((id, *grant));
                     outcomes.not_stored += 1;
                 }
-                // Nobody may be told that there is no token, or another one.
+                // No caller may get the answer that there is no token, or that there is another one.
                 Err(TokenError::Other(_) | TokenError::RefreshFailed { .. } | TokenError::Revoked { .. }) => {
                     outcomes.failed += 1;
                 }
                 Err(error) => panic!("seed {seed}, round {round}: {error:?}"),
             }
         }
-        // What was sent long ago lands.
+        // Requests that were sent long ago land.
         join_all(behind.iter().map(|(_, proxy)| proxy.land_all())).await;
         if let Some((id, grant)) = kept {
             calm.client.update_with_refresh_token(&id, grant).await.expect("stored by the caller");

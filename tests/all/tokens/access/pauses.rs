@@ -1,4 +1,4 @@
-//! Providers that want to be left alone for a while, and refresh tokens that they refused.
+//! Providers that ask for a pause, and refresh tokens that they refused.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +29,7 @@ fn busy(retry_after: Duration) -> ProviderError {
     ProviderError::Transient { reason: "it is asked too often".to_owned(), retry_after: Some(retry_after) }
 }
 
-/// Asks a few times, for a token that is over; gives the last error.
+/// Asks a few times for an expired token, and returns the last error.
 async fn errors(node: &Node, scope: &saved_objects::tokens::Scope, provider: &Arc<Provider>) -> TokenError {
     let mut last = None;
     for _ in 0..CALLS {
@@ -64,7 +64,7 @@ async fn a_provider_that_wants_to_be_left_alone_is(context: Context) {
         assert_eq!(token(node.get(&scope, &provider).await), "access 1");
         assert_eq!(provider.asked(), 2);
 
-        // A day at most, whatever it says, and also where nothing is stored.
+        // A day at most, whatever the provider says, and also where nothing is stored.
         node.client.delete(scope.clone(), &connector("c1"), None).await.expect("deleted");
         let alone = Provider::new(Kind::Alone);
         alone.fail(busy(Duration::MAX));
@@ -100,7 +100,7 @@ async fn a_new_authorization_ends_what_is_remembered_of_a_refusal(context: Conte
         node.client.create(scope.clone(), &connector("c1"), expired).await.expect("stored");
         assert!(matches!(errors(&node, &scope, &provider).await, TokenError::Revoked { .. }));
         assert_eq!(provider.asked(), 1);
-        // The user goes through the provider's pages once more.
+        // The user authorizes the connector again.
         node.store_expired(&scope).await;
         assert_eq!(token(node.get(&scope, &provider).await), "access 1");
         assert_eq!(provider.asked(), 2);

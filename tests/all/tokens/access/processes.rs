@@ -1,4 +1,4 @@
-//! Processes of their own: this test binary, started again as one that asks for tokens and says what it got.
+//! Separate processes: this test binary, started again as a process that asks for tokens and prints what it got.
 
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -32,12 +32,12 @@ pub(super) fn trials(url: &str) -> Vec<Trial> {
     )
 }
 
-/// Set in a process that asks for tokens: server, prefix, provider, scope, tasks, separated by spaces.
+/// The variable of a process that asks for tokens: server, prefix, provider, scope, tasks, separated by spaces.
 pub(crate) const CHILD: &str = "SAVED_OBJECTS_TEST_ACCESS_TOKENS";
 /// How long the provider may take in such a process.
 const CHILD_DEADLINE: Duration = Duration::from_secs(4);
 
-/// The process that asks: says `ready`, waits for a line, and prints a line for each task.
+/// Runs the process that asks: prints `ready`, waits for a line, and prints a line for each task.
 pub(crate) async fn child(order: &str) {
     let words: Vec<&str> = order.split(' ').collect();
     let [url, prefix, provider, scope, tasks] = words.as_slice() else { panic!("an odd order: {order}") };
@@ -66,7 +66,7 @@ struct Process {
 }
 
 impl Process {
-    /// A process that will ask so often.
+    /// Starts a process that asks `tasks` times.
     async fn start(url: &str, context: &Context, provider: &Listening, scope: &Scope, tasks: usize) -> Self {
         let scope = match scope {
             Scope::Shared => "shared",
@@ -84,7 +84,7 @@ impl Process {
         Self { child, lines }
     }
 
-    /// Lets it ask; gives what it got.
+    /// Lets the process ask, and returns what it got.
     async fn go(mut self) -> Vec<String> {
         self.child.stdin.take().expect("it is piped").write_all(b"go\n").await.expect("told");
         let mut got = Vec::new();
@@ -114,18 +114,18 @@ async fn of_fifty_in_three_processes_one_asks_and_all_get_it(context: Context) {
 /// What a process does when it is killed.
 #[derive(Debug, Clone, Copy)]
 enum Moment {
-    /// It has the claim, and reads the token once more before it asks.
+    /// It has the claim, and reads the token again before it asks the provider.
     Claimed,
-    /// It sends what it got, which does not arrive.
+    /// It sends what it got, and the request does not arrive.
     Storing,
-    /// It sends what it got, which does arrive.
+    /// It sends what it got, and the request arrives.
     Stored,
-    /// It gives the claim back, which does not arrive.
+    /// It returns the claim, and the request does not arrive.
     GivingBack,
 }
 
 impl Moment {
-    /// What becomes of the request during which it is killed, if this one is.
+    /// Returns the fault of the request during which the process is killed, if this is that request.
     fn fault(self, context: &Context, request: &crate::proxy::Seen, before: usize) -> Option<Fault> {
         let path = request.path.split('?').next().unwrap_or_default();
         let is_of = |alias: &str| path.starts_with(&format!("/{alias}/"));
@@ -135,14 +135,14 @@ impl Moment {
             Self::Claimed => (is_of(group.alias()) && !is_bulk && before == 1, Fault::LoseRequest),
             Self::Storing => (is_of(&group.write_alias(1)) && is_bulk, Fault::LoseRequest),
             Self::Stored => (is_of(&group.write_alias(1)) && is_bulk, Fault::LoseAnswer),
-            // The first one took the claim.
+            // The first request took the claim.
             Self::GivingBack => (is_of(&control) && is_bulk && before == 1, Fault::LoseRequest),
         };
         is_it.then_some(fault)
     }
 }
 
-/// A node beside a process that asked for an expired token and was killed at a moment.
+/// Creates a node next to a process that asked for an expired token and was killed at a moment.
 async fn survivor(context: &Context, scope: &Scope, provider: &Arc<Provider>, moment: Moment) -> Node {
     let node = node(context).await;
     let listening = Listening::start(provider.clone()).await;

@@ -1,3 +1,5 @@
+//! A provider of tokens within the test process.
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,38 +11,38 @@ use tokio::sync::watch;
 
 use crate::tokens::text;
 
-/// A provider in this process. It counts what it is asked, takes each refresh token once if it rotates, can be made to fail,
-/// and can be held.
+/// A provider in this process. It counts its requests, accepts each refresh token once if it rotates, and can be made
+/// to fail or to hold its answers back.
 #[derive(Debug)]
 pub(crate) struct Provider {
     kind: Kind,
     lifetime: Option<Duration>,
     state: Mutex<State>,
-    /// How often it was asked.
+    /// The number of requests.
     asked: watch::Sender<usize>,
     gate: watch::Sender<Gate>,
 }
 
-/// Which requests are answered.
+/// The requests that are answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Gate {
     All,
     None,
-    /// The one of this number.
+    /// The request with this number.
     Only(usize),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Each grant has a new refresh token, and the one before is worth nothing.
+    /// Each grant has a new refresh token, and the one before becomes invalid.
     Rotating,
     /// One refresh token for ever.
     Constant,
-    /// As constant, and it has one access token for as long as that lasts.
+    /// Like `Constant`, with one access token until it expires.
     Insisting,
-    /// As rotating, and it has one access token.
+    /// Like `Rotating`, with one access token.
     Renewing,
-    /// It wants no refresh token.
+    /// It needs no refresh token.
     Alone,
 }
 
@@ -52,7 +54,7 @@ struct State {
     revoked: Vec<(String, Option<String>)>,
 }
 
-/// The refresh token that a [`Provider`] takes first.
+/// The refresh token that a [`Provider`] accepts first.
 pub(crate) const FIRST_REFRESH_TOKEN: &str = "r";
 
 impl Provider {
@@ -60,7 +62,7 @@ impl Provider {
         Self::granting(kind, Some(Duration::from_secs(3600)))
     }
 
-    /// What it grants is good for so long.
+    /// Creates a provider whose grants are valid for `lifetime`.
     pub(crate) fn granting(kind: Kind, lifetime: Option<Duration>) -> Arc<Self> {
         let state = State {
             refresh_token: FIRST_REFRESH_TOKEN.to_owned(),
@@ -72,12 +74,12 @@ impl Provider {
         Arc::new(Self { kind, lifetime, state: Mutex::new(state), asked, gate })
     }
 
-    /// The next request fails so.
+    /// Makes the next request fail with `error`.
     pub(crate) fn fail(&self, error: ProviderError) {
         self.state.lock().expect("no test panics with the lock").failures.push_back(error);
     }
 
-    /// Answers are held back until it is let go; what is asked meanwhile is not looked at.
+    /// Holds answers back until it is released; meanwhile requests are not processed.
     pub(crate) fn hold(&self) {
         self.gate.send_replace(Gate::None);
     }
@@ -86,7 +88,7 @@ impl Provider {
         self.gate.send_replace(Gate::All);
     }
 
-    /// Answers the request of this number, counted from one.
+    /// Answers the request with this number, counted from one.
     pub(crate) fn let_one_go(&self, number: usize) {
         self.gate.send_replace(Gate::Only(number));
     }
@@ -95,22 +97,22 @@ impl Provider {
         *self.asked.borrow()
     }
 
-    /// Waits until it was asked so often.
+    /// Waits until it got `times` requests.
     pub(crate) async fn until_asked(&self, times: usize) {
         self.asked.subscribe().wait_for(|asked| *asked >= times).await.expect("the provider is there");
     }
 
-    /// The refresh token that it takes.
+    /// Returns the refresh token that it accepts.
     pub(crate) fn refresh_token(&self) -> String {
         self.state.lock().expect("no test panics with the lock").refresh_token.clone()
     }
 
-    /// The tokens that were revoked: access tokens, each with its refresh token.
+    /// Returns the revoked tokens: access tokens, each with its refresh token.
     pub(crate) fn revoked(&self) -> Vec<(String, Option<String>)> {
         self.state.lock().expect("no test panics with the lock").revoked.clone()
     }
 
-    /// Looks at a refresh token.
+    /// Answers a request with this refresh token.
     pub(crate) fn grant(&self, refresh_token: Option<&str>) -> Result<Grant, ProviderError> {
         let mut state = self.state.lock().expect("no test panics with the lock");
         if let Some(failure) = state.failures.pop_front() {
@@ -134,7 +136,7 @@ impl Provider {
         })
     }
 
-    /// Counts a request, and waits if it is held.
+    /// Counts a request, and waits while answers are held back.
     pub(crate) async fn hear(&self) {
         let mut number = 0;
         self.asked.send_modify(|asked| {

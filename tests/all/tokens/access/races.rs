@@ -1,3 +1,5 @@
+//! Callers, nodes and operations that race for one token: the provider is asked once, and no grant is lost.
+
 use std::sync::Arc;
 
 use futures::future::{join, join_all};
@@ -6,7 +8,7 @@ use saved_objects::encryption::Secret;
 use saved_objects::environment::Clock;
 use saved_objects::migrate::Outcome;
 use saved_objects::tokens::{
-    ConnectorTokens, Credentials, Grant, NewToken, ProviderError, RefreshRequest, Refresher, Scope, TokenClient,
+    ConnectorTokenClient, Credentials, Grant, NewToken, ProviderError, RefreshRequest, Refresher, Scope, TokenClient,
     TokenError,
 };
 use tokio::sync::Barrier;
@@ -79,7 +81,7 @@ async fn all_who_wait_hear_of_one_failure(context: Context) {
             provider.until_asked(1).await;
             provider.let_go();
         };
-        // All have begun by when the provider answers.
+        // All callers have started when the provider answers.
         let (all, ()) = join(join_all((0..10).map(|_| node.get(&scope, &provider))), let_go).await;
         for got in all {
             assert!(matches!(got, Err(TokenError::RefreshFailed { .. })), "{got:?}");
@@ -102,7 +104,7 @@ async fn a_disconnect_during_a_refresh_leaves_no_token_behind(context: Context) 
         for got in waiting {
             match got.await.expect("it ends") {
                 Err(TokenError::Deleted { id: named }) => assert_eq!(named, id),
-                // The second one may have come after the token was gone.
+                // The second call may have come after the token was gone.
                 Err(TokenError::NoToken { .. }) => {}
                 got => panic!("{got:?}"),
             }
@@ -117,9 +119,7 @@ async fn a_new_authorization_during_a_refresh_stays(context: Context) {
     for scope in scopes() {
         let provider = Provider::new(Kind::Rotating);
         node.store_expired(&scope).await;
-        provider.hold();
-        let waiting = node.getting(&scope, &provider);
-        provider.until_asked(1).await;
+        let waiting = node.getting_held(&scope, &provider).await;
         authorize(&node, &scope).await;
         provider.let_go();
         assert_eq!(token(waiting.await.expect("it ends")), "authorized");
@@ -128,14 +128,14 @@ async fn a_new_authorization_during_a_refresh_stays(context: Context) {
     }
 }
 
-/// The user goes through the provider's pages once more.
+/// The user authorizes the connector again.
 async fn authorize(node: &Node, scope: &Scope) {
     let refresh_token = Some(Secret::text("anew"));
     let token = NewToken::new(Credentials::Token { token: Secret::text("authorized"), refresh_token });
     node.client.create(scope.clone(), &connector("c1"), token).await.expect("stored");
 }
 
-/// Another node's provider: as it is asked, that node has stored what it got for the same refresh token.
+/// The provider of another node: when it is asked, that node has already stored its grant for the same refresh token.
 #[derive(Debug)]
 struct AskedByAnother {
     node: Node,
@@ -169,10 +169,8 @@ async fn an_abandoned_claim_is_taken_over_and_the_stalled_node_adopts(context: C
     for scope in scopes() {
         let provider = Provider::new(Kind::Rotating);
         stalled.store_expired(&scope).await;
-        // The provider has the question of a node of which nothing is heard any more.
-        provider.hold();
-        let waiting = stalled.getting(&scope, &provider);
-        provider.until_asked(1).await;
+        // The provider has the request of a node that has stalled.
+        let waiting = stalled.getting_held(&scope, &provider).await;
         let began = other.clock.monotonic();
         let other_waiting = other.getting(&scope, &provider);
         provider.until_asked(2).await;
@@ -180,7 +178,7 @@ async fn an_abandoned_claim_is_taken_over_and_the_stalled_node_adopts(context: C
         assert!(waited >= seconds(12), "it has seen the claim unchanged only since {waited:?}");
         provider.let_one_go(2);
         assert_eq!(token(other_waiting.await.expect("it ends")), "access 1");
-        // The stalled node hears that its refresh token was used.
+        // The stalled node gets the answer that its refresh token was used.
         provider.let_go();
         assert_eq!(token(waiting.await.expect("it ends")), "access 1");
         assert_eq!(stalled.stored(&scope).await, pair("access 1", "refresh 1"));
@@ -192,9 +190,7 @@ async fn a_caller_who_goes_away_loses_nothing(context: Context) {
     for scope in scopes() {
         let provider = Provider::new(Kind::Rotating);
         node.store_expired(&scope).await;
-        provider.hold();
-        let waiting = node.getting(&scope, &provider);
-        provider.until_asked(1).await;
+        let waiting = node.getting_held(&scope, &provider).await;
         waiting.abort();
         assert!(waiting.await.expect_err("it went away").is_cancelled());
         let mut settled = Box::pin(node.access.settle());
@@ -213,9 +209,7 @@ async fn a_grant_is_stored_in_the_index_that_took_the_place_of_the_one_that_was_
     for scope in scopes() {
         let provider = Provider::new(Kind::Rotating);
         node.store_expired(&scope).await;
-        provider.hold();
-        let got = node.getting(&scope, &provider);
-        provider.until_asked(1).await;
+        let got = node.getting_held(&scope, &provider).await;
         waiting.push((scope, provider, got));
     }
     // A newer node starts, and copies the index.
@@ -224,7 +218,7 @@ async fn a_grant_is_stored_in_the_index_that_took_the_place_of_the_one_that_was_
     let names = context.prefix.group("connectors");
     let indices = context.cluster().indices(&[names.alias()]).await.expect("the cluster answers");
     assert!(indices.contains_key(&names.index(2)), "{:?}", indices.keys());
-    let newer = ConnectorTokens::new(&newer).expect("the types are there");
+    let newer = ConnectorTokenClient::new(&newer).expect("the types are there");
     for (scope, provider, got) in waiting {
         provider.let_go();
         assert_eq!(token(got.await.expect("it ends")), "access 1");

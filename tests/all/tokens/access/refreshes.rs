@@ -1,3 +1,5 @@
+//! When a token is refreshed, and what the refresh stores.
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,7 +62,7 @@ async fn an_expired_token_is_refreshed_and_what_was_rotated_is_stored(context: C
         assert_eq!(token(node.get(&scope, &provider).await), "access 1");
         assert_eq!(provider.asked(), 1);
 
-        // Once more, by what was rotated; the record stays the same one.
+        // Again, with the rotated refresh token; the record stays the same one.
         node.clock.forward(seconds(3600));
         assert_eq!(token(node.get(&scope, &provider).await), "access 2");
         assert_eq!(node.stored(&scope).await, pair("access 2", "refresh 2"));
@@ -91,9 +93,7 @@ async fn a_good_token_is_given_after_a_second_and_refreshed_beside(context: Cont
         let provider = Provider::new(Kind::Rotating);
         node.store(&scope, Some(seconds(80))).await;
         node.clock.forward(seconds(68));
-        provider.hold();
-        let waiting = node.getting(&scope, &provider);
-        provider.until_asked(1).await;
+        let waiting = node.getting_held(&scope, &provider).await;
         node.clock.forward(Duration::from_millis(999));
         for _ in 0..100 {
             tokio::task::yield_now().await;
@@ -102,7 +102,7 @@ async fn a_good_token_is_given_after_a_second_and_refreshed_beside(context: Cont
         node.clock.forward(Duration::from_millis(1));
         assert_eq!(token(waiting.await.expect("it ends")), "access 0");
         provider.let_go();
-        // The refresh goes on without whoever asked for it.
+        // The refresh continues after its caller has gone.
         node.clock.forward(seconds(1));
         assert_eq!(token(node.get(&scope, &provider).await), "access 1");
         assert_eq!(provider.asked(), 1);
@@ -119,7 +119,7 @@ async fn a_token_of_unknown_lifetime_is_refreshed_after_the_assumed_one(context:
         token(node.get(scope, provider).await);
         provider.asked() - before
     };
-    // Zero is what some providers say of it.
+    // Some providers say zero for an unknown lifetime.
     for (scope, lifetime) in
         scopes().into_iter().flat_map(|scope| [None, Some(Duration::ZERO)].map(|said| (scope.clone(), said)))
     {
@@ -136,7 +136,7 @@ async fn a_token_of_unknown_lifetime_is_refreshed_after_the_assumed_one(context:
         assert_eq!(is_refreshed(&without, &scope, &provider).await, 0, "it is good until its service refuses it");
         let provider = Provider::granting(Kind::Alone, lifetime);
         assert_eq!(is_refreshed(&node, &scope, &provider).await, 1);
-        // One that cannot be refreshed is all that there is.
+        // The token that cannot be refreshed is the only one.
         node.client
             .create(scope.clone(), &connector("c1"), NewToken::token(Secret::text("for ever")))
             .await
@@ -190,7 +190,7 @@ async fn a_provider_that_gives_the_refused_token_again_is_asked_once(context: Co
             provider.until_asked(1).await;
             provider.let_go();
         };
-        // All have begun by when the provider answers.
+        // All callers have started when the provider answers.
         let asking = (0..20).map(|_| node.get_instead_of(&scope, "access 0", &provider));
         let (all, ()) = join(join_all(asking), let_go).await;
         for got in all {
@@ -217,7 +217,7 @@ async fn a_record_with_a_random_id_folds(context: Context) {
         let provider = Provider::new(Kind::Rotating);
         let uuid = crate::tokens::taken_over::take_over(&all, &scope, "access 0").await;
         documents(&context).await;
-        // It does not expire, but its service does not take it.
+        // It has not expired, but its service does not accept it.
         assert_eq!(token(node.get_instead_of(&scope, "access 0", &provider).await), "access 1");
         let read = node.client.get(scope.clone(), &connector("c1")).await.expect("readable").expect("there");
         assert!(!read.metadata.id.to_string().ends_with(&uuid));
@@ -237,7 +237,7 @@ async fn a_provider_that_wants_no_refresh_token_is_asked_for_the_first_one_too(c
         assert_eq!(token(node.get(&scope, &provider).await), "access 1");
         node.clock.forward(seconds(3600));
         assert_eq!(token(node.get(&scope, &provider).await), "access 2");
-        // What cannot be read is replaced: nothing is lost by that.
+        // A record that cannot be read is replaced, and nothing is lost by that.
         change_stored(&context, type_name, uuid, json!({"updatedAt": "2026-01-01T00:00:00.000Z"})).await;
         assert_eq!(token(node.get(&scope, &provider).await), "access 3");
         assert_eq!(node.stored(&scope).await, Some(("access 3".to_owned(), None)));

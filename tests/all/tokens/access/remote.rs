@@ -1,4 +1,4 @@
-//! A provider that other processes ask: a line with the refresh token over TCP, a line with the grant back.
+//! A provider for other processes: they send a line with the refresh token over TCP, and get a line with the grant.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,11 +53,11 @@ async fn answer(provider: Arc<Provider>, stream: TcpStream) {
         }
         Err(_) => format!("{INVALID_GRANT}\n"),
     };
-    // Whoever asked may be gone.
+    // The client may have closed the connection.
     let _ = stream.write_all(answer.as_bytes()).await;
 }
 
-/// What asks it from another process.
+/// Asks the provider from another process.
 #[derive(Debug)]
 pub(super) struct Asking {
     pub(super) address: String,

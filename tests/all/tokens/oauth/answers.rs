@@ -1,4 +1,4 @@
-//! Providers that answer late, oddly, or from elsewhere.
+//! Providers that answer late, in unusual forms, or from another address.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,13 +66,13 @@ async fn odd_answers_are_errors_without_secrets(context: Context) {
         (Odd::Endless, ErrorKind::Invalid, "bytes"),
     ];
     let is_lost = |odd: &Odd| matches!(odd, Odd::LoseAnswer);
-    // What is lost rotates the refresh token, so it comes last.
+    // A lost answer rotates the refresh token, so it comes last.
     let (last, others): (Vec<_>, Vec<_>) = table.into_iter().partition(|(odd, ..)| is_lost(odd));
     for (odd, kind, words) in others.into_iter().chain(last) {
         let described = format!("{odd:?}");
         platform.server.next("/token", odd);
         let refused = Secret::text(&stored.0);
-        // Another process, which does not know for how long the provider wants to be left alone.
+        // Another process, which does not know how long the provider asked for a pause.
         let tokens = AccessTokens::new(&platform.store).expect("the types are there");
         let outcome = tokens.get_instead_of(user("u1"), &connector("c1"), &refused, &refresher).await;
         let error = outcome.expect_err(&described);

@@ -1,4 +1,4 @@
-//! From the URL that a user is sent to until the grant is stored.
+//! An authorization, from the URL that a user is sent to until the grant is stored.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,13 +55,13 @@ async fn a_user_authorizes_a_connector(context: Context) {
     let (access_token, refresh_token) = platform.stored(user("u1")).await.expect("a token");
     assert!(access_token.starts_with("Bearer ") && platform.server.takes(&access_token));
     assert!(platform.server.refreshes(&refresh_token.expect("a refresh token")));
-    // The token, and nothing that is left of the authorization.
+    // The token, and nothing of the authorization.
     assert_eq!(documents(&context).await, 1);
     let asked = platform.server.asked_for("authorization_code");
     assert_eq!(asked.len(), 1);
     assert_eq!(asked[0].fields["redirect_uri"], REDIRECT_URI);
     assert_eq!(platform.server.asked_at("/authorize")[0].fields["scope"], "read write");
-    // Anew: the token becomes another one, in its place.
+    // Again: a new token replaces the old one.
     platform.authorize("u1", ScopeKind::PerUser).await;
     let (again, _) = platform.stored(user("u1")).await.expect("a token");
     assert!(again != access_token && platform.server.takes(&again));
@@ -86,7 +86,7 @@ async fn a_state_is_used_once_however_many_come_with_it(context: Context) {
         assert!(matches!(error, AuthorizationError::AlreadyUsed), "{error:?}");
         assert_eq!(saved_objects::Error::from(error).kind(), ErrorKind::Conflict);
     }
-    // Nobody sent the code a second time.
+    // The code was sent only once.
     assert_eq!(platform.server.asked_for("authorization_code").len(), 1);
     assert!(platform.stored(user("u1")).await.is_some());
     let unknown = platform.finish("u1", "state=somethingElse&code=c").await.expect_err("never begun");
@@ -153,10 +153,10 @@ async fn a_code_goes_to_no_other_provider(context: Context) {
     let named = |query: String, issuer: &str| format!("{query}&iss={issuer}");
     let elsewhere = || Endpoint::new(&platform.server.url("/elsewhere")).expect("an endpoint");
     let refused = [
-        // The state remembers who it was begun with.
+        // The state records the provider that it was started with.
         (begun().await, Provider::new(elsewhere(), "another client").redirect_uri(elsewhere())),
         (begun().await, provider().authorization_endpoint(elsewhere())),
-        // The callback says who sent it.
+        // The callback names its sender.
         (named(begun().await, other), provider().issuer(own)),
         (begun().await, provider().issuer(own)),
         (named(begun().await, other), provider()),
@@ -179,7 +179,7 @@ async fn what_a_claimer_that_died_leaves_is_used(context: Context) {
     let states = platform.store.repository().including(&["oauth_state"]).expect("the type is there");
     assert_eq!(documents(&context).await, 1);
     let found = states.find(&["oauth_state"], Find::new()).await.expect("found").objects;
-    // It was marked, and then its claimer was killed.
+    // It was marked, and then the process that claimed it was killed.
     change_stored(&context, "oauth_state", &found[0].id, json!({"claimedAt": "2026-03-01T10:05:00.000Z"})).await;
     let error = platform.finish("u1", &query).await.expect_err("claimed");
     assert!(matches!(error, AuthorizationError::AlreadyUsed), "{error:?}");
@@ -202,7 +202,7 @@ async fn a_user_who_says_no_gets_nothing(context: Context) {
 
 async fn a_stolen_code_is_worth_nothing(context: Context) {
     let platform = Platform::start(&context, Options::default()).await;
-    // A code that the provider gave for another authorization, and therefore another proof key.
+    // A code that the provider issued for another authorization, and therefore with another proof key.
     let victims = platform.query("victim", ScopeKind::PerUser).await;
     let thiefs = platform.query("thief", ScopeKind::PerUser).await;
     let crossed = format!("state={}&code={}", field(&thiefs, "state"), field(&victims, "code"));
@@ -235,7 +235,8 @@ async fn what_is_stored_of_a_state_does_not_give_the_verifier(context: Context) 
     assert_eq!(attributes["state"], field(&query, "state"));
     assert_eq!((&attributes["connectorId"], &attributes["tokenScope"]), (&json!("c1"), &json!("per-user")));
     assert!(attributes.get("codeVerifier").is_none(), "{attributes}");
-    // One who can write the index makes of it what its secret is not bound to: it does not open.
+    // An attacker who can write the index makes it another authorization, which its secret is not bound to: it cannot
+    // be decrypted.
     change_stored(&context, "oauth_state", &found[0].id, json!({"tokenScope": "shared"})).await;
     let error = platform.finish("u1", &query).await.expect_err("changed");
     assert_eq!(error.kind(), ErrorKind::Decrypt);
@@ -268,7 +269,7 @@ async fn a_caller_who_goes_away_loses_no_grant(context: Context) {
     let claimed = platform.flow.claim(&profile("u1"), Callback::from_query(&query).expect("a callback")).await;
     let (claimed, client) = (claimed.expect("claimed"), platform.client(platform.provider()));
     platform.server.next("/token", Odd::Held(let_go.clone()));
-    // The user closes the browser, and the web server drops what it was doing for them.
+    // The user closes the browser, and the web server drops the request.
     let caller = tokio::spawn(async move { claimed.exchange(&client).await });
     platform.server.until_asked_at("/token", 1).await;
     caller.abort();

@@ -1,4 +1,4 @@
-//! The grants that need no user, and what ends one.
+//! The grants that need no user, and what ends a grant.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,7 +45,8 @@ async fn tokens_are_refreshed_and_rotated(context: Context) {
         seen.push(token);
     }
     assert_eq!(platform.server.asked_for("refresh_token").len(), 3);
-    // Used elsewhere behind our back: the provider ends all of it, and the user is to authorize again.
+    // Another process used the refresh token: the provider ends the whole authorization, and the user must authorize
+    // again.
     let (_, refresh_token) = platform.stored(user("u1")).await.expect("a token");
     let client = platform.client(platform.provider());
     let revocation = Revocation {
@@ -74,7 +75,7 @@ async fn client_credentials_need_nothing_stored(context: Context) {
     assert!(platform.server.takes(&text(&first.token)));
     let asked = platform.server.asked_for("client_credentials");
     assert_eq!((asked.len(), asked[0].fields["scope"].as_str()), (1, "read write"));
-    // Its service does not take it any more.
+    // Its service does not accept it any more.
     platform.server.end_access_tokens();
     let other =
         tokens.get_instead_of(Scope::Shared, &connector("c1"), &first.token, &refresher).await.expect("granted");
@@ -87,7 +88,7 @@ async fn assertions_are_signed_by_each_kind_of_key(context: Context) {
     let options = Options { accepts_assertion: Arc::new(tries), ..Options::default() };
     let platform = Platform::start(&context, options).await;
     for (number, (algorithm, pem)) in KEYS.iter().enumerate() {
-        // As it is in a variable of the environment.
+        // In the form of an environment variable.
         let key = SigningKey::from_pem(&Secret::text(&pem.replace('\n', "\\n"))).expect(algorithm);
         assert_eq!(key.algorithm(), *algorithm);
         let assertion = JwtAssertion::new(key, "client-1")
@@ -160,7 +161,7 @@ async fn deleted_tokens_are_revoked(context: Context) {
     let hints: Vec<_> = asked.iter().map(|asked| asked.fields["token_type_hint"].as_str()).collect();
     assert_eq!(hints, ["refresh_token", "access_token"]);
     assert_eq!(asked[1].fields["token"], access_token.strip_prefix("Bearer ").expect("a scheme"));
-    // Once more is no error, and neither is a provider that takes refresh tokens only.
+    // A second revocation is no error, and neither is a provider that accepts refresh tokens only.
     client.revoke(&revocation).await.expect("revoked already");
     platform.server.next("/revoke", Odd::Delay(Duration::ZERO));
     let unsupported = "{\"error\": \"unsupported_token_type\"}".to_owned();

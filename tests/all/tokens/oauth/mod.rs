@@ -1,4 +1,4 @@
-//! OAuth, on the local server of `oauth_server`: facts/tokens.md sections 3.1 to 3.5, mended.
+//! OAuth with the local server of `oauth_server`: authorization, grants, refresh, revocation, and unusual answers.
 
 mod answers;
 mod authorization;
@@ -15,7 +15,7 @@ use saved_objects::tokens::oauth::{
     AuthorizationError, AuthorizationFlow, Callback, ClientAuthentication, Endpoint, GrantType, OAuthClient,
     OAuthRefresher, Provider,
 };
-use saved_objects::tokens::{ConnectorTokens, ProfileUid, Refresher, Scope, ScopeKind, TokenClient, types};
+use saved_objects::tokens::{ConnectorTokenClient, ProfileUid, Refresher, Scope, ScopeKind, TokenClient, types};
 use serde_json::Value;
 
 use super::{connector, text};
@@ -44,7 +44,7 @@ struct Platform {
     server: OAuthServer,
     store: SavedObjects,
     flow: AuthorizationFlow,
-    tokens: ConnectorTokens,
+    tokens: ConnectorTokenClient,
 }
 
 const REDIRECT_URI: &str = "http://localhost/callback";
@@ -57,7 +57,7 @@ impl Platform {
     async fn over(store: SavedObjects, options: Options) -> Self {
         let server = OAuthServer::start(options).await;
         let flow = AuthorizationFlow::new(&store).expect("the types are there");
-        let tokens = ConnectorTokens::new(&store).expect("the types are there");
+        let tokens = ConnectorTokenClient::new(&store).expect("the types are there");
         Self { server, store, flow, tokens }
     }
 
@@ -76,7 +76,7 @@ impl Platform {
         OAuthClient::new(provider, &self.store).expect("a client")
     }
 
-    /// Begins as `user`, and goes as far as the provider's redirect.
+    /// Starts an authorization as `user`, and follows it up to the provider's redirect.
     async fn query(&self, user: &str, scope: ScopeKind) -> String {
         let url = self.flow.begin(&self.client(self.provider()), &profile(user), scope, &connector("c1")).await;
         let url = url.expect("begun");
@@ -109,7 +109,7 @@ fn profile(uid: &str) -> ProfileUid {
     ProfileUid::new(uid).expect("a profile uid")
 }
 
-/// The header and the claims of a JWT whose signature the key of this algorithm made.
+/// Returns the header and the claims of a JWT that was signed with the key of this algorithm.
 fn verified(algorithm: &str, assertion: &str) -> Option<(Value, Value)> {
     use base64::Engine;
     use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -118,7 +118,7 @@ fn verified(algorithm: &str, assertion: &str) -> Option<(Value, Value)> {
     };
 
     let (message, signature) = assertion.rsplit_once('.')?;
-    // The public halves, without the wrapping that says what they are.
+    // The public keys, without the wrapping that names their kind.
     let (verification, public): (&dyn VerificationAlgorithm, _) = match algorithm {
         "RS256" => (&RSA_PKCS1_2048_8192_SHA256, include_str!("../../../fixtures/signing_keys/rsa.public")),
         "ES256" => (&ECDSA_P256_SHA256_FIXED, include_str!("../../../fixtures/signing_keys/p256.public")),

@@ -1,4 +1,4 @@
-//! What is heard at trace level while everything happens.
+//! What is logged at trace level during every flow.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ pub(super) fn trials(url: &str) -> Vec<Trial> {
     named_trials!(url, no_secret_is_logged,)
 }
 
-/// Goes through a flow of everything, with refusals.
+/// Runs every flow, with refusals.
 async fn everything(context: &Context) {
     let tries = |assertion: &str| verified("ES256", assertion).is_some();
     let platform = Platform::start(context, Options { accepts_assertion: Arc::new(tries), ..Options::default() }).await;
@@ -53,12 +53,12 @@ async fn everything(context: &Context) {
 async fn no_secret_is_logged(context: Context) {
     let log = Log::new();
     let subscriber = log.subscriber();
-    // A thread of its own, so that the tasks of the library and of the HTTP client are heard as well.
+    // A separate thread, so that the tasks of the library and of the HTTP client are captured as well.
     let flow = tokio::task::spawn_blocking(move || {
         let _guard = tracing::subscriber::set_default(subscriber);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        // An event that another test meets first, without a subscriber, counts as not wanted by anybody. So all are met once,
-        // and asked about again.
+        // An event that another test reaches first, without a subscriber, is cached as disabled. So all events are
+        // reached once, and then the cache is rebuilt.
         runtime.block_on(everything(&context));
         tracing::callsite::rebuild_interest_cache();
         runtime.block_on(everything(&context));

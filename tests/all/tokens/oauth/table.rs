@@ -1,4 +1,4 @@
-//! What providers answer, in all the forms that are known of them: what is stored, what the caller gets, and how often the provider is
+//! What providers answer, in all known forms: what is stored, what the caller gets, and how often the provider is
 //! asked.
 
 use std::fmt;
@@ -13,8 +13,8 @@ use saved_objects::tokens::oauth::{
     AuthorizationError, AuthorizationFlow, Callback, Endpoint, GrantType, OAuthClient, OAuthRefresher, Provider,
 };
 use saved_objects::tokens::{
-    AccessTokens, ConnectorId, ConnectorToken, ConnectorTokens, Credentials, NewToken, OAuthCredentials, ProviderError,
-    Refresher, Scope, ScopeKind, TokenClient, TokenError, types,
+    AccessTokens, ConnectorId, ConnectorToken, ConnectorTokenClient, Credentials, NewToken, OAuthCredentials,
+    ProviderError, Refresher, Scope, ScopeKind, TokenClient, TokenError, types,
 };
 use saved_objects::{SavedObjects, Start};
 
@@ -29,7 +29,7 @@ pub(super) fn trials(url: &str) -> Vec<Trial> {
     named_trials!(url, every_answer_is_stored_and_given_as_the_table_says, a_redirect_uri_is_sent_byte_for_byte)
 }
 
-/// An answer, and what it is.
+/// An answer, and its meaning.
 struct Row {
     status: u16,
     headers: &'static str,
@@ -40,17 +40,17 @@ struct Row {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Is {
-    /// A grant of this access token, this refresh token, and this lifetime in seconds.
+    /// A grant with this access token, this refresh token, and this lifetime in seconds.
     Grant(&'static str, Option<&'static str>, Option<i64>),
-    /// No access token, and this refresh token.
+    /// No access token, but this refresh token.
     RefreshTokenOnly(&'static str),
-    /// What was presented is no longer good.
+    /// What was presented is no longer valid.
     Revoked,
-    /// The provider wants to be left alone.
+    /// The provider asks for a pause.
     Busy,
-    /// It may be better a moment later.
+    /// A later attempt may succeed.
     Passing,
-    /// The configuration is wrong; the error has this word.
+    /// The configuration is wrong; the error contains this word.
     Refused(&'static str),
 }
 
@@ -85,7 +85,7 @@ fn grants() -> Vec<Row> {
     let a1 = |body| grant(body, "Bearer a1", Some("r1"), None);
     let lifetime = |body, lifetime| grant(body, "Bearer a1", None, lifetime);
     vec![
-        // Any success.
+        // Any status of success.
         usual(200),
         usual(201),
         usual(202),
@@ -109,7 +109,7 @@ fn grants() -> Vec<Row> {
         grant(r#"{"access_token":"a1","token_type":"Bearer"}"#, "Zoho-oauthtoken a1", None, None)
             .configured(|provider| provider.authorization_scheme("Zoho-oauthtoken")),
         grant(r#"{"access_token":"a1"}"#, "a1", None, None).configured(|provider| provider.authorization_scheme("")),
-        // Where the token is.
+        // Where the token is in the answer.
         a1(r#"{"data":{"access_token":"a1","refresh_token":"r1"},"message":"success"}"#),
         a1(r#"{"ok":true,"authed_user":{"access_token":"a1","refresh_token":"r1","token_type":"user"}}"#)
             .configured(|provider| provider.access_token_path("authed_user.access_token")),
@@ -126,7 +126,7 @@ fn grants() -> Vec<Row> {
         a1(r#"[{"access_token":"a1","refresh_token":"r1"}]"#),
         a1("access_token=a1&refresh_token=r1&scope=&token_type=bearer"),
         a1("\u{feff}{\"access_token\":\"a1\",\"refresh_token\":\"r1\"}"),
-        // Odd members beside it.
+        // Unusual members next to it.
         a1(r#"{"access_token":"a1","refresh_token":"r1","error":""}"#),
         a1(r#"{"access_token":"a1","refresh_token":"r1","error":"none"}"#),
         a1(r#"{"access_token":"a1","refresh_token":"r1","scope":["x"],"id_token":{"x":1},"expires_in":{}}"#),
@@ -138,7 +138,7 @@ fn grants() -> Vec<Row> {
             Some("r1"),
             None,
         ),
-        // The access token stays the same, and the refresh token does not.
+        // The access token stays the same, and the refresh token changes.
         grant(r#"{"access_token":"a0","refresh_token":"r1","expires_in":60}"#, "Bearer a0", Some("r1"), Some(60)),
         // Lifetimes.
         lifetime(r#"{"access_token":"a1","expires_in":"3600"}"#, Some(3600)),
@@ -163,7 +163,7 @@ fn refusals() -> Vec<Row> {
     let passing = |status, body| says(status, body, Is::Passing);
     let refused = |status, body, word| says(status, body, Is::Refused(word));
     vec![
-        // A dead grant, told in a dozen ways and more.
+        // An invalid grant, in a dozen forms and more.
         revoked(400, r#"{"error":"invalid_grant","error_description":"s3cret was used"}"#),
         revoked(401, r#"{"error":"invalid_grant"}"#),
         revoked(200, r#"{"error":"invalid_grant"}"#),
@@ -185,7 +185,7 @@ fn refusals() -> Vec<Row> {
         revoked(400, r#"{"error":"invalid_request","error_description":"Value passed for the token was invalid."}"#)
             .configured(|provider| provider.revoked_codes(["value passed for the token was invalid"])),
         revoked(400, r#"{"error":"invalid_grant"}"#).headers("Retry-After: 60\r\n"),
-        // A provider that is asked too often.
+        // A provider that gets too many requests.
         busy(429, "Retry-After: 60\r\n", ""),
         busy(429, "", r#"{"error":"s3cret"}"#),
         busy(429, "Retry-After: 18446744073709551615\r\n", ""),
@@ -196,14 +196,14 @@ fn refusals() -> Vec<Row> {
         busy(403, "Retry-After: 60\r\n", r#"{"message":"s3cret"}"#),
         busy(400, "", r#"{"error":"slow_down"}"#),
         busy(200, "", r#"{"ok":false,"error":"rate_limited"}"#),
-        // One that is not well.
+        // A provider with a passing failure.
         passing(500, "s3cret"),
         passing(502, "<html>s3cret=1</html>"),
         passing(503, r#"{"error":"temporarily_unavailable"}"#),
         passing(400, r#"{"error":"server_error"}"#),
         passing(408, ""),
         passing(503, "").headers("Retry-After: 0\r\n"),
-        // One that refuses.
+        // A provider that refuses.
         refused(400, r#"{"error":"invalid_scope","error_description":"s3cret"}"#, "invalid_scope"),
         refused(401, r#"{"error":"invalid_client"}"#, "invalid_client"),
         refused(400, r#"{"error":{"code":"unauthorized_client","message":"s3cret"}}"#, "unauthorized_client"),
@@ -218,7 +218,7 @@ fn refusals() -> Vec<Row> {
         refused(200, r#"{"access_token":{"value":"s3cret"}}"#, "access_token"),
         refused(200, r#"{"access_token":"a\r\nX: s3cret"}"#, "access_token"),
         refused(204, "", "JSON").headers("Retry-After: 60\r\n"),
-        // What was presented is used up, and this came in its place.
+        // What was presented is used up, and this replaces it.
         says(200, r#"{"refresh_token":"r1","token_type":"bearer","expires_in":60}"#, Is::RefreshTokenOnly("r1")),
         says(200, r#"{"access_token":"a\r\nX: s3cret","refresh_token":"r1"}"#, Is::RefreshTokenOnly("r1")),
     ]
@@ -232,21 +232,21 @@ enum Way {
     ClientCredentials,
 }
 
-/// How often the token is asked for, or the user comes back.
+/// How often the token is asked for, or the user returns.
 const CALLS: usize = 5;
 
-/// A platform on which each answer has a connector and a provider of its own.
+/// A platform on which each answer has its own connector and provider.
 struct Table {
     store: SavedObjects,
     clock: Arc<PollingClock>,
-    tokens: ConnectorTokens,
+    tokens: ConnectorTokenClient,
     flow: AuthorizationFlow,
 }
 
-/// What came of an answer.
+/// The outcome of an answer.
 #[derive(Debug)]
 struct Outcome {
-    /// What every call got: the token, or what kind of refusal that is, and its words.
+    /// What every call got: the token, or the kind of refusal with its text.
     got: Result<String, (Is, String)>,
     stored: Option<ConnectorToken<OAuthCredentials>>,
     asked: usize,
@@ -257,7 +257,7 @@ async fn every_answer_is_stored_and_given_as_the_table_says(context: Context) {
     let environment = Environment::new(clock.clone(), Arc::new(SystemRng));
     let builder = context.builder(types().expect("built-in types")).environment(environment);
     let store = builder.start(Start::Migrate).await.expect("the store starts");
-    let tokens = ConnectorTokens::new(&store).expect("the types are there");
+    let tokens = ConnectorTokenClient::new(&store).expect("the types are there");
     let flow = AuthorizationFlow::new(&store).expect("the types are there");
     let table = Table { store, clock, tokens, flow };
     let rows: Vec<Row> = grants().into_iter().chain(refusals()).collect();
@@ -268,7 +268,7 @@ async fn every_answer_is_stored_and_given_as_the_table_says(context: Context) {
             let connector = connector(&format!("c{number}-{way:?}"));
             let scope = if number % 2 == 0 { Scope::Shared } else { user("u1") };
             let outcome = table.outcome(row, way, &scope, &connector).await;
-            // All of them are looked at, so that one run says what is wrong.
+            // All rows are checked, so that one run reports every wrong row.
             if std::panic::catch_unwind(|| check(row, way, &outcome)).is_err() {
                 failures.push(format!("{way:?}: {row}"));
             }
@@ -348,7 +348,7 @@ impl Table {
         Outcome { got, stored, asked: server.asked_at("/token").len() }
     }
 
-    /// Asks for the token a few times in a row; gives what all calls got.
+    /// Asks for the token a few times, one call after the other, and returns what all calls got.
     async fn get(
         &self,
         client: OAuthClient,

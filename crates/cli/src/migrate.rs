@@ -1,0 +1,98 @@
+//! The command `migrate`: migration, plan, rollback, take-over and the deletion of old generations.
+
+use crate::connection::Connection;
+use crate::exit::Exit;
+use crate::output::Output;
+use crate::{progress, report, sight};
+use saved_objects::Result;
+use saved_objects::encryption::KibanaKeys;
+use saved_objects::environment::Environment;
+use saved_objects::migrate::{Migrator, OnBad, OnUnreadable, Outcome, TakeOver};
+
+/// Bring every index to the registered model versions
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Only say what the migration would do
+    #[arg(long)]
+    plan: bool,
+    /// Also convert documents that older software wrote after the migration ended
+    #[arg(long, conflicts_with = "plan")]
+    rescan: bool,
+    /// Delete the documents of types that are marked as removed
+    #[arg(long, conflicts_with = "plan")]
+    delete_removed: bool,
+    /// The policy for documents that cannot be converted: fail, quarantine or discard
+    #[arg(long, value_name = "POLICY", default_value_t)]
+    on_bad: OnBad,
+    /// The policy for documents with a secret that must be encrypted again and cannot be decrypted: fail, quarantine or
+    /// strip
+    #[arg(long, value_name = "POLICY", default_value_t)]
+    on_unreadable: OnUnreadable,
+    /// Begin a group with a copy of an index that Kibana wrote; that index gets a write block and is otherwise left as
+    /// it is (may be repeated). Kibana's keys are in the file that SAVED_OBJECTS_KIBANA_KEYS_FILE names
+    #[arg(long, value_name = "ALIAS[=GROUP]", conflicts_with_all = ["rescan", "rollback", "drop_old"])]
+    take_over: Vec<TakeOver>,
+    /// Go back to the generation that the last copy was made from, if nothing has been written since
+    #[arg(long, conflicts_with_all = ["plan", "delete_removed"])]
+    rollback: bool,
+    /// Delete the generations that are kept for a rollback
+    #[arg(long, conflicts_with_all = ["plan", "delete_removed", "rollback"])]
+    drop_old: bool,
+}
+
+pub(super) async fn run(
+    arguments: &Arguments,
+    connection: &Connection,
+    environment: &Environment,
+    output: Output,
+) -> Result<Exit> {
+    let store = match arguments.take_over.is_empty() {
+        true => connection.store(environment)?,
+        false => connection.store_beside_kibana(environment)?,
+    };
+    let mut migrator = store.migrator();
+    if !arguments.take_over.is_empty() {
+        migrator = KibanaKeys::from_env_opt()?.into_iter().fold(migrator, Migrator::kibana_keys);
+        migrator = arguments.take_over.iter().cloned().fold(migrator, Migrator::take_over);
+    }
+    migrator = migrator.on_bad(arguments.on_bad).on_unreadable(arguments.on_unreadable);
+    if arguments.delete_removed {
+        migrator = migrator.delete_removed();
+    }
+    if arguments.rescan {
+        migrator = migrator.rescan();
+    }
+    let report = if arguments.plan {
+        migrator.describe().await
+    } else if arguments.rollback {
+        migrator.rollback().await
+    } else if arguments.drop_old {
+        migrator.drop_old().await
+    } else {
+        progress::watch(output, environment.clock(), migrator.progress(), migrator.migrate()).await
+    };
+    report::describe(&report, output);
+    if arguments.drop_old && report.outcome == Outcome::NothingToDo {
+        // The prefix may be wrong: with another one there would be nothing to drop, either.
+        let under = sight::look(&store).await?;
+        sight::say_not_visited(&under.not_visited, output);
+        if !under.has_indices {
+            sight::say_nothing(&connection.prefix, output);
+        }
+    }
+    output.document(&report)?;
+    Ok(match report.outcome {
+        // Some generations were dropped, and others were not.
+        Outcome::Dropped if !report.blockers.is_empty() => Exit::Blocked,
+        // The migration would fail.
+        Outcome::Planned if report.error.is_some() => Exit::Blocked,
+        Outcome::Migrated
+        | Outcome::NothingToDo
+        | Outcome::Waited
+        | Outcome::Planned
+        | Outcome::RolledBack
+        | Outcome::Dropped => Exit::Done,
+        Outcome::Blocked => Exit::Blocked,
+        Outcome::Failed => Exit::Failed,
+    })
+}

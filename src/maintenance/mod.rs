@@ -1,0 +1,4 @@
+//! Work of operators on everything that is stored: verification and key rotation.
+
+pub mod rotation;
+pub mod verify;
