@@ -138,6 +138,20 @@ impl Context {
         self.prefix.group(group).index(1)
     }
 
+    /// Deletes the test's indices, so that the server does not slow down with each test. Leaves them if a search context
+    /// is open on them: the deletion would close it, and the check at the end of the run would not see it.
+    pub(crate) async fn remove(&self) {
+        if self.memory.is_some() {
+            return;
+        }
+        let indices = format!("{}-*", self.prefix);
+        let open = "filter_path=_all.total.search.open_contexts";
+        let stats = self.raw("GET", &format!("/{indices}/_stats/search?expand_wildcards=all&{open}"), None).await;
+        if stats["_all"]["total"]["search"]["open_contexts"].as_u64() == Some(0) {
+            self.raw("DELETE", &format!("/{indices}?expand_wildcards=all"), None).await;
+        }
+    }
+
     /// Sends a request past the library to the server or to the cluster in memory.
     pub(crate) async fn raw(&self, method: &str, path: &str, body: Option<serde_json::Value>) -> serde_json::Value {
         if let Some(memory) = &self.memory {

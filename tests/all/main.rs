@@ -93,9 +93,9 @@ fn main() -> ExitCode {
             .flatten()
             .flatten()
             .collect();
-    // Each test leaves its indices behind. Together they have more shards than a node takes by default (1,000).
-    let more_shards = ["--setting", "cluster.max_shards_per_node=5000"];
-    let options: Vec<&str> = options.iter().map(String::as_str).chain(more_shards).collect();
+    // A test that passes deletes its indices by a pattern, and the indices of those that fail are many on a bad day.
+    let settings = ["--setting", "action.destructive_requires_name=false", "--setting", "cluster.max_shards_per_node=5000"];
+    let options: Vec<&str> = options.iter().map(String::as_str).chain(["--heap", "1g"]).chain(settings).collect();
     let server = match Server::start(&options) {
         Ok(server) => server,
         Err(error) => {
@@ -197,7 +197,10 @@ fn trial(url: &str, module: &str, path: &str, test: Test) -> Trial {
     let name = if url == MEMORY { format!("memory::{name}") } else { name };
     let context = Context::new(url, &name);
     Trial::test(name, move || {
-        runtime()?.block_on(test(context));
+        runtime()?.block_on(async {
+            test(context.clone()).await;
+            context.remove().await;
+        });
         Ok(())
     })
 }
