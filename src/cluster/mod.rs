@@ -20,6 +20,7 @@ mod index;
 pub mod memory;
 mod page_size;
 mod page_stream;
+mod pattern;
 mod reason;
 mod refusal;
 mod scan;

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::connection::{Connection, Request, Verb};
-use crate::cluster::{ClusterResult, Conditions};
+use crate::cluster::{ClusterResult, Conditions, pattern};
 
 /// The settings that an index template may have without interfering: the engine sets them explicitly for every index,
 /// which overrides the template.
@@ -109,14 +109,7 @@ impl Content {
 /// Returns whether a hidden index of this name matches the patterns of a template. `*` alone does not match hidden
 /// indices.
 fn matches(patterns: &[String], index: &str) -> bool {
-    patterns.iter().any(|pattern| pattern != "*" && is_like(pattern, index))
-}
-
-/// Returns whether `text` matches `pattern`, in which `*` stands for any text.
-fn is_like(pattern: &str, text: &str) -> bool {
-    let Some((before, after)) = pattern.split_once('*') else { return pattern == text };
-    let Some(rest) = text.strip_prefix(before) else { return false };
-    (0..=rest.len()).filter_map(|at| rest.get(at..)).any(|rest| is_like(after, rest))
+    patterns.iter().any(|pattern| pattern != "*" && pattern::is_match(pattern, index))
 }
 
 #[cfg(test)]

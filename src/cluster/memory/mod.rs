@@ -48,7 +48,6 @@ mod http;
 mod inner;
 mod mapping;
 mod operator;
-mod pattern;
 mod points_in_time;
 mod query;
 mod query_json;

@@ -9,11 +9,11 @@ use serde_json::Value;
 use super::document::{Document, Fields};
 use super::field_value::{FieldType, FieldValue};
 use super::mapping::{Found, LeafField, Mapping};
-use super::pattern;
 use super::refusals::Refused;
 use super::search_text::{self, TextQuery};
 use super::words::{normalized, words};
-use crate::cluster::Query;
+
+use crate::cluster::{Query, pattern};
 
 /// A query whose values have the types of the fields that they are compared with.
 #[derive(Debug)]

@@ -2,7 +2,6 @@
 
 use serde_json::{Map, Value};
 
-use super::pattern;
 use super::refusals::Refused;
 use crate::cluster::Query;
 
@@ -43,7 +42,7 @@ pub(super) fn parse(json: &Value) -> Result<Query, Refused> {
         }
         "query_string" => {
             only(inner, &["fields", "query", "analyze_wildcard"])?;
-            let pattern = pattern::parts(&text(inner, "query")?);
+            let pattern = pattern_parts(&text(inner, "query")?);
             let is_analyzed = inner.get("analyze_wildcard") == Some(&Value::Bool(true));
             match (fields(inner)?.as_slice(), pattern) {
                 ([field], Some(parts)) if is_analyzed => Query::Pattern { field: field.clone(), parts },
@@ -171,6 +170,26 @@ fn list(json: &Value) -> Result<Vec<Query>, Refused> {
     }
 }
 
+/// Splits a text of the server's `query_string` at its `*`, and takes the escapes out. Returns `None` if it has other
+/// syntax.
+fn pattern_parts(text: &str) -> Option<Vec<String>> {
+    let mut parts = vec![String::new()];
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        let character = match character {
+            '*' => {
+                parts.push(String::new());
+                continue;
+            }
+            '\\' => characters.next()?,
+            plain if plain.is_alphanumeric() && !plain.is_ascii_uppercase() => plain,
+            _ => return None,
+        };
+        parts.last_mut()?.push(character);
+    }
+    Some(parts)
+}
+
 fn only_entry(json: &Value) -> Result<(&str, &Value), Refused> {
     let mut entries = json.as_object().ok_or("query malformed, must start with start_object")?.iter();
     match (entries.next(), entries.next()) {
@@ -226,6 +245,14 @@ mod tests {
             json!({ "range": { "n": { "from": 1 } } }),
         ] {
             assert!(parse(&json).is_err(), "{json}");
+        }
+    }
+
+    #[test]
+    fn escapes_are_no_syntax() {
+        assert_eq!(pattern_parts(r"a\ \*b*\O\R"), Some(vec!["a *b".to_owned(), "OR".to_owned()]));
+        for syntax in ["a b", "a:b", "a?", "OR", "\\"] {
+            assert_eq!(pattern_parts(syntax), None, "{syntax}");
         }
     }
 }

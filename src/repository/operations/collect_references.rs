@@ -284,7 +284,7 @@ impl Collector<'_> {
         }
         let targets: Vec<&Target> = asked.iter().map(|(_, target, _)| target).collect();
         let found = repository.fetch_many(&targets).await;
-        let mut next = Vec::new();
+        let (mut next, mut known) = (Vec::new(), KnownNames::default());
         for ((at, target, admitted), fetched) in asked.into_iter().zip(found) {
             let fetched = match admitted.end(fetched) {
                 Ok(fetched) => fetched,
@@ -302,7 +302,7 @@ impl Collector<'_> {
             let key = &target.key;
             let namespaces = document.root.namespaces.unwrap_or_default();
             self.collected[at].state = CollectedState::Found {
-                namespaces: repository.known_namespaces(&key.type_name, &namespaces, &mut KnownNames::default()).await,
+                namespaces: repository.known_namespaces(&key.type_name, &namespaces, &mut known).await,
                 origin_id: document.root.origin_id,
                 namespaces_of_same_origin: Vec::new(),
             };
