@@ -7,7 +7,7 @@ use crate::cluster::Refresh;
 use crate::document::{Attributes, Namespace, Reference, RootFields, StoredDocument, VersionToken};
 use crate::encryption::{Secret, Secrets};
 use crate::repository::pipeline::attempts::Attempts;
-use crate::repository::pipeline::content;
+use crate::repository::pipeline::content::{self, Identity};
 use crate::repository::pipeline::errors;
 use crate::repository::pipeline::item::Items;
 use crate::repository::pipeline::limits;
@@ -48,7 +48,8 @@ enum Over {
 #[derive(Debug, Clone)]
 struct ReadObject {
     root: RootFields,
-    identity: Attributes,
+    /// `None` if the caller cannot have changed it.
+    identity: Option<Identity>,
     version: VersionToken,
 }
 
@@ -82,7 +83,8 @@ impl Replace {
     /// read again: one request. If the object is seen from several namespaces, the replacement must be allowed in the
     /// first.
     pub fn of<A>(object: &SavedObject<A>, attributes: Attributes) -> Self {
-        let read = ReadObject { root: object.root(), identity: object.identity().clone(), version: object.version };
+        let read =
+            ReadObject { root: object.root(), identity: Some(object.identity().clone()), version: object.version };
         Self::over(object.key(), Over::Read(Box::new(read)), attributes)
     }
 
@@ -90,8 +92,8 @@ impl Replace {
     /// that has read no more of it. Its root fields become those of a new object, except for `created_at`. One request.
     pub(crate) fn unread(key: ObjectKey, version: VersionToken, created_at: String, attributes: Attributes) -> Self {
         let root = RootFields { created_at: Some(created_at), managed: Some(false), ..RootFields::default() };
-        // A caller that derives the id from the identity cannot have changed the identity.
-        let read = ReadObject { root, identity: attributes.clone(), version };
+        // The caller derived the id from the identity.
+        let read = ReadObject { root, identity: None, version };
         Self::over(key, Over::Read(Box::new(read)), attributes)
     }
 
@@ -184,7 +186,7 @@ impl Repository {
                 if matches!(content.over, Over::Version(expected) if expected != version) {
                     return Err(errors::changed(&target.key));
                 }
-                let identity = content::identity_of(&target.definition, &document.attributes);
+                let identity = Some(content::identity_of(&target.definition, &document.attributes));
                 Ok((content, Box::new(ReadObject { root: document.root, identity, version })))
             });
             unread = self.replace_read(read, refresh).await;
@@ -228,7 +230,9 @@ impl Repository {
 
     /// Returns the document that takes the place of the one that was read.
     fn replacement(&self, target: &Target, new: &Replacement, read: ReadObject) -> Result<StoredDocument> {
-        content::check_identity(&target.definition, &read.identity, &new.attributes)?;
+        if let Some(identity) = &read.identity {
+            content::check_identity(&target.definition, identity, &new.attributes)?;
+        }
         if let Some(references) = &new.references {
             limits::check_references(&target.key, references)?;
         }

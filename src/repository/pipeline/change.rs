@@ -138,7 +138,7 @@ impl Repository {
         take_exposed_changes(definition, &shown, &mut attributes, &mut secrets)?;
         content::check_attributes(definition, &definition.latest().sets, &attributes)?;
         content::check_secret_names(definition, secrets.keys().map(String::as_str))?;
-        content::check_identity(definition, &shown, &attributes)?;
+        content::check_identity(definition, &content::identity_of(definition, &shown), &attributes)?;
         // Those that are stored already do not keep a change of other attributes from being made.
         if references != stored.root.references {
             limits::check_references(&target.key, &references)?;

@@ -1,5 +1,6 @@
 //! The content of new documents: rules for ids, attributes and secrets, and the sealing of secrets.
 
+use serde_json::Value;
 use uuid::{Uuid, Variant};
 
 use super::target::Target;
@@ -132,21 +133,27 @@ pub(in crate::repository) fn check_secret_names<'a>(
     }
 }
 
+/// The values of an object's identity attributes, in the order of [`TypeDefinition::identity`]. Each object that is
+/// read has them, so the names are not repeated.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::repository) struct Identity(Box<[Option<Value>]>);
+
 /// Returns the values of the identity attributes.
-pub(in crate::repository) fn identity_of(definition: &TypeDefinition, attributes: &Attributes) -> Attributes {
+pub(in crate::repository) fn identity_of(definition: &TypeDefinition, attributes: &Attributes) -> Identity {
     let names = definition.identity().unwrap_or_default();
-    names.iter().filter_map(|name| Some((name.clone(), attributes.get(name)?.clone()))).collect()
+    Identity(names.iter().map(|name| attributes.get(name).cloned()).collect())
 }
 
 /// Refuses another value for an attribute from which the id is derived.
 pub(in crate::repository) fn check_identity(
     definition: &TypeDefinition,
-    before: &Attributes,
+    before: &Identity,
     after: &Attributes,
 ) -> Result<()> {
     let names = definition.identity().unwrap_or_default();
+    let pairs = names.iter().zip(&before.0);
     let changed: Vec<_> =
-        names.iter().filter(|name| before.get(*name) != after.get(*name)).map(String::as_str).collect();
+        pairs.filter(|(name, before)| before.as_ref() != after.get(*name)).map(|(name, _)| name.as_str()).collect();
     if changed.is_empty() {
         return Ok(());
     }
@@ -229,7 +236,7 @@ mod tests {
         let mapping = json!({ "dynamic": false, "properties": { "title": { "type": "keyword" } } });
         let definition = read(&note(json!({ "identity": ["title"], "mapping": mapping })), &[version(json!({}))]);
         let definition = definition.expect("fine");
-        let before = object(json!({"title": "t"}));
+        let before = identity_of(&definition, &object(json!({"title": "t"})));
         assert!(check_identity(&definition, &before, &object(json!({"title": "t", "x": 1}))).is_ok());
         for after in [json!({}), json!({"title": null}), json!({"title": "u"})] {
             let error = check_identity(&definition, &before, &object(after)).expect_err("changed");

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::content::Identity;
 use crate::document::numbers::Numbers;
 use crate::document::{Attributes, Namespace, NamespaceKind, RawId, Reference, RootFields, VersionToken};
 use crate::encryption::AttributeError;
@@ -71,7 +72,7 @@ struct Kept {
     others: Map<String, Value>,
     numbers: Numbers,
     other_numbers: Numbers,
-    identity: Attributes,
+    identity: Identity,
     /// All namespaces, if the caller is not shown some.
     namespaces: Hidden,
 }
@@ -94,7 +95,7 @@ pub(in crate::repository) struct Header {
     pub(in crate::repository) version: VersionToken,
     pub(in crate::repository) model_version: u32,
     /// The stored values of the identity attributes.
-    pub(in crate::repository) identity: Attributes,
+    pub(in crate::repository) identity: Identity,
 }
 
 impl SavedObject {
@@ -183,7 +184,7 @@ impl<A> SavedObject<A> {
     }
 
     /// Returns the stored values of the identity attributes.
-    pub(in crate::repository) fn identity(&self) -> &Attributes {
+    pub(in crate::repository) fn identity(&self) -> &Identity {
         &self.kept.identity
     }
 

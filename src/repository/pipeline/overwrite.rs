@@ -59,7 +59,8 @@ impl Repository {
 /// Returns `new` in the place of `old`. Where the object is seen, when and by whom it was created and, unless `new`
 /// says it, where it came from stays.
 fn overwritten(target: &Target, old: &StoredDocument, mut new: StoredDocument) -> Result<StoredDocument> {
-    content::check_identity(&target.definition, &old.attributes, &new.attributes)?;
+    let identity = content::identity_of(&target.definition, &old.attributes);
+    content::check_identity(&target.definition, &identity, &new.attributes)?;
     new.root = RootFields {
         references: new.root.references,
         managed: new.root.managed,

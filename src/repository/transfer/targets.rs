@@ -149,7 +149,7 @@ async fn overwritten(
 ) -> Result<Ready> {
     let definition = &target.definition;
     let (version, old) = (existing.version, &existing.document);
-    content::check_identity(definition, &old.attributes, &attributes)?;
+    content::check_identity(definition, &content::identity_of(definition, &old.attributes), &attributes)?;
     root.namespaces.clone_from(&old.root.namespaces);
     root.namespace.clone_from(&old.root.namespace);
     if !says.origin {
