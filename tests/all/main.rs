@@ -36,6 +36,7 @@ mod guide;
 mod healing;
 mod hints;
 mod hygiene;
+mod in_the_way;
 mod keys;
 mod kill;
 mod lease;
@@ -94,7 +95,8 @@ fn main() -> ExitCode {
             .flatten()
             .collect();
     // A test that passes deletes its indices by a pattern, and the indices of those that fail are many on a bad day.
-    let settings = ["--setting", "action.destructive_requires_name=false", "--setting", "cluster.max_shards_per_node=5000"];
+    let settings =
+        ["--setting", "action.destructive_requires_name=false", "--setting", "cluster.max_shards_per_node=5000"];
     let options: Vec<&str> = options.iter().map(String::as_str).chain(["--heap", "1g"]).chain(settings).collect();
     let server = match Server::start(&options) {
         Ok(server) => server,
@@ -147,6 +149,7 @@ const MODULES: &[(Trials, On)] = &[
     (generations::trials, On::Server),
     (guide::trials, On::Both),
     (hygiene::trials, On::Server),
+    (in_the_way::trials, On::Both),
     (keys::trials, On::Both),
     (lease::trials, On::Both),
     (healing::trials, On::Both),
