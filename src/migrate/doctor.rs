@@ -244,7 +244,7 @@ impl Findings {
             (CheckName::Quarantine, plan.quarantine),
         ] {
             if index == OwnIndex::Unreadable {
-                self.add(check, CheckState::NotChecked, "its index cannot be read", "see the other checks");
+                self.add(check, CheckState::NotChecked, "its index cannot be read, see the other checks", "");
             }
         }
         if let Some(lease) = &status.lease {
@@ -277,8 +277,8 @@ impl Findings {
                 None => self.add(
                     CheckName::LateWriters,
                     CheckState::NotChecked,
-                    format!("the documents of {} could not be counted", index.alias),
-                    "see the other checks",
+                    format!("the documents of {} could not be counted, see the other checks", index.alias),
+                    "",
                 ),
             }
         }
@@ -340,7 +340,7 @@ impl Findings {
                 _ => is_partial && check.is_about_indices(),
             };
             match is_unknown {
-                true => self.add(check, CheckState::NotChecked, "it could not be read", "see the other checks"),
+                true => self.add(check, CheckState::NotChecked, "not everything can be read, see the other checks", ""),
                 false => self.add_ok(check, well(check, look, has_keys), ""),
             }
         }
@@ -395,4 +395,33 @@ fn well(check: CheckName, look: &Look, has_keys: bool) -> String {
         }
     };
     text.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::cluster::Conditions;
+
+    #[test]
+    fn a_clock_that_differs_from_a_node_by_more_than_a_minute_is_in_the_way() {
+        let table: [(&[i64], CheckState, &str); 6] = [
+            (&[], CheckState::NotChecked, "cannot be read"),
+            (&[0], CheckState::Ok, "0.0 s ahead of"),
+            (&[60_000], CheckState::Ok, "60.0 s behind"),
+            (&[60_001], CheckState::Blocked, "60.0 s behind"),
+            (&[1_000, -3_600_000], CheckState::Blocked, "3600.0 s ahead of that of node-1"),
+            (&[i64::MAX], CheckState::Blocked, "behind"),
+        ];
+        for (nodes, state, text) in table {
+            let node = |(at, at_ms): (usize, &i64)| DataNode { name: format!("node-{at}"), at_ms: *at_ms, disk: None };
+            let nodes: Vec<DataNode> = nodes.iter().enumerate().map(node).collect();
+            let conditions = Conditions { allocation: "all".to_owned(), data_nodes: 1, shards_left: None, nodes };
+            let mut findings = Findings::default();
+            findings.clock(Some(&ConditionsNow { conditions, at: Timestamp::UNIX_EPOCH }));
+            let finding = &findings.0[0];
+            assert!(finding.state == state && finding.what.contains(text), "{finding:?}");
+        }
+    }
 }

@@ -255,7 +255,7 @@ fn interfering(found: &[Interference]) -> Vec<Blocker> {
         let first = of_it.first();
         let adds = first.map(|it| it.adds.join(", ")).unwrap_or_default();
         let what = match first.is_some_and(|it| it.is_for_data_streams) {
-            true => format!("the template {template} allows only data streams by the names of new indices: {indices}"),
+            true => format!("the template {template} reserves names of new indices for data streams: {indices}"),
             false => format!(
                 "the template {template} would give new indices settings, mappings or aliases of its own ({adds}): \
                  {indices}"

@@ -64,7 +64,8 @@ pub(crate) fn hint_on_page(blocker: &Blocker) -> String {
     };
     let rows = page.lines().filter(|line| line.starts_with("| `")).filter_map(|line| {
         let cells: Vec<&str> = line.trim_matches(['|', ' ']).split(" | ").collect();
-        (cells.len() == 3 && is_about(cells[0])).then(|| cells[2].to_owned())
+        // A blocker is a sentence; other tables have policies and kinds.
+        (cells.len() == 3 && cells[0].contains(' ') && is_about(cells[0])).then(|| cells[2].to_owned())
     });
     let rows: Vec<String> = rows.collect();
     assert_eq!(rows.len(), 1, "rows of the page about {blocker:?}: {rows:?}");

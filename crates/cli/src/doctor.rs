@@ -78,14 +78,17 @@ fn name(check: CheckName) -> &'static str {
     }
 }
 
-/// Divides a text into indented lines that begin with `mark` or as many blanks. A longer word stays whole, so that it
-/// can be copied.
+/// Divides a text into indented lines that begin with `mark` or as many blanks. A longer word stays whole, and so do the
+/// method and the path of a request, so that they can be copied.
 fn wrapped(text: &str, mark: &str) -> Vec<String> {
     let begin = |mark: &str| format!("{:INDENT$}{mark}", "");
     let mut lines = Vec::new();
     let mut line = begin(mark);
     let mut is_empty = true;
-    for word in text.split_whitespace() {
+    let mut words = text.split_whitespace();
+    while let Some(word) = words.next() {
+        let rest = if ["GET", "POST", "PUT", "DELETE"].contains(&word) { words.next() } else { None };
+        let word = rest.map_or_else(|| word.to_owned(), |rest| format!("{word} {rest}"));
         if !is_empty && line.chars().count() + 1 + word.chars().count() > WIDTH {
             lines.push(std::mem::replace(&mut line, begin(&" ".repeat(mark.len()))));
             is_empty = true;
@@ -93,7 +96,7 @@ fn wrapped(text: &str, mark: &str) -> Vec<String> {
         if !is_empty {
             line.push(' ');
         }
-        line.push_str(word);
+        line.push_str(&word);
         is_empty = false;
     }
     lines.push(line);
@@ -128,6 +131,7 @@ mod tests {
         assert!(lines[0].starts_with("not checked  blocks: word"), "{lines:?}");
         assert!(lines.iter().all(|line| line.len() <= WIDTH || line.contains(&request)), "{lines:#?}");
         assert!(lines.iter().any(|line| line.contains(&request)), "{lines:#?}");
+        assert!(lines.iter().any(|line| line.contains("PUT /index/_settings")), "{lines:#?}");
         assert_eq!(lines.iter().filter(|line| line.contains("> ")).count(), 1, "{lines:#?}");
     }
 }

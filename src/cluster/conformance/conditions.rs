@@ -3,10 +3,12 @@
 use super::case::named_cases;
 use super::room::Room;
 use super::verdict::{Failure, Verdict, equal};
+use crate::cluster::Privileges;
 
 named_cases!(
     a_healthy_cluster_takes_indices,
     no_template_interferes_where_there_is_none,
+    without_security_everything_is_allowed,
     looking_at_the_conditions_changes_nothing,
 );
 
@@ -21,6 +23,12 @@ async fn a_healthy_cluster_takes_indices(room: Room) -> Verdict {
 
 async fn no_template_interferes_where_there_is_none(room: Room) -> Verdict {
     equal("the templates", room.cluster.interfering_templates(&[&room.index()]).await?, Vec::new())
+}
+
+async fn without_security_everything_is_allowed(room: Room) -> Verdict {
+    let indices = [(room.index(), vec!["read".to_owned()])].into();
+    let asked = Privileges { cluster: vec!["monitor".to_owned()], indices };
+    equal("what is lacking", room.cluster.lacking(&asked).await?, None)
 }
 
 async fn looking_at_the_conditions_changes_nothing(room: Room) -> Verdict {
