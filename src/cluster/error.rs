@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::elastic::Misconfiguration;
-use super::reason::{MissingPrivilege, quoted_from};
+use super::reason::{MissingPrivilege, blocked_in, quoted_from};
 use super::refusal::Refusal;
 
 /// The kinds of errors that the engine distinguishes.
@@ -120,6 +120,12 @@ impl ClusterError {
             ClusterErrorKind::Forbidden => MissingPrivilege::in_reason(self.reason.as_deref()?),
             _ => None,
         }
+    }
+
+    /// Returns the indices whose blocks the server names as the reason.
+    pub(crate) fn blocked_indices(&self) -> impl Iterator<Item = &str> {
+        let reason = self.reason.as_deref().filter(|_| self.kind == ClusterErrorKind::Blocked);
+        reason.into_iter().flat_map(blocked_in)
     }
 
     /// Returns why the server refuses a search, if this is the error of a search and the reason is a known one.

@@ -2,6 +2,7 @@
 //! return.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -36,6 +37,11 @@ pub type IndexSettings = BTreeMap<String, Value>;
 pub(crate) const TOTAL_FIELDS_LIMIT: u64 = 1_500;
 
 impl IndexState {
+    /// Returns whether the index is closed, so that it can be neither read nor written. The server says so in a setting.
+    pub fn is_closed(&self) -> bool {
+        self.settings.get("verified_before_close").is_some_and(|value| value.as_str() == Some("true"))
+    }
+
     /// Returns true if no block keeps documents from being created and replaced.
     pub fn takes_writes(&self) -> bool {
         !self.write_blocked
@@ -198,6 +204,62 @@ pub struct Conditions {
     /// The number of shards that the cluster still accepts (`cluster.max_shards_per_node`), or `None` if the limit is
     /// unknown.
     pub shards_left: Option<u64>,
+    /// The data nodes, as far as the server says something about them.
+    pub nodes: Vec<DataNode>,
+}
+
+/// A node that holds shards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataNode {
+    /// Its name.
+    pub name: String,
+    /// The time by its clock when it answered, in milliseconds since 1970.
+    pub at_ms: i64,
+    /// Its fullest disk, or `None` if the cluster does not watch disks.
+    pub disk: Option<Disk>,
+}
+
+/// A disk of a node, in bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disk {
+    /// The space that is left.
+    pub free: u64,
+    /// Its size.
+    pub total: u64,
+    /// With less space left, it is above the high watermark: the cluster puts no more shards there.
+    pub high: u64,
+    /// With less space left, it is above the flood stage: the cluster blocks writes to indices with a shard there.
+    pub flood: u64,
+}
+
+impl fmt::Display for DataNode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let gigabytes = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+        match &self.disk {
+            None => f.write_str(&self.name),
+            Some(Disk { free, total, high, .. }) => write!(
+                f,
+                "{} has {:.1} of {:.1} GiB free, and should have {:.1}",
+                self.name,
+                gigabytes(*free),
+                gigabytes(*total),
+                gigabytes(*high)
+            ),
+        }
+    }
+}
+
+/// An index template that would change a new index, or keep it from being made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interference {
+    /// The template's path: `_index_template/<name>` or `_template/<name>`.
+    pub template: String,
+    /// The name of the new index.
+    pub index: String,
+    /// What the index would get: names of settings, and `mappings`, `aliases` or `component templates`.
+    pub adds: Vec<String>,
+    /// Whether the names that it matches are for data streams, so that no index of such a name can be made.
+    pub is_for_data_streams: bool,
 }
 
 /// Numbers about the writes to an index. As long as they stay equal, no document has changed.

@@ -41,8 +41,8 @@ pub use error::{ClusterError, ClusterErrorKind};
 pub use hits::{HitRef, Hits};
 pub(crate) use index::TOTAL_FIELDS_LIMIT;
 pub use index::{
-    AliasAction, AliasState, CloneIndex, Conditions, CreateIndex, Health, History, IndexPurpose, IndexSettings,
-    IndexState, TypeCount,
+    AliasAction, AliasState, CloneIndex, Conditions, CreateIndex, DataNode, Disk, Health, History, IndexPurpose,
+    IndexSettings, IndexState, Interference, TypeCount,
 };
 #[cfg(any(test, feature = "in-memory"))]
 pub use memory::InMemory;
@@ -52,7 +52,7 @@ pub use reason::MissingPrivilege;
 pub use refusal::Refusal;
 pub(crate) use scan::Scan;
 pub use search::{Direction, Hit, Page, PointInTime, Query, SCORE, Search, SearchIn, SequenceNumber, Slice, Sort};
-pub use unseen::{Unrefreshed, Unseen};
+pub use unseen::{Privileges, Unrefreshed, Unseen};
 
 /// A `Result` whose error is [`ClusterError`].
 pub type ClusterResult<T> = Result<T, ClusterError>;
@@ -85,8 +85,12 @@ pub trait Cluster: Send + Sync + fmt::Debug {
     /// Returns the indices behind `names` (indices or aliases) by index name, with their mappings, settings and
     /// aliases.
     ///
-    /// Names that do not exist are left out. A name may end in `*`, which matches hidden indices too. Sends one
-    /// request. Source: get index API.
+    /// Names that do not exist are left out. A name may end in `*`, which matches hidden indices too. `-` before the
+    /// name of an index leaves that index out of what the patterns before it match. Sends one request. Source: get index
+    /// API.
+    ///
+    /// # Errors
+    /// [`Blocked`](ClusterErrorKind::Blocked) if the metadata of one of the indices has a block.
     async fn indices(&self, names: &[&str]) -> ClusterResult<BTreeMap<String, IndexState>>;
 
     /// Creates an index with its mapping, settings and aliases, and waits for its primary shards.
@@ -160,16 +164,15 @@ pub trait Cluster: Send + Sync + fmt::Debug {
     /// Waits up to `timeout` until the index has at least the health `wanted`, and returns the health that it has then.
     async fn wait_for_health(&self, index: &str, wanted: Health, timeout: Duration) -> ClusterResult<Health>;
 
-    /// Returns the cluster-wide conditions that decide whether an index can be created.
+    /// Returns the cluster-wide conditions that decide whether an index can be created. The data nodes come last, so
+    /// that the answer follows their times directly.
     ///
-    /// Source: cluster settings and health APIs.
+    /// Source: cluster settings, cluster health and nodes stats APIs.
     async fn conditions(&self) -> ClusterResult<Conditions>;
 
-    /// Returns the index templates that would add anything to a new hidden index of this name beyond what the engine
-    /// requests.
-    ///
-    /// Each is returned as a path: `_index_template/<name>` or `_template/<name>`.
-    async fn interfering_templates(&self, index: &str) -> ClusterResult<Vec<String>>;
+    /// Returns the index templates that would add anything to new hidden indices of these names beyond what the engine
+    /// requests, or that would keep them from being made. Sends at most two requests.
+    async fn interfering_templates(&self, indices: &[&str]) -> ClusterResult<Vec<Interference>>;
 
     /// Returns those of `names` (indices, aliases, or patterns that end in `*`) that match, or could match, an index
     /// which the credentials may not see.
@@ -179,6 +182,13 @@ pub trait Cluster: Send + Sync + fmt::Debug {
     async fn unseen(&self, names: &[&str]) -> ClusterResult<Vec<String>> {
         let _ = names;
         Ok(Vec::new())
+    }
+
+    /// Returns which of the privileges the credentials lack, or `None` if the cluster has no security, so that
+    /// everything is allowed. Sends one request. Source: has privileges API.
+    async fn lacking(&self, privileges: &Privileges) -> ClusterResult<Option<Privileges>> {
+        let _ = privileges;
+        Ok(None)
     }
 
     /// Makes all writes so far visible to searches.

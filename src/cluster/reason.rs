@@ -40,6 +40,11 @@ pub(super) fn index_in(reason: &str) -> Option<&str> {
     Some(reason.split_once("index [")?.1.split_once(']')?.0)
 }
 
+/// Returns the indices that a reason calls blocked: `index [a] blocked by: [FORBIDDEN/9/index metadata (api)];`.
+pub(super) fn blocked_in(reason: &str) -> impl Iterator<Item = &str> {
+    reason.split("index [").filter_map(|rest| rest.split_once("] blocked by: [")).map(|(index, _)| index)
+}
+
 /// The characters that precede a value of a filter in a reason.
 const QUOTES: &[char] = &['[', '"', '\'', '(', '{', '<'];
 

@@ -1,10 +1,36 @@
 //! What credentials do not see. Elasticsearch leaves out the indices that the credentials may not see, as if they did
 //! not exist, so nothing can be concluded from the absence of an index.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use super::{Cluster, ClusterErrorKind, ClusterResult};
 use crate::{Error, ErrorKind};
+
+/// Privileges of Elasticsearch.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Privileges {
+    /// Privileges on the cluster.
+    pub cluster: Vec<String>,
+    /// Privileges on indices, by the name or the pattern of the indices.
+    pub indices: BTreeMap<String, Vec<String>>,
+}
+
+impl Privileges {
+    /// Returns whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.cluster.is_empty() && self.indices.values().all(Vec::is_empty)
+    }
+}
+
+impl fmt::Display for Privileges {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let cluster = (!self.cluster.is_empty()).then(|| format!("{} on the cluster", self.cluster.join(", ")));
+        let indices = self.indices.iter().filter(|(_, privileges)| !privileges.is_empty());
+        let indices = indices.map(|(name, privileges)| format!("{} on {name}", privileges.join(", ")));
+        f.write_str(&cluster.into_iter().chain(indices).collect::<Vec<_>>().join("; "))
+    }
+}
 
 /// Names of indices, aliases and patterns that match indices which the credentials may not see.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -11,10 +11,12 @@ use super::decide::is_beyond_others;
 use super::executor::GroupExecutor;
 use super::generations;
 use super::lease::{self, Lease};
+use super::plan::OwnIndex;
+use super::preflight::{self, Scope};
 use super::survey::Survey;
 use super::undo::CopyContext;
 use super::work::{Run, Work};
-use super::{CurrentIndex, GroupPlan, Migrator, OnBad, OnUnreadable, Outcome, Plan, Report, Way, preflight, take_over};
+use super::{CurrentIndex, GroupPlan, Migrator, OnBad, OnUnreadable, Outcome, Plan, Report, Way, take_over};
 use crate::cluster::{ClusterError, ClusterErrorKind, Search, SearchIn};
 use crate::environment::{Stopped, WAITING};
 use crate::registry::TypeDefinition;
@@ -118,7 +120,7 @@ impl Migrator {
                     let is_ready = plan.is_ready();
                     // While others work, the keys are read only once.
                     let lacking = match plan.unseen.is_empty() && (is_ready || !waited) {
-                        true => self.lacking_keys().await,
+                        true => self.lacking_keys(&plan).await,
                         false => Ok(None),
                     };
                     match lacking {
@@ -176,13 +178,13 @@ impl Migrator {
             work.blockers = plan.blockers;
             return Ok(Attempt::Blocked);
         }
-        plan.blockers.extend(self.lacking_keys().await?);
+        plan.blockers.extend(self.lacking_keys(&plan).await?);
         work.blockers.clone_from(&plan.blockers);
         if plan.is_nothing_to_do() && !self.delete_removed && !self.rescan {
             plan.groups.iter().for_each(|group| work.add(&Survey::default(), group));
             return Ok(Attempt::Done);
         }
-        let obstacles = self.obstacles(&plan, preflight::PATIENCE).await?;
+        let obstacles = self.obstacles(&plan, Scope::Planned, preflight::PATIENCE).await?;
         plan.blockers.extend(obstacles.blockers);
         work.skipped = obstacles.skipped;
         plan.blockers.extend(self.missing_keys(&plan));
@@ -249,7 +251,7 @@ impl Migrator {
         let (on_bad, on_unreadable) = (self.on_bad, self.on_unreadable);
         let policy = Policy { on_bad, on_unreadable, quarantine: &self.quarantine, since: &since };
         let numbers = self.generation_numbers();
-        if !plan.has_control && plan.groups.iter().any(begins_with_secrets) {
+        if plan.control == OwnIndex::Missing && plan.groups.iter().any(begins_with_secrets) {
             // Processes that write secrets later record keys and claims there, and may lack the privilege to create it.
             self.engine.control().create_index().await?;
         }

@@ -257,7 +257,7 @@ impl Conversions {
 /// A converted document.
 #[derive(Debug)]
 pub(super) struct New {
-    source: Bytes,
+    pub(super) source: Bytes,
     /// The secrets that cannot be decrypted and were removed, if that is the policy.
     stripped: Option<Defect>,
 }

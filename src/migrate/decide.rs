@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::blockers::{alias_missing, block_of, foreign_index, other_write_alias, removal_of, still_written_to};
+use super::blockers::{alias_missing, blocks_of, foreign_index, other_write_alias, several_behind, still_written_to};
 use super::carry::Carried;
 use super::metadata::{GroupMetadata, is_behind};
 use super::plan::CurrentIndex;
-use super::{Blocker, GroupPlan, Plan, TypePlan, Way};
+use super::{Blocker, CheckName, GroupPlan, Plan, TypePlan, Way};
 use super::{field_limits, generations, take_over};
 use crate::Result;
 use crate::cluster::IndexState;
@@ -76,14 +76,7 @@ fn plan_existing(group: &mut GroupPlan, found: &GroupMetadata, blockers: &mut Ve
         }
         (Some(index), None) => index,
         (Some((one, _)), Some((other, _))) => {
-            blockers.push(Blocker {
-                what: format!("the alias {alias} points to several indices: {one}, {other}"),
-                hint: format!(
-                    "find out which one holds the objects (the current one has its alias {alias}-<number>-write too), \
-                     and take the alias from the other: {}",
-                    removal_of("<the other>", alias)
-                ),
-            });
+            blockers.push(several_behind(alias, one, other));
             return Ok(());
         }
     };
@@ -125,7 +118,7 @@ fn plan_existing(group: &mut GroupPlan, found: &GroupMetadata, blockers: &mut Ve
     group.lacks_nonce_field = group.way != Way::Copy && registry::lacks_nonce_field(&state.mapping);
     blockers.extend(group.types.iter().filter_map(|plan| type_blocker(index, plan)));
     blockers.extend(group.types.iter().filter_map(|plan| left_behind(index, plan, &state.mapping)));
-    blockers.extend(block_of(&group.index, state, group.gate.is_marked()));
+    blockers.extend(blocks_of(&group.index, state, group.gate.is_marked()));
     Ok(())
 }
 
@@ -173,6 +166,7 @@ fn left_behind(index: &str, plan: &TypePlan, mapping: &Value) -> Option<Blocker>
     let is_left =
         recorded.mapping_version > latest && (lacks_field(of_type, wanted) || has_other_field_type(of_type, wanted));
     is_left.then(|| Blocker {
+        check: CheckName::Definitions,
         what: format!(
             "the index {index} was copied for model version {} of type {name}, which changed the mapping that version \
              {latest} of this software searches",
@@ -201,6 +195,7 @@ fn type_blocker(index: &str, plan: &TypePlan) -> Option<Blocker> {
     let (name, latest) = (plan.definition.name(), plan.latest());
     if recorded.document_version > latest && plan.definition.latest().forward.is_none() {
         return Some(Blocker {
+            check: CheckName::Definitions,
             what: format!(
                 "the index {index} has documents of type {name} at model version {}, and version {latest} of this \
                  software has no forward schema to read them with",
@@ -211,6 +206,7 @@ fn type_blocker(index: &str, plan: &TypePlan) -> Option<Blocker> {
     }
     if recorded.document_version == latest && recorded.digest != plan.definition.digest(plan.definition.latest()) {
         return Some(Blocker {
+            check: CheckName::Definitions,
             what: format!("model version {latest} of type {name} is not the one that {index} was migrated to"),
             hint: format!(
                 "restore the released definition and put the change into model version {}; during development, use \

@@ -1,13 +1,25 @@
 //! Reports, for operators, what is stored and what a migration would do. Writes nothing.
 
 use super::executor::{self, KeptBad};
+use super::plan::OwnIndex;
+use super::preflight::{self, ConditionsNow, Obstacles, Scope};
 use super::status::{self, KeptIndex, Status};
 use super::survey::Survey;
 use super::work::{Run, Work};
-use super::{GroupPlan, LeaseStatus, Migrator, Outcome, Plan, Report, Way, lease, preflight, take_over};
-use crate::cluster::ClusterErrorKind;
+use super::{GroupPlan, LeaseStatus, Migrator, Outcome, Plan, Report, Way, lease, moved, take_over};
 use crate::engine::quarantine::Quarantined;
 use crate::{Error, Result};
+
+/// What a status reports, and what else was read for it.
+#[derive(Debug)]
+pub(super) struct Look {
+    pub(super) status: Status,
+    pub(super) plan: Plan,
+    /// The conditions of the cluster, if they were read.
+    pub(super) conditions: Option<ConditionsNow>,
+    /// The number of documents in quarantine, or `None` if it could not be read.
+    pub(super) quarantined: Option<usize>,
+}
 
 impl Migrator {
     /// Plans with a survey of the documents, and reports what [`migrate`](Self::migrate) would do. Writes nothing.
@@ -36,11 +48,11 @@ impl Migrator {
             plan.groups.iter().for_each(|group| work.add(&Survey::default(), group));
             return Ok((plan, None));
         }
-        plan.blockers.extend(self.lacking_keys().await?);
-        let obstacles = self.obstacles(&plan, preflight::SHORT_PATIENCE).await?;
+        plan.blockers.extend(self.lacking_keys(&plan).await?);
+        let obstacles = self.obstacles(&plan, Scope::Planned, preflight::SHORT_PATIENCE).await?;
         plan.blockers.extend(obstacles.blockers);
         work.skipped = obstacles.skipped;
-        work.not_visited = self.not_visited().await?;
+        work.not_visited.clone_from(&plan.not_visited);
         let survey = self.survey_of_all(&plan).await?;
         work.skipped.extend(survey.skipped.iter().cloned());
         work.unregistered = survey.unregistered();
@@ -74,35 +86,50 @@ impl Migrator {
     /// # Errors
     /// The same as [`plan`](Self::plan).
     pub async fn status(&self) -> Result<Status> {
+        Ok(self.look(Scope::Planned).await?.status)
+    }
+
+    /// Reads everything that a status, or a diagnosis, reports.
+    pub(super) async fn look(&self, scope: Scope) -> Result<Look> {
         let mut plan = self.plan_for_operator().await?;
-        let obstacles = self.obstacles(&plan, preflight::SHORT_PATIENCE).await?;
-        plan.blockers.extend(obstacles.blockers);
+        let Obstacles { blockers, skipped, conditions } =
+            self.obstacles(&plan, scope, preflight::SHORT_PATIENCE).await?;
+        plan.blockers.extend(blockers);
         let sees_control = !self.engine.prefix.control().all().iter().any(|name| plan.unseen.contains(name));
+        let reads_control = sees_control && plan.control != OwnIndex::Unreadable;
         if sees_control {
-            plan.blockers.extend(self.lacking_keys().await?);
+            plan.blockers.extend(self.lacking_keys(&plan).await?);
         }
         let survey = self.survey_of_all(&plan).await?;
-        let mut lease = if sees_control { self.lease_status().await? } else { None };
+        let mut lease = if reads_control { self.lease_status().await? } else { None };
         if let Some(lease) = lease.as_mut().filter(|lease| lease.held) {
             lease.held = lease::is_alive(self.engine.control(), &self.engine.environment).await?;
         }
         let mut status = status::status(&plan, &survey, lease);
-        status.skipped.extend(obstacles.skipped);
-        status.not_visited = self.not_visited().await?;
-        let quarantined = if sees_control { Some(self.quarantine.list().await?) } else { None };
+        status.skipped.extend(skipped);
+        status.not_visited.clone_from(&plan.not_visited);
+        let reads_quarantine = sees_control && plan.quarantine != OwnIndex::Unreadable;
+        let quarantined = match reads_quarantine {
+            true => match self.quarantine.list().await {
+                // It reads the documents' indices too, which a blocker may be about.
+                Err(_) if !plan.blockers.is_empty() => None,
+                listed => Some(listed?),
+            },
+            false => None,
+        };
         for (group, index) in plan.groups.iter().zip(&mut status.indices) {
             let is_of_it = |document: &&Quarantined| document.alias == index.alias;
             index.quarantined = quarantined.as_ref().map(|all| all.iter().filter(is_of_it).count() as u64);
             for kept in &group.kept {
                 let documents = match self.count(kept, &mut status.skipped).await {
                     Ok(counts) => Some(counts.iter().map(|count| count.documents).sum()),
-                    Err(error) if error.kind == ClusterErrorKind::IndexClosed => None,
+                    Err(error) if moved::is_unreadable(error.kind) => None,
                     Err(error) => return Err(error.into()),
                 };
                 index.kept.push(KeptIndex { index: kept.clone(), documents });
             }
         }
-        Ok(status)
+        Ok(Look { status, plan, conditions, quarantined: quarantined.map(|all| all.len()) })
     }
 
     /// Returns the progress of the node that migrates now, or how the last migration failed, or `None` if neither is

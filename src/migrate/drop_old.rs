@@ -3,7 +3,7 @@
 use super::gate::Gatekeeper;
 use super::generations::{self, Removal};
 use super::work::{Run, Work};
-use super::{Blocker, Migrator, Outcome, Report};
+use super::{Blocker, CheckName, Migrator, Outcome, Report};
 use crate::Result;
 
 impl Migrator {
@@ -56,6 +56,7 @@ impl Migrator {
 
 fn unproven(index: &str, current: &str) -> Blocker {
     Blocker {
+        check: CheckName::Generations,
         what: format!(
             "{index} may hold objects that {current} does not: no record says that it is as it was when it was copied"
         ),
@@ -67,6 +68,7 @@ fn unproven(index: &str, current: &str) -> Blocker {
 
 fn in_snapshot(index: &str) -> Blocker {
     Blocker {
+        check: CheckName::Generations,
         what: format!("{index} is kept for now, because a snapshot is being made of it"),
         hint: "wait until the snapshot is done (GET /_snapshot/_status), and start again".to_owned(),
     }

@@ -1,55 +1,82 @@
-//! A dry run of the conversion over all documents, for a plan.
+//! A dry run of the conversion over documents, for a plan, and before an index gets a new mapping.
+
+use std::sync::Arc;
 
 use super::bad::fate;
 use super::convert::convert_document;
 use super::defect::Defect;
+use super::misfits::NewMappings;
 use super::pass::Pass;
 use super::report::MAX_BAD_NAMED;
 use super::{BadDocument, Fate, GroupPlan, Migrator, OnBad, OnUnreadable, Way};
 use crate::Result;
-use crate::cluster::{Hit, Query, Scan};
+use crate::cluster::{Cluster, Hit, Query, Scan};
 use crate::engine::conversion::Conversion;
 
+/// A dry run over the documents of a group's index. Writes nothing.
+#[derive(Debug, Clone)]
+pub(super) struct DryRun {
+    pub(super) conversion: Conversion,
+    pub(super) group: GroupPlan,
+    pub(super) policies: (OnBad, OnUnreadable),
+    pub(super) new_mappings: NewMappings,
+    /// Whether only documents count that the new mappings do not fit.
+    pub(super) finds_misfits_only: bool,
+}
+
 impl Migrator {
-    /// Finds the documents of a group's index that cannot be converted, and what a migration would do with each. Writes
-    /// nothing.
+    /// Finds the documents of a group's index that cannot be converted, or that its new mapping does not fit, and what
+    /// a migration would do with each. Writes nothing.
     pub(super) async fn dry_run(&self, conversion: &Conversion, group: &GroupPlan) -> Result<Pass> {
         let policies = match group.way {
             // Such a group is not migrated, so its bad documents are kept.
             Way::None => (OnBad::Fail, OnUnreadable::Fail),
             Way::Create | Way::InPlace | Way::Copy => (self.on_bad, self.on_unreadable),
         };
-        let mut found = Pass::default();
-        let scan = Scan {
-            cluster: &self.engine.cluster,
-            environment: &self.engine.environment,
-            index: &group.index,
-            query: Query::Everything,
+        let dry_run = DryRun {
+            conversion: conversion.clone(),
+            group: group.clone(),
+            policies,
+            new_mappings: NewMappings::of(group),
+            finds_misfits_only: false,
         };
-        scan.run(|page| examine(conversion, group, policies, page), |bad: Pass| found.add(bad)).await?;
-        Ok(found)
+        dry_run.over(&self.engine.cluster, Query::Everything).await
     }
 }
 
-/// Converts the documents of a page, and returns the bad ones.
-async fn examine(
-    conversion: &Conversion,
-    group: &GroupPlan,
-    policies: (OnBad, OnUnreadable),
-    page: Vec<Hit>,
-) -> Result<Pass> {
-    let environment = conversion.environment();
-    let (conversion, group) = (conversion.clone(), group.clone());
-    let examining = move || {
+impl DryRun {
+    /// Examines the documents that a query finds.
+    pub(super) async fn over(self, cluster: &Arc<dyn Cluster>, query: Query) -> Result<Pass> {
         let mut found = Pass::default();
-        for hit in page {
-            if let Err(defect) = convert_document(&conversion, &group, OnUnreadable::Fail, &hit) {
-                add(&mut found, group.names.alias(), hit.id, defect, policies);
+        let environment = self.conversion.environment();
+        let scan = Scan { cluster, environment, index: &self.group.index, query };
+        scan.run(|page| self.examine(page), |bad: Pass| found.add(bad)).await?;
+        Ok(found)
+    }
+
+    /// Converts the documents of a page, and returns the bad ones.
+    async fn examine(&self, page: Vec<Hit>) -> Result<Pass> {
+        let dry_run = self.clone();
+        let examining = move || {
+            let mut found = Pass::default();
+            for hit in page {
+                if let Some(defect) = dry_run.defect(&hit) {
+                    add(&mut found, dry_run.group.names.alias(), hit.id, defect, dry_run.policies);
+                }
             }
+            found
+        };
+        let environment = self.conversion.environment();
+        environment.blocking(examining).await.map_err(|error| error.context("examining documents"))
+    }
+
+    fn defect(&self, hit: &Hit) -> Option<Defect> {
+        match convert_document(&self.conversion, &self.group, OnUnreadable::Fail, hit) {
+            Ok(Some(new)) => self.new_mappings.defect(&new.source),
+            Ok(None) => self.new_mappings.defect(hit.source.get().as_bytes()),
+            Err(defect) => (!self.finds_misfits_only).then_some(defect),
         }
-        found
-    };
-    environment.blocking(examining).await.map_err(|error| error.context("examining documents"))
+    }
 }
 
 /// Adds a bad document to `found`.

@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
 use tracing::Instrument;
 
 use super::bad::Policy;
 use super::convert::Converter;
 use super::copy::Copy;
+use super::dry_run::DryRun;
+use super::misfits::NewMappings;
 use super::pass::{Pass, Target};
 use super::progress::ProgressSender;
 use super::record::{record, record_mapping};
@@ -16,8 +19,8 @@ use super::report::{BadDocuments, per_second};
 use super::state::StepResult;
 use super::steps::Steps;
 use super::undo::CopyContext;
-use super::{Ended, GroupPlan, IndexReport, State, Way};
-use crate::cluster::{Cluster, CreateIndex, Health, IndexPurpose};
+use super::{Ended, GroupPlan, IndexReport, OnBad, State, Way};
+use crate::cluster::{Cluster, CreateIndex, Health, IndexPurpose, Query};
 use crate::encryption::SourceReader;
 use crate::engine::control::{GenerationNumbers, KeysInUse};
 use crate::engine::conversion::Conversion;
@@ -92,8 +95,12 @@ impl GroupExecutor<'_> {
             };
             self.clean_up(report, &copy).await?;
             return match ended {
-                Ended::NothingToDo | Ended::Migrated => Ok(()),
-                Ended::BadDocuments => Err(bad_documents(self.group, kept, Some(rest(self.group)))),
+                Ended::NothingToDo => Ok(()),
+                Ended::Migrated => {
+                    report.done = true;
+                    Ok(())
+                }
+                Ended::BadDocuments => Err(bad_documents(self.group, kept, Some(rest(self.group, kept)))),
             };
         }
     }
@@ -111,8 +118,14 @@ impl GroupExecutor<'_> {
         let (cluster, group) = (self.cluster.as_ref(), self.group);
         let done = |()| StepResult::default();
         match state {
-            State::Create => self.create().await.map(done),
+            State::Create => self.create(report).await.map(done),
             State::AddMapping => {
+                let misfits = self.misfits().await?;
+                if misfits.kept > 0 {
+                    kept.add(&misfits);
+                    kept.are_misfits = true;
+                    return Ok(add(misfits, report, bad));
+                }
                 *mapped = record_mapping(cluster, group).await?;
                 Ok(StepResult::default())
             }
@@ -204,7 +217,25 @@ impl GroupExecutor<'_> {
         converter.run().await
     }
 
-    async fn create(&self) -> Result<()> {
+    /// Finds the documents that the mapping does not fit which the index is about to get. With a policy for them, the
+    /// pass finds them, and puts them aside.
+    async fn misfits(&self) -> Result<Pass> {
+        let new_mappings = NewMappings::of(self.group).of_known_fields(self.group);
+        let types: Vec<Value> = new_mappings.types().map(Value::from).collect();
+        if types.is_empty() || self.policy.on_bad != OnBad::Fail {
+            return Ok(Pass::default());
+        }
+        let dry_run = DryRun {
+            conversion: self.conversion.clone(),
+            group: self.group.clone(),
+            policies: (self.policy.on_bad, self.policy.on_unreadable),
+            new_mappings,
+            finds_misfits_only: true,
+        };
+        dry_run.over(self.cluster, Query::AnyOf { field: "type".to_owned(), values: types }).await
+    }
+
+    async fn create(&self, report: &mut IndexReport) -> Result<()> {
         let group = self.group;
         let mut mapping = group.mapping.clone();
         mapping["_meta"] = group.meta_of_new().into_meta(None);
@@ -217,6 +248,7 @@ impl GroupExecutor<'_> {
             settings: Default::default(),
         };
         self.cluster.create_index(&request).await?;
+        report.done = true;
         let health =
             self.stop().or(self.cluster.wait_for_health(&group.index, Health::Yellow, INDEX_TIMEOUT)).await??;
         if health == Health::Red {
@@ -261,6 +293,8 @@ pub(super) struct KeptBad {
     unreadable: u64,
     /// Those that are too large for the server.
     too_large: u64,
+    /// Whether they were found before the index got the mapping that does not fit them.
+    are_misfits: bool,
 }
 
 impl KeptBad {
@@ -272,8 +306,9 @@ impl KeptBad {
 }
 
 /// Returns what happened to the other documents, for the error.
-fn rest(group: &GroupPlan) -> String {
+fn rest(group: &GroupPlan, kept: KeptBad) -> String {
     match (group.way, &group.take_over) {
+        _ if kept.are_misfits => format!("{} did not get the new mapping, and nothing was written to it", group.index),
         (Way::Copy, Some(source)) => format!("nothing was taken over, and {} is Kibana's as before", source.index),
         (Way::Copy, None) => "nothing was swapped".to_owned(),
         (Way::None | Way::Create | Way::InPlace, _) => "the others are converted".to_owned(),
@@ -283,7 +318,7 @@ fn rest(group: &GroupPlan) -> String {
 /// Returns the error of a migration that ends with bad documents. A plan reports the same error beforehand.
 pub(super) fn bad_documents(
     group: &GroupPlan,
-    KeptBad { documents: kept, unreadable, too_large }: KeptBad,
+    KeptBad { documents: kept, unreadable, too_large, .. }: KeptBad,
     rest: Option<String>,
 ) -> Error {
     let of_them = match unreadable {

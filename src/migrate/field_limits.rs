@@ -6,7 +6,7 @@ use std::fmt;
 use serde_json::{Map, Value};
 
 use super::carry::limit_of;
-use super::{Blocker, GroupPlan, Way};
+use super::{Blocker, CheckName, GroupPlan, Way};
 use crate::cluster::{IndexSettings, TOTAL_FIELDS_LIMIT};
 
 /// The server's limits for an index without settings of its own.
@@ -118,6 +118,7 @@ pub(super) fn blocker(group: &GroupPlan) -> Option<Blocker> {
     let (index, setting, has) = (&group.index, exceeded.setting(), exceeded.has);
     let fewer = hint(&group.group);
     Some(Blocker {
+        check: CheckName::Fields,
         what: format!("the index {index} would have {exceeded} ({setting})"),
         hint: match current {
             Some(_) => format!(

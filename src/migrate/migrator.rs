@@ -6,15 +6,16 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::blockers::block_of;
+use super::blockers::{blocked_by, own_index};
 use super::decide::{new_plans, plan};
-use super::metadata::{GroupMetadata, is_behind};
+use super::metadata::GroupMetadata;
 use super::moved::{self, Moved};
-use super::preflight::{self, Obstacles};
+use super::plan::OwnIndex;
+use super::preflight::{Obstacles, Preflight, Scope};
 use super::progress::ProgressSender;
 use super::survey::Survey;
 use super::take_over;
-use super::{Blocker, GroupPlan, OnBad, OnUnreadable, Plan, Progress, Source, TakeOver, Way};
+use super::{Blocker, CheckName, GroupPlan, OnBad, OnUnreadable, Plan, Progress, Source, TakeOver, Way};
 use crate::Result;
 use crate::cluster::{ClusterResult, IndexState, TypeCount, Unrefreshed, Unseen};
 use crate::encryption::SourceReader;
@@ -23,7 +24,7 @@ use crate::encryption::{KibanaCodec, KibanaKeys};
 use crate::engine::Engine;
 use crate::engine::control::GenerationNumbers;
 use crate::engine::quarantine::Quarantine;
-use crate::engine::under_prefix::UnderPrefix;
+use crate::engine::under_prefix::{AllIndices, UnderPrefix};
 use crate::layout::IndexNames;
 
 /// Migrates the indices of one prefix to the types of a registry.
@@ -168,8 +169,8 @@ impl Migrator {
         let missing_sources: Vec<String> = sources.iter().filter_map(is_missing).collect();
         let (mut sources, blockers) = take_over::assign(&self.engine.registry, sources);
         let mut metadata = BTreeMap::new();
-        let control = self.engine.prefix.control();
-        let all = self.engine.cluster.indices(&[&format!("{}-*", self.engine.prefix)]).await?;
+        let AllIndices { indices: all, blocked } =
+            AllIndices::read(self.engine.cluster.as_ref(), &self.engine.prefix).await?;
         for group in new_plans(&self.engine.registry, &self.engine.prefix) {
             let of_group = all.iter().filter(|(name, state)| is_among(&group.names, name, state));
             let indices = of_group.map(|(name, state)| (name.clone(), state.clone())).collect();
@@ -189,17 +190,23 @@ impl Migrator {
             plan.groups.retain(|group| source_of(group).is_none_or(|source| source.alias != *alias));
         }
         leave_out(&mut plan, unseen);
+        let (control, quarantine) = (self.engine.prefix.control(), self.quarantine.names());
+        leave_out_blocked(&mut plan, &control, blocked);
         let moved = moved::find(self.engine.cluster.as_ref(), &self.engine.registry, &self.engine.prefix, &all).await?;
         plan.blockers.extend(moved.iter().map(Moved::blocker));
         plan.moved_types = moved.iter().flat_map(Moved::types).cloned().collect();
         plan.unregistered_indices = moved::unregistered(&self.engine.registry, &self.engine.prefix, &all);
-        let is_ours = |(name, state): &(&String, &IndexState)| {
-            [&control, &self.quarantine.names()]
-                .iter()
-                .any(|names| names.generation(name).is_some() || is_behind(names.alias(), name, state))
+        plan.not_visited = UnderPrefix::among(&self.engine, &all).not_visited;
+        let mut own = |names: &IndexNames, aliases: &[&str]| {
+            if plan.without_metadata.iter().any(|name| names.generation(name).is_some()) {
+                return OwnIndex::Unreadable;
+            }
+            let (state, blockers) = own_index(names, aliases, &all);
+            plan.blockers.extend(blockers);
+            state
         };
-        plan.has_control = all.iter().any(|(name, state)| is_behind(control.alias(), name, state));
-        plan.blockers.extend(all.iter().filter(is_ours).filter_map(|(name, state)| block_of(name, state, false)));
+        plan.control = own(&control, &[control.alias()]);
+        plan.quarantine = own(&quarantine, &[quarantine.alias(), &quarantine.write_alias(1)]);
         self.add_missing_transforms(&mut plan).await?;
         Ok(plan)
     }
@@ -214,11 +221,15 @@ impl Migrator {
         Ok(self.engine.cluster.indices(&[names.alias(), &names.any()]).await?)
     }
 
-    /// Returns the blocker of a node that lacks keys which are in use. Sends at most one request.
-    pub(super) async fn lacking_keys(&self) -> Result<Option<Blocker>> {
+    /// Returns the blocker of a node that lacks keys which are in use. Sends at most one request. If the keys in use
+    /// cannot be read, the plan has another blocker.
+    pub(super) async fn lacking_keys(&self, plan: &Plan) -> Result<Option<Blocker>> {
+        if plan.control == OwnIndex::Unreadable {
+            return Ok(None);
+        }
         let lacking =
             self.engine.keys.lacking(self.engine.encryption.key_ring().as_deref(), &self.engine.registry).await?;
-        Ok(lacking.map(|lacking| Blocker { what: lacking.what(), hint: lacking.hint() }))
+        Ok(lacking.map(|lacking| Blocker { check: CheckName::Keys, what: lacking.what(), hint: lacking.hint() }))
     }
 
     pub(super) fn copying(&self) -> MutexGuard<'_, BTreeMap<String, GroupPlan>> {
@@ -229,10 +240,18 @@ impl Migrator {
         GenerationNumbers::new(self.engine.cluster.clone(), &self.engine.prefix)
     }
 
-    pub(super) async fn obstacles(&self, plan: &Plan, patience: Duration) -> Result<Obstacles> {
+    pub(super) async fn obstacles(&self, plan: &Plan, scope: Scope, patience: Duration) -> Result<Obstacles> {
+        let own = [(self.engine.prefix.control(), plan.control), (self.quarantine.names(), plan.quarantine)];
+        let preflight = Preflight {
+            cluster: self.engine.cluster.as_ref(),
+            environment: &self.engine.environment,
+            plan,
+            own: own.map(|(names, state)| (names.index(1), state)),
+            scope,
+            patience,
+        };
         // The checks only read, so they may be dropped at any moment.
-        let checks = preflight::obstacles(self.engine.cluster.as_ref(), plan, patience);
-        self.engine.environment.stop().or(checks).await?
+        self.engine.environment.stop().or(preflight.obstacles()).await?
     }
 
     /// Returns the survey, or an empty one if it fails and the migration is blocked anyway.
@@ -272,13 +291,12 @@ impl Migrator {
     /// Counts the documents of an index, including those that were written a moment ago.
     pub(super) async fn count(&self, index: &str, skipped: &mut Vec<Blocker>) -> ClusterResult<Vec<TypeCount>> {
         let unrefreshed = Unrefreshed::after_refresh(self.engine.cluster.as_ref(), index).await?;
-        skipped.extend(unrefreshed.map(|it| Blocker { what: it.what(), hint: it.hint().to_owned() }));
+        skipped.extend(unrefreshed.map(|it| Blocker {
+            check: CheckName::LateWriters,
+            what: it.what(),
+            hint: it.hint().to_owned(),
+        }));
         self.engine.cluster.count_by_type(index).await
-    }
-
-    /// Returns the indices under the prefix that no registered type belongs to. Sends one request.
-    pub(super) async fn not_visited(&self) -> Result<Vec<String>> {
-        Ok(UnderPrefix::read(&self.engine).await?.not_visited)
     }
 }
 
@@ -295,6 +313,21 @@ fn leave_out(plan: &mut Plan, unseen: Unseen) {
     }
     let is_unseen = |group: &GroupPlan| group.names.all().iter().any(|name| unseen.0.contains(name));
     plan.groups.retain(|group| group.current.is_some() || !is_unseen(group));
-    plan.blockers.push(Blocker { what: unseen.what(), hint: unseen.hint() });
+    plan.blockers.push(unseen_blocker(&unseen));
     plan.unseen = unseen.0;
+}
+
+/// Returns the blocker of indices that the credentials do not see.
+pub(super) fn unseen_blocker(unseen: &Unseen) -> Blocker {
+    Blocker { check: CheckName::Privileges, what: unseen.what(), hint: unseen.hint() }
+}
+
+/// Adds the blockers of our indices whose metadata cannot be read. Removes their groups, since nothing is known about
+/// them.
+fn leave_out_blocked(plan: &mut Plan, control: &IndexNames, mut blocked: Vec<String>) {
+    let is_ours = |name: &String| control.is_within(name) || plan.groups.iter().any(|it| it.names.is_within(name));
+    blocked.retain(is_ours);
+    plan.groups.retain(|group| !blocked.iter().any(|name| group.names.is_within(name)));
+    plan.blockers.extend(blocked.iter().map(|name| blocked_by("metadata", name)));
+    plan.without_metadata = blocked;
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Blocker, GroupPlan, Migrator, Plan, Way};
+use super::{Blocker, CheckName, GroupPlan, Migrator, Plan, Way};
 use crate::Result;
 use crate::cluster::{ClusterErrorKind, TypeCount};
 use crate::model::{Transforms, VirtualVersion};
@@ -59,6 +59,7 @@ fn needed_by<'d>(
 
 fn blocker(name: &str) -> Blocker {
     Blocker {
+        check: CheckName::Definitions,
         what: format!(
             "a stored document needs the transform `{name}` of a model version, which this software does not have"
         ),

@@ -19,6 +19,7 @@ mod copy;
 mod decide;
 mod defect;
 mod describe;
+mod doctor;
 #[cfg(test)]
 mod documented;
 mod drop_old;
@@ -30,6 +31,7 @@ mod generations;
 mod lease;
 mod metadata;
 mod migrator;
+mod misfits;
 mod missing_transforms;
 mod moved;
 mod pass;
@@ -50,6 +52,7 @@ mod unreadable;
 mod work;
 
 pub use bad::OnBad;
+pub use doctor::{CheckName, CheckState, Diagnosis, Finding};
 pub(crate) use generations::is_staging_index;
 pub use lease::{LastFailure, LeaseProgress, LeaseStatus};
 pub use migrator::Migrator;

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::Blocker;
 use super::survey::Survey;
+use super::{Blocker, CheckName};
 use crate::Result;
 use crate::cluster::{Cluster, ClusterErrorKind, IndexState};
 use crate::layout::{IndexMeta, Prefix};
@@ -82,7 +82,8 @@ pub(super) async fn find(
         }
         let counts = match cluster.count_by_type(index).await {
             Ok(counts) => counts,
-            Err(error) if error.kind == ClusterErrorKind::IndexClosed => continue,
+            // If its group is registered, a blocker says so.
+            Err(error) if is_unreadable(error.kind) => continue,
             Err(error) => return Err(error.into()),
         };
         let (mut types, mut has_others) = (BTreeMap::new(), false);
@@ -103,6 +104,11 @@ pub(super) async fn find(
         found.push(Moved { index: (*index).to_owned(), group: (*group).to_owned(), types, rest });
     }
     Ok(found)
+}
+
+/// Returns whether an index is closed, or has a block that keeps it from being read.
+pub(super) fn is_unreadable(kind: ClusterErrorKind) -> bool {
+    matches!(kind, ClusterErrorKind::IndexClosed | ClusterErrorKind::Blocked)
 }
 
 /// Returns the current indices of groups that are no longer registered.
@@ -131,7 +137,7 @@ pub(super) async fn survey(
                     .into_iter()
                     .filter(|count| count.type_name.as_deref().is_none_or(|it| registry.get(it).is_none())),
             ),
-            Err(error) if error.kind == ClusterErrorKind::IndexClosed => {}
+            Err(error) if is_unreadable(error.kind) => {}
             Err(error) => return Err(error.into()),
         }
     }
@@ -164,6 +170,7 @@ impl Moved {
             ),
         };
         Blocker {
+            check: CheckName::Definitions,
             what: format!(
                 "{index} has documents of types that are registered in other groups, so that no read finds them: {}",
                 counted.collect::<Vec<_>>().join(", ")

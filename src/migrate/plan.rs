@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::CheckName;
 use super::carry::Carried;
 use crate::cluster::{History, IndexSettings, Query};
 use crate::layout::{CopyRecord, Gate, IndexMeta, IndexNames, Mapped, TakenOver, TypeMeta};
@@ -45,8 +46,14 @@ pub struct Plan {
     pub moved_types: Vec<String>,
     /// The current indices of groups that are not registered.
     pub unregistered_indices: Vec<String>,
-    /// Whether the control index exists. A migration creates it if it is missing.
-    pub(super) has_control: bool,
+    /// Our indices whose metadata has a block. Their groups are left out, and blockers name them.
+    pub(super) without_metadata: Vec<String>,
+    /// The indices under the prefix that no registered type belongs to.
+    pub(super) not_visited: Vec<String>,
+    /// The index of the leases and keys in use.
+    pub(super) control: OwnIndex,
+    /// The index of the documents in quarantine.
+    pub(super) quarantine: OwnIndex,
 }
 
 impl Plan {
@@ -63,9 +70,24 @@ impl Plan {
     }
 }
 
+/// The state of an index that the engine uses for itself. The first write creates it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum OwnIndex {
+    /// It does not exist.
+    #[default]
+    Missing,
+    /// It exists, and its documents can be read.
+    Readable,
+    /// It exists, and its documents cannot be read, or its metadata cannot. A blocker says why.
+    Unreadable,
+}
+
 /// A condition that keeps a migration from beginning, with its hint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Blocker {
+    /// The check that found it.
+    #[serde(skip)]
+    pub check: CheckName,
     /// What is wrong.
     pub what: String,
     /// What an operator can do about it.

@@ -94,7 +94,7 @@ async fn read(cluster: &dyn Cluster, index: &str) -> Result<Value> {
 }
 
 /// Returns whether every property of `wanted` is in `current`, at any depth. `current` may have more.
-fn has_mapping(current: &Value, wanted: &Value) -> bool {
+pub(super) fn has_mapping(current: &Value, wanted: &Value) -> bool {
     match (current, wanted) {
         (Value::Object(current), Value::Object(wanted)) => wanted.iter().all(|(name, wanted)| {
             // Elasticsearch omits the default type.

@@ -102,6 +102,8 @@ pub struct IndexReport {
     pub index: String,
     /// How its group was migrated.
     pub way: Way,
+    /// Whether this run created the index, or brought its group to the registered versions.
+    pub done: bool,
     /// What happened to its documents.
     pub documents: DocumentCounts,
     /// The number of documents written per second of conversion; 0 if none were written.

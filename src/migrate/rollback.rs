@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use super::carry::move_aliases;
 use super::gate::{Gatekeeper, update_aliases};
 use super::metadata::is_behind;
+use super::migrator::unseen_blocker;
 use super::record::record_facts;
 use super::work::{Run, Work};
-use super::{Blocker, DocumentCounts, IndexReport, Migrator, Outcome, Report, Way};
+use super::{Blocker, CheckName, DocumentCounts, IndexReport, Migrator, Outcome, Report, Way};
 use crate::cluster::{AliasAction, History, IndexState};
 use crate::layout::{CopyRecord, Gate, IndexMeta, IndexNames};
 use crate::{ErrorKind, Result};
@@ -56,6 +57,7 @@ fn decide(names: &IndexNames, indices: &BTreeMap<String, IndexState>) -> Result<
         (None, _) => return Ok(nothing(alias, "does not exist", SEE_STATUS)),
         (Some(_), Some(_)) => {
             return Ok(Decision::Refused(Blocker {
+                check: CheckName::Generations,
                 what: format!("the alias {alias} points to several indices"),
                 hint: SEE_STATUS.to_owned(),
             }));
@@ -75,7 +77,8 @@ fn decide(names: &IndexNames, indices: &BTreeMap<String, IndexState>) -> Result<
             &super::report::way_back(&source.index),
         ));
     }
-    let refused = |what: String| Ok(Decision::Refused(Blocker { what, hint: RESTORE.to_owned() }));
+    let refused =
+        |what: String| Ok(Decision::Refused(Blocker { check: CheckName::Generations, what, hint: RESTORE.to_owned() }));
     let writes = copy.complete.as_ref().map(|complete| complete.writes);
     match (indices.get(&copy.source), names.generation(&copy.source), writes) {
         (None, _, _) => Ok(nothing(index, &format!("was copied from {}, which is gone", copy.source), RESTORE)),
@@ -104,6 +107,7 @@ const RESTORE: &str = "continue with this generation, or restore a snapshot";
 
 fn nothing(subject: &str, what: &str, hint: &str) -> Decision {
     Decision::Nothing(Blocker {
+        check: CheckName::Generations,
         what: format!("there is nothing to roll back: {subject} {what}"),
         hint: hint.to_owned(),
     })
@@ -113,6 +117,7 @@ impl Rollback {
     /// Returns the blocker if the current generation, which has taken `writes` writes by now, was written to.
     fn if_written(&self, writes: u64) -> Option<Blocker> {
         (writes != self.writes).then(|| Blocker {
+            check: CheckName::Generations,
             what: format!(
                 "{} was written to since it became current ({} writes); a rollback would lose that",
                 self.from,
@@ -129,6 +134,7 @@ impl Rollback {
     fn if_restored(&self, old: &History) -> Option<Blocker> {
         let Self { from, to, copy, .. } = self;
         (!copy.is_held_by(&old.id, old.writes)).then(|| Blocker {
+            check: CheckName::Generations,
             what: format!(
                 "{to} is not as it was when {from} was copied from it: a snapshot was restored over it, and a rollback \
                  would lose what the snapshot lacks"
@@ -200,7 +206,7 @@ impl Migrator {
     async fn try_rollback(&self, work: &mut Work) -> Result<Outcome> {
         let unseen = self.unseen_groups().await?;
         if !unseen.is_empty() {
-            work.blockers.push(Blocker { what: unseen.what(), hint: unseen.hint() });
+            work.blockers.push(unseen_blocker(&unseen));
             return Ok(Outcome::Blocked);
         }
         let (mut rollbacks, mut nothing, mut is_rolled_back) = (Vec::new(), Vec::new(), false);
@@ -251,6 +257,7 @@ fn rolled_back(names: &IndexNames, index: String) -> IndexReport {
         alias: names.alias().to_owned(),
         index,
         way: Way::None,
+        done: true,
         documents: DocumentCounts::default(),
         docs_per_s: 0,
         types: Vec::new(),

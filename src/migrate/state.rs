@@ -16,7 +16,8 @@ pub enum State {
     /// Guarantees: the index exists with all of these, or not at all. Assumes: the alias led to no index. Repeating: an
     /// index with the same `_meta` counts as created.
     Create,
-    /// Adds the mapping, and records mapping version and encrypted and bound sets in `_meta`.
+    /// Adds the mapping, and records mapping version and encrypted and bound sets in `_meta`. Finds before that the
+    /// documents that the mapping does not fit. If bad documents are kept, such a document ends the migration.
     ///
     /// Guarantees: every field of the new versions can be written, and any node can look up how a new version encrypts,
     /// before the first document has that version. Assumes: the mapping only grows. Repeating: writes the same mapping
@@ -102,7 +103,8 @@ pub enum Ended {
     NothingToDo,
     /// The group is at the registered versions.
     Migrated,
-    /// Bad documents were found: the others are converted, and `_meta` does not claim the new version.
+    /// Bad documents were found, and `_meta` does not claim the new version. The others are converted, unless the index
+    /// did not get the mapping.
     BadDocuments,
 }
 
@@ -186,6 +188,7 @@ impl State {
     pub(super) fn next(self, result: StepResult) -> Self {
         match self {
             Self::Create => Self::Ended(Ended::Migrated),
+            Self::AddMapping if result.bad > 0 => Self::Ended(Ended::BadDocuments),
             Self::AddMapping => Self::Refresh { pass: 1 },
             Self::Refresh { pass } => Self::Convert { pass },
             Self::Convert { .. } if result.bad > 0 => Self::Ended(Ended::BadDocuments),

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::survey::Survey;
-use super::{Blocker, GroupPlan, LeaseStatus, Plan, TypeReport, Unregistered, Way};
+use super::{Blocker, CheckName, GroupPlan, LeaseStatus, Plan, TypeReport, Unregistered, Way};
 
 /// What is stored under a prefix, and what a migration would do. Its JSON form is part of the command line's contract.
 #[derive(Debug, Clone, Serialize)]
@@ -107,5 +107,5 @@ fn closed(group: &GroupPlan, lease: Option<&LeaseStatus>) -> Option<Blocker> {
         true => "wait for the node that migrates, see `lease`",
         false => "start the platform, or `saved-objects migrate`: it resumes what was begun, or undoes it",
     };
-    Some(Blocker { what, hint: hint.to_owned() })
+    Some(Blocker { check: CheckName::Blocks, what, hint: hint.to_owned() })
 }

@@ -105,6 +105,7 @@ impl Survey {
             alias: group.names.alias().to_owned(),
             index: group.index.clone(),
             way: group.way,
+            done: false,
             documents: DocumentCounts::default(),
             docs_per_s: 0,
             types: self.types(group),

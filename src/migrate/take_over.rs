@@ -10,7 +10,7 @@ use super::generations;
 use super::metadata::{GroupMetadata, Source, is_behind};
 use super::plan::CurrentIndex;
 use super::survey::Survey;
-use super::{Blocker, GroupPlan, Way};
+use super::{Blocker, CheckName, GroupPlan, Way};
 use crate::cluster::IndexState;
 use crate::encryption::{KEY_FILE_VARIABLE, KEY_VARIABLE, KIBANA_KEYS_FILE_VARIABLE};
 use crate::layout::{IndexMeta, IndexNames, TakenOver};
@@ -72,12 +72,14 @@ pub(super) fn assign(registry: &Registry, found: Vec<(TakeOver, Source)>) -> (BT
             [group] => match assigned.insert((*group).to_owned(), source) {
                 None => {}
                 Some(other) => blockers.push(Blocker {
+                    check: CheckName::Definitions,
                     what: format!("both {} and {} would become the group {group}", other.alias, wanted.alias),
                     hint: "take over one alias for each group".to_owned(),
                 }),
             },
             _ if source.indices.is_empty() && wanted.group.is_none() => blockers.push(no_source(&wanted.alias)),
             [] => blockers.push(Blocker {
+                check: CheckName::Definitions,
                 what: match &wanted.group {
                     Some(group) => format!("no registered type belongs to the group {group}"),
                     None => format!("no registered type is in {}", wanted.alias),
@@ -90,6 +92,7 @@ pub(super) fn assign(registry: &Registry, found: Vec<(TakeOver, Source)>) -> (BT
                 ),
             }),
             several => blockers.push(Blocker {
+                check: CheckName::Definitions,
                 what: format!("{} has types of several groups: {}", wanted.alias, several.join(", ")),
                 hint: format!("say which one it becomes: --take-over {}=<group>", wanted.alias),
             }),
@@ -112,6 +115,7 @@ pub(super) fn is_done(names: &IndexNames, found: &GroupMetadata, source: &Source
 /// Returns the blocker of a take-over whose source does not exist.
 pub(super) fn no_source(alias: &str) -> Blocker {
     Blocker {
+        check: CheckName::Definitions,
         what: format!("there is no index behind {alias} to take over"),
         hint: "name the alias that Kibana uses, such as .kibana_alerting_cases; restore its snapshot first if that is \
                where it is"
@@ -129,6 +133,7 @@ pub(super) fn plan(
     let alias = group.names.alias();
     if let Some(index) = found.indices.iter().find_map(|(name, state)| is_behind(alias, name, state).then_some(name)) {
         blockers.push(Blocker {
+            check: CheckName::Definitions,
             what: format!("{alias} leads to {index} already, which was not taken over from {}", source.alias),
             hint: format!(
                 "take over under another --prefix; or see what is in it with `saved-objects status`, and if it is \
@@ -148,6 +153,7 @@ pub(super) fn plan(
         }
         (Some((one, _)), Some((other, _))) => {
             blockers.push(Blocker {
+                check: CheckName::Definitions,
                 what: format!("{} leads to several indices: {one}, {other}", source.alias),
                 hint: "name the index that Kibana used last".to_owned(),
             });
@@ -157,6 +163,7 @@ pub(super) fn plan(
     let meta = IndexMeta::from_mapping(&state.mapping).map_err(|error| error.context(index))?;
     if meta != IndexMeta::default() {
         blockers.push(Blocker {
+            check: CheckName::Definitions,
             what: format!("{index} is not Kibana's: this library made it"),
             hint: "migrate it without --take-over".to_owned(),
         });
@@ -200,6 +207,7 @@ pub(super) fn unfinished(group: &GroupPlan, found: &GroupMetadata) -> Option<Blo
     };
     let (fill, source) = found.indices.iter().find_map(of_fill)?;
     Some(Blocker {
+        check: CheckName::Definitions,
         what: format!("a take-over of {} into {} was begun and not ended", source.alias, group.names.alias()),
         hint: format!(
             "end it with `saved-objects migrate --take-over {}={}`; or give it up: DELETE /{fill}, then PUT \
@@ -216,6 +224,7 @@ pub(super) fn missing_keys(groups: &[GroupPlan], has_kibana_keys: bool, can_encr
     for group in groups.iter().filter(|group| group.take_over.is_some()).filter(encrypts) {
         if !has_kibana_keys {
             blockers.push(Blocker {
+                check: CheckName::Definitions,
                 what: format!("the secrets in {} are encrypted with Kibana's keys, which are not given", group.index),
                 hint: format!(
                     "write {{\"encryptionKey\": \"…\", \"decryptionOnlyKeys\": [\"…\"]}}, as kibana.yml has them under \
@@ -226,6 +235,7 @@ pub(super) fn missing_keys(groups: &[GroupPlan], has_kibana_keys: bool, can_encr
         }
         if !can_encrypt {
             blockers.push(Blocker {
+                check: CheckName::Definitions,
                 what: format!("there is no key to encrypt the secrets of {} with", group.names.alias()),
                 hint: format!(
                     "make one with `openssl rand -base64 48`, and set {KEY_FILE_VARIABLE} to the path of a file with \
@@ -246,6 +256,7 @@ pub(super) fn misplaced(groups: &[GroupPlan], survey: &Survey) -> Vec<Blocker> {
         for (type_name, documents) in survey.foreign(group) {
             let Some(other) = groups.iter().find(|other| other.definition(type_name).is_some()) else { continue };
             blockers.push(Blocker {
+                check: CheckName::Definitions,
                 what: format!(
                     "{} has {documents} documents of type {type_name}, which is registered in the group {}",
                     source.index, other.group

@@ -28,7 +28,8 @@ struct Situation {
 }
 
 /// Commands that change nothing come first.
-const COMMANDS: [&[&str]; 14] = [
+const COMMANDS: [&[&str]; 15] = [
+    &["doctor"],
     &["status"],
     &["migrate", "--plan"],
     &["verify"],
@@ -46,19 +47,29 @@ const COMMANDS: [&[&str]; 14] = [
 ];
 
 const SITUATIONS: &[Situation] = &[
-    Situation { name: "fine", codes: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0], key: Some(KEY), release: 1 },
-    Situation { name: "to-migrate", codes: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0], key: Some(KEY), release: 2 },
-    Situation { name: "nothing", codes: [0, 0, 2, 2, 0, 1, 1, 1, 0, 1, 2, 0, 2, 0], key: Some(KEY), release: 1 },
+    Situation { name: "fine", codes: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0], key: Some(KEY), release: 1 },
+    Situation { name: "to-migrate", codes: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0], key: Some(KEY), release: 2 },
+    Situation { name: "nothing", codes: [0, 0, 0, 2, 2, 0, 1, 1, 1, 0, 1, 2, 0, 2, 0], key: Some(KEY), release: 1 },
     Situation {
         name: "wrong-key",
-        codes: [2, 2, 2, 2, 0, 0, 2, 0, 0, 0, 2, 0, 2, 2],
+        codes: [2, 2, 2, 2, 2, 0, 0, 2, 0, 0, 0, 2, 0, 2, 2],
         key: Some(OTHER_KEY),
         release: 1,
     },
-    Situation { name: "no-key", codes: [2, 2, 2, 2, 0, 0, 2, 0, 0, 0, 2, 0, 1, 2], key: None, release: 1 },
-    Situation { name: "bad-document", codes: [0, 2, 2, 0, 0, 0, 0, 0, 0, 2, 2, 0, 0, 1], key: Some(KEY), release: 2 },
-    Situation { name: "broken-secret", codes: [0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0], key: Some(KEY), release: 1 },
-    Situation { name: "blocked", codes: [2, 2, 0, 0, 0, 0, 0, 0, 0, 0, 2, 2, 0, 2], key: Some(KEY), release: 1 },
+    Situation { name: "no-key", codes: [2, 2, 2, 2, 2, 0, 0, 2, 0, 0, 0, 2, 0, 1, 2], key: None, release: 1 },
+    Situation {
+        name: "bad-document",
+        codes: [0, 0, 2, 2, 0, 0, 0, 0, 0, 0, 2, 2, 0, 0, 1],
+        key: Some(KEY),
+        release: 2,
+    },
+    Situation {
+        name: "broken-secret",
+        codes: [0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0],
+        key: Some(KEY),
+        release: 1,
+    },
+    Situation { name: "blocked", codes: [2, 2, 2, 0, 0, 0, 0, 0, 0, 0, 0, 2, 2, 0, 2], key: Some(KEY), release: 1 },
 ];
 
 async fn run(context: &Context, situation: &Situation, arguments: &[&str]) -> Ran {

@@ -402,7 +402,10 @@ async fn templates_interfere_only_with_what_is_not_said_anyway(context: Context)
     let delete = async |kind: &str, name: &str| {
         context.raw("DELETE", &format!("/{kind}/{prefix}-{name}"), None).await;
     };
-    let found = async || context.cluster().interfering_templates(&context.index("notes")).await.expect("answered");
+    let found = async || -> Vec<String> {
+        let found = context.cluster().interfering_templates(&[&context.index("notes")]).await.expect("answered");
+        found.into_iter().map(|interference| interference.template).collect()
+    };
     assert_eq!(found().await, Vec::<String>::new());
     for next in ["ours", "composed", "mapped"] {
         let expected = if next == "ours" { vec![] } else { vec![format!("_index_template/{prefix}-{next}")] };

@@ -36,6 +36,7 @@ mod guide;
 mod healing;
 mod hints;
 mod hygiene;
+mod in_the_way;
 mod keys;
 mod kill;
 mod lease;
@@ -148,6 +149,7 @@ const MODULES: &[(Trials, On)] = &[
     (generations::trials, On::Server),
     (guide::trials, On::Both),
     (hygiene::trials, On::Server),
+    (in_the_way::trials, On::Both),
     (keys::trials, On::Both),
     (lease::trials, On::Both),
     (healing::trials, On::Both),

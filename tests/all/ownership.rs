@@ -202,7 +202,7 @@ async fn has(context: &Context, index: &str, id: &str) -> bool {
 /// Returns the blocker with the part of its hint that begins with `start`: `hint` sends the first of several requests.
 pub(crate) fn from(blocker: &Blocker, start: &str) -> Blocker {
     let at = blocker.hint.find(start).unwrap_or_else(|| panic!("{start:?} is in {blocker:?}"));
-    Blocker { what: blocker.what.clone(), hint: blocker.hint[at..].to_owned() }
+    Blocker { hint: blocker.hint[at..].to_owned(), ..blocker.clone() }
 }
 
 async fn nothing_to_do(context: &Context) {

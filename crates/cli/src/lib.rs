@@ -9,6 +9,7 @@ mod check;
 mod connection;
 mod demo;
 mod dev;
+mod doctor;
 mod exit;
 mod export;
 mod import;
@@ -69,6 +70,7 @@ enum Command {
     /// Run the main job from start to end on a real Elasticsearch
     Demo,
     Dev(dev::Arguments),
+    Doctor(doctor::Arguments),
     Export(export::Arguments),
     Import(import::Arguments),
     Keys(keys::Arguments),
@@ -154,6 +156,7 @@ fn run_command(
             Command::Check(arguments) => check::run(arguments, connection, output),
             Command::Demo => demo::run(connection, &environment, output).await,
             Command::Dev(arguments) => dev::run(arguments, output).await,
+            Command::Doctor(arguments) => doctor::run(arguments, connection, &environment, output).await,
             Command::Export(arguments) => export::run(arguments, connection, &environment, output).await,
             Command::Import(arguments) => import::run(arguments, connection, &environment, output).await,
             Command::Keys(arguments) => keys::run(arguments, connection, &environment, output).await,

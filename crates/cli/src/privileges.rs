@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::exit::Exit;
 use super::output::Output;
+use saved_objects::cluster;
 use saved_objects::layout::Prefix;
 use saved_objects::migrate::TakeOver;
 use saved_objects::{Error, ErrorKind, Result};
@@ -23,13 +24,14 @@ pub(super) struct Arguments {
     take_over: Option<TakeOver>,
 }
 
+/// What credentials are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Job {
+pub(super) enum Job {
     /// Everything: `migrate` with all its options, a start that migrates, and the other jobs
     Migrate,
     /// A platform's start after the migration, and its reads and writes
     Run,
-    /// Reading: `status`, `migrate --plan` when there is nothing to do, `export`, `tokens list` and `show`
+    /// Reading: `status`, `doctor`, `migrate --plan` when there is nothing to do, `export`, `tokens list` and `show`
     Read,
     /// An operator's work on stored objects: `verify`, `keys`, `quarantine`, `tokens`, `import`, and what `read` allows
     Operate,
@@ -42,7 +44,7 @@ struct Privileges {
 }
 
 impl Job {
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Migrate => "migrate",
             Self::Run => "run",
@@ -64,6 +66,14 @@ impl Job {
                 Privileges { cluster: &[], index: &["maintenance", "read", "view_index_metadata", "write"] }
             }
         }
+    }
+
+    /// Returns the privileges that the job needs under a prefix.
+    pub(super) fn needed(self, prefix: &Prefix) -> cluster::Privileges {
+        let Privileges { cluster, index } = self.privileges();
+        let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+        let indices = [(format!("{prefix}-*"), owned(index))].into();
+        cluster::Privileges { cluster: owned(cluster), indices }
     }
 
     /// Returns the role that allows the job under a prefix.

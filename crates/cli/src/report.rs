@@ -105,9 +105,10 @@ fn describe_index(index: &IndexReport, outcome: Outcome) -> String {
         (Outcome::Planned | Outcome::Blocked, way) => would(way).to_owned(),
         (Outcome::RolledBack, _) => "current again".to_owned(),
         (_, Way::None) => "nothing to do".to_owned(),
+        (Outcome::Failed, Way::Create) if !index.done => "not created".to_owned(),
         // Documents written to a copy that did not become current are not counted.
         (Outcome::Failed, Way::Copy) if index.documents.written == 0 => "not copied".to_owned(),
-        (Outcome::Failed, Way::Create) => "was to be created".to_owned(),
+        (Outcome::Failed, Way::InPlace) if !index.done && index.documents.written == 0 => "not migrated".to_owned(),
         (_, Way::Create) => "created".to_owned(),
         (_, way @ (Way::InPlace | Way::Copy)) => {
             let documents = index.documents;

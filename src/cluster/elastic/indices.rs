@@ -101,7 +101,7 @@ pub(super) async fn indices(connection: &Connection, names: &[&str]) -> ClusterR
 }
 
 /// Returns settings by their full names. A value that is not an object is kept as it is.
-fn flat(settings: Map<String, Value>) -> IndexSettings {
+pub(super) fn flat(settings: Map<String, Value>) -> IndexSettings {
     let mut flat = IndexSettings::new();
     let mut rest: Vec<(String, Value)> = settings.into_iter().collect();
     while let Some((name, value)) = rest.pop() {

@@ -34,7 +34,7 @@ use serde_json::Value;
 
 use super::{
     AliasAction, BulkRequest, CloneIndex, Cluster, ClusterResult, Conditions, CreateIndex, Health, History, Hit, Hits,
-    IndexState, ItemOutcome, Page, PointInTime, RequestCounts, Search, TypeCount,
+    IndexState, Interference, ItemOutcome, Page, PointInTime, Privileges, RequestCounts, Search, TypeCount,
 };
 use crate::Result;
 use crate::environment::Environment;
@@ -138,12 +138,16 @@ impl Cluster for Elastic {
         conditions::conditions(&self.connection).await
     }
 
-    async fn interfering_templates(&self, index: &str) -> ClusterResult<Vec<String>> {
-        conditions::interfering_templates(&self.connection, index).await
+    async fn interfering_templates(&self, indices: &[&str]) -> ClusterResult<Vec<Interference>> {
+        conditions::interfering_templates(&self.connection, indices).await
     }
 
     async fn unseen(&self, names: &[&str]) -> ClusterResult<Vec<String>> {
         privileges::unseen(&self.connection, names).await
+    }
+
+    async fn lacking(&self, privileges: &Privileges) -> ClusterResult<Option<Privileges>> {
+        privileges::lacking(&self.connection, privileges).await
     }
 
     async fn refresh(&self, index: &str) -> ClusterResult<()> {

@@ -71,7 +71,8 @@ use serde_json::Value;
 
 use super::{
     AliasAction, BulkRequest, CloneIndex, Cluster, ClusterResult, Conditions, CreateIndex, DEFAULT_MAX_CONTENT_LENGTH,
-    Health, History, Hit, IndexState, ItemOutcome, Page, PointInTime, RequestCounts, Search, SearchIn, TypeCount,
+    DataNode, Health, History, Hit, IndexState, Interference, ItemOutcome, Page, PointInTime, RequestCounts, Search,
+    SearchIn, TypeCount,
 };
 use crate::environment::Environment;
 use inner::{Inner, at, locked};
@@ -156,8 +157,13 @@ impl Cluster for InMemory {
     async fn indices(&self, names: &[&str]) -> ClusterResult<BTreeMap<String, IndexState>> {
         let state = self.inner.read();
         let is_seen = |name: &String| !state.hidden.iter().any(|prefix| name.starts_with(prefix));
-        let seen = state.meant(names).filter(|(name, _)| is_seen(name));
-        Ok(seen.map(|(name, index)| (name.clone(), index.state())).collect())
+        let seen: Vec<_> = state.meant(names).filter(|(name, _)| is_seen(name)).collect();
+        for (name, index) in &seen {
+            if let Some(block) = index.settings.block(Level::MetadataRead) {
+                return Err(at("GET", names.join(","), block.refusal(name)));
+            }
+        }
+        Ok(seen.into_iter().map(|(name, index)| (name.clone(), index.state())).collect())
     }
 
     async fn unseen(&self, names: &[&str]) -> ClusterResult<Vec<String>> {
@@ -223,10 +229,12 @@ impl Cluster for InMemory {
     async fn conditions(&self) -> ClusterResult<Conditions> {
         let state = self.inner.read();
         let shards_left = state.shard_limit.map(|limit| limit.saturating_sub(state.open_shards()) as u64);
-        Ok(Conditions { allocation: "all".to_owned(), data_nodes: 1, shards_left })
+        let at_ms = self.inner.wall().as_millisecond();
+        let nodes = vec![DataNode { name: "memory".to_owned(), at_ms, disk: None }];
+        Ok(Conditions { allocation: "all".to_owned(), data_nodes: 1, shards_left, nodes })
     }
 
-    async fn interfering_templates(&self, _index: &str) -> ClusterResult<Vec<String>> {
+    async fn interfering_templates(&self, _indices: &[&str]) -> ClusterResult<Vec<Interference>> {
         drop(self.inner.read());
         Ok(Vec::new())
     }

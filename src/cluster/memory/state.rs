@@ -170,16 +170,18 @@ impl State {
         }
     }
 
-    /// Returns the indices that `names` match. A name may be an alias or end in `*`.
+    /// Returns the indices that `names` match. A name may be an alias or end in `*`. After `-` it is left out.
     pub(super) fn meant(&self, names: &[&str]) -> impl Iterator<Item = (&String, &Index)> {
         let is_meant = |pattern: &str, name: &str| match pattern.strip_suffix('*') {
             Some(start) => name.starts_with(start),
             None => name == pattern,
         };
+        let is_left_out = move |name: &str| names.iter().any(|left_out| left_out.strip_prefix('-') == Some(name));
         self.indices.iter().filter(move |(name, index)| {
-            names
-                .iter()
-                .any(|pattern| is_meant(pattern, name) || index.aliases.keys().any(|alias| is_meant(pattern, alias)))
+            !is_left_out(name)
+                && names.iter().any(|pattern| {
+                    is_meant(pattern, name) || index.aliases.keys().any(|alias| is_meant(pattern, alias))
+                })
         })
     }
 
@@ -202,13 +204,17 @@ impl State {
 impl Index {
     pub(super) fn state(&self) -> IndexState {
         let mut blocks: BTreeSet<String> = self.settings.blocks().map(|block| block.setting.to_owned()).collect();
+        let mut settings = self.settings.without_blocks();
+        if self.is_closed {
+            settings.insert("verified_before_close".to_owned(), "true".into());
+        }
         IndexState {
             uuid: self.uuid.clone(),
             mapping: self.mapping.to_json(),
             aliases: self.aliases.clone(),
             write_blocked: blocks.remove("write"),
             other_blocks: blocks,
-            settings: self.settings.without_blocks(),
+            settings,
         }
     }
 

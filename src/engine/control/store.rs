@@ -121,8 +121,15 @@ impl Control {
                 Written::Lost => return Ok(None),
             }
         }
-        Err(Error::new(ErrorKind::Conflict, format!("the index {} disappears as it is created", self.names.index(1)))
-            .with_hint("find out who deletes it, and try again"))
+        let (index, alias) = (self.names.index(1), self.names.alias());
+        Err(match self.cluster.indices(&[&index]).await?.contains_key(&index) {
+            true => {
+                Error::new(ErrorKind::Incompatible, format!("the index {index} is there, and its alias {alias} is not"))
+                    .with_hint("see `saved-objects status`, which has the request that gives the alias back")
+            }
+            false => Error::new(ErrorKind::Conflict, format!("the index {index} disappears as it is created"))
+                .with_hint("find out who deletes it, and try again"),
+        })
     }
 
     /// Replaces a document that is unchanged since it was read. Returns `None` if it has changed.
@@ -233,7 +240,7 @@ fn source<T: Serialize>(kind: Kind, body: &T) -> Result<Bytes> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::InMemory;
+    use crate::cluster::{AliasAction, InMemory};
     use crate::environment::Environment;
 
     fn control() -> (InMemory, Control) {
@@ -268,6 +275,17 @@ mod tests {
         cluster.delete_index("saved-objects-control-000001").await.expect("deleted");
         assert_eq!(control.read::<u32>(Kind::Lease, "x").await.expect("readable"), None);
         control.create(Kind::Lease, "x", &1).await.expect("created").expect("new again");
+    }
+
+    #[tokio::test]
+    async fn an_index_without_its_alias_is_named() {
+        let (cluster, control) = control();
+        control.create(Kind::Lease, "x", &1).await.expect("created").expect("new");
+        let (index, alias) = ("saved-objects-control-000001".to_owned(), "saved-objects-control".to_owned());
+        cluster.update_aliases(&[AliasAction::Remove { index, alias }]).await.expect("removed");
+        let error = control.create(Kind::Lease, "y", &1).await.expect_err("no alias");
+        assert_eq!(error.kind(), ErrorKind::Incompatible);
+        assert!(error.message().contains("its alias saved-objects-control is not"), "{error}");
     }
 
     #[tokio::test]

@@ -1,21 +1,15 @@
 //! Limits of Elasticsearch, checked before anything is sent. The errors name the attribute, the limit and the hint,
 //! where the server would only quote its own internals. [`RawId`](crate::document::RawId) has the limit on ids.
 
-use serde_json::{Map, Value};
-
 use super::errors;
-use super::mapped_values::{self, type_of};
 use super::target::Target;
 use crate::cluster::Cluster;
 use crate::document::{Attributes, Reference, StoredDocument, depth};
-use crate::registry::TypeDefinition;
+use crate::registry::misfit::{Judged, MAX_NESTED, misfit};
+use crate::registry::{TypeDefinition, mapped_values};
 use crate::repository::ObjectKey;
 use crate::{Error, Result};
 
-/// The longest term that an index can hold, in bytes of UTF-8. Source: Lucene, `IndexWriter.MAX_TERM_LENGTH`.
-const MAX_TERM_BYTES: usize = 32_766;
-/// The nested objects that one document may have. Source: the index setting `index.mapping.nested_objects.limit`.
-const MAX_NESTED: usize = 10_000;
 /// A shorter source can hold neither a term that is too long nor too many nested objects: each has at least three
 /// bytes.
 const HARMLESS_BYTES: usize = 3 * MAX_NESTED;
@@ -34,7 +28,7 @@ pub(in crate::repository) fn check(target: &Target, document: &StoredDocument, s
         return Ok(());
     }
     let Target { definition, key, .. } = target;
-    Check { key, nested: document.root.references.len(), judges_values: false }.document(definition, document)
+    fits(key, Judged::Limits, definition, document)
 }
 
 /// Refuses a document that the index would refuse, as far as that can be known without the server: like [`check`], and
@@ -55,7 +49,14 @@ pub(in crate::repository) fn check_whole(target: &Target, document: &StoredDocum
         }
     }
     check_references(key, &root.references)?;
-    Check { key, nested: root.references.len(), judges_values: true }.document(definition, document)
+    fits(key, Judged::Values, definition, document)
+}
+
+fn fits(key: &ObjectKey, judged: Judged, definition: &TypeDefinition, document: &StoredDocument) -> Result<()> {
+    misfit(definition.mapping(), document, judged).map_or(Ok(()), |misfit| {
+        let of = misfit.of.map(|of| format!("{of} of ")).unwrap_or_default();
+        Err(Error::invalid(format!("{of}saved object {key} {}", misfit.why), misfit.hint))
+    })
 }
 
 /// Refuses references that can lead to no object.
@@ -126,200 +127,16 @@ pub(in crate::repository) async fn check_request(
     ))
 }
 
-struct Check<'a> {
-    key: &'a ObjectKey,
-    nested: usize,
-    /// Whether names and values are checked too, and not only their lengths and numbers.
-    judges_values: bool,
-}
-
-/// An object of a mapping, and whether the index refuses names in it that are not mapped.
-#[derive(Clone, Copy)]
-struct Mapped<'a> {
-    field: &'a Value,
-    is_strict: bool,
-}
-
-impl<'a> Mapped<'a> {
-    /// Returns the object that `field` maps, within this one.
-    fn within(self, field: &'a Value) -> Self {
-        let is_strict = field.get("dynamic").map_or(self.is_strict, |dynamic| dynamic == "strict");
-        Self { field, is_strict }
-    }
-}
-
-impl Check<'_> {
-    fn document(mut self, definition: &TypeDefinition, document: &StoredDocument) -> Result<()> {
-        let root = &document.root;
-        for (at, reference) in root.references.iter().enumerate() {
-            for (name, value) in [("name", &reference.name), ("type", &reference.type_name), ("id", &reference.id)] {
-                self.term(&format!("references[{at}].{name}"), value, None)?;
-            }
-        }
-        for (name, value) in
-            [("originId", &root.origin_id), ("created_by", &root.created_by), ("updated_by", &root.updated_by)]
-        {
-            if let Some(value) = value {
-                self.term(name, value, None)?;
-            }
-        }
-        for name in root.namespaces.iter().flatten() {
-            self.term("namespaces", name, None)?;
-        }
-        let mapping = Mapped { field: definition.mapping(), is_strict: false };
-        self.members("", mapping.within(definition.mapping()), &document.attributes)?;
-        if self.nested <= MAX_NESTED {
-            return Ok(());
-        }
-        let (key, nested) = (self.key, self.nested);
-        Err(Error::invalid(
-            format!(
-                "saved object {key} has {nested} references and nested objects, and a document may have {MAX_NESTED}"
-            ),
-            "divide it into several objects",
-        ))
-    }
-
-    /// Checks the members of the object at `path`.
-    fn members(&mut self, path: &str, object: Mapped<'_>, members: &Map<String, Value>) -> Result<()> {
-        for (name, value) in members {
-            // A name with dots stands for objects, one within the other. As the server splits it: empty names at its
-            // end do not count.
-            let names: Vec<&str> = name.trim_end_matches('.').split('.').collect();
-            if self.judges_values && names.iter().any(|name| name.trim().is_empty()) {
-                let within = if path.is_empty() { String::new() } else { format!(" of {path:?}") };
-                return Err(self.refused(
-                    &format!("the name {name:?}{within}"),
-                    "is empty, or empty before or after a dot",
-                    "rename it",
-                ));
-            }
-            self.named(path, object, &names, value)?;
-        }
-        Ok(())
-    }
-
-    /// Checks the value at the path `names` within the object at `path`.
-    fn named(&mut self, path: &str, object: Mapped<'_>, names: &[&str], value: &Value) -> Result<()> {
-        let Some((name, rest)) = names.split_first() else { return Ok(()) };
-        let path = if path.is_empty() { (*name).to_owned() } else { format!("{path}.{name}") };
-        let Some(field) = object.field.get("properties").and_then(|fields| fields.get(name)) else {
-            return match self.judges_values && object.is_strict {
-                true => Err(self.refused(
-                    &format!("{path:?}"),
-                    "is not in the mapping, which says `strict`",
-                    "leave it out, or add it to the mapping with a new model version",
-                )),
-                false => Ok(()),
-            };
-        };
-        if rest.is_empty() {
-            return self.field(&path, object.within(field), value);
-        }
-        match type_of(field) {
-            "object" | "nested" => self.named(&path, object.within(field), rest, value),
-            // The rest of the name makes an object of it.
-            _ => self.judge(
-                &path,
-                field,
-                &Value::Object(rest.iter().take(1).map(|name| ((*name).to_owned(), Value::Null)).collect()),
-            ),
-        }
-    }
-
-    /// Checks the value at `path`.
-    fn field(&mut self, path: &str, mapped: Mapped<'_>, value: &Value) -> Result<()> {
-        let field = mapped.field;
-        match value {
-            Value::Null => return Ok(()),
-            Value::Array(elements) => return elements.iter().try_for_each(|element| self.field(path, mapped, element)),
-            _ => self.judge(path, field, value)?,
-        }
-        match (type_of(field), value) {
-            ("keyword", Value::String(text)) => self.term(path, text, ignore_above(field))?,
-            ("flattened", Value::Object(_)) => self.flattened(path, "", field, value)?,
-            ("nested", Value::Object(members)) => {
-                self.nested += 1;
-                self.members(path, mapped, members)?;
-            }
-            ("object", Value::Object(members)) => self.members(path, mapped, members)?,
-            _ => {}
-        }
-        for (name, again) in field.get("fields").and_then(Value::as_object).into_iter().flatten() {
-            self.field(&format!("{path}.{name}"), mapped.within(again), value)?;
-        }
-        Ok(())
-    }
-
-    fn judge(&self, path: &str, field: &Value, value: &Value) -> Result<()> {
-        match mapped_values::refusal(field, value).filter(|_| self.judges_values) {
-            None => Ok(()),
-            Some(takes) => Err(self.refused(
-                &format!("{path:?}"),
-                &format!("has a value that its mapping as {} refuses", type_of(field)),
-                &format!("it {takes}"),
-            )),
-        }
-    }
-
-    fn refused(&self, what: &str, why: &str, hint: &str) -> Error {
-        Error::invalid(format!("{what} of saved object {} {why}", self.key), hint)
-    }
-
-    /// Each value within a flattened field is a term by itself, and one with its path before it.
-    fn flattened(&self, path: &str, within: &str, field: &Value, value: &Value) -> Result<()> {
-        match value {
-            Value::Object(members) => members.iter().try_for_each(|(name, value)| {
-                let within = if within.is_empty() { name.clone() } else { format!("{within}.{name}") };
-                self.flattened(path, &within, field, value)
-            }),
-            Value::Array(elements) => {
-                elements.iter().try_for_each(|element| self.flattened(path, within, field, element))
-            }
-            Value::String(text) if !is_ignored(text, ignore_above(field)) => {
-                self.bytes(&format!("{path}.{within}"), within.len() + 1 + text.len(), "flattened")
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn term(&self, path: &str, text: &str, ignore_above: Option<u64>) -> Result<()> {
-        if is_ignored(text, ignore_above) { Ok(()) } else { self.bytes(path, text.len(), "keyword") }
-    }
-
-    fn bytes(&self, path: &str, bytes: usize, kind: &str) -> Result<()> {
-        if bytes <= MAX_TERM_BYTES {
-            return Ok(());
-        }
-        let key = self.key;
-        Err(Error::invalid(
-            format!(
-                "{path:?} of saved object {key} has {bytes} bytes, and as {kind} it may have {MAX_TERM_BYTES} at most"
-            ),
-            "shorten it; or map it as `text`, or with `ignore_above`, in a new model version",
-        ))
-    }
-}
-
-fn ignore_above(field: &Value) -> Option<u64> {
-    field.get("ignore_above").and_then(Value::as_u64)
-}
-
-/// Returns whether the server leaves a text out of the index because of its length in characters.
-fn is_ignored(text: &str, ignore_above: Option<u64>) -> bool {
-    // The server counts UTF-16 units.
-    ignore_above.is_some_and(|limit| text.encode_utf16().count() as u64 > limit)
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::ErrorKind;
     use crate::document::{Reference, RootFields};
+    use crate::registry::misfit::MAX_TERM_BYTES;
     use crate::registry::testing::{note, read, version};
 
     fn target(definition: TypeDefinition) -> Target {

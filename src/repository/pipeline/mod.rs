@@ -13,7 +13,6 @@ pub(in crate::repository) mod item;
 pub(in crate::repository) mod key;
 pub(in crate::repository) mod limits;
 pub(in crate::repository) mod many;
-pub(in crate::repository) mod mapped_values;
 pub(in crate::repository) mod merge;
 pub(in crate::repository) mod object;
 pub(in crate::repository) mod overwrite;

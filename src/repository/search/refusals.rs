@@ -7,8 +7,8 @@ use super::filter::RootField;
 use crate::Error;
 use crate::cluster::{ClusterError, ClusterErrorKind, Query, Refusal};
 use crate::registry::TypeDefinition;
+use crate::registry::mapped_values::{self, type_of};
 use crate::repository::pipeline::errors;
-use crate::repository::pipeline::mapped_values::{self, type_of};
 
 /// Returns the error of a search of these aliases.
 pub(in crate::repository) fn of(aliases: &str, error: ClusterError) -> Error {

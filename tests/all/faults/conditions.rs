@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use saved_objects::migrate::Outcome;
+use saved_objects::cluster::Privileges;
+use saved_objects::migrate::{CheckName, CheckState, Outcome};
 use saved_objects::repository::Create;
 use serde_json::{Value, json};
 
@@ -12,7 +13,7 @@ use super::disturbed::{At, Fate};
 use super::late::COPY;
 use super::processes::single_node;
 use crate::context::Context;
-use crate::hints::{blocker, hint};
+use crate::hints::{blocker, hint, hint_on_page};
 use crate::migration::{current, notes_before_and_after, object, seed_version_1};
 
 async fn set(context: &Context, setting: &str, value: Value) {
@@ -57,6 +58,40 @@ pub(super) async fn too_few_shards_and_no_allocation_are_blockers(context: Conte
     hint(&context, &allocation, &[]).await;
     let report = context.migrator(current()).migrate().await;
     assert_eq!(report.outcome, Outcome::Migrated, "{report:?}");
+}
+
+/// A cluster whose disks are above a watermark: a start begins nothing, and the doctor names the disks.
+pub(super) async fn full_disks_are_told_before_an_index_is_made(context: Context) {
+    let (_turn, _, context) = single_node(&context).await;
+    let disk = |name: &str| format!("cluster.routing.allocation.disk.{name}");
+    let watermarks = |high: &str, flood: &str| {
+        json!({ disk("threshold_enabled"): true, disk("watermark.low"): "900tb", disk("watermark.high"): high,
+            disk("watermark.flood_stage"): flood })
+    };
+    let set = async |settings: Value| {
+        let answer = context.raw("PUT", "/_cluster/settings", Some(json!({ "persistent": settings }))).await;
+        assert_eq!(answer["acknowledged"], true, "{answer}");
+    };
+    let diagnose = async || {
+        let migrator = context.migrator(current());
+        let diagnosis = migrator.diagnose("migrate", &Privileges::default()).await.expect("answered");
+        diagnosis.checks.into_iter().filter(|finding| finding.check == CheckName::Disk).collect::<Vec<_>>()
+    };
+    set(watermarks("1mb", "1b")).await;
+    let well = diagnose().await;
+    assert!(well.len() == 1 && well[0].state == CheckState::Ok && well[0].what.contains("GiB free"), "{well:?}");
+    set(watermarks("900tb", "1b")).await;
+    let full = blocker(&context, current).await;
+    assert!(full.what.contains("no data node has the disk space for a new index"), "{full:?}");
+    assert!(hint_on_page(&full).contains("/_cat/allocation"));
+    // No index has a shard that the server would block meanwhile.
+    set(watermarks("900tb", "900tb")).await;
+    let flooded = diagnose().await;
+    let reset = ["threshold_enabled", "watermark.low", "watermark.high", "watermark.flood_stage"];
+    set(reset.into_iter().map(|name| (disk(name), Value::Null)).collect::<serde_json::Map<_, _>>().into()).await;
+    let told = flooded.iter().filter(|finding| finding.state == CheckState::Blocked).count();
+    assert!(told == 2 && flooded.iter().any(|it| it.what.contains("above the flood stage")), "{flooded:?}");
+    assert_eq!(context.migrator(current()).migrate().await.outcome, Outcome::Migrated);
 }
 
 /// A node undid a copy while the clone of another copy had no shard yet. Such a clone can never start, and until it is

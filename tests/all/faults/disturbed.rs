@@ -9,8 +9,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use saved_objects::cluster::{
     AliasAction, BulkRequest, CloneIndex, Cluster, ClusterError, ClusterErrorKind, ClusterResult, Conditions,
-    CreateIndex, Health, History, Hit, Hits, IndexState, ItemError, ItemErrorKind, ItemOutcome, Page, PointInTime,
-    RequestCounts, Search, TypeCount,
+    CreateIndex, Health, History, Hit, Hits, IndexState, Interference, ItemError, ItemErrorKind, ItemOutcome, Page,
+    PointInTime, RequestCounts, Search, TypeCount,
 };
 use saved_objects::migrate::Progress;
 use serde_json::Value;
@@ -201,8 +201,8 @@ impl Cluster for Disturbed {
         self.through("conditions", self.cluster.conditions()).await
     }
 
-    async fn interfering_templates(&self, index: &str) -> ClusterResult<Vec<String>> {
-        self.through("interfering_templates", self.cluster.interfering_templates(index)).await
+    async fn interfering_templates(&self, indices: &[&str]) -> ClusterResult<Vec<Interference>> {
+        self.through("interfering_templates", self.cluster.interfering_templates(indices)).await
     }
 
     async fn refresh(&self, index: &str) -> ClusterResult<()> {

@@ -80,6 +80,7 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         stalled_copy::a_stalled_copy_loses_nothing_that_was_answered,
         conditions::a_clone_whose_source_is_gone_is_deleted,
         conditions::too_few_shards_and_no_allocation_are_blockers,
+        conditions::full_disks_are_told_before_an_index_is_made,
         limits::large_documents_go_through_small_requests,
         limits::an_index_outlives_the_snapshot_that_is_made_of_it,
         snapshots::a_copy_goes_on_while_a_snapshot_is_made,

@@ -186,7 +186,7 @@ async fn follow(deployment: &Deployment, case: Case, blocker: &Blocker) {
             false => format!("If {current} does"),
         };
         let at = blocker.hint.find(&start).unwrap_or_else(|| panic!("{start:?} is in {blocker:?}"));
-        hint(&context, &Blocker { what: blocker.what.clone(), hint: blocker.hint[at..].to_owned() }, &[]).await;
+        hint(&context, &Blocker { hint: blocker.hint[at..].to_owned(), ..blocker.clone() }, &[]).await;
     } else if let Some(rest) = blocker.what.strip_prefix("the index ").filter(|rest| rest.contains("has a write block"))
     {
         let index = rest.split(' ').next().expect("a name");

@@ -13,6 +13,7 @@ const COMMANDS: &[&[&str]] = &[
     &["migrate", "--rescan"],
     &["migrate", "--drop-old"],
     &["status"],
+    &["doctor"],
     &["verify"],
     &["keys", "status"],
     &["keys", "rotate"],

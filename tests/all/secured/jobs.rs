@@ -19,7 +19,8 @@ use crate::migration::object;
 use crate::take_over::kibana::{Kibana, documents, keys, truth};
 
 /// The commands that try the job `read`. Each must end with 0.
-const READ: &[&[&str]] = &[&["status"], &["migrate", "--plan"], &["export"], &["tokens", "list"]];
+const READ: &[&[&str]] =
+    &[&["status"], &["migrate", "--plan"], &["export"], &["tokens", "list"], &["doctor", "--job", "read"]];
 const OPERATE: &[&[&str]] = &[
     &["status"],
     &["verify"],
@@ -29,6 +30,7 @@ const OPERATE: &[&[&str]] = &[
     &["tokens", "clean-up", "--expired-for", "1d"],
     &["tokens", "delete", "--connector", "c1"],
     &["export"],
+    &["doctor", "--job", "operate"],
 ];
 
 /// Returns the role that the command prints for a job under a prefix.
@@ -167,6 +169,35 @@ pub(super) async fn each_job_needs_exactly_its_privileges(context: Context) {
     }
 }
 
+/// The doctor says what the credentials lack for a job, and what it could not check without a privilege.
+pub(super) async fn the_doctor_names_the_privileges_that_a_job_lacks(context: Context) {
+    let server = secured().await;
+    let prefix = format!("{}-doctor", context.prefix);
+    prepare(&server, &context, &prefix).await;
+    let role = printed(&server, &context, "read", &prefix).await;
+    let key = server.key_with_role(role).await;
+    let types = types_of(1);
+    let types = ["--types", types.path().to_str().expect("UTF-8"), "--prefix", &prefix, "--json"];
+    let look =
+        async |job: &str| server.run_with_key(&context, &[&["doctor", "--job", job], &types[..]].concat(), &key).await;
+    let finding = |json: &Value, check: &str| {
+        let found = json["checks"].as_array().expect("checks").iter().find(|it| it["check"] == check);
+        found.cloned().unwrap_or_else(|| panic!("{check} in {json}"))
+    };
+    let fits = look("read").await;
+    assert_eq!((fits.code, &fits.json()["ok"]), (0, &json!(true)), "{fits:?}");
+    assert_eq!(finding(&fits.json(), "security")["what"], "security is on");
+    assert_eq!(finding(&fits.json(), "privileges")["state"], "ok");
+    for check in ["version", "health", "templates", "shards", "disk", "clock"] {
+        assert_eq!(finding(&fits.json(), check)["state"], "not_checked", "{check}: {fits:?}");
+    }
+    let lacks = look("migrate").await;
+    assert_eq!((lacks.code, &lacks.json()["ok"]), (2, &json!(false)), "{lacks:?}");
+    let privileges = finding(&lacks.json(), "privileges");
+    let what = privileges["what"].as_str().expect("a text");
+    assert!(what.ends_with(&format!("`migrate`: monitor on the cluster; manage, write on {prefix}-*")), "{what}");
+}
+
 /// Creates a folder with the definitions of a release of the tests' platform, whose types can be exported.
 fn types_of(release: u32) -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
@@ -212,7 +243,7 @@ pub(super) async fn store_token(server: &Secured, prefix: &str) {
 async fn migrate_all(server: &Secured, context: &Context, prefix: &str, key: &str) -> (Option<(i32, String)>, String) {
     clean(server, prefix).await;
     let mut skipped = String::new();
-    let steps: [(u32, &[&str]); 8] = [
+    let steps: [(u32, &[&str]); 9] = [
         (1, &["migrate"]),
         (2, &["migrate", "--plan"]),
         (2, &["migrate"]),
@@ -221,6 +252,7 @@ async fn migrate_all(server: &Secured, context: &Context, prefix: &str, key: &st
         (3, &["migrate", "--rollback"]),
         (3, &["migrate"]),
         (3, &["migrate", "--drop-old"]),
+        (3, &["doctor"]),
     ];
     for (release, command) in steps {
         let types = types_of(release);

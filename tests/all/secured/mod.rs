@@ -30,6 +30,7 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         commands::every_command_by_user_and_by_key,
         commands::the_demo_with_the_privileges_of_a_migration,
         jobs::each_job_needs_exactly_its_privileges,
+        jobs::the_doctor_names_the_privileges_that_a_job_lacks,
         jobs::a_platform_runs_with_its_privileges,
         jobs::a_take_over_needs_exactly_its_privileges,
         refusals::an_import_names_the_privilege_that_a_group_lacks,

@@ -66,6 +66,7 @@ impl Asked<'_> {
     fn answer(&self, state: &mut State, segments: &[&str]) -> ClusterResult<HttpAnswer> {
         match (self.request.method, segments) {
             ("GET", ["_nodes", "_local"] | ["_nodes", "_local", "http"]) => Ok(cluster::node(state)),
+            ("GET", ["_nodes", "data:true", "stats", "fs"]) => Ok(cluster::nodes_stats(self.wall)),
             ("GET", ["_cluster", "health"]) => Ok(cluster::health(state, None)),
             ("GET", ["_cluster", "health", name]) => Ok(cluster::health(state, Some(name))),
             ("GET", ["_cluster", "settings"]) => Ok(cluster::settings(state)),

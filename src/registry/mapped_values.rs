@@ -17,12 +17,12 @@ const READABLE_FORMATS: &[&str] = &["strict_date_optional_time", "strict_date_op
 const BOUNDS: &[&str] = &["gte", "gt", "lte", "lt"];
 
 /// Returns the type of a mapped field.
-pub(in crate::repository) fn type_of(field: &Value) -> &str {
+pub(crate) fn type_of(field: &Value) -> &str {
     field.get("type").and_then(Value::as_str).unwrap_or("object")
 }
 
 /// Returns what a mapped field takes, if it does not take `value`, which is neither null nor a list.
-pub(in crate::repository) fn refusal(field: &Value, value: &Value) -> Option<String> {
+pub(crate) fn refusal(field: &Value, value: &Value) -> Option<String> {
     let kind = type_of(field);
     // A number that is an object is refused all the same.
     let is_number = matches!(kind, "byte" | "short" | "integer" | "long" | "half_float" | "float" | "double");
@@ -52,7 +52,7 @@ pub(in crate::repository) fn refusal(field: &Value, value: &Value) -> Option<Str
 }
 
 /// Returns whether the root fields `created_at` and `updated_at` take a text.
-pub(in crate::repository) fn is_root_date(text: &str) -> bool {
+pub(crate) fn is_root_date(text: &str) -> bool {
     date::parse(text).is_some() || date::is_left_to_the_server(text)
 }
 
@@ -77,8 +77,7 @@ fn expected(kind: &str) -> String {
 }
 
 /// The values that a field of dates takes.
-pub(in crate::repository) const DATES: &str =
-    "dates of ISO 8601 (2026-03-01T10:00:00.000Z), or milliseconds since 1970";
+pub(crate) const DATES: &str = "dates of ISO 8601 (2026-03-01T10:00:00.000Z), or milliseconds since 1970";
 
 fn is_set(field: &Value, parameter: &str) -> bool {
     matches!(field.get(parameter), Some(Value::Bool(true))) || field.get(parameter).is_some_and(|value| value == "true")
