@@ -10,7 +10,7 @@ use super::carry::Carried;
 use super::metadata::{GroupMetadata, is_behind};
 use super::plan::CurrentIndex;
 use super::{Blocker, GroupPlan, Plan, TypePlan, Way};
-use super::{field_limits, generations, take_over};
+use super::{field_limits, generations, sequence_numbers, take_over};
 use crate::Result;
 use crate::cluster::IndexState;
 use crate::layout::{Gate, IndexMeta, Prefix};
@@ -126,6 +126,7 @@ fn plan_existing(group: &mut GroupPlan, found: &GroupMetadata, blockers: &mut Ve
     blockers.extend(group.types.iter().filter_map(|plan| type_blocker(index, plan)));
     blockers.extend(group.types.iter().filter_map(|plan| left_behind(index, plan, &state.mapping)));
     blockers.extend(block_of(&group.index, state, group.gate.is_marked()));
+    blockers.extend(sequence_numbers::disabled(&group.index, state));
     Ok(())
 }
 

@@ -13,8 +13,9 @@ use super::moved::{self, Moved};
 use super::preflight::{self, Obstacles};
 use super::progress::ProgressSender;
 use super::survey::Survey;
-use super::take_over;
-use super::{Blocker, GroupPlan, OnBad, OnUnreadable, Plan, Progress, Source, TakeOver, Way};
+use super::{
+    Blocker, GroupPlan, OnBad, OnUnreadable, Plan, Progress, Source, TakeOver, Way, sequence_numbers, take_over,
+};
 use crate::Result;
 use crate::cluster::{ClusterResult, IndexState, TypeCount, Unrefreshed, Unseen};
 use crate::encryption::SourceReader;
@@ -200,6 +201,8 @@ impl Migrator {
         };
         plan.has_control = all.iter().any(|(name, state)| is_behind(control.alias(), name, state));
         plan.blockers.extend(all.iter().filter(is_ours).filter_map(|(name, state)| block_of(name, state, false)));
+        let of_ours = all.iter().filter(is_ours);
+        plan.blockers.extend(of_ours.filter_map(|(name, state)| sequence_numbers::disabled(name, state)));
         self.add_missing_transforms(&mut plan).await?;
         Ok(plan)
     }

@@ -25,6 +25,7 @@ pub(super) struct Obstacles {
 /// Those of the cluster. A check that the credentials do not allow is no error.
 pub(super) async fn obstacles(cluster: &dyn Cluster, plan: &Plan, patience: Duration) -> Result<Obstacles> {
     let Obstacles { mut blockers, mut skipped } = Obstacles::default();
+    refuse_other_products(cluster).await?;
     for group in plan.groups.iter().filter(|group| matches!(group.way, Way::InPlace | Way::Copy)) {
         if cluster.wait_for_health(&group.index, Health::Yellow, patience).await? == Health::Red {
             blockers.push(red(&group.index));
@@ -55,6 +56,18 @@ pub(super) async fn obstacles(cluster: &dyn Cluster, plan: &Plan, patience: Dura
         blockers.extend(templates.iter().map(|template| interfering(template, &index)));
     }
     Ok(Obstacles { blockers, skipped })
+}
+
+/// Asks which product the server is.
+///
+/// # Errors
+/// [`Invalid`](crate::ErrorKind::Invalid) if the product answers like Elasticsearch but lacks requests of a migration.
+pub(super) async fn refuse_other_products(cluster: &dyn Cluster) -> Result<()> {
+    match cluster.version().await {
+        Err(error) if matches!(error.kind, ClusterErrorKind::Misconfigured(_)) => Err(error.into()),
+        // Whatever else is wrong, the next checks report.
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 /// Returns the answer of a check, or `None` if it failed. A check that lacks a privilege is added to `skipped`.
