@@ -79,7 +79,10 @@ impl RequestCounts {
 /// The calls to an Elasticsearch cluster that the engine needs.
 #[async_trait]
 pub trait Cluster: Send + Sync + fmt::Debug {
-    /// Returns the server's version, such as `9.2.2`. Source: `GET _nodes/_local`.
+    /// Returns the server's version, such as `9.5.3`. Source: `GET /`, or `GET _nodes/_local` if that names none.
+    ///
+    /// # Errors
+    /// [`Misconfigured`](ClusterErrorKind::Misconfigured) if the server is OpenSearch or Elasticsearch Serverless.
     async fn version(&self) -> ClusterResult<String>;
 
     /// Returns the indices behind `names` (indices or aliases) by index name, with their mappings, settings and

@@ -137,6 +137,11 @@ impl Migrator {
                         plan.groups.iter().for_each(|group| work.add(&Survey::default(), group));
                         return run.report(work.outcome(waited), work, None);
                     }
+                    // On another product no node will ever migrate.
+                    if !waited && let Err(error) = preflight::refuse_other_products(self.engine.cluster.as_ref()).await
+                    {
+                        return run.report(Outcome::Failed, work, Some(&error));
+                    }
                     // Another node may be about to heal the other blockers.
                     waited = true;
                 }

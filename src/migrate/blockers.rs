@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::metadata::is_behind;
 use super::plan::OwnIndex;
-use super::{Blocker, CheckName};
+use super::{Blocker, CheckName, sequence_numbers};
 use crate::cluster::IndexState;
 use crate::layout::IndexNames;
 
@@ -169,7 +169,8 @@ pub(super) fn blocks_of(index: &str, state: &IndexState, is_gate_closed: bool) -
              /{index}/_settings {{\"index.blocks.write\":null}}"
         ),
     });
-    closed.into_iter().chain(others).chain(write).collect()
+    let unnumbered = sequence_numbers::disabled(index, state);
+    closed.into_iter().chain(others).chain(write).chain(unnumbered).collect()
 }
 
 /// Returns the blocker of a block that a migration neither sets nor lifts.

@@ -12,6 +12,7 @@ const SOURCES: &[(&str, &str)] = &[
     ("moved.rs", include_str!("moved.rs")),
     ("preflight.rs", include_str!("preflight.rs")),
     ("rollback.rs", include_str!("rollback.rs")),
+    ("sequence_numbers.rs", include_str!("sequence_numbers.rs")),
     ("status.rs", include_str!("status.rs")),
     ("take_over.rs", include_str!("take_over.rs")),
     ("keys.rs", include_str!("../engine/control/keys.rs")),

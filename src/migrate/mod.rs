@@ -42,6 +42,7 @@ mod record;
 mod removal;
 mod report;
 mod rollback;
+mod sequence_numbers;
 mod state;
 mod status;
 mod steps;

@@ -62,6 +62,7 @@ impl Preflight<'_> {
     /// Those of the cluster. A check that the credentials do not allow is no error.
     pub(super) async fn obstacles(self) -> Result<Obstacles> {
         let mut found = Obstacles::default();
+        refuse_other_products(self.cluster).await?;
         for index in self.existing() {
             let health = self.cluster.wait_for_health(index, Health::Yellow, self.patience).await;
             let health = match self.scope {
@@ -146,6 +147,18 @@ impl Preflight<'_> {
             names.extend(missing.map(|(index, _)| index.clone()));
         }
         names
+    }
+}
+
+/// Asks which product the server is.
+///
+/// # Errors
+/// [`Invalid`](crate::ErrorKind::Invalid) if the product answers like Elasticsearch but lacks requests of a migration.
+pub(super) async fn refuse_other_products(cluster: &dyn Cluster) -> Result<()> {
+    match cluster.version().await {
+        Err(error) if matches!(error.kind, ClusterErrorKind::Misconfigured(_)) => Err(error.into()),
+        // Whatever else is wrong, the next checks report.
+        Ok(_) | Err(_) => Ok(()),
     }
 }
 

@@ -466,7 +466,7 @@ async fn a_refused_connection_names_the_host(context: Context) {
     let error = Error::from(nowhere.expect("the URL is fine").version().await.expect_err("nothing listens"));
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     let text = error.to_string();
-    assert!(text.starts_with("elasticsearch is unavailable: GET _nodes/_local at http://127.0.0.1:1 cause="), "{text}");
+    assert!(text.starts_with("elasticsearch is unavailable: GET / at http://127.0.0.1:1 cause="), "{text}");
     assert!(
         text.ends_with(
             "; check that Elasticsearch runs there and is not overloaded, and that the URL is right (--elasticsearch-url, \

@@ -1,8 +1,9 @@
 //! The Elasticsearch of the tests, and requests to it past the library.
 
+use std::path::Path;
 use std::process::{Command, Output};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A real Elasticsearch. It stops with this process, however this process ends.
 pub(crate) struct Server {
@@ -53,6 +54,38 @@ impl Server {
         arguments.extend(options.iter().map(String::as_str));
         arguments.extend(port.iter().flatten());
         serde_json::from_slice(&dev(folder, &arguments)?.stdout).map_err(|error| error.to_string())
+    }
+
+    /// Stops a node, and starts it again with another version and its old data.
+    ///
+    /// `dev up` keeps the data of each version in a folder of its own. So the folder of the new version is made a link
+    /// to that of the old one, and the record of what runs names the new version: `up` then starts the missing node
+    /// with it.
+    pub(crate) fn upgrade(&self, node: usize, version: &str) -> Result<(), String> {
+        let Own { folder, options } = self.own.as_ref().ok_or("the server is not ours")?;
+        let file = Path::new(folder).join("state.json");
+        let text = std::fs::read_to_string(&file).map_err(|error| error.to_string())?;
+        let mut state: Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+        let pid = state["nodes"][node]["process"]["pid"].as_u64().ok_or("the node does not run")?;
+        Command::new("kill").args(["-TERM", &pid.to_string()]).status().map_err(|error| error.to_string())?;
+        while self.processes()?.iter().any(|running| u64::from(*running) == pid) {}
+
+        let old = self.description["version"].as_str().ok_or("the version is not known")?;
+        let of = |version: &str| format!("{version}-of-{}", state["nodes"].as_array().map_or(0, Vec::len));
+        let link = Path::new(folder).join("clusters").join(of(version));
+        if !link.exists() {
+            std::os::unix::fs::symlink(of(old), link).map_err(|error| error.to_string())?;
+        }
+        state["version"] = json!(version);
+        std::fs::write(&file, state.to_string()).map_err(|error| error.to_string())?;
+        let options = options.iter().map(|option| if option == old { version } else { option });
+        dev(folder, &["up"].into_iter().chain(options).collect::<Vec<_>>()).map(drop)
+    }
+
+    /// Returns the URLs of its nodes.
+    pub(crate) fn urls(&self) -> Vec<String> {
+        let nodes = self.description["nodes"].as_array().into_iter().flatten();
+        nodes.map(|node| format!("http://127.0.0.1:{}", node["http_port"])).collect()
     }
 
     /// Returns the processes of its running nodes.

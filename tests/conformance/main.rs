@@ -34,9 +34,10 @@ enum ClusterKind {
 const CLUSTERS: &[(&str, ClusterKind)] = &[
     ("memory", ClusterKind::Memory),
     ("memory_http", ClusterKind::MemoryHttp),
+    ("9.5.3", ClusterKind::Server(&["--version", "9.5.3"])),
     ("9.2.2", ClusterKind::Server(&["--version", "9.2.2"])),
     ("8.19.0", ClusterKind::Server(&["--version", "8.19.0"])),
-    ("three-nodes", ClusterKind::Server(&["--version", "9.2.2", "--nodes", "3"])),
+    ("three-nodes", ClusterKind::Server(&["--nodes", "3"])),
 ];
 
 /// The result of each case: `None`, or what differed.

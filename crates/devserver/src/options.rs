@@ -13,10 +13,10 @@ pub struct UpOptions {
     /// The number of nodes in the cluster, 1 to 5 [default: 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=5))]
     pub nodes: Option<u8>,
-    /// Enable security: TLS with its own CA, users and API keys. The default version is then 9.5.3
+    /// Enable security: TLS with its own CA, users and API keys
     #[arg(long)]
     pub secure: bool,
-    /// The version of Elasticsearch, as on Maven Central: 9.2.2, 8.19.0 and others [default: 9.2.2]
+    /// The version of Elasticsearch, as on Maven Central: 9.5.3, 9.2.2, 8.19.0 and others [default: 9.5.3]
     #[arg(long, value_name = "V", value_parser = server_version)]
     pub version: Option<Version>,
     /// The Java heap of each node, such as 512m or 1g [default: 512m]
@@ -34,17 +34,15 @@ pub struct UpOptions {
 }
 
 impl UpOptions {
-    const DEFAULT_VERSION: Version = Version::new(9, 2, 2);
-    /// The newest version whose security modules are on Maven Central.
-    const DEFAULT_SECURE_VERSION: Version = Version::new(9, 5, 3);
+    /// The newest version whose artifacts are on Maven Central, those of its security modules included.
+    const DEFAULT_VERSION: Version = Version::new(9, 5, 3);
 
     pub(super) fn node_count(&self) -> usize {
         self.nodes.map_or(1, usize::from)
     }
 
     pub(super) fn server_version(&self) -> Version {
-        let default = if self.secure { Self::DEFAULT_SECURE_VERSION } else { Self::DEFAULT_VERSION };
-        self.version.clone().unwrap_or(default)
+        self.version.clone().unwrap_or(Self::DEFAULT_VERSION)
     }
 
     pub(super) fn heap_size(&self) -> String {
@@ -97,7 +95,7 @@ fn setting(text: &str) -> Result<String, String> {
 }
 
 fn server_version(text: &str) -> Result<Version, String> {
-    let version = Version::parse(text).map_err(|error| format!("not a version such as 9.2.2: {error}"))?;
+    let version = Version::parse(text).map_err(|error| format!("not a version such as 9.5.3: {error}"))?;
     if version.major < 8 {
         return Err("Elasticsearch 8 or newer is needed".to_owned());
     }

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::connection::{Connection, Repeat, Request, Verb};
+use super::product::Product;
 use crate::cluster::{
     AliasAction, AliasState, CloneIndex, ClusterError, ClusterErrorKind, ClusterResult, CreateIndex, Health,
     IndexPurpose, IndexSettings, IndexState, TOTAL_FIELDS_LIMIT,
@@ -24,6 +25,19 @@ pub(super) async fn version(connection: &Connection) -> ClusterResult<String> {
     #[derive(Deserialize)]
     struct Node {
         version: String,
+    }
+    match connection.send(&Request::read(Verb::Get, "").accept(&[400, 404, 405])).await {
+        Ok(answer) => match Product::named_in(&answer.body()) {
+            Some(Product::Elasticsearch(version)) => return Ok(version),
+            Some(Product::Other(wrong)) => {
+                let mut error = answer.not_understood(String::new());
+                (error.kind, error.reason) = (ClusterErrorKind::Misconfigured(wrong), None);
+                return Err(error);
+            }
+            None => {}
+        },
+        Err(error) if error.kind == ClusterErrorKind::Rejected => {}
+        Err(error) => return Err(error),
     }
     let request = Request::read(Verb::Get, "_nodes/_local").query("filter_path", "nodes.*.version");
     let nodes: Nodes = connection.send(&request).await?.parse()?;

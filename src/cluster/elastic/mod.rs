@@ -15,6 +15,7 @@ pub(crate) mod fuzzing;
 mod indices;
 mod official;
 mod privileges;
+mod product;
 mod retry;
 #[cfg(test)]
 mod scripted;

@@ -15,6 +15,7 @@ use elasticsearch::http::transport::{
 use elasticsearch::http::{Method, Url};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
+use super::product::{Product, is_suspicious};
 use super::settings::ElasticSettings;
 use super::transport::{HttpAnswer, HttpRequest, NoAnswer, NoAnswerKind, Transport};
 use super::trust::{self, Misconfiguration};
@@ -22,7 +23,7 @@ use crate::encryption::secret_file::Stamp;
 use crate::environment::is_this_machine;
 use crate::{Error, Result};
 
-/// The time limit for the probe whether a server speaks TLS.
+/// The time limit for the probes whether a server speaks TLS, and what product it is.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The official client's transport.
@@ -31,6 +32,8 @@ pub(super) struct Official {
     opened: RwLock<Arc<Opened>>,
     /// True while nothing has answered and no probe for TLS was made.
     may_be_tls: AtomicBool,
+    /// True until an answer shows which product the server is.
+    may_be_other: AtomicBool,
 }
 
 /// The official client, with what the files of its settings contained.
@@ -53,7 +56,8 @@ impl fmt::Debug for Official {
 impl Official {
     pub(super) fn open(settings: &ElasticSettings) -> Result<Self> {
         let opened = RwLock::new(Arc::new(Opened::open(settings, 0)?));
-        Ok(Self { settings: settings.clone(), opened, may_be_tls: AtomicBool::new(true) })
+        let (may_be_tls, may_be_other) = (AtomicBool::new(true), AtomicBool::new(true));
+        Ok(Self { settings: settings.clone(), opened, may_be_tls, may_be_other })
     }
 
     /// Returns the client. Opens it again if a file of its settings changed.
@@ -135,6 +139,36 @@ impl Official {
         false
     }
 
+    /// Returns the product of the server if it is not Elasticsearch. `answer` is its answer to a request for `path`. If
+    /// it is suspicious, `GET /` asks for the product, until that has an answer of Elasticsearch.
+    async fn other_product(&self, opened: &Opened, path: &str, answer: &HttpAnswer) -> Option<Misconfiguration> {
+        if !is_suspicious(answer.status, answer.is_elasticsearch) || !self.may_be_other.load(Ordering::Relaxed) {
+            return None;
+        }
+        let asked = if path.is_empty() {
+            answer.clone()
+        } else {
+            let (content_type, timeout) = ("application/json", PROBE_TIMEOUT);
+            let root = HttpRequest {
+                method: "GET",
+                path: String::new(),
+                query: Vec::new(),
+                content_type,
+                body: None,
+                timeout,
+            };
+            self.exchange(opened, root).await.ok()?
+        };
+        match Product::named_in(&asked.body) {
+            Some(Product::Other(product)) => return Some(product),
+            Some(Product::Elasticsearch(_)) => self.may_be_other.store(false, Ordering::Relaxed),
+            None if asked.is_elasticsearch => self.may_be_other.store(false, Ordering::Relaxed),
+            // A proxy may have answered in the place of the server.
+            None => {}
+        }
+        None
+    }
+
     async fn exchange(&self, opened: &Opened, request: HttpRequest) -> Result<HttpAnswer, elasticsearch::Error> {
         let method = match request.method {
             "GET" => Method::Get,
@@ -164,6 +198,7 @@ impl Official {
 impl Transport for Official {
     async fn send(&self, request: HttpRequest) -> Result<HttpAnswer, NoAnswer> {
         let opened = self.current();
+        let path = request.path.clone();
         let error = match self.exchange(&opened, request).await {
             Ok(answer) if answer.status == 401 => {
                 self.may_be_tls.store(false, Ordering::Relaxed);
@@ -172,7 +207,14 @@ impl Transport for Official {
             }
             Ok(answer) => {
                 self.may_be_tls.store(false, Ordering::Relaxed);
-                return Ok(answer);
+                return match self.other_product(&opened, &path, &answer).await {
+                    Some(product) => {
+                        let source =
+                            Box::new(std::io::Error::other(format!("its answer has status {}", answer.status)));
+                        Err(NoAnswer { kind: NoAnswerKind::Misconfigured(product), source })
+                    }
+                    None => Ok(answer),
+                };
             }
             Err(error) => no_answer(error),
         };

@@ -133,6 +133,10 @@ pub enum Misconfiguration {
     ClientCertificate,
     /// Server and client have no TLS version or cipher in common.
     NothingInCommon,
+    /// The URL leads to OpenSearch.
+    OpenSearch,
+    /// The URL leads to a project of Elasticsearch Serverless.
+    Serverless,
 }
 
 impl Misconfiguration {
@@ -155,6 +159,14 @@ impl Misconfiguration {
                  SAVED_OBJECTS_ELASTICSEARCH_CLIENT_KEY"
             }
             Self::NothingInCommon => "let the server speak TLS 1.2 or 1.3, with a cipher of today",
+            Self::OpenSearch => {
+                "use the URL of an Elasticsearch: OpenSearch opens points in time by other requests and lacks field types \
+                 of the mappings"
+            }
+            Self::Serverless => {
+                "use the URL of a hosted or self-managed Elasticsearch: Serverless lacks requests that a migration sends, \
+                 such as the cloning of an index"
+            }
         }
     }
 }
@@ -170,6 +182,8 @@ impl fmt::Display for Misconfiguration {
             Self::OnlyTls => "the URL says http, and the server speaks TLS",
             Self::ClientCertificate => "the server refuses the client's certificate, or asks for one",
             Self::NothingInCommon => "server and client have no version or cipher of TLS in common",
+            Self::OpenSearch => "the server is OpenSearch, which this library does not work with",
+            Self::Serverless => "the server is Elasticsearch Serverless, which this library does not work with",
         })
     }
 }

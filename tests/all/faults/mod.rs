@@ -1,5 +1,5 @@
 //! What a migration must survive: crashes at every state, writes that land late, bad networks, several migrators at the
-//! same time.
+//! same time, an upgrade of the server.
 
 mod conditions;
 mod crash;
@@ -21,6 +21,7 @@ mod stalled_copy;
 mod stopped;
 mod tally;
 pub(crate) mod types;
+mod upgrade;
 mod vault;
 mod writer;
 
@@ -89,6 +90,7 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         snapshots::a_number_is_not_given_again_on_the_server,
         processes::a_killed_server_loses_nothing_of_a_migration,
         processes::a_killed_node_of_three_loses_nothing_of_a_migration,
+        upgrade::a_rolling_upgrade_of_the_server_loses_nothing,
     );
     in_memory.map(trial).into_iter().chain(on_the_server).collect()
 }

@@ -174,12 +174,18 @@ pub(super) async fn a_killed_server_loses_nothing_of_a_migration(context: Contex
     kill_nodes(&server, &context, seeds(1..6), |dice, nodes| dice.below(nodes) as usize).await;
 }
 
-pub(super) async fn a_killed_node_of_three_loses_nothing_of_a_migration(context: Context) {
+/// Returns a server of three nodes that starts with these options, for as long as the turn is held.
+pub(super) async fn cluster_of_three(options: &'static [&str]) -> (Turn, Arc<Server>) {
     let mut turn = OWN_SERVER.lock().await;
     // In the folder of the other server, which ends: the classes that it leaves let these nodes start in half the time.
     let other = turn.take();
     tokio::task::spawn_blocking(move || drop(other)).await.expect("stopped");
-    let server = start_own(&["--nodes", "3"]).await;
+    let server = start_own(options).await;
+    (turn, server)
+}
+
+pub(super) async fn a_killed_node_of_three_loses_nothing_of_a_migration(context: Context) {
+    let (_turn, server) = cluster_of_three(&["--nodes", "3"]).await;
     let context = Context { url: server.url().to_owned(), ..context };
     // Not the first node, which the proxy sends requests to.
     kill_nodes(&server, &context, seeds(1..6), |dice, nodes| 1 + dice.below(nodes - 1) as usize).await;

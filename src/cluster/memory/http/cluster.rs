@@ -1,4 +1,4 @@
-//! Answers about the cluster: node, settings and health.
+//! Answers about the cluster: product, node, settings and health.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -10,6 +10,11 @@ use crate::cluster::memory::state::State;
 
 /// The value of `cluster.max_shards_per_node` if the cluster in memory has no limit: more than any test needs.
 const MANY_SHARDS: usize = 1_000_000;
+
+pub(super) fn product() -> HttpAnswer {
+    let version = json!({ "number": crate::cluster::memory::VERSION, "build_flavor": "default" });
+    answers::ok(&json!({ "name": "memory", "version": version }))
+}
 
 pub(super) fn node(state: &State) -> HttpAnswer {
     let limit = state.request_limit.unwrap_or(DEFAULT_MAX_CONTENT_LENGTH);

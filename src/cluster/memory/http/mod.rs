@@ -65,6 +65,7 @@ struct Asked<'a> {
 impl Asked<'_> {
     fn answer(&self, state: &mut State, segments: &[&str]) -> ClusterResult<HttpAnswer> {
         match (self.request.method, segments) {
+            ("GET", [""]) => Ok(cluster::product()),
             ("GET", ["_nodes", "_local"] | ["_nodes", "_local", "http"]) => Ok(cluster::node(state)),
             ("GET", ["_nodes", "data:true", "stats", "fs"]) => Ok(cluster::nodes_stats(self.wall)),
             ("GET", ["_cluster", "health"]) => Ok(cluster::health(state, None)),
