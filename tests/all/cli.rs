@@ -8,22 +8,28 @@ use saved_objects::layout::Prefix;
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
-use crate::context::{Context, KEY};
-use crate::named_trials;
+use crate::context::{Context, KEY, NOWHERE};
+use crate::{named_trials, trials_without_cluster};
 
 pub(crate) fn trials(url: &str) -> Vec<Trial> {
-    named_trials!(
+    let on_the_server = named_trials!(
         url,
-        without_a_command_it_helps,
-        wrong_usage_is_64,
         migrate_status_and_again,
-        a_server_that_is_not_there,
         a_broken_definition_is_named_with_file_and_hint,
-        definitions_are_checked_and_released,
         keys_are_checked_before_anything_is_written,
         a_blocked_migration_is_2,
         the_demo_goes_to_its_end,
-    )
+    );
+    let without_cluster = trials_without_cluster!(
+        without_a_command_it_helps,
+        wrong_usage_is_64,
+        a_server_that_is_not_there,
+        definitions_are_checked_and_released,
+        on_a_machine_with_nothing_the_demo_runs_in_memory,
+        the_demo_on_a_real_server_needs_one,
+        in_memory_contradicts_a_real_server,
+    );
+    on_the_server.into_iter().chain(without_cluster).collect()
 }
 
 /// The output and the exit code of a command.
@@ -217,10 +223,55 @@ async fn a_blocked_migration_is_2(context: Context) {
 
 async fn the_demo_goes_to_its_end(context: Context) {
     let ran = run(&context, &["demo", "--json"]).await;
+    let document = to_its_end(&ran);
+    assert_eq!(document["cluster"], "elasticsearch");
+    assert_eq!(document["elasticsearch"]["url"], context.url);
+}
+
+/// Asserts that the demo ended well, and returns its document.
+fn to_its_end(ran: &Ran) -> Value {
     assert_eq!(ran.code, 0, "{ran:?}");
     let document = ran.json();
     assert_eq!((&document["ok"], &document["seeded"]), (&json!(true), &json!(20_000)));
     assert_eq!(document["migration"]["indices"][0]["documents"]["written"], json!(20_000));
     let steps = document["tokens"]["steps"].as_array().expect("steps");
     assert!(steps.len() == 14 && steps.iter().all(|step| step["ok"] == json!(true)), "{steps:?}");
+    document
+}
+
+/// Runs the demo in an empty folder, without commands and without variables that lead to a JDK or a server.
+async fn demo_with_nothing(arguments: &[&str]) -> Ran {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_saved-objects"));
+    for variable in ["JAVA_HOME", "ES_JAVA_HOME", "SAVED_OBJECTS_ELASTICSEARCH_URL"] {
+        command.env_remove(variable);
+    }
+    command.arg("demo").args(arguments).env("PATH", "").current_dir(&folder).kill_on_drop(true);
+    command.output().await.expect("the command runs").into()
+}
+
+async fn on_a_machine_with_nothing_the_demo_runs_in_memory(_: Context) {
+    let ran = demo_with_nothing(&["--json"]).await;
+    let document = to_its_end(&ran);
+    assert_eq!((&document["cluster"], &document["elasticsearch"]), (&json!("memory"), &Value::Null));
+    // The machine that runs this test may have a JDK where installers put one.
+    let first: Vec<&str> = ran.err.lines().take(5).collect();
+    assert!(first.iter().any(|line| line.contains("this machine cannot start a real Elasticsearch: ")), "{first:?}");
+    let (_, short) = ran.err.split_once("In short").expect("a closing table");
+    assert!(short.contains("the cluster in memory, not a real Elasticsearch"), "{short}");
+    assert!(short.contains("install ") && short.contains("`saved-objects demo --real`"), "{short}");
+}
+
+async fn the_demo_on_a_real_server_needs_one(_: Context) {
+    let ran = demo_with_nothing(&["--real", "--json"]).await;
+    assert_eq!(ran.code, 1, "{ran:?}");
+    let error = &ran.json()["error"];
+    assert_eq!(error["kind"], "invalid");
+    assert!(error["hint"].as_str().is_some_and(|hint| hint.contains("install ")), "{error}");
+}
+
+async fn in_memory_contradicts_a_real_server(_: Context) {
+    for arguments in [&["--in-memory", "--real"][..], &["--in-memory", "--elasticsearch-url", NOWHERE]] {
+        assert_eq!(demo_with_nothing(arguments).await.code, 64, "{arguments:?}");
+    }
 }

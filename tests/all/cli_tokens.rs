@@ -10,17 +10,18 @@ use serde_json::{Value, json};
 
 use crate::cli::{Ran, run_with};
 use crate::context::{Context, KEY};
-use crate::named_trials;
+use crate::{named_trials, trials_without_cluster};
 
 pub(crate) fn trials(url: &str) -> Vec<Trial> {
-    named_trials!(
+    let on_the_server = named_trials!(
         url,
         tokens_are_listed_without_secrets,
         one_token_is_shown_and_whether_its_secrets_open,
         tokens_are_deleted_by_id_and_by_whose_they_are,
         a_clean_up_says_what_it_would_do_and_does_it,
-        wrong_usage_is_64,
-    )
+    );
+    let without_cluster = trials_without_cluster!(wrong_usage_is_64,);
+    on_the_server.into_iter().chain(without_cluster).collect()
 }
 
 async fn run(context: &Context, arguments: &[&str]) -> Ran {

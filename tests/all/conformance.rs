@@ -8,6 +8,11 @@ use saved_objects::cluster::conformance::{self, Case};
 use saved_objects::cluster::{Cluster, Elastic, InMemory};
 use saved_objects::environment::Environment;
 
+use crate::server::ABSENT;
+
+/// The server of this test run, in the names of tests.
+const SERVER: &str = "elasticsearch";
+
 type Connect = fn(&str) -> Arc<dyn Cluster>;
 
 pub(crate) fn trials(url: &str) -> Vec<Trial> {
@@ -17,15 +22,19 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
             let wire = Arc::new(InMemory::new(Environment::system()).transport());
             Arc::new(Elastic::builder("http://memory").transport(wire).build().expect("nothing is wrong with it"))
         }),
-        ("elasticsearch", |url| Arc::new(Elastic::builder(url).build().expect("the test server's URL is fine"))),
+        (SERVER, |url| Arc::new(Elastic::builder(url).build().expect("the test server's URL is fine"))),
     ];
     let on_all = |case: &'static Case| clusters.map(|(name, connect)| trial(case, name, connect, url));
     conformance::cases().flat_map(on_all).collect()
 }
 
 fn trial(case: &'static Case, cluster: &str, connect: Connect, url: &str) -> Trial {
+    let name = format!("conformance::{cluster}::{}", case.name());
+    if cluster == SERVER && url == ABSENT {
+        return crate::skipped(name);
+    }
     let url = url.to_owned();
-    Trial::test(format!("conformance::{cluster}::{}", case.name()), move || {
+    Trial::test(name, move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         Ok(runtime.block_on(case.run(connect(&url), "conformance"))?)
     })

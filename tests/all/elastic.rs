@@ -15,13 +15,12 @@ use serde_json::json;
 
 use crate::clock::ImpatientClock;
 use crate::context::Context;
-use crate::named_trials;
 use crate::proxy::{Fault, Proxy};
+use crate::{named_trials, trials_without_cluster};
 
 pub(crate) fn trials(url: &str) -> Vec<Trial> {
-    named_trials!(
+    let on_the_server = named_trials!(
         url,
-        a_server_that_is_not_there_is_named_with_its_hint,
         a_server_that_answers_503_for_20_seconds_is_given_up,
         a_passing_503_is_outlived,
         an_answer_that_is_not_from_elasticsearch_says_nothing_of_documents,
@@ -35,7 +34,9 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         every_item_of_a_bulk_is_answered,
         a_missing_alias_creates_no_index,
         what_a_block_or_a_limit_refuses_is_told_as_that,
-    )
+    );
+    let without_cluster = trials_without_cluster!(a_server_that_is_not_there_is_named_with_its_hint,);
+    on_the_server.into_iter().chain(without_cluster).collect()
 }
 
 fn impatient(url: &str) -> (Arc<ImpatientClock>, Elastic) {

@@ -13,18 +13,19 @@ use serde_json::json;
 
 use crate::context::Context;
 use crate::migration::{notes_before_and_after, object};
-use crate::named_trials;
+use crate::{named_trials, trials_without_cluster};
 
 pub(crate) fn trials(url: &str) -> Vec<Trial> {
-    named_trials!(
+    let on_the_server = named_trials!(
         url,
         a_copy_is_rolled_back_and_made_again,
-        a_copy_is_rolled_back_and_made_again_in_memory,
         a_generation_that_was_written_to_is_kept,
         a_rollback_that_stopped_is_ended,
         a_swap_of_a_copy_that_was_undone_fails,
         the_command_line_says_what_it_did,
-    )
+    );
+    let without_cluster = trials_without_cluster!(a_copy_is_rolled_back_and_made_again_in_memory,);
+    on_the_server.into_iter().chain(without_cluster).collect()
 }
 
 /// A cluster, and the operations that a node of some version does on it.

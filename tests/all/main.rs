@@ -1,9 +1,11 @@
 //! The integration tests: one binary, one real Elasticsearch that it starts and stops, and an index prefix for each
-//! test. Tests that need only the trait `Cluster` also run on the cluster in memory (`memory::…`), without a server.
+//! test. Tests that need only the trait `Cluster` also run on the cluster in memory (`memory::…`), without a server. On a
+//! machine without a JDK or Maven the tests of a server are skipped.
 //!
 //! | variable | effect |
 //! |---|---|
 //! | `SAVED_OBJECTS_TEST_URL` | uses a server that runs already |
+//! | `SAVED_OBJECTS_TEST_SERVER` | `required`: fails if no server can be started, in place of skipping its tests |
 //! | `SAVED_OBJECTS_TEST_VERSION` | starts another version |
 //! | `SAVED_OBJECTS_TEST_NODES` | starts several nodes |
 //! | `SAVED_OBJECTS_TEST_ROTATION_DOCUMENTS` | number of documents of the killed rotation |
@@ -66,10 +68,10 @@ mod verify;
 
 use std::process::ExitCode;
 
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::{Arguments, Completion, Trial};
 
 use context::{Context, MEMORY};
-use server::Server;
+use server::{ABSENT, Closing, Server};
 
 fn main() -> ExitCode {
     if let Ok(order) = std::env::var(tokens::CHILD) {
@@ -85,7 +87,7 @@ fn main() -> ExitCode {
     }
     let arguments = Arguments::from_args();
     if arguments.list {
-        return libtest_mimic::run(&arguments, trials("")).exit_code();
+        return libtest_mimic::run(&arguments, trials(ABSENT)).exit_code();
     }
     let option = |name: &str, variable: &str| Some([name.to_owned(), std::env::var(variable).ok()?]);
     let options: Vec<String> =
@@ -102,19 +104,19 @@ fn main() -> ExitCode {
         Ok(server) => server,
         Err(error) => {
             eprintln!("the server for the tests could not be started: {error}");
-            println!("0 passed, 1 failed");
+            println!("{}", Closing { passed: 0, failed: 1, skipped: 0 });
             return ExitCode::FAILURE;
         }
     };
-    let conclusion = libtest_mimic::run(&arguments, trials(server.url()));
+    let conclusion = libtest_mimic::run(&arguments, trials(server.as_ref().map_or(ABSENT, Server::url)));
     faults::stop_own_server();
     secured::stop_own_server();
-    let left_open = server.open_search_contexts();
+    let left_open = server.as_ref().map_or(0, Server::open_search_contexts);
     if left_open > 0 {
         eprintln!("{left_open} points in time or other search contexts were left open");
     }
     let failed = conclusion.num_failed + u64::from(left_open > 0);
-    println!("{} passed, {failed} failed", conclusion.num_passed);
+    println!("{}", Closing { passed: conclusion.num_passed, failed, skipped: conclusion.num_ignored });
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -193,11 +195,23 @@ macro_rules! named_trials {
 }
 pub(crate) use named_trials;
 
+/// Like [`named_trials`], for tests that need neither a server nor the cluster in memory of their context. They also run
+/// on a machine that cannot start a server.
+macro_rules! trials_without_cluster {
+    ($($test:path),+ $(,)?) => {
+        $crate::named_trials!($crate::context::NOWHERE, $($test),+)
+    };
+}
+pub(crate) use trials_without_cluster;
+
 type Test = fn(Context) -> std::pin::Pin<Box<dyn Future<Output = ()>>>;
 
 fn trial(url: &str, module: &str, path: &str, test: Test) -> Trial {
     let name = trial_name(module, path);
     let name = if url == MEMORY { format!("memory::{name}") } else { name };
+    if url == ABSENT {
+        return skipped(name);
+    }
     let context = Context::new(url, &name);
     Trial::test(name, move || {
         runtime()?.block_on(async {
@@ -206,6 +220,11 @@ fn trial(url: &str, module: &str, path: &str, test: Test) -> Trial {
         });
         Ok(())
     })
+}
+
+/// Returns the trial of a server that this machine cannot start.
+fn skipped(name: String) -> Trial {
+    Trial::ignorable_test(name, || Ok(Completion::ignored()))
 }
 
 /// Returns the name of the function at `path`, as one of `module`.

@@ -12,7 +12,7 @@ use saved_objects::{Error, ErrorKind, Result, SavedObjects, Start};
 use serde_json::{Value, json};
 
 use crate::context::{Context, MEMORY};
-use crate::faults::single_node;
+use crate::faults::{own_server, single_node};
 use crate::hints::request_in;
 use crate::named_trials;
 
@@ -29,10 +29,10 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         trials.extend(named_trials!(
             url,
             limits_of_an_index_are_told_with_their_settings,
-            limits_of_the_cluster_are_told_with_their_settings,
             patterns_and_conditions_without_end_are_told,
             a_refused_connection_names_the_host,
         ));
+        trials.extend(named_trials!(own_server(url), limits_of_the_cluster_are_told_with_their_settings));
     }
     trials
 }

@@ -11,13 +11,14 @@ use serde_json::json;
 use crate::cli::{Ran, run_binary};
 use crate::context::Context;
 use crate::migration::object;
-use crate::named_trials;
 use crate::starts::{notes, shout};
+use crate::{named_trials, trials_without_cluster};
 
 pub(crate) const CHILD: &str = "SAVED_OBJECTS_TEST_PLATFORM_BINARY";
 
 pub(crate) fn trials(url: &str) -> Vec<Trial> {
-    named_trials!(url, a_platforms_command_line_has_its_transforms, the_types_are_the_platforms)
+    let on_the_server = named_trials!(url, a_platforms_command_line_has_its_transforms);
+    on_the_server.into_iter().chain(trials_without_cluster!(the_types_are_the_platforms)).collect()
 }
 
 /// Is the platform's command line.

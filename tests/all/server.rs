@@ -1,9 +1,26 @@
 //! The Elasticsearch of the tests, and requests to it past the library.
+//!
+//! On a machine without a JDK or Maven the tests of a server are skipped, unless `SAVED_OBJECTS_TEST_SERVER` is
+//! `required`. A server that is there and does not start is a failure.
 
+use std::collections::BTreeSet;
+use std::fmt;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::Mutex;
 
+use clap::{Args, FromArgMatches};
+use saved_objects_devserver::{self as devserver, DevServer, UpOptions};
 use serde_json::{Value, json};
+
+/// Replaces the URL of a server that this machine cannot start: its tests are skipped.
+pub(crate) const ABSENT: &str = "";
+
+/// The folder of the server of a test run.
+const FOLDER: &str = "elasticsearch-tests";
+
+/// Why servers were not started.
+static REASONS: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
 /// A real Elasticsearch. It stops with this process, however this process ends.
 pub(crate) struct Server {
@@ -21,17 +38,19 @@ struct Own {
 
 impl Server {
     /// Starts the server of this test run with these options of `saved-objects dev up`, separate from the developer's
-    /// own server; or uses the server at `SAVED_OBJECTS_TEST_URL`.
-    pub(crate) fn start(options: &[&str]) -> Result<Self, String> {
+    /// own server; or uses the server at `SAVED_OBJECTS_TEST_URL`. Returns `None` if this machine cannot start one.
+    pub(crate) fn start(options: &[&str]) -> Result<Option<Self>, String> {
+        let is_required = is_required()?;
         match std::env::var("SAVED_OBJECTS_TEST_URL") {
-            Ok(url) => Ok(Self { url, description: Value::Null, own: None }),
-            Err(_) => Self::start_own("elasticsearch-tests", options),
+            Ok(url) => Ok(Some(Self { url, description: Value::Null, own: None })),
+            Err(_) if !is_required && is_absent(FOLDER, options)? => Ok(None),
+            Err(_) => Self::start_own(FOLDER, options).map(Some),
         }
     }
 
     /// Starts a server for one test below `target/<folder>`, which the test may kill.
     pub(crate) fn start_own(folder: &str, options: &[&str]) -> Result<Self, String> {
-        let folder = format!("{}/../../target/{folder}", env!("CARGO_MANIFEST_DIR"));
+        let folder = path(folder);
         dev(&folder, &["down", "--delete-data"])?;
         let owner = std::process::id().to_string();
         let options: Vec<String> = ["--owner-pid", &owner].iter().chain(options).map(ToString::to_string).collect();
@@ -112,6 +131,58 @@ impl Server {
         let stats = runtime.block_on(send(&self.url, Request { method: "GET", path, body: None }));
         let nodes = stats["nodes"].as_object().expect("every node answers");
         nodes.values().map(|node| node["indices"]["search"]["open_contexts"].as_u64().expect("a count")).sum()
+    }
+}
+
+/// Returns `url`, or [`ABSENT`] if this machine cannot start the server below `target/<folder>` that the tests also need.
+pub(crate) fn with_own<'a>(url: &'a str, folder: &str, options: &[&str]) -> &'a str {
+    let is_skipped = || matches!((is_required(), is_absent(folder, options)), (Ok(false), Ok(true)));
+    if url == ABSENT || is_skipped() { ABSENT } else { url }
+}
+
+/// Returns whether this machine cannot start the server below `target/<folder>`, and records why.
+fn is_absent(folder: &str, options: &[&str]) -> Result<bool, String> {
+    let command = UpOptions::augment_args(clap::Command::new("up").no_binary_name(true));
+    let matches = command.try_get_matches_from(options).map_err(|error| error.to_string())?;
+    let options = UpOptions::from_arg_matches(&matches).map_err(|error| error.to_string())?;
+    let server = DevServer::new(Path::new(&path(folder)), devserver::Output::new(&|_| {}));
+    let missing = server.map_err(|error| error.to_string())?.missing(&options);
+    if let Some(reason) = missing.as_ref().map(ToString::to_string) {
+        REASONS.lock().expect("not poisoned").insert(reason);
+    }
+    Ok(missing.is_some())
+}
+
+fn is_required() -> Result<bool, String> {
+    const VARIABLE: &str = "SAVED_OBJECTS_TEST_SERVER";
+    match std::env::var(VARIABLE).as_deref() {
+        Err(_) => Ok(false),
+        Ok("required") => Ok(true),
+        Ok(other) => Err(format!("{VARIABLE} is {other:?}; its only value is \"required\"")),
+    }
+}
+
+fn path(folder: &str) -> String {
+    format!("{}/../../target/{folder}", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The numbers of tests, for the closing line of a test binary.
+pub(crate) struct Closing {
+    pub(crate) passed: u64,
+    pub(crate) failed: u64,
+    pub(crate) skipped: u64,
+}
+
+impl fmt::Display for Closing {
+    /// Writes the closing line, after the reasons of the tests that were skipped.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { passed, failed, skipped } = self;
+        if *skipped > 0 {
+            for reason in REASONS.lock().expect("not poisoned").iter() {
+                writeln!(f, "skipped: tests that need a real Elasticsearch: {reason}")?;
+            }
+        }
+        write!(f, "{passed} passed, {failed} failed, {skipped} skipped")
     }
 }
 

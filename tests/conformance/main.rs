@@ -15,7 +15,7 @@ use futures::StreamExt;
 use saved_objects::cluster::{Cluster, Elastic, InMemory, conformance};
 use saved_objects::environment::Environment;
 
-use server::Server;
+use server::{Closing, Server};
 
 /// The number of cases that run at the same time.
 const AT_ONCE: usize = 8;
@@ -51,39 +51,45 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let is_asked = |name: &str| asked.is_empty() || asked.iter().any(|asked| asked == name);
-    let mut columns = Vec::new();
+    let (mut columns, mut skipped) = (Vec::new(), 0);
     for (name, kind) in CLUSTERS.iter().filter(|(name, _)| is_asked(name)) {
         let started = Instant::now();
         match run_on(*kind) {
-            Ok(results) => {
+            Ok(Some(results)) => {
                 eprintln!("{name}: {} cases in {:.1} s", results.len(), started.elapsed().as_secs_f64());
                 columns.push((*name, results));
             }
+            Ok(None) => {
+                eprintln!("{name}: skipped");
+                skipped += conformance::cases().count();
+            }
             Err(error) => {
                 eprintln!("{name} could not be started: {error}");
+                println!("{}", Closing { passed: 0, failed: 1, skipped: 0 });
                 return ExitCode::FAILURE;
             }
         }
     }
-    print(&columns)
+    print(&columns, skipped)
 }
 
-fn run_on(kind: ClusterKind) -> Result<Results, String> {
+/// Returns the results on a cluster; `None` if it is a server that this machine cannot start.
+fn run_on(kind: ClusterKind) -> Result<Option<Results>, String> {
     let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
     let options = match kind {
         ClusterKind::Memory => {
-            return Ok(runtime.block_on(run_cases(|| Arc::new(InMemory::new(Environment::system())))));
+            return Ok(Some(runtime.block_on(run_cases(|| Arc::new(InMemory::new(Environment::system()))))));
         }
-        ClusterKind::MemoryHttp => return Ok(runtime.block_on(run_cases(over_http))),
+        ClusterKind::MemoryHttp => return Ok(Some(runtime.block_on(run_cases(over_http)))),
         ClusterKind::Server(options) => options,
     };
-    let server = Server::start(options)?;
+    let Some(server) = Server::start(options)? else { return Ok(None) };
     let connect =
         || Arc::new(Elastic::builder(server.url()).build().expect("a server has a fine URL")) as Arc<dyn Cluster>;
     let mut results = runtime.block_on(run_cases(connect));
     let left_open = server.open_search_contexts();
     results.insert("(points in time are closed)", (left_open > 0).then(|| format!("{left_open} were left open")));
-    Ok(results)
+    Ok(Some(results))
 }
 
 fn over_http() -> Arc<dyn Cluster> {
@@ -100,7 +106,7 @@ async fn run_cases(connect: impl Fn() -> Arc<dyn Cluster>) -> Results {
     futures::stream::iter(conformance::cases()).map(run).buffer_unordered(AT_ONCE).collect().await
 }
 
-fn print(columns: &[(&str, Results)]) -> ExitCode {
+fn print(columns: &[(&str, Results)], skipped: usize) -> ExitCode {
     let names = columns.iter().flat_map(|(_, results)| results.keys()).collect::<std::collections::BTreeSet<_>>();
     let width = names.iter().map(|name| name.len()).max().unwrap_or_default();
     let heads: Vec<String> = columns.iter().map(|(name, _)| format!("{name:>11}")).collect();
@@ -122,6 +128,8 @@ fn print(columns: &[(&str, Results)]) -> ExitCode {
     failures.iter().for_each(|failure| println!("\n{failure}"));
     let passed = columns.iter().map(|(_, results)| results.len()).sum::<usize>() - failures.len();
     let word = if failures.is_empty() { "ok" } else { "FAILED" };
-    println!("\ntest result: {word}. {passed} passed; {} failed", failures.len());
+    println!("\ntest result: {word}. {passed} passed; {} failed; {skipped} ignored", failures.len());
+    let [passed, failed, skipped] = [passed, failures.len(), skipped].map(|count| count as u64);
+    println!("{}", Closing { passed, failed, skipped });
     if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -180,7 +180,7 @@ pub(crate) fn run(order: &Order) -> ExitCode {
         passed += u64::from(failed == 0);
     }
     println!("test result: {}. {passed} passed; {failed} failed", if failed == 0 { "ok" } else { "FAILED" });
-    println!("{passed} passed, {failed} failed");
+    println!("{passed} passed, {failed} failed, 0 skipped");
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

@@ -111,7 +111,7 @@ pub(super) fn settings(status: &Status) -> ElasticSettings {
 pub(super) fn failed(error: devserver::Error) -> Error {
     let kind = match error.kind() {
         devserver::ErrorKind::Conflict => ErrorKind::Conflict,
-        devserver::ErrorKind::Invalid => ErrorKind::Invalid,
+        devserver::ErrorKind::Invalid | devserver::ErrorKind::Missing => ErrorKind::Invalid,
         devserver::ErrorKind::Forbidden => ErrorKind::Forbidden,
         devserver::ErrorKind::Unavailable => ErrorKind::Unavailable,
         devserver::ErrorKind::Incompatible => ErrorKind::Incompatible,

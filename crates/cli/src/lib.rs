@@ -67,8 +67,7 @@ pub(crate) struct Global {
 enum Command {
     Bench(bench::Arguments),
     Check(check::Arguments),
-    /// Run the main job from start to end on a real Elasticsearch
-    Demo,
+    Demo(demo::Arguments),
     Dev(dev::Arguments),
     Doctor(doctor::Arguments),
     Export(export::Arguments),
@@ -154,7 +153,7 @@ fn run_command(
         match command {
             Command::Bench(arguments) => bench::run(arguments, connection, &environment, output).await,
             Command::Check(arguments) => check::run(arguments, connection, output),
-            Command::Demo => demo::run(connection, &environment, output).await,
+            Command::Demo(arguments) => demo::run(arguments, connection, &environment, output).await,
             Command::Dev(arguments) => dev::run(arguments, output).await,
             Command::Doctor(arguments) => doctor::run(arguments, connection, &environment, output).await,
             Command::Export(arguments) => export::run(arguments, connection, &environment, output).await,
@@ -171,7 +170,7 @@ fn run_command(
     };
     let ended = match command {
         // These commands leave nothing behind that a signal must undo.
-        Command::Bench(_) | Command::Check(_) | Command::Demo | Command::Dev(_) | Command::Privileges(_) => {
+        Command::Bench(_) | Command::Check(_) | Command::Demo(_) | Command::Dev(_) | Command::Privileges(_) => {
             (runtime.block_on(running), None)
         }
         _ => runtime.block_on(signals::run(running, environment.stop(), output)),

@@ -12,8 +12,10 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum ErrorKind {
     /// A server with other settings is running, or a port or the data is in use.
     Conflict,
-    /// The input is wrong, or a JDK or Maven is missing.
+    /// The input is wrong.
     Invalid,
+    /// This machine has no JDK for the server, or no Maven to fetch it.
+    Missing,
     /// The operating system denies access.
     Forbidden,
     /// The server cannot be fetched or does not start, or a file cannot be read or written.

@@ -29,10 +29,7 @@ pub(super) async fn ensure(
     output: Output<'_>,
 ) -> Result<PathBuf> {
     let home = layout.install(version, secure);
-    let modules: &[Project] = if secure { &modules::PROJECTS } else { &[] };
-    let is_from =
-        |project: &Project| std::fs::read(home.join(project.file)).is_ok_and(|text| text == project.text.as_bytes());
-    if is_from(&SERVER) && modules.iter().all(is_from) {
+    if is_installed(layout, version, secure) {
         return Ok(home);
     }
     let size = if secure { "90 MB, with security" } else { "40 MB" };
@@ -47,6 +44,15 @@ pub(super) async fn ensure(
     }
     std::fs::rename(&unfinished, &home).map_err(|error| files::failed("write", &home, error))?;
     Ok(home)
+}
+
+/// Returns whether the server of `version` is installed, as this program installs it.
+pub(super) fn is_installed(layout: &Layout, version: &Version, secure: bool) -> bool {
+    let home = layout.install(version, secure);
+    let modules: &[Project] = if secure { &modules::PROJECTS } else { &[] };
+    let is_from =
+        |project: &Project| std::fs::read(home.join(project.file)).is_ok_and(|text| text == project.text.as_bytes());
+    is_from(&SERVER) && modules.iter().all(is_from)
 }
 
 async fn put_together(folder: &Path, version: &Version, secure: bool, jdk: &Jdk) -> Result<()> {

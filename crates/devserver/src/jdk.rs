@@ -128,11 +128,11 @@ fn unusable(home: &Path, major: Option<u32>, minimum: u32) -> Error {
 fn missing(newest: Option<u32>, minimum: u32) -> Error {
     let found = newest.map_or(String::new(), |major| format!(" (the newest one found is JDK {major})"));
     Error::new(
-        ErrorKind::Invalid,
+        ErrorKind::Missing,
         format!("this Elasticsearch needs JDK {minimum} or newer, and none was found{found}"),
     )
     .with_hint(
-        "install one (Debian, Ubuntu: `apt-get install openjdk-21-jdk-headless`; macOS: `brew install openjdk@21`; \
+        "install a JDK (Debian, Ubuntu: `apt-get install openjdk-21-jdk-headless`; macOS: `brew install openjdk@21`; \
              elsewhere: https://adoptium.net), or set ES_JAVA_HOME to the folder of one",
     )
 }
@@ -244,11 +244,13 @@ mod tests {
 
         let places = Places { java_home: Some(jdk_17.clone()), homes: vec![jdk_17.clone()], ..Places::default() };
         let error = places.find(21).expect_err("too old");
+        assert_eq!(error.kind(), ErrorKind::Missing);
         assert!(error.message().contains("JDK 21 or newer") && error.message().contains("JDK 17"), "{error}");
         assert!(error.hint().is_some_and(|hint| hint.contains("openjdk-21-jdk") && hint.contains("ES_JAVA_HOME")));
 
         let places = Places { es_java_home: Some(jdk_17), ..places };
         let error = places.find(21).expect_err("the variable decides");
+        assert_eq!(error.kind(), ErrorKind::Invalid, "a wrong variable is a mistake, not a machine without a JDK");
         assert!(error.message().contains("ES_JAVA_HOME is") && error.message().contains("a JDK 17"), "{error}");
     }
 }

@@ -1,7 +1,7 @@
 //! Fetches the server's jars from Maven Central and reads the descriptors of modules in them.
 
-use std::io::ErrorKind as IoErrorKind;
-use std::path::Path;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 use std::process::Output as Finished;
 
 use semver::Version;
@@ -20,24 +20,32 @@ pub(super) struct Project {
     pub(super) text: &'static str,
 }
 
+/// Returns the command of Maven that is first in `PATH`.
+pub(super) fn command() -> Result<PathBuf> {
+    command_in(&std::env::var_os("PATH").unwrap_or_default())
+}
+
+fn command_in(path: &OsStr) -> Result<PathBuf> {
+    std::env::split_paths(path).map(|folder| folder.join("mvn")).find(|command| command.is_file()).ok_or_else(|| {
+        Error::new(ErrorKind::Missing, "the command `mvn` was not found").with_hint(
+            "install Maven, which fetches the server (Debian, Ubuntu: `apt-get install maven`; macOS: \
+             `brew install maven`; elsewhere: https://maven.apache.org/install.html)",
+        )
+    })
+}
+
 /// Writes a project into `folder` and fetches its jars.
 pub(super) async fn fetch(project: &Project, folder: &Path, version: &Version, jars: &Path) -> Result<()> {
     let pom = folder.join(project.file);
     files::write(&pom, project.text)?;
-    let mut maven = Command::new("mvn");
+    let mut maven = Command::new(command()?);
     // "Update snapshots" also retries artifacts that were missing the last time.
     maven.args(["--batch-mode", "--quiet", "--update-snapshots", "-Dstyle.color=never", "--file"]).arg(&pom);
     maven.args(["dependency:copy-dependencies", "-DincludeScope=runtime"]);
     maven.arg(format!("-Delasticsearch.version={version}"));
     maven.arg(format!("-DoutputDirectory={}", jars.display()));
-    let finished = maven.kill_on_drop(true).output().await.map_err(|error| match error.kind() {
-        IoErrorKind::NotFound => Error::new(ErrorKind::Invalid, "the command `mvn` was not found").with_hint(
-            "install Maven, which fetches the server (Debian, Ubuntu: `apt-get install maven`; macOS: \
-             `brew install maven`; elsewhere: https://maven.apache.org/install.html)",
-        ),
-        _ => {
-            Error::new(ErrorKind::Unavailable, format!("the command `mvn` does not start: {error}")).with_source(error)
-        }
+    let finished = maven.kill_on_drop(true).output().await.map_err(|error| {
+        Error::new(ErrorKind::Unavailable, format!("the command `mvn` does not start: {error}")).with_source(error)
     })?;
     if finished.status.success() {
         return Ok(());
@@ -99,6 +107,20 @@ pub(super) fn text_of(finished: &Finished) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn maven_is_the_first_one_on_the_path() {
+        let folders = [(); 3].map(|()| tempfile::tempdir().expect("a temporary folder"));
+        let path = std::env::join_paths(folders.iter().map(tempfile::TempDir::path)).expect("a path");
+        let error = command_in(&path).expect_err("no Maven");
+        assert_eq!(error.kind(), ErrorKind::Missing);
+        assert!(error.hint().is_some_and(|hint| hint.contains("install Maven")), "{error}");
+        assert_eq!(command_in("".as_ref()).expect_err("no path").kind(), ErrorKind::Missing);
+        for folder in &folders[1..] {
+            std::fs::write(folder.path().join("mvn"), "").expect("a file");
+        }
+        assert_eq!(command_in(&path).expect("found"), folders[1].path().join("mvn"));
+    }
 
     #[test]
     fn the_descriptor_loses_its_module_name() {

@@ -15,7 +15,7 @@ use super::lock::Lock;
 use super::options::{UpOptions, minimum_java};
 use super::secure::{self, Access};
 use super::state::{NodeRecord, State};
-use super::{files, install, ports, process};
+use super::{files, install, maven, ports, process};
 use crate::output::Output;
 use crate::{Error, ErrorKind, Result};
 
@@ -73,11 +73,24 @@ impl<'a> DevServer<'a> {
         Ok(Self { layout: Layout::new(dir), output })
     }
 
+    /// Returns why this machine cannot start a server with these options: it has no JDK for the server, or the server was
+    /// not fetched before and there is no Maven to fetch it. Returns `None` if both are there; whether the server then
+    /// starts is another question.
+    pub fn missing(&self, options: &UpOptions) -> Option<Error> {
+        let version = options.server_version();
+        let jdk = Places::of_this_machine().find(minimum_java(&version)).map(drop);
+        let fetched = || match install::is_installed(&self.layout, &version, options.secure) {
+            true => Ok(()),
+            false => maven::command().map(drop),
+        };
+        jdk.and_then(|()| fetched()).err().filter(|error| error.kind() == ErrorKind::Missing)
+    }
+
     /// Starts a server with these options and waits until it serves requests. A server that already runs with them is
     /// left alone.
     ///
     /// # Errors
-    /// Returns `Conflict` if a server with other settings runs, or if a requested port is taken; `Invalid` if a JDK or
+    /// Returns `Conflict` if a server with other settings runs, or if a requested port is taken; `Missing` if a JDK or
     /// Maven is missing; `Unavailable` if the server cannot be fetched or does not start.
     pub async fn up(&self, options: &UpOptions) -> Result<Status> {
         if let Some(owner) = options.owner_pid.filter(|owner| !process::exists(*owner)) {

@@ -34,7 +34,7 @@ use saved_objects::registry::TypeDefinition;
 use crate::context::Context;
 use crate::{named_trials, trial_name};
 use disturbed::{At, Disturbed, Fate};
-pub(crate) use processes::{single_node, stop_own_server};
+pub(crate) use processes::{own_server, single_node, stop_own_server};
 
 pub(crate) fn trials(url: &str) -> Vec<Trial> {
     macro_rules! in_memory {
@@ -79,6 +79,10 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         processes::killed_processes_leave_what_the_next_one_finishes,
         server_race::five_migrators_and_a_writer_lose_nothing_on_the_server,
         stalled_copy::a_stalled_copy_loses_nothing_that_was_answered,
+    );
+    let url = own_server(url);
+    let on_own_servers = named_trials!(
+        url,
         conditions::a_clone_whose_source_is_gone_is_deleted,
         conditions::too_few_shards_and_no_allocation_are_blockers,
         conditions::full_disks_are_told_before_an_index_is_made,
@@ -92,7 +96,7 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         processes::a_killed_node_of_three_loses_nothing_of_a_migration,
         upgrade::a_rolling_upgrade_of_the_server_loses_nothing,
     );
-    in_memory.map(trial).into_iter().chain(on_the_server).collect()
+    in_memory.map(trial).into_iter().chain(on_the_server).chain(on_own_servers).collect()
 }
 
 /// Starts a node that copies to `types` and is killed before its swap. It has no lease, so that no other node waits for

@@ -17,7 +17,7 @@ use crate::cli_sight::path;
 use crate::context::Context;
 use crate::kill::{run_until_killed, signal};
 use crate::proxy::{Fault, Proxy, Seen};
-use crate::server::Server;
+use crate::server::{Server, with_own};
 
 /// The number of deployments that migrate at the same time. Most of the time they wait for the lease of a killed
 /// process.
@@ -127,6 +127,13 @@ async fn kill_processes(context: &Context, release: u32, seed: u64, calm: (&Stor
 /// this lock has its turn: servers that start at the same time take each other's ports.
 static OWN_SERVER: tokio::sync::Mutex<Option<Arc<Server>>> = tokio::sync::Mutex::const_new(None);
 
+const FOLDER: &str = "elasticsearch-faults";
+
+/// Returns the URL for tests that also need a server of their own.
+pub(crate) fn own_server(url: &str) -> &str {
+    with_own(url, FOLDER, &[])
+}
+
 pub(crate) type Turn = tokio::sync::MutexGuard<'static, Option<Arc<Server>>>;
 
 /// Stops the server with one node, if it runs.
@@ -154,7 +161,7 @@ pub(crate) async fn single_node(context: &Context) -> (Turn, Arc<Server>, Contex
 }
 
 async fn start_own(options: &'static [&str]) -> Arc<Server> {
-    let start = move || Server::start_own("elasticsearch-faults", options).expect("the server starts");
+    let start = move || Server::start_own(FOLDER, options).expect("the server starts");
     Arc::new(tokio::task::spawn_blocking(start).await.expect("started"))
 }
 

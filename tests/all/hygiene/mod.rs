@@ -18,8 +18,8 @@ use libtest_mimic::Trial;
 use serde_json::Value;
 
 use crate::context::{Context, KEY, key_ring};
-use crate::named_trials;
 use crate::take_over::kibana::{keys, truth};
+use crate::{named_trials, trials_without_cluster};
 use needles::Needles;
 
 /// The variable of the process that runs the flows.
@@ -40,15 +40,12 @@ pub(crate) const OTHER_KEY: &str = "Deil8thoh3Aec9ja-another-key-0123456789";
 pub(crate) const KIBANA_KEY: &str = "eiNgoh0ooShaigh4-a-key-of-kibana-0123456";
 
 pub(crate) fn trials(url: &str) -> Vec<Trial> {
-    match std::env::var_os(VARIABLE) {
-        None => named_trials!(
-            url,
-            no_secret_is_told,
-            citations::what_is_cited_exists,
-            floors::modules_use_only_what_is_above_them
-        ),
-        Some(_) => named_trials!(url, the_flows),
+    if std::env::var_os(VARIABLE).is_some() {
+        return named_trials!(url, the_flows);
     }
+    let of_the_sources =
+        trials_without_cluster!(citations::what_is_cited_exists, floors::modules_use_only_what_is_above_them,);
+    named_trials!(url, no_secret_is_told).into_iter().chain(of_the_sources).collect()
 }
 
 async fn no_secret_is_told(context: Context) {

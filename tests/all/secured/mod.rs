@@ -20,12 +20,17 @@ use tokio::process::Command;
 
 use crate::cli::Ran;
 use crate::context::{Context, KEY};
-use crate::named_trials;
-use crate::server::Server;
+use crate::server::{Server, with_own};
+use crate::{named_trials, trials_without_cluster};
 pub(crate) use proxies::{CHILD, child};
 
+/// The folder of the server, and the options that it is started with.
+const FOLDER: &str = "elasticsearch-secured";
+const OPTIONS: &[&str] = &["--secure"];
+
 pub(crate) fn trials(url: &str) -> Vec<Trial> {
-    named_trials!(
+    let url = with_own(url, FOLDER, OPTIONS);
+    let on_the_server = named_trials!(
         url,
         commands::every_command_by_user_and_by_key,
         commands::the_demo_with_the_privileges_of_a_migration,
@@ -36,16 +41,19 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         refusals::an_import_names_the_privilege_that_a_group_lacks,
         refusals::a_rotation_whose_writes_are_refused_is_blocked,
         sight::half_of_the_indices_tell_nothing_of_the_others,
+        tls::what_is_wrong_is_told_in_one_attempt,
+    );
+    let on_stubs_and_in_memory = trials_without_cluster!(
         sight::hidden_groups_are_told_in_memory,
         sight::a_hidden_quarantine_is_told_in_memory,
-        tls::what_is_wrong_is_told_in_one_attempt,
         tls::every_form_of_credentials_is_sent,
         tls::a_client_certificate_goes_with_other_credentials,
         tls::changed_credentials_are_read_again,
         tls::no_secret_is_shown,
         proxies::what_is_on_this_machine_does_not_go_through_a_proxy,
         proxies::no_argument_names_a_user,
-    )
+    );
+    on_the_server.into_iter().chain(on_stubs_and_in_memory).collect()
 }
 
 static SERVER: Mutex<Option<Arc<Secured>>> = Mutex::new(None);
@@ -73,7 +81,7 @@ struct Secured {
 
 impl Secured {
     fn start() -> Self {
-        let server = Server::start_own("elasticsearch-secured", &["--secure"]).expect("a server with security");
+        let server = Server::start_own(FOLDER, OPTIONS).expect("a server with security");
         let path = |name: &str| {
             let path = server.description()["secure"][name].as_str();
             PathBuf::from(path.unwrap_or_else(|| panic!("{name} in {}", server.description())))

@@ -1,4 +1,5 @@
-//! The command `demo`: the main job from start to end on a real server, explained to a person.
+//! The command `demo`: the main job from start to end, explained to a person. It runs on a real server, or in memory on
+//! a machine that cannot start one.
 
 mod place;
 mod seeds;
@@ -24,7 +25,7 @@ use saved_objects::registry::{Registry, TypeDefinition};
 use saved_objects::{Error, ErrorKind, Result, SavedObjects, Start, tokens};
 use saved_objects_devserver as devserver;
 
-use place::Place;
+use place::{Place, Server};
 use story::Story;
 use tour::{Step, Tour};
 
@@ -33,21 +34,29 @@ const PREFIX: &str = "saved-objects-demo";
 /// The group of the token types.
 const GROUP: &str = "connectors";
 
+/// Run the main job from start to end on a real Elasticsearch, or in memory if this machine cannot start one
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Fail if this machine cannot start a real Elasticsearch
+    #[arg(long)]
+    real: bool,
+    /// Run on the cluster in memory
+    #[arg(long, conflicts_with = "real")]
+    in_memory: bool,
+}
+
 /// The document that `demo --json` prints.
 #[derive(Debug, Serialize)]
 struct Document {
-    elasticsearch: Server,
+    /// `elasticsearch` or `memory`.
+    cluster: &'static str,
+    /// The server; null in memory.
+    elasticsearch: Option<Server>,
     seeded: usize,
     plan: Report,
     migration: Report,
     tokens: Steps,
     ok: bool,
-}
-
-#[derive(Debug, Serialize)]
-struct Server {
-    url: String,
-    version: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -65,21 +74,33 @@ struct Demo<'a> {
     encryption: EncryptionService,
 }
 
-/// Runs the demo on the given cluster. If none is given, starts one for the demo and stops it afterwards.
-pub(super) async fn run(connection: &Connection, environment: &Environment, output: Output) -> Result<Exit> {
+/// Runs the demo on the given cluster. If none is given, starts a server for the demo and stops it afterwards, or runs in
+/// memory.
+pub(super) async fn run(
+    arguments: &Arguments,
+    connection: &Connection,
+    environment: &Environment,
+    output: Output,
+) -> Result<Exit> {
+    if arguments.in_memory && connection.elasticsearch_url.is_some() {
+        output.failure(&Error::invalid(
+            "`--in-memory` runs on no server, and a URL of one is given",
+            "leave out --in-memory, or --elasticsearch-url and the variable SAVED_OBJECTS_ELASTICSEARCH_URL",
+        ));
+        return Ok(Exit::Usage);
+    }
     let story = Story::new(output);
     story.title("saved-objects: typed, versioned, encrypted objects in Elasticsearch");
-    story.chapter("A real Elasticsearch");
+    story.chapter("The cluster");
     let say = |line: &str| output.indented().say(line);
-    let place = Place::find(connection, output, devserver::Output::new(&say)).await?;
+    let place = Place::find(arguments, connection, output, devserver::Output::new(&say)).await?;
     let played = async {
         let cluster = place.cluster(environment)?;
-        let version = cluster.version().await?;
-        story.line(format!("Elasticsearch {version} at {}", place.url()));
+        let server = place.server(cluster.as_ref()).await?;
         let prefix = PREFIX.parse()?;
         let encryption = EncryptionService::new(Some(KeyRing::demo()?), environment.clone());
         let demo = Demo { story, output, environment, cluster, prefix, encryption };
-        demo.play(Server { url: place.url(), version }).await
+        demo.play(place.kind(), server).await
     };
     let document = played.await;
     let left = place.leave(output).await;
@@ -90,7 +111,10 @@ pub(super) async fn run(connection: &Connection, environment: &Environment, outp
 }
 
 impl Demo<'_> {
-    async fn play(&self, server: Server) -> Result<Document> {
+    async fn play(&self, cluster: &'static str, server: Option<Server>) -> Result<Document> {
+        let in_memory = || "the cluster in memory, not a real Elasticsearch".to_owned();
+        let ran_on = server.as_ref().map_or_else(in_memory, Server::to_string);
+        self.story.line(&ran_on);
         let current = tokens::types()?;
         let is_migrated = |definition: &&TypeDefinition| seeds::TYPES.contains(&definition.name());
         let version_1: Vec<TypeDefinition> =
@@ -128,6 +152,7 @@ impl Demo<'_> {
 
         self.story.chapter("In short");
         self.story.table(&[
+            ("ran on", ran_on),
             ("objects written at version 1", format!("{seeded} in {}", seconds(seeding))),
             ("migrated to version 2", migrated(&migration)),
             ("started again", format!("nothing to do, in {} ms with {} requests", again.elapsed_ms, again.requests)),
@@ -138,7 +163,7 @@ impl Demo<'_> {
             && migration.outcome == Outcome::Migrated
             && again.outcome == Outcome::NothingToDo;
         let steps = Steps { steps: tour.steps };
-        Ok(Document { elasticsearch: server, seeded, plan, migration, tokens: steps, ok })
+        Ok(Document { cluster, elasticsearch: server, seeded, plan, migration, tokens: steps, ok })
     }
 
     /// Deletes what an earlier demo left: the index behind the demo's alias, and the index without an alias that an
