@@ -15,6 +15,7 @@
 #![allow(missing_docs, clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod attacker;
+mod backup;
 mod bad_documents;
 mod batches;
 mod carried;
@@ -56,6 +57,7 @@ mod proof;
 mod proxy;
 mod real_input;
 mod repository;
+mod restores;
 mod sealing;
 mod secured;
 mod server;
@@ -167,6 +169,7 @@ const MODULES: &[(Trials, On)] = &[
     (platform_binary::trials, On::Server),
     (platform_types::trials, On::Server),
     (repository::trials, On::Both),
+    (restores::trials, On::Server),
     (sealing::trials, On::Both),
     (secured::trials, On::Server),
     (tokens::trials, On::Both),
