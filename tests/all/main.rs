@@ -58,6 +58,7 @@ mod secured;
 mod server;
 mod starts;
 mod take_over;
+mod telemetry;
 mod tokens;
 mod unmapped;
 mod unreadable;
@@ -94,7 +95,8 @@ fn main() -> ExitCode {
             .flatten()
             .collect();
     // A test that passes deletes its indices by a pattern, and the indices of those that fail are many on a bad day.
-    let settings = ["--setting", "action.destructive_requires_name=false", "--setting", "cluster.max_shards_per_node=5000"];
+    let settings =
+        ["--setting", "action.destructive_requires_name=false", "--setting", "cluster.max_shards_per_node=5000"];
     let options: Vec<&str> = options.iter().map(String::as_str).chain(["--heap", "1g"]).chain(settings).collect();
     let server = match Server::start(&options) {
         Ok(server) => server,
@@ -167,6 +169,7 @@ const MODULES: &[(Trials, On)] = &[
     (tokens::trials, On::Both),
     (real_input::trials, On::Server),
     (take_over::trials, On::Server),
+    (telemetry::trials, On::Both),
     (unmapped::trials, On::Both),
     (unreadable::trials, On::Both),
     (verify::trials, On::Server),

@@ -4,7 +4,7 @@
 //! All flows run in their own process, so that the log has no lines of other tests, and print every result.
 //!
 //! [`citations`] checks that comments and pages cite only what is in the repository, [`floors`] that modules use only
-//! modules above them.
+//! modules above them, and that metrics and spans are named in one place.
 
 mod citations;
 mod floors;
@@ -45,7 +45,8 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
             url,
             no_secret_is_told,
             citations::what_is_cited_exists,
-            floors::modules_use_only_what_is_above_them
+            floors::modules_use_only_what_is_above_them,
+            floors::metrics_and_spans_are_named_in_one_place
         ),
         Some(_) => named_trials!(url, the_flows),
     }
