@@ -12,6 +12,7 @@ use futures::FutureExt;
 use futures::future::{AbortHandle, BoxFuture, Either, abortable, select};
 use jiff::Timestamp;
 use tokio::sync::{oneshot, watch};
+use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::{Error, ErrorKind};
@@ -179,7 +180,8 @@ impl Environment {
         }
     }
 
-    /// Runs a task concurrently with its caller. The task continues if the returned [`Task`] is dropped.
+    /// Runs a task concurrently with its caller, in the caller's span. The task continues if the returned [`Task`] is
+    /// dropped.
     pub fn spawn<T: Send + 'static>(&self, future: impl Future<Output = T> + Send + 'static) -> Task<T> {
         let (sender, outcome) = oneshot::channel();
         let (future, abort) = abortable(future);
@@ -190,6 +192,7 @@ impl Environment {
                     let _ = sender.send(done);
                 }
             }
+            .in_current_span()
             .boxed(),
         );
         Task { outcome, abort, ends_with_owner: false }
@@ -218,6 +221,11 @@ impl Environment {
         self.clock.as_ref()
     }
 
+    /// Starts to measure a duration.
+    pub(crate) fn stopwatch(&self) -> Stopwatch {
+        Stopwatch { started: self.clock.monotonic(), clock: self.clock.clone() }
+    }
+
     /// Returns the source of randomness.
     pub fn rng(&self) -> &dyn Rng {
         self.rng.as_ref()
@@ -233,6 +241,20 @@ impl Environment {
         let mut bytes = [0; 16];
         self.rng.fill(&mut bytes)?;
         Ok(uuid::Builder::from_random_bytes(bytes).into_uuid())
+    }
+}
+
+/// Measures a duration, by the monotonic clock of an [`Environment`].
+#[derive(Debug)]
+pub(crate) struct Stopwatch {
+    clock: Arc<dyn Clock>,
+    started: Duration,
+}
+
+impl Stopwatch {
+    /// Returns the time since the start.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.clock.monotonic().saturating_sub(self.started)
     }
 }
 

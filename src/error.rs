@@ -12,8 +12,7 @@ use serde::{Serialize, Serializer};
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// The kind of an [`Error`], which tells what a caller can do. Reports write it in snake case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// The object, index or alias does not exist. Create it, or treat it as absent.
@@ -51,6 +50,30 @@ struct Inner {
     message: String,
     hint: Option<String>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
+}
+
+impl ErrorKind {
+    /// Returns the name that reports and metrics have.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::NotFound => "not_found",
+            Self::Conflict => "conflict",
+            Self::Invalid => "invalid",
+            Self::Forbidden => "forbidden",
+            Self::Decrypt => "decrypt",
+            Self::Unavailable => "unavailable",
+            Self::Incompatible => "incompatible",
+            Self::Corrupt => "corrupt",
+            Self::OutcomeUnknown => "outcome_unknown",
+            Self::Internal => "internal",
+        }
+    }
+}
+
+impl Serialize for ErrorKind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
 }
 
 impl Error {

@@ -58,6 +58,7 @@
 //! | migrate, and see to documents that no migration could convert | [`migrate`], [`quarantine`] |
 //! | verify what is stored, change keys | [`verify`], [`rotation`] |
 //! | give time, randomness, tasks or a stop signal | [`environment`] |
+//! | watch it: metrics and spans | [`telemetry`], and `docs/observability.md` |
 //! | implement another cluster | [`Cluster`](cluster::Cluster), [`cluster`] |
 //!
 //! An [`Error`] has an [`ErrorKind`], which tells what a caller can do, and a hint.
@@ -90,6 +91,7 @@ mod objects;
 pub mod registry;
 pub mod repository;
 mod store;
+pub mod telemetry;
 pub mod tokens;
 
 pub use engine::quarantine;

@@ -11,6 +11,7 @@ use futures::Stream;
 use futures::future::{Either, select};
 #[cfg(any(test, feature = "in-memory"))]
 use secrecy::SecretString;
+use tracing::Instrument;
 
 #[cfg(any(test, feature = "in-memory"))]
 use crate::cluster::InMemory;
@@ -27,7 +28,7 @@ use crate::migrate::{Blocker, Migrator, OnBad, OnUnreadable, Outcome, Progress, 
 use crate::objects::{Object, Objects};
 use crate::registry::Registry;
 use crate::repository::Repository;
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, telemetry};
 
 /// The default limit on the duration of a start.
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(30 * 60);
@@ -335,6 +336,12 @@ impl SavedObjectsBuilder {
     /// [`Corrupt`](ErrorKind::Corrupt) if documents could not be converted. Once the migration has begun, the error's
     /// source is [`FailedStart`], which has the report.
     pub async fn start(self, start: Start) -> Result<SavedObjects> {
+        telemetry::describe();
+        let span = telemetry::start(&self.prefix, start);
+        self.started(start).instrument(span).await
+    }
+
+    async fn started(self, start: Start) -> Result<SavedObjects> {
         let (deadline, on_bad, on_unreadable, progress) =
             (self.deadline, self.on_bad, self.on_unreadable, self.progress.clone());
         let mut store = self.connect()?;

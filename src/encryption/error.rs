@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 use thiserror::Error;
 
 use super::{Descriptor, KeyId};
-use crate::ErrorKind;
+use crate::{ErrorKind, telemetry};
 
 /// The reason why an attribute could not be encrypted or decrypted. It is the source of the [`crate::Error`] that
 /// reports it.
@@ -94,6 +94,24 @@ pub enum DecryptionCause {
     PlaintextNotJson,
 }
 
+impl DecryptionCause {
+    /// Returns the name that metrics have.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::NotAString => "not_a_string",
+            Self::NoKeys => "no_keys",
+            Self::NotSealed => "not_sealed",
+            Self::Malformed => "malformed",
+            Self::UnsupportedVersion(_) => "unsupported_version",
+            Self::UnknownKeyId(_) => "unknown_key",
+            Self::ModelVersion(_) => "model_version",
+            Self::UnrecordedVersion => "unrecorded_version",
+            Self::Authentication => "authentication",
+            Self::PlaintextNotJson => "not_json",
+        }
+    }
+}
+
 impl AttributeError {
     /// Returns the library's error for a failed encryption.
     pub(super) fn encrypt(descriptor: &Descriptor<'_>, attribute: &str, cause: DecryptionCause) -> crate::Error {
@@ -116,7 +134,9 @@ impl AttributeError {
 
     /// Creates the error for an attribute of a document whose model version has unknown encryption sets.
     pub(crate) fn unrecorded(descriptor: &Descriptor<'_>, attribute: &str) -> Self {
-        Self::new(descriptor, attribute, Operation::Decrypt, DecryptionCause::UnrecordedVersion)
+        let cause = DecryptionCause::UnrecordedVersion;
+        telemetry::secret_unopened(descriptor.type_name, cause.name());
+        Self::new(descriptor, attribute, Operation::Decrypt, cause)
     }
 
     /// Creates the error and logs the cause, because the error's own text omits it.

@@ -13,7 +13,7 @@ use super::{Descriptor, EncryptionHistory, Fingerprinter, KeyId, KeyRing, Secret
 use crate::document::{Attributes, MAX_DEPTH, depth};
 use crate::environment::Environment;
 use crate::model::EncryptionSets;
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, telemetry};
 
 /// Encrypts and decrypts the attributes of objects. Clones share the keys, so that a change of keys affects all of
 /// them.
@@ -252,7 +252,7 @@ fn open_value(
         .map_err(|cause| AttributeError::decrypt(descriptor, name, cause))
 }
 
-/// Returns the decrypted value, or the cause why it cannot be decrypted.
+/// Returns the decrypted value, or the cause why it cannot be decrypted, which the metrics count.
 pub(super) fn try_open(
     ring: Option<&KeyRing>,
     descriptor: &Descriptor<'_>,
@@ -268,13 +268,15 @@ pub(super) fn try_open(
         let key = ring.key(key_id).ok_or(DecryptionCause::UnknownKeyId(key_id))?;
         Ok((key, envelope))
     };
-    let (key, envelope) = match find_key() {
-        Ok(found) => found,
-        Err(cause) => return Ok(Err(cause)),
+    let opened = match find_key() {
+        Ok((key, envelope)) => {
+            let type_key = key.type_key(descriptor.type_name)?;
+            let plaintext = envelope.open(&type_key, associated_data, name);
+            plaintext.and_then(|text| Secret::from_plaintext(text).ok_or(DecryptionCause::PlaintextNotJson))
+        }
+        Err(cause) => Err(cause),
     };
-    let type_key = key.type_key(descriptor.type_name)?;
-    let plaintext = envelope.open(&type_key, associated_data, name);
-    Ok(plaintext.and_then(|text| Secret::from_plaintext(text).ok_or(DecryptionCause::PlaintextNotJson)))
+    Ok(opened.inspect_err(|cause| telemetry::secret_unopened(descriptor.type_name, cause.name())))
 }
 
 pub(super) fn present<'a>(attributes: &'a Attributes, name: &str) -> Option<&'a Value> {

@@ -20,7 +20,7 @@ use super::{CurrentIndex, GroupPlan, Migrator, OnBad, OnUnreadable, Outcome, Pla
 use crate::cluster::{ClusterError, ClusterErrorKind, Search, SearchIn};
 use crate::environment::{Stopped, WAITING};
 use crate::registry::TypeDefinition;
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, telemetry};
 
 /// How often the migration is planned again because other nodes, whose lease this node does not see, changed what it
 /// had planned with.
@@ -278,7 +278,7 @@ impl Migrator {
                 policy,
                 source_reader: self.source_reader.as_ref().filter(|_| group.take_over.is_some()),
             };
-            let span = tracing::info_span!("migrate", alias = group.names.alias(), way = ?group.way);
+            let span = telemetry::migration(group.names.alias(), group.way);
             let executed = executor.run(report, &mut work.bad, &mut work.has_healed).instrument(span).await;
             if executed.as_ref().is_err_and(Stopped::is_cause_of) && group.way == Way::InPlace {
                 // A pass that ended early returns no counts, but what it wrote stays.
@@ -291,6 +291,7 @@ impl Migrator {
             // After an error, as when another node made the copy first, the copy stays listed, and is undone at the
             // end.
             executed?;
+            self.progress.end();
             if group.way == Way::Copy {
                 self.copying().remove(&group.group);
             }

@@ -25,7 +25,7 @@ use crate::encryption::SourceReader;
 use crate::engine::control::{GenerationNumbers, KeysInUse};
 use crate::engine::conversion::Conversion;
 use crate::environment::{Clock, Stop};
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, telemetry};
 
 /// How long a new index may take to start its primary shard.
 const INDEX_TIMEOUT: Duration = Duration::from_secs(60);
@@ -76,7 +76,7 @@ impl GroupExecutor<'_> {
             self.progress.enter(state);
             let result = self
                 .perform(state, report, bad, &mut kept, &mut copy, &mut mapped)
-                .instrument(tracing::debug_span!("step", ?state))
+                .instrument(telemetry::migration_step(state))
                 .await?;
             let took = self.clock.monotonic().saturating_sub(started);
             if matches!(state, State::Convert { .. } | State::Fill) {
@@ -280,6 +280,10 @@ impl GroupExecutor<'_> {
 /// Adds a pass to the reports, and returns what the next state depends on.
 fn add(pass: Pass, report: &mut IndexReport, bad: &mut BadDocuments) -> StepResult {
     let result = StepResult { read: pass.counts.read, bad: pass.kept, ..StepResult::default() };
+    let (quarantined, discarded) = (pass.counts.quarantined, pass.counts.deleted);
+    let stripped = pass.counts.bad.saturating_sub(pass.kept + quarantined + discarded);
+    let by_fate = [("kept", pass.kept), ("quarantined", quarantined), ("stripped", stripped), ("discarded", discarded)];
+    by_fate.into_iter().for_each(|(fate, documents)| telemetry::bad_documents(&report.alias, fate, documents));
     report.documents.add(pass.counts);
     bad.add(pass.bad, pass.counts.bad);
     result

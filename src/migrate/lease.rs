@@ -12,7 +12,7 @@ use super::progress::ProgressSender;
 use crate::cluster::Backoff;
 use crate::engine::control::{Claims, Control, Held, Kind, Taking, Watch};
 use crate::environment::Environment;
-use crate::{Error, Result};
+use crate::{Error, Result, telemetry};
 
 /// The time after which another node takes over a lease that it has seen unchanged.
 const TTL: Duration = Duration::from_secs(6);
@@ -169,6 +169,7 @@ impl<'a> Lease<'a> {
         let environment = self.environment;
         let hint = "`saved-objects status` shows its progress; if it died, this one takes over after six seconds";
         environment.telling("the node that migrates", hint, self.watch_others()).await;
+        telemetry::watched_lease_age(Duration::ZERO);
     }
 
     async fn watch_others(&mut self) {
@@ -194,6 +195,7 @@ impl<'a> Lease<'a> {
         let is_held = self.claims.watch::<LeaseNote>(ID, &mut self.watch).await?;
         if let Some(note) = &is_held {
             tracing::debug!(progress = ?note.progress, "another node migrates");
+            telemetry::watched_lease_age(self.watch.age(self.environment.clock().monotonic()));
         }
         Ok(is_held.is_some())
     }
@@ -234,6 +236,7 @@ impl<'a> Lease<'a> {
     /// Releases the lease, and records a failure in it.
     pub(super) async fn release(&mut self, failure: Option<&Error>) {
         let Some(held) = self.held.take() else { return };
+        telemetry::held_lease_age(Duration::ZERO);
         let released = match failure {
             None => held.release().await,
             Some(error) => {
@@ -293,19 +296,21 @@ async fn renew(
     note: &LeaseNote,
     mut is_done: oneshot::Receiver<()>,
 ) {
+    let mut since_renewal = environment.stopwatch();
     loop {
         match select(&mut is_done, environment.clock().sleep(RENEWAL)).await {
             Either::Left(_) => return,
             Either::Right(((), _)) => {}
         }
         match held.renew(LeaseNote { progress: progress_note(progress), ..note.clone() }).await {
-            Ok(true) => {}
+            Ok(true) => since_renewal = environment.stopwatch(),
             Ok(false) => {
                 tracing::warn!("another node took the lease over, because this one was too slow; both continue");
                 return;
             }
             Err(error) => tracing::debug!(%error, "the lease could not be renewed"),
         }
+        telemetry::held_lease_age(since_renewal.elapsed());
     }
 }
 

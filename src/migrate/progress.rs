@@ -4,6 +4,7 @@ use futures::Stream;
 use tokio::sync::watch;
 
 use super::State;
+use crate::telemetry;
 
 /// The progress of a migration ([`Migrator::progress`](super::Migrator::progress)).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,13 +21,7 @@ pub struct Progress {
     pub written: u64,
 }
 
-/// The name of the counter of documents read, by the alias of their index group. A recorder of the crate `metrics`
-/// receives it.
-const READ: &str = "saved_objects_migration_documents_read_total";
-/// The name of the counter of documents written, like [`READ`].
-const WRITTEN: &str = "saved_objects_migration_documents_written_total";
-
-/// Publishes the progress of a migration.
+/// Publishes the progress of a migration, to streams and to the metrics.
 #[derive(Debug, Clone)]
 pub(crate) struct ProgressSender(watch::Sender<Progress>);
 
@@ -54,7 +49,13 @@ impl ProgressSender {
     }
 
     pub(super) fn begin(&self, alias: &str, outdated: u64) {
+        telemetry::documents_left(alias, outdated);
         self.0.send_replace(Progress { alias: alias.to_owned(), outdated, ..Progress::default() });
+    }
+
+    /// Records that nothing is left to convert in the current group.
+    pub(super) fn end(&self) {
+        telemetry::documents_left(&self.0.borrow().alias, 0);
     }
 
     pub(super) fn enter(&self, state: State) {
@@ -63,10 +64,10 @@ impl ProgressSender {
 
     pub(super) fn add(&self, read: u64, written: u64) {
         self.0.send_modify(|progress| {
-            metrics::counter!(READ, "alias" => progress.alias.clone()).increment(read);
-            metrics::counter!(WRITTEN, "alias" => progress.alias.clone()).increment(written);
+            telemetry::documents_migrated(&progress.alias, read, written);
             progress.read += read;
             progress.written += written;
+            telemetry::documents_left(&progress.alias, progress.outdated.saturating_sub(progress.written));
         });
     }
 }

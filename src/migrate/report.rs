@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::{Blocker, Way};
 use crate::{Error, ErrorKind};
@@ -12,8 +12,7 @@ use crate::{Error, ErrorKind};
 pub(super) const MAX_BAD_NAMED: usize = 1_000;
 
 /// How a migration ended. The names are part of the command line's contract.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// Every index is at the registered versions, after something was done.
     Migrated,
@@ -31,6 +30,28 @@ pub enum Outcome {
     Blocked,
     /// The migration failed: see the error.
     Failed,
+}
+
+impl Outcome {
+    /// Returns the name that reports and metrics have.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Migrated => "migrated",
+            Self::NothingToDo => "nothing_to_do",
+            Self::Waited => "waited",
+            Self::Planned => "planned",
+            Self::RolledBack => "rolled_back",
+            Self::Dropped => "dropped",
+            Self::Blocked => "blocked",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl Serialize for Outcome {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
 }
 
 /// What a migration did, or would do. Its JSON form is part of the command line's contract.

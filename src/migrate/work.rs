@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::report::BadDocuments;
 use super::survey::Survey;
 use super::{Blocker, GroupPlan, IndexReport, Migrator, Outcome, Report, ReportedError, Unregistered, Way};
-use crate::Error;
+use crate::environment::Stopwatch;
+use crate::{Error, telemetry};
 
 /// What was done so far, in all attempts.
 #[derive(Debug, Default)]
@@ -66,18 +67,19 @@ impl Migrator {
 /// One run: when it began, and how many requests had been sent by then.
 pub(super) struct Run<'a> {
     migrator: &'a Migrator,
-    started: Duration,
+    since: Stopwatch,
     requests_before: u64,
 }
 
 impl<'a> Run<'a> {
     pub(super) fn begin(migrator: &'a Migrator) -> Self {
-        let started = migrator.engine.environment.clock().monotonic();
-        Self { migrator, started, requests_before: migrator.engine.cluster.requests().total() }
+        let since = migrator.engine.environment.stopwatch();
+        Self { migrator, since, requests_before: migrator.engine.cluster.requests().total() }
     }
 
     pub(super) fn report(&self, outcome: Outcome, work: Work, error: Option<&Error>) -> Report {
-        let elapsed = self.migrator.engine.environment.clock().monotonic().saturating_sub(self.started);
+        let elapsed = self.since.elapsed();
+        telemetry::run_ended(outcome.name(), elapsed);
         Report {
             outcome,
             elapsed_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),

@@ -8,13 +8,15 @@ use super::{definition_file, digest, mapping, problem::DefinitionProblems, rules
 use crate::document::{Attributes, NamespaceKind};
 use crate::encryption::EncryptionHistory;
 use crate::model::{self, Change, EncryptedAttribute, ModelVersion, Transforms, UpgradeError};
+use crate::telemetry::TypeLabel;
 use crate::{Error, Result};
 
 /// A type: where its objects are stored, how they are found, and every version of its documents. A constructed
 /// definition is consistent and never changes.
 #[derive(Debug, Clone)]
 pub struct TypeDefinition {
-    pub(super) name: String,
+    /// Shared with the labels of metrics.
+    pub(super) name: Arc<str>,
     pub(super) group: String,
     pub(super) namespace_kind: NamespaceKind,
     pub(super) hidden: bool,
@@ -58,7 +60,7 @@ impl TypeDefinition {
             return Err(problems);
         }
         Ok(Self {
-            name: file.name,
+            name: file.name.into(),
             group: file.group,
             namespace_kind: file.namespace_kind,
             hidden: file.hidden,
@@ -76,6 +78,11 @@ impl TypeDefinition {
     /// Returns the type's name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Returns the type's name as the value of a label of metrics.
+    pub(crate) fn label(&self) -> TypeLabel {
+        self.name.clone().into()
     }
 
     /// Returns the group of types whose documents share an index with this type's.
@@ -207,7 +214,7 @@ impl TypeDefinition {
     /// Returns the SHA-256 digest of type, encrypted attributes, bound attributes and the random-id rule, joined by
     /// `|`. Kibana pins its registry of encrypted types by this digest (record 29).
     pub fn registration_digest(&self, version: &ModelVersion) -> String {
-        let mut parts = vec![self.name.as_str()];
+        let mut parts = vec![self.name()];
         parts.extend(version.sets.encrypted.iter().map(|attribute| attribute.name.as_str()));
         parts.extend(version.sets.bound.iter().map(String::as_str));
         parts.push(if self.random_id { "true" } else { "false" });
@@ -218,7 +225,7 @@ impl TypeDefinition {
     /// namespace kind and identity, and the version's content.
     pub fn digest(&self, version: &ModelVersion) -> String {
         digest::json(&json!({
-            "type": self.name,
+            "type": self.name(),
             "group": self.group,
             "namespace_kind": self.namespace_kind,
             "identity": self.identity,

@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 
 use crate::document::Namespace;
+use crate::environment::Stopwatch;
+use crate::telemetry::{self, TypeLabel};
 use crate::{ErrorKind, Result};
 
 /// An action on objects.
@@ -45,6 +47,27 @@ pub enum Action {
     Everywhere,
     /// Listing the namespaces in use. [`Authorization::allows_everywhere`] decides.
     ListNamespaces,
+}
+
+impl Action {
+    /// Returns the name that metrics have.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Get => "get",
+            Self::GetSecrets => "get_secrets",
+            Self::Find => "find",
+            Self::Update => "update",
+            Self::Delete => "delete",
+            Self::Export => "export",
+            Self::Import => "import",
+            Self::Share => "share",
+            Self::ShareEverywhere => "share_everywhere",
+            Self::DeleteNamespace => "delete_namespace",
+            Self::Everywhere => "everywhere",
+            Self::ListNamespaces => "list_namespaces",
+        }
+    }
 }
 
 /// Allows or refuses an action on objects of a type in a namespace. It is asked before anything is read or written, so
@@ -148,14 +171,44 @@ pub(super) struct Access {
     pub(super) actor: Option<Arc<str>>,
 }
 
-/// What was admitted, until the audit receives its end. If it is dropped before that, the audit receives that it was
-/// given up.
+/// What was admitted, until the audit and the metrics receive its end. If it is dropped before that, they receive that
+/// it was given up.
 #[derive(Debug)]
 #[must_use = "the audit must receive its end"]
 pub(super) struct Admitted {
     pub(super) audit: Option<Arc<dyn Audit>>,
     /// Empty if there is no audit.
     pub(super) events: Vec<AuditEvent>,
+    /// `None` before anything is admitted, and after the end.
+    pub(super) measured: Option<Measured>,
+}
+
+/// An operation as metrics count it.
+#[derive(Debug)]
+pub(super) struct Measured {
+    pub(super) action: Action,
+    pub(super) type_name: TypeLabel,
+    pub(super) since: Stopwatch,
+}
+
+impl Measured {
+    /// Joins the parts of one operation. It counts once, as the action that was admitted first.
+    fn and(mut self, other: Self) -> Self {
+        if self.type_name != other.type_name {
+            self.type_name = telemetry::several_types();
+        }
+        self
+    }
+
+    fn end(self, outcome: AuditOutcome) {
+        let outcome = match outcome {
+            AuditOutcome::Refused => "refused",
+            AuditOutcome::Admitted | AuditOutcome::Done => "done",
+            AuditOutcome::Failed(kind) => kind.name(),
+            AuditOutcome::GivenUp => "given_up",
+        };
+        telemetry::operation_ended(self.action.name(), self.type_name, outcome, self.since.elapsed());
+    }
 }
 
 impl Admitted {
@@ -172,9 +225,19 @@ impl Admitted {
         !self.events.is_empty()
     }
 
+    /// Leaves it to the caller to count the end in the metrics.
+    pub(super) fn unmeasured(mut self) -> Self {
+        self.measured = None;
+        self
+    }
+
     /// Joins two admissions, which have one end.
     pub(super) fn and(mut self, mut other: Self) -> Self {
         self.events.append(&mut other.events);
+        self.measured = match (self.measured.take(), other.measured.take()) {
+            (Some(one), Some(other)) => Some(one.and(other)),
+            (one, other) => one.or(other),
+        };
         self
     }
 
@@ -202,6 +265,9 @@ impl Admitted {
     }
 
     fn record(&mut self, outcome: AuditOutcome) {
+        if let Some(measured) = self.measured.take() {
+            measured.end(outcome);
+        }
         let Some(audit) = &self.audit else { return };
         for event in self.events.drain(..) {
             audit.record(AuditEvent { outcome, ..event });

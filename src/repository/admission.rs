@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use super::access::{Access, Admitted};
+use super::access::{Access, Admitted, Measured};
 use super::pipeline::item::Items;
 use super::pipeline::many::Named;
 use super::pipeline::target::Target;
 use super::{Action, Audit, AuditEvent, AuditOutcome, Authorization, ObjectKey, Repository};
 use crate::document::{Namespace, NamespaceKind};
+use crate::telemetry::{self, TypeLabel};
 use crate::{Error, ErrorKind, Result};
 
 impl Repository {
@@ -88,7 +89,7 @@ impl Repository {
         namespace: &Namespace,
     ) -> Result<Admitted> {
         if self.access.authorization.is_none() && self.access.audit.is_none() {
-            return Ok(self.nothing_admitted());
+            return Ok(self.measured(action, type_name));
         }
         let namespace = &self.namespace_of(type_name, namespace);
         let is_allowed = self.allows(action, type_name, namespace).await;
@@ -107,7 +108,8 @@ impl Repository {
         if is_allowed { Ok(admitted) } else { Err(refused_everywhere(action, type_name)) }
     }
 
-    /// Tells the audit whether an operation is allowed, and returns what was admitted.
+    /// Tells the audit and the metrics whether an operation is allowed, and returns what was admitted. The metrics count
+    /// it as the first of `actions`.
     pub(super) fn heard(
         &self,
         is_allowed: bool,
@@ -116,7 +118,14 @@ impl Repository {
         id: Option<&str>,
         namespace: &Namespace,
     ) -> Admitted {
-        let mut admitted = self.nothing_admitted();
+        let mut admitted = match (actions.first(), is_allowed) {
+            (Some(action), true) => self.measured(*action, type_name),
+            (Some(action), false) => {
+                telemetry::operation_counted(action.name(), self.type_label(type_name), "refused");
+                self.nothing_admitted()
+            }
+            (None, _) => self.nothing_admitted(),
+        };
         let Some(audit) = &self.access.audit else { return admitted };
         for action in actions {
             let event = AuditEvent {
@@ -193,7 +202,22 @@ impl Repository {
 
     /// Returns an admission of nothing, which others can be joined to.
     pub(super) fn nothing_admitted(&self) -> Admitted {
-        Admitted { audit: self.access.audit.clone(), events: Vec::new() }
+        Admitted { audit: self.access.audit.clone(), events: Vec::new(), measured: None }
+    }
+
+    /// Returns an admission of which no audit hears, and which is measured from now on.
+    fn measured(&self, action: Action, type_name: &str) -> Admitted {
+        let since = self.shared.engine.environment.stopwatch();
+        let measured = Measured { action, type_name: self.type_label(type_name), since };
+        let mut admitted = self.nothing_admitted();
+        admitted.measured = Some(measured);
+        admitted
+    }
+
+    /// Returns the value of the label for a type. A name that a caller made up is no value of a label.
+    fn type_label(&self, type_name: &str) -> TypeLabel {
+        let definition = self.shared.engine.registry.get(type_name);
+        definition.map_or_else(telemetry::unregistered_type, |definition| definition.label())
     }
 }
 

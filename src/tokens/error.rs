@@ -100,6 +100,22 @@ impl TokenError {
         }
     }
 
+    /// Returns the outcome of a refresh that metrics count.
+    pub(super) fn outcome(&self) -> &'static str {
+        match self {
+            Self::Unreadable { .. } | Self::NotOAuth { .. } => "unreadable",
+            Self::NoToken { .. } => "no_token",
+            Self::Expired { .. } => "expired",
+            Self::RefreshExpired { .. } => "refresh_expired",
+            Self::Revoked { .. } => "revoked",
+            Self::RefreshFailed { source: ProviderError::Transient { .. }, .. } => "transient",
+            Self::RefreshFailed { .. } => "refused",
+            Self::Deleted { .. } => "deleted",
+            Self::NotStored { .. } => "not_stored",
+            Self::Other(_) => "failed",
+        }
+    }
+
     /// Creates the error for one that occurred while the token `id` was read.
     pub(super) fn of_reading(id: TokenId, error: Error) -> Self {
         match error.kind() {

@@ -63,6 +63,7 @@ mod secured;
 mod server;
 mod starts;
 mod take_over;
+mod telemetry;
 mod tokens;
 mod unmapped;
 mod unreadable;
@@ -175,6 +176,7 @@ const MODULES: &[(Trials, On)] = &[
     (tokens::trials, On::Both),
     (real_input::trials, On::Server),
     (take_over::trials, On::Server),
+    (telemetry::trials, On::Both),
     (unmapped::trials, On::Both),
     (unreadable::trials, On::Both),
     (verify::trials, On::Server),

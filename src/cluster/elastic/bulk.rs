@@ -15,6 +15,7 @@ use crate::cluster::{
     ItemErrorKind, ItemOutcome, Refresh, SequenceNumber,
 };
 use crate::document::write_nonce;
+use crate::telemetry;
 
 pub(super) async fn bulk(connection: &Connection, request: &BulkRequest<'_>) -> ClusterResult<Vec<ItemOutcome>> {
     let mut outcomes = Vec::with_capacity(request.operations.len());
@@ -51,7 +52,7 @@ pub(super) async fn bulk(connection: &Connection, request: &BulkRequest<'_>) -> 
             (_, Some(429)) => {
                 size.halve(bytes(chunk));
                 tracing::debug!(bytes = size.get(), "the server is busy, and is sent less");
-                if attempts.wait_for_next(error.retry_after).await {
+                if attempts.wait_for_next("busy", error.retry_after).await {
                     continue;
                 }
             }
@@ -116,6 +117,18 @@ enum State {
     Ended(ItemOutcome),
 }
 
+impl State {
+    /// Returns what the metrics count for an operation that was read back.
+    fn settled_as(&self) -> &'static str {
+        match self {
+            Self::Open { .. } => "not_done",
+            Self::Ended(Ok(_)) => "done",
+            Self::Ended(Err(error)) if error.kind == ItemErrorKind::OutcomeUnknown => "unknown",
+            Self::Ended(Err(_)) => "conflict",
+        }
+    }
+}
+
 impl<'a> Chunk<'a> {
     fn new(connection: &'a Connection, request: &'a BulkRequest<'a>, operations: &'a [BulkOperation]) -> Self {
         let states = vec![State::Open { maybe_done: false }; operations.len()];
@@ -127,7 +140,8 @@ impl<'a> Chunk<'a> {
         let mut attempts = self.connection.attempts();
         loop {
             let server_asks = attempts.during(self.attempt()).await?;
-            if self.open().is_empty() || !attempts.wait_for_next(server_asks).await {
+            let reason = if self.may_have_done_any() { "lost" } else { "busy" };
+            if self.open().is_empty() || !attempts.wait_for_next(reason, server_asks).await {
                 let refusal = self.refusal.as_deref().unwrap_or("the server was too busy");
                 return Ok(self.states.into_iter().map(|state| outcome_at_the_end(state, refusal)).collect());
             }
@@ -160,7 +174,10 @@ impl<'a> Chunk<'a> {
         for &position in positions {
             if let Some(state) = self.states.get_mut(position) {
                 let kind = match state {
-                    State::Open { maybe_done: true } => ItemErrorKind::OutcomeUnknown,
+                    State::Open { maybe_done: true } => {
+                        telemetry::settled("unknown");
+                        ItemErrorKind::OutcomeUnknown
+                    }
                     _ => not_done_kind(error),
                 };
                 *state = State::Ended(Err(ItemError { kind, reason: error.to_string() }));
@@ -177,6 +194,7 @@ impl<'a> Chunk<'a> {
     async fn send(&self, positions: &[usize]) -> ClusterResult<Vec<ItemOutcome>> {
         let path = format!("{}/_bulk", self.request.alias);
         let body = body(positions.iter().filter_map(|&position| self.operations.get(position)), &path)?;
+        telemetry::bulk_sent(positions.len(), body.len());
         let mut request = Request::write(Verb::Post, path, Repeat::IfNotDone)
             .query("require_alias", "true")
             .query(
@@ -261,6 +279,7 @@ impl<'a> Chunk<'a> {
         let reason = format!("the answer was lost and reading back failed: {error}");
         for &position in positions {
             if let Some(state) = self.states.get_mut(position) {
+                telemetry::settled("unknown");
                 *state = State::Ended(Err(unknown(&reason)));
             }
         }
@@ -275,6 +294,7 @@ impl<'a> Chunk<'a> {
         for ((position, operation), stored) in operations.into_iter().zip(found) {
             if let Some(state) = self.states.get_mut(position) {
                 *state = settled(&operation.action, stored.as_ref());
+                telemetry::settled(state.settled_as());
             }
         }
         Ok(())
@@ -288,6 +308,7 @@ fn outcome_at_the_end(state: State, refusal: &str) -> ItemOutcome {
             Err(ItemError { kind: ItemErrorKind::Unavailable, reason: format!("no attempt was left: {refusal}") })
         }
         State::Open { maybe_done: true } => {
+            telemetry::settled("unknown");
             Err(unknown(&format!("the answer was lost and no attempt was left: {refusal}")))
         }
     }

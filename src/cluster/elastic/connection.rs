@@ -10,17 +10,19 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, IgnoredAny};
 use tokio::sync::OnceCell;
+use tracing::Instrument;
 
+use super::api::api;
 use super::builder::{Batches, ElasticBuilder};
 use super::official::Official;
 use super::retry::{Attempts, RetryPolicy};
 use super::server_error::{ErrorAnswer, ServerError};
 use super::statuses::{Meaning, is_bare_refusal, meaning};
 use super::transport::{HttpAnswer, HttpRequest, NoAnswer, NoAnswerKind, Transport};
-use crate::Result;
 use crate::cluster::adaptive::AdaptiveSize;
 use crate::cluster::{ClusterError, ClusterErrorKind, ClusterResult, RequestCounts};
 use crate::environment::Environment;
+use crate::{Result, telemetry};
 
 /// The largest body of a bulk that is tried, unless one operation alone is larger. The server accepts 100 MB by
 /// default; throughput does not grow beyond a few MB.
@@ -48,6 +50,17 @@ pub(super) enum Verb {
     Post,
     Put,
     Delete,
+}
+
+impl Verb {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Delete => "DELETE",
+        }
+    }
 }
 
 /// When a request may be sent again.
@@ -236,6 +249,8 @@ fn comment_length(rest: &[u8]) -> usize {
 /// The reason why one attempt gave no usable answer.
 struct Failure {
     error: ClusterError,
+    /// What the metrics count.
+    outcome: &'static str,
     /// Whether the server certainly did nothing.
     not_done: bool,
     /// Whether a later attempt may succeed.
@@ -309,11 +324,20 @@ impl Connection {
 
     /// Sends the request until it is answered or no attempt is left.
     pub(super) async fn send(&self, request: &Request<'_>) -> ClusterResult<Answer> {
+        let span = telemetry::request(api(&request.path), request.method.name());
+        self.send_in_span(request).instrument(span).await
+    }
+
+    async fn send_in_span(&self, request: &Request<'_>) -> ClusterResult<Answer> {
         let mut attempts = self.attempts();
         let mut maybe_done = false;
         loop {
+            let took = self.environment.stopwatch();
             let attempt = self.attempt(request, attempts.made());
-            let failure = match attempts.during(attempt).await {
+            let ended = attempts.during(attempt).await;
+            let outcome = ended.as_ref().map_or_else(|failure| failure.outcome, |_| "answered");
+            telemetry::attempt_ended(api(&request.path), outcome, took.elapsed());
+            let failure = match ended {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
@@ -325,7 +349,7 @@ impl Connection {
             };
             maybe_done |= request.is_write && !failure.not_done;
             let may_repeat = !is_callers && failure.passing && (failure.not_done || request.repeat == Repeat::Always);
-            if may_repeat && attempts.wait_for_next(failure.retry_after).await {
+            if may_repeat && attempts.wait_for_next(failure.outcome, failure.retry_after).await {
                 attempts.tell(&failure.error);
                 continue;
             }
@@ -351,12 +375,7 @@ impl Connection {
     async fn attempt(&self, request: &Request<'_>, number: u32) -> Result<Answer, Failure> {
         let counter = if request.is_write { &self.writes } else { &self.reads };
         counter.fetch_add(1, Ordering::Relaxed);
-        let method = match request.method {
-            Verb::Get => "GET",
-            Verb::Post => "POST",
-            Verb::Put => "PUT",
-            Verb::Delete => "DELETE",
-        };
+        let method = request.method.name();
         let sent = HttpRequest {
             method,
             path: request.path.clone(),
@@ -390,6 +409,7 @@ impl Connection {
                 let mut refused = refusal(&answer, meaning, ErrorAnswer::from_reason(reason), None);
                 // The status is about credentials that are no longer used.
                 refused.error.status = None;
+                refused.outcome = "credentials";
                 Err(refused)
             }
             // A proxy may have answered instead of the server: the caller reads a bulk back before the refusal is
@@ -423,10 +443,11 @@ fn no_answer(method: &'static str, path: &str, error: NoAnswer) -> Failure {
         NoAnswerKind::NotConnected | NoAnswerKind::Lost => ClusterErrorKind::Unavailable,
         NoAnswerKind::Misconfigured(wrong) => ClusterErrorKind::Misconfigured(wrong),
     };
-    let (not_done, passing) = match known {
-        NoAnswerKind::NotConnected => (true, true),
-        NoAnswerKind::Misconfigured(_) => (true, false),
-        NoAnswerKind::Lost | NoAnswerKind::TimedOut => (false, true),
+    let (not_done, passing, outcome) = match known {
+        NoAnswerKind::NotConnected => (true, true, "not_connected"),
+        NoAnswerKind::Misconfigured(_) => (true, false, "misconfigured"),
+        NoAnswerKind::Lost => (false, true, "lost"),
+        NoAnswerKind::TimedOut => (false, true, "timeout"),
     };
     let error = ClusterError {
         kind,
@@ -443,7 +464,7 @@ fn no_answer(method: &'static str, path: &str, error: NoAnswer) -> Failure {
         elapsed: Duration::ZERO,
         source: Some(source),
     };
-    Failure { error, not_done, passing, retry_after: None }
+    Failure { error, outcome, not_done, passing, retry_after: None }
 }
 
 fn refusal(answer: &Answer, meaning: Meaning, details: ErrorAnswer, retry_after: Option<Duration>) -> Failure {
@@ -480,7 +501,13 @@ fn refusal(answer: &Answer, meaning: Meaning, details: ErrorAnswer, retry_after:
     if answer.path.ends_with("_search") {
         error.leave_out_values();
     }
-    Failure { error, not_done: is_refused || meaning == Meaning::Busy, passing, retry_after }
+    let outcome = match meaning {
+        Meaning::Busy => "busy",
+        Meaning::Failed if !is_refused => "failed",
+        Meaning::Refused | Meaning::Failed => "refused",
+        Meaning::Done | Meaning::Unknown => "unavailable",
+    };
+    Failure { error, outcome, not_done: is_refused || meaning == Meaning::Busy, passing, retry_after }
 }
 
 /// Requests the largest request size that the queried node accepts. Source: nodes info API.

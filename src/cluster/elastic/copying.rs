@@ -46,7 +46,7 @@ pub(super) async fn history(connection: &Connection, index: &str) -> ClusterResu
             return Ok(history);
         }
         // The shards of an index that another node has just created are about to start.
-        if !attempts.wait_for_next(None).await {
+        if !attempts.wait_for_next("no_shard", None).await {
             return Err(no_primary(format!("{index}/_stats")));
         }
     }

@@ -99,7 +99,7 @@ async fn get_page(connection: &Connection, index: &str, ids: &[&str]) -> Cluster
         match attempts.during(ask_for_page(connection, index, ids)).await {
             Err(error)
                 if error.server_type.as_deref() == Some("no_shard_available_action_exception")
-                    && attempts.wait_for_next(None).await => {}
+                    && attempts.wait_for_next("no_shard", None).await => {}
             answer => return answer,
         }
     }

@@ -3,6 +3,7 @@
 //! details.
 
 mod answers;
+mod api;
 mod builder;
 mod bulk;
 mod conditions;

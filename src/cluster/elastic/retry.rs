@@ -8,6 +8,7 @@ use futures::future::{Either, select};
 
 use crate::cluster::{Backoff, ClusterError};
 use crate::environment::{Environment, TOLD_AGAIN, UNTOLD, WAITING};
+use crate::telemetry;
 
 /// The limits for repeating a request. The first limit reached ends it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,7 +117,8 @@ impl<'a> Attempts<'a> {
     }
 
     /// Waits before the next attempt, at least as long as the server asked for. Returns false if no attempt is left.
-    pub(super) async fn wait_for_next(&mut self, server_asks: Option<Duration>) -> bool {
+    /// Otherwise the metrics count a repeat, for this reason.
+    pub(super) async fn wait_for_next(&mut self, reason: &'static str, server_asks: Option<Duration>) -> bool {
         let wait = self.backoff.next_wait(self.environment.rng()).max(server_asks.unwrap_or_default());
         if self.made >= self.policy.max_attempts || self.spent.saturating_add(wait) > self.max_elapsed() {
             return false;
@@ -129,7 +131,11 @@ impl<'a> Attempts<'a> {
         }
         self.spent += wait;
         self.made += 1;
-        self.spent <= self.max_elapsed()
+        let is_left = self.spent <= self.max_elapsed();
+        if is_left {
+            telemetry::repeated(reason);
+        }
+        is_left
     }
 
     /// Returns the time that may be spent. It is shorter once a stop was requested.

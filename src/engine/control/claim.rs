@@ -9,6 +9,7 @@ use super::{Control, ControlDocument, Kind};
 use crate::Result;
 use crate::cluster::SequenceNumber;
 use crate::environment::Environment;
+use crate::telemetry;
 
 /// Claims of one kind. The holder of a claim works, while the others wait and take it over when it is no longer
 /// renewed.
@@ -67,6 +68,11 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
+    /// Returns how long the claim had been unchanged at `now`; zero if it was never seen.
+    pub(crate) fn age(&self, now: Duration) -> Duration {
+        self.seen.map_or(Duration::ZERO, |(_, since)| now.saturating_sub(since))
+    }
+
     /// Returns how long the claim has been unchanged.
     fn unchanged_for(&mut self, sequence: SequenceNumber, now: Duration) -> Duration {
         match self.seen {
@@ -106,7 +112,9 @@ impl Claims {
                 Some(_) => None,
             };
             match (written, body.owner, found) {
-                (Some(sequence), Some(owner), _) => {
+                (Some(sequence), Some(owner), found) => {
+                    let is_abandoned = found.is_some_and(|found| found.body.owner.is_some());
+                    self.count(if is_abandoned { "taken_over" } else { "taken" });
                     return Ok(Taking::Taken(Held {
                         claims: self.clone(),
                         id: id.to_owned(),
@@ -116,6 +124,7 @@ impl Claims {
                     }));
                 }
                 (None, _, Some(held)) if !self.is_free(&held, watch) => {
+                    self.count("held_by_other");
                     return Ok(Taking::HeldByOther(held.body.note));
                 }
                 _ => {}
@@ -145,6 +154,10 @@ impl Claims {
         found.body.owner.is_none() || unchanged >= Duration::from_millis(found.body.ttl_ms)
     }
 
+    fn count(&self, outcome: &'static str) {
+        telemetry::claim(self.kind.name(), outcome);
+    }
+
     fn body<T>(&self, owner: String, renewals: u64, note: T) -> ClaimBody<T> {
         let ttl_ms = u64::try_from(self.ttl.as_millis()).unwrap_or(u64::MAX);
         ClaimBody { owner: Some(owner), ttl_ms, renewals, note }
@@ -160,8 +173,9 @@ impl Held {
         let body = self.claims.body(self.owner.clone(), self.renewals + 1, note);
         self.renewals += 1;
         let renewed = self.claims.control.replace(self.claims.kind, &self.id, &body, self.sequence).await?;
-        if let Some(sequence) = renewed {
-            self.sequence = sequence;
+        match renewed {
+            Some(sequence) => self.sequence = sequence,
+            None => self.claims.count("lost"),
         }
         Ok(renewed.is_some())
     }
@@ -172,7 +186,9 @@ impl Held {
     /// # Errors
     /// Those of [`Control::create`]. The claim then expires by itself.
     pub(crate) async fn release(self) -> Result<()> {
-        self.claims.control.delete(self.claims.kind, &self.id, self.sequence).await.map(drop)
+        self.claims.control.delete(self.claims.kind, &self.id, self.sequence).await?;
+        self.claims.count("released");
+        Ok(())
     }
 
     /// Releases the claim and leaves a last note, which stays until the claim is taken again.
@@ -181,7 +197,9 @@ impl Held {
     /// Those of [`release`](Self::release).
     pub(crate) async fn release_with<T: Serialize>(self, note: T) -> Result<()> {
         let body = ClaimBody { owner: None, ..self.claims.body(self.owner.clone(), self.renewals + 1, note) };
-        self.claims.control.replace(self.claims.kind, &self.id, &body, self.sequence).await.map(drop)
+        self.claims.control.replace(self.claims.kind, &self.id, &body, self.sequence).await?;
+        self.claims.count("released");
+        Ok(())
     }
 }
 

@@ -33,7 +33,8 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    fn name(self) -> &'static str {
+    /// Returns the name that ids of documents and metrics have.
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Lease => "lease",
             Self::Claim => "claim",

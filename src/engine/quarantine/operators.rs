@@ -6,9 +6,9 @@ use serde_json::Value;
 
 use super::entry::{Entry, Location, Quarantined, Stage, one_line};
 use super::store::{EntryVersion, Found, Quarantine, busy, not_written, replace};
-use crate::Result;
 use crate::cluster::{BulkAction, BulkOperation, BulkRequest, Hit, ItemErrorKind, Query, Refresh, Scan};
 use crate::engine::rewrite::is_changed;
+use crate::{Result, telemetry};
 
 /// The result of a restore.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -61,6 +61,7 @@ impl Quarantine {
         let is_listed = |found: &Found<Outline>| found.location != Location::NotHeld;
         let mut list: Vec<_> = found.into_iter().filter(is_listed).map(|found| found.entry.document).collect();
         list.sort_unstable_by(|one, other| (&one.alias, &one.id).cmp(&(&other.alias, &other.id)));
+        telemetry::quarantined(list.len());
         Ok(list)
     }
 

@@ -20,7 +20,7 @@ use crate::engine::under_prefix::GroupIndex;
 use crate::environment::WAITING;
 use crate::layout::IndexMeta;
 use crate::migrate::is_staging_index;
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, telemetry};
 
 /// The largest number of passes. Two are enough unless other processes keep writing under another key.
 const MAX_PASSES: u32 = 10;
@@ -132,7 +132,7 @@ impl KeyRotation {
         for pass in 1..=MAX_PASSES {
             // This pass can only take those keys out of use that were in use before it.
             let in_use = self.engine.keys.read().await?;
-            let span = tracing::info_span!("rotate", pass);
+            let span = telemetry::rotation(pass);
             let found = match self.scan_all(Work::Rotate).instrument(span).await {
                 Ok(found) => found,
                 // A migration is in progress. The next pass reads its documents.

@@ -219,6 +219,7 @@ impl Repository {
     ///   writers kept changing it.
     /// - [`Corrupt`](crate::ErrorKind::Corrupt), [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown),
     ///   [`Unavailable`](crate::ErrorKind::Unavailable).
+    #[tracing::instrument(name = "operation", level = "debug", skip_all, fields(operation = "change_namespaces"))]
     pub async fn change_namespaces(&self, request: ChangeNamespaces) -> Result<Vec<Result<NamespacesChanged>>> {
         request.check()?;
         let objects = &request.objects;

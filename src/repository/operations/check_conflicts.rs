@@ -38,6 +38,7 @@ impl Repository {
     /// [`Forbidden`](crate::ErrorKind::Forbidden), [`NotFound`](crate::ErrorKind::NotFound) if the index does not
     /// exist, [`Corrupt`](crate::ErrorKind::Corrupt) if the document with the id is not a well-formed object,
     /// [`Unavailable`](crate::ErrorKind::Unavailable).
+    #[tracing::instrument(name = "operation", level = "debug", skip_all, fields(operation = "check_conflicts"))]
     pub async fn check_conflicts(&self, keys: &[ObjectKey]) -> Vec<Result<IdState>> {
         let items = self.admit_each(Action::Create, &keys.iter().collect::<Vec<_>>()).await;
         self.fetch_items(items).await.end(keys.len(), |target, ((), fetched)| {

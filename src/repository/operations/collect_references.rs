@@ -125,6 +125,7 @@ impl Repository {
     ///   more than 20 steps away, or if there are more than 10,000 objects.
     /// - [`NotFound`](crate::ErrorKind::NotFound) if an index does not exist,
     ///   [`Unavailable`](crate::ErrorKind::Unavailable).
+    #[tracing::instrument(name = "operation", level = "debug", skip_all, fields(operation = "collect_references"))]
     pub async fn collect_references(&self, request: CollectReferences) -> Result<Vec<CollectedObject>> {
         let mut collector = Collector {
             repository: self,

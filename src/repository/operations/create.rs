@@ -214,6 +214,7 @@ impl Repository {
     /// # Errors
     /// Those of [`create`](Self::create), for each object. An error of a whole request is the answer for all objects
     /// sent in it.
+    #[tracing::instrument(name = "operation", level = "debug", skip_all, fields(operation = "create_many"))]
     pub async fn create_many(&self, requests: impl IntoIterator<Item = Create>) -> Vec<Result<SavedObject>> {
         let requests: Vec<Create> = requests.into_iter().collect();
         let count = requests.len();

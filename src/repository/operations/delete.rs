@@ -145,6 +145,7 @@ impl Repository {
     /// # Errors
     /// Those of [`delete`](Self::delete), for each object. An error of a whole request is the answer for all objects
     /// sent in it.
+    #[tracing::instrument(name = "operation", level = "debug", skip_all, fields(operation = "delete_many"))]
     pub async fn delete_many<D: Into<Delete>>(&self, requests: impl IntoIterator<Item = D>) -> Vec<Result<()>> {
         let requests: Vec<Delete> = requests.into_iter().map(Into::into).collect();
         let count = requests.len();

@@ -65,6 +65,7 @@ impl Repository {
     ///   is done.
     /// - [`NotFound`](crate::ErrorKind::NotFound) if an index does not exist, and
     ///   [`Unavailable`](crate::ErrorKind::Unavailable). The message says what was done before.
+    #[tracing::instrument(name = "operation", level = "debug", skip_all, fields(operation = "delete_namespace"))]
     pub async fn delete_namespace(&self, request: impl Into<DeleteNamespace>) -> Result<Swept> {
         let DeleteNamespace { namespace, even_default } = &request.into();
         if *namespace == Namespace::DEFAULT && !even_default {

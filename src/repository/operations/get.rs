@@ -33,6 +33,7 @@ impl Repository {
     ///
     /// # Errors
     /// Those of [`get`](Self::get). [`NotFound`](crate::ErrorKind::NotFound) means that the index does not exist.
+    #[tracing::instrument(name = "operation", level = "debug", skip_all, fields(operation = "get_opt"))]
     pub async fn get_opt(&self, key: &ObjectKey) -> Result<Option<SavedObject>> {
         let items = self.admit_each(Action::Get, &[key]).await;
         let mut items = self.view_items(self.fetch_seen(items, |_| Ok(None)).await).await;
@@ -60,6 +61,7 @@ impl Repository {
     /// # Errors
     /// Those of [`get`](Self::get), for each object. An error of a whole request is the answer for all objects that it
     /// asked for.
+    #[tracing::instrument(name = "operation", level = "debug", skip_all, fields(operation = "get_many"))]
     pub async fn get_many<'a>(&self, keys: impl IntoIterator<Item = &'a ObjectKey>) -> Vec<Result<SavedObject>> {
         let keys: Vec<&ObjectKey> = keys.into_iter().collect();
         let asked = self.admit_each(Action::Get, &keys).await;
@@ -89,6 +91,7 @@ impl Repository {
     ///
     /// # Errors
     /// Those of [`get_opt`](Self::get_opt), and [`Decrypt`](crate::ErrorKind::Decrypt) if a secret cannot be decrypted.
+    #[tracing::instrument(name = "operation", level = "debug", skip_all, fields(operation = "get_with_secrets_opt"))]
     pub async fn get_with_secrets_opt(&self, key: &ObjectKey) -> Result<Option<(SavedObject, Secrets)>> {
         let items = self.admit_each(Action::GetSecrets, &[key]).await;
         let mut items = self.open_items(self.fetch_seen(items, |_| Ok(None)).await).await;

@@ -96,6 +96,7 @@ impl Repository {
     /// - [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown) if the answer was lost and it cannot be known whether it
     ///   was counted: repeating might count twice.
     /// - Those of [`update`](Self::update).
+    #[tracing::instrument(name = "operation", level = "debug", skip_all, fields(operation = "increment"))]
     pub async fn increment(&self, request: Increment) -> Result<SavedObject> {
         let Increment { key, fields, create, refresh } = request;
         let definition = self.registered(&key.type_name)?;

@@ -63,6 +63,7 @@ impl Repository {
     /// - [`Invalid`](crate::ErrorKind::Invalid) if a type is not available here.
     /// - [`NotFound`](crate::ErrorKind::NotFound) if an index does not exist,
     ///   [`Unavailable`](crate::ErrorKind::Unavailable).
+    #[tracing::instrument(name = "operation", level = "debug", skip_all, fields(operation = "namespaces"))]
     pub async fn namespaces(&self, types: &[&str]) -> Result<Vec<NamespaceInUse>> {
         let mut definitions = self.definitions(types)?;
         definitions.retain(|definition| definition.namespace_kind() != NamespaceKind::Agnostic);

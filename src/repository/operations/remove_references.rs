@@ -40,6 +40,7 @@ impl Repository {
     ///   namespace. Then nothing is changed.
     /// - [`NotFound`](crate::ErrorKind::NotFound) if an index does not exist, and
     ///   [`Unavailable`](crate::ErrorKind::Unavailable). The message says what was done before.
+    #[tracing::instrument(name = "operation", level = "debug", skip_all, fields(operation = "remove_references_to"))]
     pub async fn remove_references_to(&self, key: &ObjectKey) -> Result<Swept> {
         limits::check_named(&key.type_name, &key.id)?;
         let types: Vec<&TypeDefinition> = self.shared.engine.registry.types().map(AsRef::as_ref).collect();

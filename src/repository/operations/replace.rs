@@ -166,6 +166,7 @@ impl Repository {
     /// - [`Invalid`](crate::ErrorKind::Invalid) as for [`create`](Self::create), and if an identity attribute changes.
     /// - [`Forbidden`](crate::ErrorKind::Forbidden) if the index takes no writes,
     ///   [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown), [`Unavailable`](crate::ErrorKind::Unavailable).
+    #[tracing::instrument(name = "operation", level = "debug", skip_all, fields(operation = "replace"))]
     pub async fn replace(&self, request: Replace) -> Result<SavedObject> {
         let refresh = request.refresh;
         let mut items = Items::with_capacity(1);

@@ -73,6 +73,7 @@ impl Repository {
     ///
     /// # Errors
     /// Those of [`resolve`](Self::resolve), for each object.
+    #[tracing::instrument(name = "operation", level = "debug", skip_all, fields(operation = "resolve_many"))]
     pub async fn resolve_many(&self, keys: &[ObjectKey]) -> Vec<Result<Resolved>> {
         let items = self.admit_each(Action::Get, &keys.iter().collect::<Vec<_>>()).await;
         let targets = items.targets();

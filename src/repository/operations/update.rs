@@ -155,6 +155,7 @@ impl Repository {
     /// # Errors
     /// Those of [`update`](Self::update), for each object. An error of a whole request is the answer for all objects
     /// sent in it.
+    #[tracing::instrument(name = "operation", level = "debug", skip_all, fields(operation = "update_many"))]
     pub async fn update_many<U, F>(
         &self,
         requests: impl IntoIterator<Item = U>,

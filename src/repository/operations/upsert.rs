@@ -56,6 +56,7 @@ impl Repository {
     /// - [`Conflict`](crate::ErrorKind::Conflict) if the id is taken by an object that is not seen from the namespace,
     ///   or if other writers kept changing the object.
     /// - The other errors of [`create`](Self::create) and [`update`](Self::update), and those of `change`.
+    #[tracing::instrument(name = "operation", level = "debug", skip_all, fields(operation = "upsert"))]
     pub async fn upsert<F>(&self, request: Create, change: F) -> Result<SavedObject>
     where
         F: FnMut(&mut Draft) -> Result<()>,

@@ -279,7 +279,7 @@ mod tests {
                 namespace: Namespace::DEFAULT,
                 outcome: AuditOutcome::Admitted,
             };
-            let admitted = Admitted { audit: Some(Arc::new(audit.clone())), events: vec![event] };
+            let admitted = Admitted { audit: Some(Arc::new(audit.clone())), events: vec![event], measured: None };
             items.admit(at, Ok((target, admitted)), at);
         }
         items

@@ -22,7 +22,7 @@ use crate::environment::Environment;
 use crate::model::VirtualVersion;
 use crate::registry::TypeDefinition;
 use crate::repository::{Repository, SavedObject};
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, telemetry};
 
 /// A write of one document.
 #[derive(Debug, Clone)]
@@ -301,7 +301,10 @@ impl Repository {
                 Ok(SequenceNumber { seq_no, primary_term }) => {
                     Ok(Written::Done(VersionToken { seq_no, primary_term, generation }))
                 }
-                Err(error) if error.kind == ItemErrorKind::Conflict => Ok(Written::Conflict),
+                Err(error) if error.kind == ItemErrorKind::Conflict => {
+                    telemetry::conflict(target.definition.label());
+                    Ok(Written::Conflict)
+                }
                 Err(error) if error.kind == ItemErrorKind::AliasMissing => {
                     missed.add(target, answer, operation);
                     continue;

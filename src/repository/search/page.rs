@@ -36,6 +36,7 @@ impl Repository {
     /// - [`Unavailable`](crate::ErrorKind::Unavailable).
     ///
     /// [`RootField::Namespaces`]: crate::repository::RootField::Namespaces
+    #[tracing::instrument(name = "operation", level = "debug", skip_all, fields(operation = "find"))]
     pub async fn find(&self, types: &[&str], request: Find) -> Result<Found> {
         let definitions = self.definitions(types)?;
         let request = request.or_in_namespace(&Namespace::DEFAULT);

@@ -141,6 +141,7 @@ impl PointInTimeReader {
     /// - [`Invalid`](ErrorKind::Invalid) as for [`Repository::find`], and if the cursor comes from another reader or
     ///   search.
     /// - [`Forbidden`](ErrorKind::Forbidden), [`Unavailable`](ErrorKind::Unavailable).
+    #[tracing::instrument(name = "operation", level = "debug", skip_all, fields(operation = "find_page"))]
     pub async fn page(&mut self, request: &Find, after: Option<&PageCursor>) -> Result<PointInTimePage> {
         let repository = self.repository.clone();
         let types = self.types.clone();

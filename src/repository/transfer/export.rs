@@ -122,6 +122,7 @@ impl Repository {
     ///   then.
     /// - [`Unavailable`](ErrorKind::Unavailable) if the cluster cannot be reached or the writer fails. What was written
     ///   before has no summary as its last line.
+    #[tracing::instrument(name = "operation", level = "debug", skip_all, fields(operation = "export"))]
     pub async fn export<W: AsyncWrite + Unpin>(&self, request: Export, writer: W) -> Result<ExportSummary> {
         let mut exporter = Exporter {
             repository: self,

@@ -11,11 +11,11 @@ use super::problem::{MAX_NAMED, kind_of, problem};
 use super::request::{Import, ImportProgress};
 use super::summary::{ImportSummary, Relocated};
 use super::targets::{Item, RawLines, Ready};
-use crate::repository::Repository;
 use crate::repository::access::Admitted;
 use crate::repository::pipeline::errors;
 use crate::repository::pipeline::write::{Sources, Write, Written};
-use crate::{Error, ErrorKind, Result};
+use crate::repository::{Action, Repository};
+use crate::{Error, ErrorKind, Result, telemetry};
 
 /// The largest number of objects that are looked up or written at once.
 const BATCH: usize = 500;
@@ -60,6 +60,7 @@ impl Repository {
     /// - [`NotFound`](ErrorKind::NotFound) if an index does not exist.
     /// - [`Unavailable`](ErrorKind::Unavailable) if the file cannot be read, or if the cluster cannot be reached for
     ///   the check.
+    #[tracing::instrument(name = "operation", level = "debug", skip_all, fields(operation = "import"))]
     pub async fn import<R: AsyncRead + AsyncSeek + Unpin>(
         &self,
         request: Import,
@@ -204,6 +205,7 @@ impl Writer<'_> {
     }
 
     fn done(&mut self, item: &Item, keeps_secrets: bool) {
+        telemetry::operation_counted(Action::Import.name(), item.target.definition.label(), "done");
         self.summary.success_count += 1;
         self.summary.kept_secrets_count += u64::from(keeps_secrets);
         let destination_id = &item.target.key.id;
@@ -217,6 +219,7 @@ impl Writer<'_> {
     }
 
     fn failed(&mut self, item: &Item, error: Error) {
+        telemetry::operation_counted(Action::Import.name(), item.target.definition.label(), error.kind().name());
         let mut problem = item.problem(&error);
         if item.target.key.id != item.object.id {
             problem.destinations.push(item.target.key.id.clone());

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use super::AccessToken;
 use crate::encryption::Secret;
+use crate::telemetry;
 use crate::tokens::{Grant, TokenError};
 
 /// The end of the last refresh of one token, for the callers that waited for it.
@@ -67,6 +68,16 @@ pub(super) enum Pause {
     Refused(Secret),
 }
 
+impl Pause {
+    /// Returns the name that metrics have.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Busy => "busy",
+            Self::Refused(_) => "refused",
+        }
+    }
+}
+
 /// The longest pause, whatever the provider asks for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -113,12 +124,16 @@ impl Flights {
 
     /// Keeps a grant that could not be stored.
     pub(super) fn add_unstored(&self, key: String, unstored: Unstored) {
-        self.all_unstored().insert(key, unstored);
+        if self.all_unstored().insert(key, unstored).is_none() {
+            telemetry::unstored_grants_changed(1);
+        }
     }
 
     /// Drops a grant that was stored, or is of no use any more.
     pub(super) fn drop_unstored(&self, key: &str) {
-        self.all_unstored().remove(key);
+        if self.all_unstored().remove(key).is_some() {
+            telemetry::unstored_grants_changed(-1);
+        }
     }
 
     /// Begins a pause.

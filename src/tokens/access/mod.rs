@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use futures::future::{Either, select};
 use jiff::SignedDuration;
+use tracing::Instrument;
 
 pub use access_token::AccessToken;
 pub use refresher::{ProviderError, RefreshRequest, Refresher};
@@ -25,7 +26,7 @@ use super::{ConnectorId, Revoker, Scope, TokenError};
 use crate::encryption::Secret;
 use crate::engine::control::{Claims, Kind};
 use crate::store::SavedObjects;
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, telemetry};
 use flights::Flights;
 use refresh::{Refresh, check_refresh_token};
 use validity::Validity;
@@ -228,12 +229,15 @@ impl AccessTokens {
             return outcome;
         }
         let environment = refresh.environment().clone();
-        let task = environment.spawn(async move {
+        let span = telemetry::refresh(refresh.id(None));
+        let working = async move {
             let outcome = refresh.run().await;
+            let scope = refresh.identity.scope.kind().as_str();
+            telemetry::refresh_ended(scope, outcome.as_ref().map_or_else(TokenError::outcome, |_| "refreshed"));
             flight.end(refresh.clock().monotonic(), refresh.refused.clone(), &outcome);
             outcome
-        });
-        task.await.unwrap_or_else(|_| {
+        };
+        environment.spawn(working.instrument(span)).await.unwrap_or_else(|_| {
             let error = Error::new(ErrorKind::Internal, "the task that refreshed a token did not finish");
             Err(error.with_hint("try again; if the error persists, report it").into())
         })

@@ -20,7 +20,7 @@ use crate::environment::{Clock, Environment};
 use crate::tokens::identity::Identity;
 use crate::tokens::records::{Current, Records};
 use crate::tokens::{ConnectorToken, Grant, OAuthCredentials, TokenError, TokenId};
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, telemetry};
 
 /// The pause between two reads of another process's claim.
 const WATCH_PAUSE: Duration = Duration::from_millis(100);
@@ -76,12 +76,13 @@ impl Refresh {
     /// Returns a valid token: one that another process stored, or one that the provider grants now.
     pub(super) async fn run(&self) -> Result<AccessToken, TokenError> {
         let claim_id = self.key();
-        let began = self.clock().monotonic();
+        let waited = self.environment().stopwatch();
         let (mut watch, mut failures) = (Watch::default(), 0);
         loop {
             let asked_at = self.clock().monotonic();
             match self.claims.try_take(&claim_id, &(), &mut watch).await {
                 Ok(Taking::Taken(held)) => {
+                    telemetry::claim_waited("taken", waited.elapsed());
                     let mut claim = Claim::new(held, asked_at, self.deadline);
                     let outcome = self.refresh_under(&mut claim).await;
                     claim.release().await;
@@ -92,15 +93,20 @@ impl Refresh {
                 }
                 Ok(Taking::HeldByOther(())) => failures = 0,
                 Err(error) if may_pass(&error) && failures < MAX_FAILURES => failures += 1,
-                Err(error) => return self.unclaimed(error).await,
+                Err(error) => {
+                    telemetry::claim_waited("given_up", waited.elapsed());
+                    return self.unclaimed(error).await;
+                }
             }
             // The process that holds the claim may be killed, and so may the one that takes it over; then it is the
             // next one's turn.
-            if self.clock().monotonic().saturating_sub(began) > self.deadline.saturating_mul(3) {
+            if waited.elapsed() > self.deadline.saturating_mul(3) {
+                telemetry::claim_waited("given_up", waited.elapsed());
                 return Err(self.failed(transient("another process has been refreshing the token for too long")));
             }
             self.clock().sleep(WATCH_PAUSE).await;
             if let Some(token) = self.replaced().await? {
+                telemetry::claim_waited("replaced", waited.elapsed());
                 return Ok(token);
             }
         }
@@ -178,7 +184,8 @@ impl Refresh {
         if self.flights.unstored(&key).is_some() {
             return None;
         }
-        match pause {
+        let name = pause.name();
+        let error = match pause {
             Pause::Busy => {
                 let reason = format!("it asked for a pause, which lasts another {} s", left.as_secs_f64().ceil());
                 Some(self.failed(ProviderError::Transient { reason, retry_after: Some(left) }))
@@ -188,10 +195,12 @@ impl Refresh {
                     self.refresher.needs_refresh_token() && found.and_then(Readable::refresh_token) == Some(&refused);
                 is_refused.then(|| TokenError::Revoked { id: self.id(found) })
             }
-        }
+        };
+        error.inspect(|_| telemetry::held_off(name))
     }
 
     fn hold_off(&self, pause: Pause, length: Duration) {
+        telemetry::provider_paused(pause.name());
         self.flights.pause(self.key(), pause, length, self.clock().monotonic());
     }
 
@@ -263,11 +272,15 @@ impl Refresh {
     async fn ask(&self, request: &RefreshRequest) -> Result<Grant, ProviderError> {
         // A refresher that panics must not keep the claim, and its message may hold a secret.
         let asked = AssertUnwindSafe(async { self.refresher.refresh(request).await }).catch_unwind();
-        match select(pin!(asked), self.clock().sleep(self.deadline)).await {
+        let took = self.environment().stopwatch();
+        let answer = match select(pin!(asked), self.clock().sleep(self.deadline)).await {
             Either::Left((Ok(outcome), _)) => outcome,
             Either::Left((Err(_), _)) => Err(ProviderError::Refused { reason: "the refresher panicked".to_owned() }),
             Either::Right(_) => Err(transient(&format!("no answer within {} ms", self.deadline.as_millis()))),
-        }
+        };
+        let outcome = answer.as_ref().map_or_else(ProviderError::name, |_| "granted");
+        telemetry::provider_answered(outcome, took.elapsed());
+        answer
     }
 
     /// Returns the stored token, if it has another refresh token than the request. A process that held the claim before

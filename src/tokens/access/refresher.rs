@@ -86,6 +86,15 @@ pub enum ProviderError {
 }
 
 impl ProviderError {
+    /// Returns the name that metrics have.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::InvalidGrant => "invalid_grant",
+            Self::Transient { .. } => "transient",
+            Self::Refused { .. } => "refused",
+        }
+    }
+
     /// Returns the kind, which tells what a caller can do.
     pub fn kind(&self) -> ErrorKind {
         match self {

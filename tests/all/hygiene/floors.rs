@@ -1,4 +1,5 @@
-//! A module of the library uses only modules above it: the floors that ARCHITECTURE.md lists, from the top down.
+//! A module of the library uses only modules above it: the floors that ARCHITECTURE.md lists, from the top down. And one
+//! module names all metrics and spans.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -9,8 +10,8 @@ use super::citations::{files, root};
 use crate::context::Context;
 
 const PAGE: &str = include_str!("../../../ARCHITECTURE.md");
-/// What every module may use: the error types, and the modules `environment` and `error`.
-const FREE: [&str; 5] = ["Error", "ErrorKind", "Result", "environment", "error"];
+/// What every module may use: the error types, and the modules `environment`, `error` and `telemetry`.
+const FREE: [&str; 6] = ["Error", "ErrorKind", "Result", "environment", "error", "telemetry"];
 /// Files without a floor: the root with its re-exports, and the entries for fuzz targets.
 const WITHOUT_FLOOR: [&str; 2] = ["lib.rs", "fuzzing.rs"];
 
@@ -39,6 +40,32 @@ pub(super) async fn modules_use_only_what_is_above_them(_: Context) {
     }
     assert!(wrong.is_empty(), "what is not above: {wrong:#?}");
     assert!(seen > 500, "{seen} paths were found");
+}
+
+pub(super) async fn metrics_and_spans_are_named_in_one_place(_: Context) {
+    const OF_OPERATIONS: &str =
+        r#"#[tracing::instrument(name = "operation", level = "debug", skip_all, fields(operation = ""#;
+    let source = root().join("src");
+    let (mut wrong, mut operations) = (Vec::new(), 0);
+    for file in files(&source) {
+        let path = file.strip_prefix(&source).expect("it is below");
+        if path.starts_with("telemetry") || is_exempt(path) {
+            continue;
+        }
+        let text = fs::read_to_string(&file).expect("a text");
+        for line in code_of(&text).lines().filter(|line| !line.trim_start().starts_with("//")) {
+            let is_operation = line.trim_start().starts_with(OF_OPERATIONS);
+            operations += usize::from(is_operation);
+            if ["metrics::", "_span!(", "instrument("].iter().any(|name| line.contains(name)) && !is_operation {
+                // A span that `telemetry` opened.
+                if !line.contains(".instrument(") {
+                    wrong.push(format!("{}: {line}", path.display()));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "named elsewhere: {wrong:#?}");
+    assert!(operations > 15, "{operations} operations have a span");
 }
 
 /// Returns the modules in the list under the heading `Floors`.

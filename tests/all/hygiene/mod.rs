@@ -4,7 +4,8 @@
 //! All flows run in their own process, so that the log has no lines of other tests, and print every result.
 //!
 //! [`citations`] checks that comments and pages cite only what is in the repository, [`floors`] that modules use only
-//! modules above them, [`packages`] that what is published is complete.
+//! modules above them and that metrics and spans are named in one place, [`packages`] that what is published is
+//! complete.
 
 mod citations;
 mod floors;
@@ -47,6 +48,7 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
     let of_the_sources = trials_without_cluster!(
         citations::what_is_cited_exists,
         floors::modules_use_only_what_is_above_them,
+        floors::metrics_and_spans_are_named_in_one_place,
         packages::packages_have_what_they_need,
     );
     named_trials!(url, no_secret_is_told).into_iter().chain(of_the_sources).collect()
