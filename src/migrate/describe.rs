@@ -4,7 +4,7 @@ use super::executor::{self, KeptBad};
 use super::status::{self, KeptIndex, Status};
 use super::survey::Survey;
 use super::work::{Run, Work};
-use super::{GroupPlan, LeaseStatus, Migrator, Outcome, Plan, Report, Way, lease, preflight, take_over};
+use super::{GroupPlan, LeaseStatus, Migrator, Outcome, Pause, Plan, Report, Way, lease, preflight, take_over};
 use crate::cluster::ClusterErrorKind;
 use crate::engine::quarantine::Quarantined;
 use crate::{Error, Result};
@@ -66,6 +66,7 @@ impl Migrator {
         }
         plan.blockers.extend(self.missing_keys(&plan));
         plan.blockers.extend(take_over::misplaced(&plan.groups, &survey));
+        plan.blockers.extend(self.pause_of(&plan).await.map(|pause| pause.blocker()));
         Ok((plan, failure))
     }
 
@@ -82,11 +83,15 @@ impl Migrator {
             plan.blockers.extend(self.lacking_keys().await?);
         }
         let survey = self.survey_of_all(&plan).await?;
+        let paused = if sees_control { self.paused().await? } else { None };
         let mut lease = if sees_control { self.lease_status().await? } else { None };
         if let Some(lease) = lease.as_mut().filter(|lease| lease.held) {
             lease.held = lease::is_alive(self.engine.control(), &self.engine.environment).await?;
         }
-        let mut status = status::status(&plan, &survey, lease);
+        if plan.groups.iter().any(GroupPlan::rewrites_documents) {
+            plan.blockers.extend(paused.as_ref().map(Pause::blocker));
+        }
+        let mut status = Status { paused, ..status::status(&plan, &survey, lease) };
         status.skipped.extend(obstacles.skipped);
         status.not_visited = self.not_visited().await?;
         let quarantined = if sees_control { Some(self.quarantine.list().await?) } else { None };

@@ -25,6 +25,7 @@ impl Migrator {
             environment: &self.engine.environment,
             index: &group.index,
             query: Query::Everything,
+            pace: None,
         };
         scan.run(|page| examine(conversion, group, policies, page), |bad: Pass| found.add(bad)).await?;
         Ok(found)

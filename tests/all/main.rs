@@ -18,6 +18,7 @@ mod batches;
 mod carried;
 mod cli;
 mod cli_exits;
+mod cli_paused;
 mod cli_sight;
 mod cli_stopped;
 mod cli_tokens;
@@ -94,7 +95,8 @@ fn main() -> ExitCode {
             .flatten()
             .collect();
     // A test that passes deletes its indices by a pattern, and the indices of those that fail are many on a bad day.
-    let settings = ["--setting", "action.destructive_requires_name=false", "--setting", "cluster.max_shards_per_node=5000"];
+    let settings =
+        ["--setting", "action.destructive_requires_name=false", "--setting", "cluster.max_shards_per_node=5000"];
     let options: Vec<&str> = options.iter().map(String::as_str).chain(["--heap", "1g"]).chain(settings).collect();
     let server = match Server::start(&options) {
         Ok(server) => server,
@@ -136,6 +138,7 @@ const MODULES: &[(Trials, On)] = &[
     (carried::trials, On::Both),
     (cli::trials, On::Server),
     (cli_exits::trials, On::Server),
+    (cli_paused::trials, On::Server),
     (cli_sight::trials, On::Server),
     (cli_stopped::trials, On::Server),
     (cli_tokens::trials, On::Server),
