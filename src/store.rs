@@ -1,6 +1,7 @@
 //! The entry point of the library: the builder, the start, and the store that returns all clients.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -100,6 +101,7 @@ impl SavedObjects {
             deadline: DEFAULT_DEADLINE,
             on_bad: OnBad::default(),
             on_unreadable: OnUnreadable::default(),
+            max_rate: None,
             progress: ProgressSender::new(),
         }
     }
@@ -257,6 +259,7 @@ pub struct SavedObjectsBuilder {
     deadline: Duration,
     on_bad: OnBad,
     on_unreadable: OnUnreadable,
+    max_rate: Option<NonZeroU32>,
     progress: ProgressSender,
 }
 
@@ -322,6 +325,14 @@ impl SavedObjectsBuilder {
         self
     }
 
+    /// Limits a migration in place to `max_rate` documents in a second ([`Migrator::max_rate`]). Give the start a
+    /// [`deadline`](Self::deadline) that suits the rate. Default: no limit.
+    #[must_use]
+    pub fn max_rate(mut self, max_rate: NonZeroU32) -> Self {
+        self.max_rate = Some(max_rate);
+        self
+    }
+
     /// Returns the progress of the migration while [`start`](Self::start) runs. Each item is the latest state when it
     /// is requested. The stream ends with the start.
     pub fn progress(&self) -> impl Stream<Item = Progress> + Send + use<> {
@@ -342,12 +353,13 @@ impl SavedObjectsBuilder {
     }
 
     async fn started(self, start: Start) -> Result<SavedObjects> {
-        let (deadline, on_bad, on_unreadable, progress) =
-            (self.deadline, self.on_bad, self.on_unreadable, self.progress.clone());
+        let (deadline, on_bad, on_unreadable, max_rate, progress) =
+            (self.deadline, self.on_bad, self.on_unreadable, self.max_rate, self.progress.clone());
         let mut store = self.connect()?;
         let engine = &store.engine;
         if start != Start::Skip {
             let migrator = store.migrator().on_bad(on_bad).on_unreadable(on_unreadable).reporting_to(progress);
+            let migrator = max_rate.into_iter().fold(migrator, Migrator::max_rate);
             let report = migrate(&migrator, start, &engine.environment, deadline).await?;
             for (group, generation) in generations(&report, &engine.registry, &engine.prefix) {
                 store.repository.remember_migrated(&group, generation);
@@ -438,7 +450,10 @@ async fn too_late(migrator: &Migrator, deadline: Duration) -> (Error, Vec<Blocke
         "{}start again: it goes on where it stopped; or give the start a longer deadline",
         first_of_all.unwrap_or_default()
     );
-    let blockers = migrator.plan().await.map(|plan| plan.blockers).unwrap_or_default();
+    let mut blockers = migrator.plan().await.map(|plan| plan.blockers).unwrap_or_default();
+    if let Ok(Some(pause)) = migrator.paused().await {
+        blockers.push(pause.blocker());
+    }
     if !blockers.is_empty() {
         message.push_str(&format!("; it is blocked: {}", listed(&blockers, |blocker| &blocker.what)));
         hint = listed(&blockers, |blocker| &blocker.hint);

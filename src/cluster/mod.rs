@@ -18,6 +18,7 @@ mod hits;
 mod index;
 #[cfg(any(test, feature = "in-memory"))]
 pub mod memory;
+mod pace;
 mod page_size;
 mod page_stream;
 mod pattern;
@@ -46,6 +47,7 @@ pub use index::{
 };
 #[cfg(any(test, feature = "in-memory"))]
 pub use memory::InMemory;
+pub(crate) use pace::{Pace, Paused};
 pub(crate) use page_size::PageSize;
 pub(crate) use page_stream::{OpenPointInTime, PageStream};
 pub use reason::MissingPrivilege;

@@ -3,13 +3,14 @@
 use std::pin::pin;
 use std::sync::Arc;
 
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
+use super::pace::Pace;
 use super::page_size::{PAGE_BYTES, bytes_of};
 use super::page_stream::PageStream;
 use super::{Cluster, Hit, Query, Search, SearchIn};
-use crate::environment::{Environment, Stopped};
+use crate::environment::Environment;
 use crate::{Error, ErrorKind, Result};
 
 /// The largest number of documents in a page. At 1 KB each a page is 1 MB; larger pages are hardly faster.
@@ -32,40 +33,55 @@ pub(crate) struct Scan<'a> {
     pub(crate) index: &'a str,
     /// Which documents to read.
     pub(crate) query: Query,
+    /// The pace, if the scan shares it with others, may be limited or paused.
+    pub(crate) pace: Option<&'a Pace>,
 }
 
 impl Scan<'_> {
     /// Passes every page to `work`, several concurrently, and each result to `collect`, in no particular order. The
-    /// first error ends the scan. If the scan is stopped, the pages already read are processed. The point in time is
-    /// closed in any case.
+    /// first error ends the scan. If the scan is stopped or paused, the pages already read are processed. The point in
+    /// time is closed in any case.
     pub(crate) async fn run<T, W>(self, work: impl Fn(Vec<Hit>) -> W, collect: impl FnMut(T)) -> Result<()>
     where
         W: Future<Output = Result<T>>,
     {
         let within = SearchIn::Index(self.index.to_owned());
-        let search = Search { size: MAX_PAGE, ..Search::new(within, self.query) };
+        let size = self.pace.map_or(MAX_PAGE, |pace| pace.page(MAX_PAGE));
+        let search = Search { size, ..Search::new(within, self.query) };
         let mut pages = PageStream::new(self.cluster, self.environment, search);
         let budget = Budget::new();
         let (sender, receiver) = mpsc::channel(PAGES_AHEAD);
         // Both run in this task, so that dropping the task ends both.
-        let ended =
-            futures::future::try_join(read(&mut pages, &budget, sender), work_on(receiver, work, collect)).await;
+        let reading = read(&mut pages, &budget, self.pace, sender);
+        let processed = admitted(receiver, self.pace, self.environment);
+        let ended = futures::future::try_join(reading, work_on(processed, work, collect)).await;
         pages.close().await;
-        let (is_whole, ()) = ended?;
-        if is_whole { Ok(()) } else { Err(Stopped.into()) }
+        let (early, ()) = ended?;
+        early.map_or(Ok(()), Err)
     }
 }
 
-/// Returns true if everything was read, and false if the scan was stopped.
-async fn read(pages: &mut PageStream, budget: &Budget, processing: mpsc::Sender<Weighed>) -> Result<bool> {
+/// Reads all pages. Returns the reason if the scan was stopped or paused before the last one.
+async fn read(
+    pages: &mut PageStream,
+    budget: &Budget,
+    pace: Option<&Pace>,
+    processing: mpsc::Sender<Weighed>,
+) -> Result<Option<Error>> {
     loop {
+        if let Some(Err(paused)) = pace.map(Pace::check) {
+            return Ok(Some(paused));
+        }
         let mut taken = budget.take(pages.expected_bytes()).await?;
-        let Ok(page) = pages.next().await else { return Ok(false) };
-        let Some(hits) = page? else { return Ok(true) };
+        let page = match pages.next().await {
+            Ok(page) => page?,
+            Err(stopped) => return Ok(Some(stopped)),
+        };
+        let Some(hits) = page else { return Ok(None) };
         budget.adjust(&mut taken, hits.iter().map(bytes_of).sum()).await?;
         // The processing side only goes away with an error of its own, which is the one to report.
         if !hits.is_empty() && processing.send((hits, taken)).await.is_err() || pages.is_read() {
-            return Ok(true);
+            return Ok(None);
         }
     }
 }
@@ -100,15 +116,29 @@ impl Budget {
     }
 }
 
-async fn work_on<T, W>(
+/// Returns the pages, each when the pace admits it.
+fn admitted(
     pages: mpsc::Receiver<Weighed>,
+    pace: Option<&Pace>,
+    environment: &Environment,
+) -> impl Stream<Item = Weighed> {
+    futures::stream::unfold(pages, move |mut pages| async move {
+        let page = pages.recv().await?;
+        if let Some(pace) = pace {
+            pace.admit(page.0.len(), environment).await;
+        }
+        Some((page, pages))
+    })
+}
+
+async fn work_on<T, W>(
+    pages: impl Stream<Item = Weighed>,
     work: impl Fn(Vec<Hit>) -> W,
     mut collect: impl FnMut(T),
 ) -> Result<()>
 where
     W: Future<Output = Result<T>>,
 {
-    let pages = futures::stream::unfold(pages, |mut pages| async move { Some((pages.recv().await?, pages)) });
     let working = |(page, taken): Weighed| {
         let done = work(page);
         async move {

@@ -16,8 +16,8 @@ use super::preflight::{self, Scope};
 use super::survey::Survey;
 use super::undo::CopyContext;
 use super::work::{Run, Work};
-use super::{CurrentIndex, GroupPlan, Migrator, OnBad, OnUnreadable, Outcome, Plan, Report, Way, take_over};
-use crate::cluster::{ClusterError, ClusterErrorKind, Search, SearchIn};
+use super::{CurrentIndex, GroupPlan, Migrator, OnBad, OnUnreadable, Outcome, Pause, Plan, Report, Way, take_over};
+use crate::cluster::{ClusterError, ClusterErrorKind, Paused, Search, SearchIn};
 use crate::environment::{Stopped, WAITING};
 use crate::registry::TypeDefinition;
 use crate::{Error, ErrorKind, Result, telemetry};
@@ -35,6 +35,8 @@ enum Attempt {
     Blocked,
     /// Another node has the lease.
     OtherAtWork,
+    /// Migrations are paused.
+    Paused(Pause),
     /// The index of this group refuses the registered mapping.
     MappingRefused(String),
 }
@@ -68,6 +70,14 @@ impl Migrator {
                 Ok(Attempt::OtherAtWork) => {
                     tracing::debug!("another node migrates: waiting for it");
                     lease.wait_for_others().await;
+                    continue;
+                }
+                Ok(Attempt::Paused(pause)) => {
+                    self.wait_for_resume(&pause, lease).await;
+                    continue;
+                }
+                Err(error) if Paused::is_cause_of(&error) => {
+                    self.undo_copies().await;
                     continue;
                 }
                 Ok(Attempt::Blocked) if replans == 0 => return run.report(Outcome::Blocked, work, None),
@@ -214,7 +224,11 @@ impl Migrator {
         if !plan.blockers.is_empty() {
             return Ok(Attempt::Blocked);
         }
-        lease.during(self.execute(&plan, &survey, work)).await
+        if let Some(pause) = self.pause_of(&plan).await {
+            lease.during(self.open_indices(&plan, work)).await?;
+            return Ok(Attempt::Paused(pause));
+        }
+        lease.during(self.pausing(self.execute(&plan, &survey, work))).await
     }
 
     /// Plans a conversion for each group that is at the registered versions but has documents to convert.
@@ -276,14 +290,25 @@ impl Migrator {
                 group,
                 numbers: &numbers,
                 policy,
+                pace: &self.pace,
                 source_reader: self.source_reader.as_ref().filter(|_| group.take_over.is_some()),
             };
+            if group.way == Way::Copy && self.pace.is_limited() {
+                let index = &group.index;
+                tracing::warn!(
+                    index,
+                    "the rate of a copy is not limited, because its source takes no writes meanwhile"
+                );
+            }
+            let before = report.documents;
             let span = telemetry::migration(group.names.alias(), group.way);
             let executed = executor.run(report, &mut work.bad, &mut work.has_healed).instrument(span).await;
-            if executed.as_ref().is_err_and(Stopped::is_cause_of) && group.way == Way::InPlace {
+            let has_ended_early = |error: &Error| Stopped::is_cause_of(error) || Paused::is_cause_of(error);
+            if executed.as_ref().is_err_and(has_ended_early) && group.way == Way::InPlace {
                 // A pass that ended early returns no counts, but what it wrote stays.
                 let now = self.progress.now();
-                (report.documents.read, report.documents.written) = (now.read, now.written);
+                report.documents.read = before.read.saturating_add(now.read);
+                report.documents.written = before.written.saturating_add(now.written);
             }
             if executed.as_ref().is_err_and(is_refused_mapping) {
                 return Ok(Attempt::MappingRefused(group.group.clone()));

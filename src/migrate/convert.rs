@@ -12,7 +12,7 @@ use super::pass::{Pass, Target};
 use super::progress::ProgressSender;
 use super::steps::Steps;
 use super::{Fate, GroupPlan, OnUnreadable, unreadable};
-use crate::cluster::{BulkAction, BulkOperation, Cluster, Hit, ItemError, ItemErrorKind, Query, Scan};
+use crate::cluster::{BulkAction, BulkOperation, Cluster, Hit, ItemError, ItemErrorKind, Pace, Query, Scan};
 use crate::document::{Corruption, DocumentHeader, StoredDocument, depth};
 use crate::engine::control::KeysInUse;
 use crate::engine::conversion::{Conversion, VersionStatus};
@@ -40,6 +40,7 @@ pub(super) struct Converter<'a> {
     /// documents again, so that searches find them by their fields.
     pub(super) mapped: &'a BTreeMap<String, u64>,
     pub(super) policy: Policy<'a>,
+    pub(super) pace: &'a Pace,
     /// How to divide a page, if its conversion takes long.
     pub(super) steps: Option<&'a Steps>,
 }
@@ -85,7 +86,7 @@ impl Converter<'_> {
             encryption: self.conversion.encryption(),
         };
         let environment = self.conversion.environment();
-        let scan = Scan { cluster: self.cluster, environment, index: &self.plan.index, query };
+        let scan = Scan { cluster: self.cluster, environment, index: &self.plan.index, query, pace: Some(self.pace) };
         let mut pass = Pass::default();
         let work = |page| async move {
             match self.steps {

@@ -6,7 +6,8 @@ use super::preflight::{self, ConditionsNow, Obstacles, Scope};
 use super::status::{self, KeptIndex, Status};
 use super::survey::Survey;
 use super::work::{Run, Work};
-use super::{GroupPlan, LeaseStatus, Migrator, Outcome, Plan, Report, Way, lease, moved, take_over};
+use super::{GroupPlan, LeaseStatus, Migrator, Outcome, Pause, Plan, Report, Way, lease, moved, take_over};
+use crate::cluster::ClusterErrorKind;
 use crate::engine::quarantine::Quarantined;
 use crate::{Error, Result};
 
@@ -78,6 +79,7 @@ impl Migrator {
         }
         plan.blockers.extend(self.missing_keys(&plan));
         plan.blockers.extend(take_over::misplaced(&plan.groups, &survey));
+        plan.blockers.extend(self.pause_of(&plan).await.map(|pause| pause.blocker()));
         Ok((plan, failure))
     }
 
@@ -105,7 +107,11 @@ impl Migrator {
         if let Some(lease) = lease.as_mut().filter(|lease| lease.held) {
             lease.held = lease::is_alive(self.engine.control(), &self.engine.environment).await?;
         }
-        let mut status = status::status(&plan, &survey, lease);
+        let paused = if reads_control { self.paused().await? } else { None };
+        if plan.groups.iter().any(GroupPlan::rewrites_documents) {
+            plan.blockers.extend(paused.as_ref().map(Pause::blocker));
+        }
+        let mut status = Status { paused, ..status::status(&plan, &survey, lease) };
         status.skipped.extend(skipped);
         status.not_visited.clone_from(&plan.not_visited);
         let reads_quarantine = sees_control && plan.quarantine != OwnIndex::Unreadable;

@@ -9,6 +9,7 @@ const SOURCES: &[(&str, &str)] = &[
     ("drop_old.rs", include_str!("drop_old.rs")),
     ("field_limits.rs", include_str!("field_limits.rs")),
     ("missing_transforms.rs", include_str!("missing_transforms.rs")),
+    ("pause.rs", include_str!("pause.rs")),
     ("moved.rs", include_str!("moved.rs")),
     ("preflight.rs", include_str!("preflight.rs")),
     ("rollback.rs", include_str!("rollback.rs")),

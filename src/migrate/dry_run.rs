@@ -49,7 +49,7 @@ impl DryRun {
     pub(super) async fn over(self, cluster: &Arc<dyn Cluster>, query: Query) -> Result<Pass> {
         let mut found = Pass::default();
         let environment = self.conversion.environment();
-        let scan = Scan { cluster, environment, index: &self.group.index, query };
+        let scan = Scan { cluster, environment, index: &self.group.index, query, pace: None };
         scan.run(|page| self.examine(page), |bad: Pass| found.add(bad)).await?;
         Ok(found)
     }

@@ -20,7 +20,7 @@ use super::state::StepResult;
 use super::steps::Steps;
 use super::undo::CopyContext;
 use super::{Ended, GroupPlan, IndexReport, OnBad, State, Way};
-use crate::cluster::{Cluster, CreateIndex, Health, IndexPurpose, Query};
+use crate::cluster::{Cluster, CreateIndex, Health, IndexPurpose, Pace, Query};
 use crate::encryption::SourceReader;
 use crate::engine::control::{GenerationNumbers, KeysInUse};
 use crate::engine::conversion::Conversion;
@@ -42,6 +42,8 @@ pub(super) struct GroupExecutor<'a> {
     pub(super) group: &'a GroupPlan,
     pub(super) numbers: &'a GenerationNumbers,
     pub(super) policy: Policy<'a>,
+    /// The pace of the migration. A copy is not limited, because its source takes no writes meanwhile.
+    pub(super) pace: &'a Pace,
     /// Decrypts the secrets of the source, if the group is taken over and has secrets.
     pub(super) source_reader: Option<&'a Arc<dyn SourceReader>>,
 }
@@ -71,6 +73,9 @@ impl GroupExecutor<'_> {
             // Little is left to do after the swap or an abort, less than it would take to undo it.
             if !matches!(state, State::DeleteFill | State::AbortCopy | State::Ended(_)) {
                 self.stop().check()?;
+                if self.group.rewrites_documents() {
+                    self.pace.check()?;
+                }
             }
             let started = self.clock.monotonic();
             self.progress.enter(state);
@@ -197,6 +202,10 @@ impl GroupExecutor<'_> {
         steps: Option<&Steps>,
     ) -> Result<Pass> {
         let Self { cluster, group: plan, progress, policy, keys, .. } = *self;
+        let pace = &match target {
+            Target::SameIndex => self.pace.clone(),
+            Target::StagingIndex => self.pace.unlimited(),
+        };
         let conversion = &match self.source_reader {
             Some(reader) => self.conversion.clone().taking_over(reader.clone()),
             None => self.conversion.clone(),
@@ -212,6 +221,7 @@ impl GroupExecutor<'_> {
             reads_everything,
             mapped,
             policy,
+            pace,
             steps,
         };
         converter.run().await
@@ -270,8 +280,9 @@ impl GroupExecutor<'_> {
             let generation = self.group.names.generation(&index).unwrap_or(self.group.generation);
             let alias = self.group.names.write_alias(generation);
             let environment = self.conversion.environment();
+            let (cluster, types, pace) = (self.cluster, self.removed, self.pace);
             report.documents.deleted +=
-                super::removal::delete_types(self.cluster, environment, &index, &alias, self.removed).await?;
+                super::removal::delete_types(cluster, environment, &index, &alias, types, pace).await?;
         }
         Ok(())
     }

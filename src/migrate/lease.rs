@@ -36,6 +36,8 @@ pub struct LeaseNote {
     /// Why the last attempt failed, or `None` if it succeeded. While a node holds the lease: what that node waits for,
     /// or why an earlier node failed.
     pub last_failure: Option<LastFailure>,
+    /// Whether the node has ended its work for now, because migrations are paused.
+    pub paused: bool,
 }
 
 /// The progress of a migration.
@@ -81,6 +83,7 @@ fn reported<S: Serializer>(note: &LeaseNote, serializer: S) -> Result<S::Ok, S::
         digest: &'a str,
         progress: &'a Option<LeaseProgress>,
         last_failure: Option<Failure<'a>>,
+        paused: bool,
     }
     #[derive(Serialize)]
     struct Failure<'a> {
@@ -88,9 +91,9 @@ fn reported<S: Serializer>(note: &LeaseNote, serializer: S) -> Result<S::Ok, S::
         message: &'a str,
         hint: &'a str,
     }
-    let LeaseNote { digest, progress, last_failure } = note;
+    let LeaseNote { digest, progress, last_failure, paused } = note;
     let last_failure = last_failure.as_ref().map(|LastFailure { at, message, hint }| Failure { at, message, hint });
-    Note { digest, progress, last_failure }.serialize(serializer)
+    Note { digest, progress, last_failure, paused: *paused }.serialize(serializer)
 }
 
 /// The lease as one node uses it.
@@ -152,7 +155,7 @@ impl<'a> Lease<'a> {
             Some(found) => found.body.note.last_failure,
             None => None,
         };
-        self.note = LeaseNote { digest: digest.to_owned(), progress: None, last_failure };
+        self.note = LeaseNote { digest: digest.to_owned(), last_failure, ..LeaseNote::default() };
         match self.claims.try_take(ID, &self.note, &mut self.watch).await? {
             Taking::Taken(held) => {
                 tracing::debug!("the lease is taken");
@@ -216,6 +219,20 @@ impl<'a> Lease<'a> {
     /// Reports what this node waits for, to the nodes that watch and to `status`. The node keeps the lease.
     pub(super) async fn report_waiting(&mut self, waiting_for: &Error) {
         self.note.last_failure = Some(self.failure(waiting_for));
+        self.report_now().await;
+    }
+
+    /// Waits for the end of a pause, and meanwhile reports that this node waits. The node keeps the lease.
+    pub(super) async fn wait_paused(&mut self, waiting: impl Future<Output = ()>) {
+        self.note.paused = true;
+        self.report_now().await;
+        self.during(waiting).await;
+        self.note.paused = false;
+        self.report_now().await;
+    }
+
+    /// Reports the note now, and not only at the next renewal.
+    async fn report_now(&mut self) {
         let Some(held) = &mut self.held else { return };
         let note = LeaseNote { progress: progress_note(self.progress), ..self.note.clone() };
         match held.renew(note).await {

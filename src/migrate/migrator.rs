@@ -1,6 +1,7 @@
 //! The `Migrator`: its options, and the reading that every run begins with.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use super::survey::Survey;
 use super::take_over;
 use super::{Blocker, CheckName, GroupPlan, OnBad, OnUnreadable, Plan, Progress, Source, TakeOver, Way};
 use crate::Result;
-use crate::cluster::{ClusterResult, IndexState, TypeCount, Unrefreshed, Unseen};
+use crate::cluster::{ClusterResult, IndexState, Pace, TypeCount, Unrefreshed, Unseen};
 use crate::encryption::SourceReader;
 #[cfg(any(test, feature = "kibana"))]
 use crate::encryption::{KibanaCodec, KibanaKeys};
@@ -38,6 +39,7 @@ pub struct Migrator {
     pub(super) quarantine: Quarantine,
     pub(super) on_bad: OnBad,
     pub(super) on_unreadable: OnUnreadable,
+    pub(super) pace: Pace,
     take_overs: Vec<TakeOver>,
     pub(super) source_reader: Option<Arc<dyn SourceReader>>,
     /// The plans of the copies that were begun and did not end, by group.
@@ -56,6 +58,7 @@ impl Migrator {
             without_lease: false,
             on_bad: OnBad::default(),
             on_unreadable: OnUnreadable::default(),
+            pace: Pace::default(),
             take_overs: Vec::new(),
             source_reader: None,
             copying: Mutex::default(),
@@ -97,6 +100,14 @@ impl Migrator {
     #[must_use]
     pub fn on_unreadable(mut self, on_unreadable: OnUnreadable) -> Self {
         self.on_unreadable = on_unreadable;
+        self
+    }
+
+    /// Limits a migration in place to `max_rate` documents in a second, so that it disturbs users less. Every document
+    /// that it reads to convert counts. A copy is not limited, because its source takes no writes until it ends.
+    #[must_use]
+    pub fn max_rate(mut self, max_rate: NonZeroU32) -> Self {
+        self.pace = Pace::at_most(max_rate);
         self
     }
 

@@ -187,6 +187,11 @@ impl GroupPlan {
         self.way != Way::Copy && (is_left || self.lacks_something())
     }
 
+    /// Returns whether the migration writes documents, in place or into a copy.
+    pub(super) fn rewrites_documents(&self) -> bool {
+        matches!(self.way, Way::InPlace | Way::Copy)
+    }
+
     /// Returns whether users cannot write to the current index until it is healed.
     fn lacks_something(&self) -> bool {
         self.is_closed() || self.lacks_nonce_field

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::cluster::{Cluster, Hit, ItemError, Query, Scan};
+use crate::cluster::{Cluster, Hit, ItemError, Pace, Query, Scan};
 use crate::engine::rewrite::{self, Bulk, Conflicts, Refusals, Written};
 use crate::environment::Environment;
 use crate::{ErrorKind, Result};
@@ -15,6 +15,7 @@ pub(super) async fn delete_types(
     index: &str,
     write_alias: &str,
     types: &[String],
+    pace: &Pace,
 ) -> Result<u64> {
     cluster.refresh(index).await?;
     let values = types.iter().map(|name| name.as_str().into()).collect();
@@ -33,6 +34,6 @@ pub(super) async fn delete_types(
     let count = |results: Vec<Written>| {
         deleted += results.iter().filter(|written| matches!(written, Written::Done)).count() as u64;
     };
-    Scan { cluster, environment, index, query }.run(delete, count).await?;
+    Scan { cluster, environment, index, query, pace: Some(pace) }.run(delete, count).await?;
     Ok(deleted)
 }

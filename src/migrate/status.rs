@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::survey::Survey;
-use super::{Blocker, CheckName, GroupPlan, LeaseStatus, Plan, TypeReport, Unregistered, Way};
+use super::{Blocker, CheckName, GroupPlan, LeaseStatus, Pause, Plan, TypeReport, Unregistered, Way};
 
 /// What is stored under a prefix, and what a migration would do. Its JSON form is part of the command line's contract.
 #[derive(Debug, Clone, Serialize)]
@@ -16,6 +16,9 @@ pub struct Status {
     pub blockers: Vec<Blocker>,
     /// The node that migrates now, or how the last migration failed, or `None` if neither is the case.
     pub lease: Option<LeaseStatus>,
+    /// The pause of migrations. Absent if they are not paused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paused: Option<Pause>,
     /// The checks that the credentials do not allow, and what to do about them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub skipped: Vec<Blocker>,
@@ -86,6 +89,7 @@ pub(super) fn status(plan: &Plan, survey: &Survey, lease: Option<LeaseStatus>) -
         unregistered: survey.unregistered(),
         blockers,
         lease,
+        paused: None,
         skipped: survey.skipped.clone(),
         not_visited: Vec::new(),
     }

@@ -21,6 +21,7 @@ mod batches;
 mod carried;
 mod cli;
 mod cli_exits;
+mod cli_paused;
 mod cli_sight;
 mod cli_stopped;
 mod cli_tokens;
@@ -143,6 +144,7 @@ const MODULES: &[(Trials, On)] = &[
     (carried::trials, On::Both),
     (cli::trials, On::Server),
     (cli_exits::trials, On::Server),
+    (cli_paused::trials, On::Server),
     (cli_sight::trials, On::Server),
     (cli_stopped::trials, On::Server),
     (cli_tokens::trials, On::Server),

@@ -1,6 +1,7 @@
 //! The command `keys`: which keys secrets are encrypted with, and key rotation.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
@@ -12,7 +13,9 @@ use super::{progress, sight};
 use saved_objects::Result;
 use saved_objects::encryption::KeyId;
 use saved_objects::environment::{Environment, Stopped};
-use saved_objects::rotation::{KeptIndex, KeyCounts, KeyStatus, RotationOutcome, RotationProgress, RotationReport};
+use saved_objects::rotation::{
+    KeptIndex, KeyCounts, KeyRotation, KeyStatus, RotationOutcome, RotationProgress, RotationReport,
+};
 use saved_objects::verify::Unreadable;
 
 /// How many documents that a rotation left are named to a person; `--json` names more.
@@ -31,7 +34,11 @@ enum Command {
     Status,
     /// Encrypt with the primary key everything that is under another key; exit 2 if another key is still needed
     /// afterwards
-    Rotate,
+    Rotate {
+        /// Read at most so many documents a second, so that users are disturbed less
+        #[arg(long, value_name = "N")]
+        max_rate: Option<NonZeroU32>,
+    },
     /// Give up a lost key, so that nodes start without it
     Forget {
         /// The key's id, as `status` shows it
@@ -61,7 +68,8 @@ pub(super) async fn run(
             output.document(&status)?;
             Ok(if status.ok { Exit::Done } else { Exit::Blocked })
         }
-        Command::Rotate => {
+        Command::Rotate { max_rate } => {
+            let rotation = max_rate.iter().copied().fold(rotation, KeyRotation::max_rate);
             let working = rotation.rotate();
             let watching = progress::watch(output, environment.clock(), rotation.progress(), working);
             let report = watching.await.inspect_err(|error| {

@@ -1,4 +1,8 @@
-//! The command `migrate`: migration, plan, rollback, take-over and the deletion of old generations.
+//! The command `migrate`: migration, plan, pause, rollback, take-over and the deletion of old generations.
+
+use std::num::NonZeroU32;
+
+use serde::Serialize;
 
 use crate::connection::Connection;
 use crate::exit::Exit;
@@ -7,7 +11,23 @@ use crate::{progress, report, sight};
 use saved_objects::Result;
 use saved_objects::encryption::KibanaKeys;
 use saved_objects::environment::Environment;
-use saved_objects::migrate::{Migrator, OnBad, OnUnreadable, Outcome, TakeOver};
+use saved_objects::migrate::{Migrator, OnBad, OnUnreadable, Outcome, Pause, TakeOver};
+
+/// The options that a pause and its end do not take.
+const NOT_WITH_A_PAUSE: [&str; 9] =
+    ["plan", "rescan", "delete_removed", "on_bad", "on_unreadable", "take_over", "rollback", "drop_old", "max_rate"];
+
+/// The document that `migrate --pause` prints.
+#[derive(Serialize)]
+struct PausedDocument {
+    paused: Pause,
+}
+
+/// The document that `migrate --resume` prints.
+#[derive(Serialize)]
+struct ResumedDocument {
+    resumed: Option<Pause>,
+}
 
 /// Bring every index to the registered model versions
 #[derive(Debug, clap::Args)]
@@ -32,6 +52,17 @@ pub(super) struct Arguments {
     /// it is (may be repeated). Kibana's keys are in the file that SAVED_OBJECTS_KIBANA_KEYS_FILE names
     #[arg(long, value_name = "ALIAS[=GROUP]", conflicts_with_all = ["rescan", "rollback", "drop_old"])]
     take_over: Vec<TakeOver>,
+    /// Convert at most so many documents a second, so that users are disturbed less. A copy has no limit: its source
+    /// takes no writes until it ends
+    #[arg(long, value_name = "N", conflicts_with_all = ["plan", "take_over", "rollback", "drop_old"])]
+    max_rate: Option<NonZeroU32>,
+    /// Pause the migrations on all nodes until `--resume`: one in place waits between two pages, a copy is undone and
+    /// begins again later, and so does a start that has documents to convert
+    #[arg(long, conflicts_with_all = NOT_WITH_A_PAUSE)]
+    pause: bool,
+    /// End a pause
+    #[arg(long, conflicts_with_all = NOT_WITH_A_PAUSE, conflicts_with = "pause")]
+    resume: bool,
     /// Go back to the generation that the last copy was made from, if nothing has been written since
     #[arg(long, conflicts_with_all = ["plan", "delete_removed"])]
     rollback: bool,
@@ -51,11 +82,27 @@ pub(super) async fn run(
         false => connection.store_beside_kibana(environment)?,
     };
     let mut migrator = store.migrator();
+    if arguments.pause {
+        let paused = migrator.pause(&operator()).await?;
+        output.say(format!("{}; `saved-objects migrate --resume` lets them continue", since(&paused)));
+        output.document(&PausedDocument { paused })?;
+        return Ok(Exit::Done);
+    }
+    if arguments.resume {
+        let resumed = migrator.resume().await?;
+        output.say(match &resumed {
+            Some(pause) => format!("{}: no longer; they continue", since(pause)),
+            None => "migrations were not paused".to_owned(),
+        });
+        output.document(&ResumedDocument { resumed })?;
+        return Ok(Exit::Done);
+    }
     if !arguments.take_over.is_empty() {
         migrator = KibanaKeys::from_env_opt()?.into_iter().fold(migrator, Migrator::kibana_keys);
         migrator = arguments.take_over.iter().cloned().fold(migrator, Migrator::take_over);
     }
     migrator = migrator.on_bad(arguments.on_bad).on_unreadable(arguments.on_unreadable);
+    migrator = arguments.max_rate.into_iter().fold(migrator, Migrator::max_rate);
     if arguments.delete_removed {
         migrator = migrator.delete_removed();
     }
@@ -95,4 +142,17 @@ pub(super) async fn run(
         Outcome::Blocked => Exit::Blocked,
         Outcome::Failed => Exit::Failed,
     })
+}
+
+/// Returns the words for a pause.
+pub(super) fn since(Pause { since, by }: &Pause) -> String {
+    format!("migrations are paused since {since} by {by}")
+}
+
+/// Returns the user and the machine that this process runs as and on, for those who find a pause.
+fn operator() -> String {
+    let name = |variable: &&str| std::env::var(variable).ok().filter(|name| !name.is_empty());
+    let user = ["USER", "LOGNAME"].iter().find_map(name).unwrap_or_else(|| "an operator".to_owned());
+    let machine = rustix::system::uname();
+    format!("{user} on {}", machine.nodename().to_string_lossy())
 }

@@ -33,7 +33,8 @@ pub(super) enum Job {
     Run,
     /// Reading: `status`, `doctor`, `migrate --plan` when there is nothing to do, `export`, `tokens list` and `show`
     Read,
-    /// An operator's work on stored objects: `verify`, `keys`, `quarantine`, `tokens`, `import`, and what `read` allows
+    /// An operator's work on stored objects: `verify`, `keys`, `quarantine`, `tokens`, `import`, `migrate --pause` and
+    /// `--resume`, and what `read` allows
     Operate,
 }
 

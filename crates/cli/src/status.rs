@@ -5,7 +5,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 use crate::connection::Connection;
 use crate::exit::Exit;
 use crate::output::Output;
-use crate::{report, sight};
+use crate::{migrate, report, sight};
 use saved_objects::Result;
 use saved_objects::environment::Environment;
 use saved_objects::migrate::{LeaseStatus, Status};
@@ -55,6 +55,9 @@ fn describe(status: &Status, output: Output) {
     if let Some(lease) = &status.lease {
         describe_lease(lease, output);
     }
+    if let Some(pause) = status.paused.as_ref().filter(|_| status.blockers.is_empty()) {
+        output.say(format!("{}; `saved-objects migrate --resume` lets them continue", migrate::since(pause)));
+    }
     let closed = status.indices.iter().filter_map(|index| index.closed.as_ref());
     for closed in closed.filter(|closed| !status.blockers.contains(closed)) {
         output.say(format!("{}; {}", closed.what, closed.hint));
@@ -67,9 +70,13 @@ fn describe_lease(lease: &LeaseStatus, output: Output) {
     let note = &lease.note;
     match (&note.progress, lease.held) {
         (Some(progress), true) => output.say(format!(
-            "a node migrates {}: {} of {} documents are written",
-            progress.alias, progress.written, progress.outdated
+            "a node {} {}: {} of {} documents are written",
+            if note.paused { "is paused in the migration of" } else { "migrates" },
+            progress.alias,
+            progress.written,
+            progress.outdated
         )),
+        (None, true) if note.paused => output.say("a node waits for the end of the pause to migrate"),
         (None, true) => output.say("a node is about to migrate"),
         (_, false) => {}
     }

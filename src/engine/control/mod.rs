@@ -1,5 +1,5 @@
 //! The control index `<prefix>-control`: a small hidden index through which nodes coordinate (leases, claims, the keys
-//! in use, generation numbers; record 21). Its mapping is fixed and never migrated. The first write creates it. The
+//! in use, generation numbers, pauses; record 21). Its mapping is fixed and never migrated. The first write creates it. The
 //! correctness of no object depends on it.
 //!
 //! Every document is written by bulk requests through an alias, as objects are, and only conditionally. It is created

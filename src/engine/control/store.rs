@@ -30,6 +30,8 @@ pub(crate) enum Kind {
     Keys,
     /// The generation numbers that were used.
     Generations,
+    /// An operator's order to pause.
+    Pause,
 }
 
 impl Kind {
@@ -40,6 +42,7 @@ impl Kind {
             Self::Claim => "claim",
             Self::Keys => "keys",
             Self::Generations => "generations",
+            Self::Pause => "pause",
         }
     }
 

@@ -136,7 +136,7 @@ impl Quarantine {
             }
         };
         let mut found = Vec::new();
-        let scan = Scan { cluster: &self.cluster, environment: &self.environment, index: &index, query };
+        let scan = Scan { cluster: &self.cluster, environment: &self.environment, index: &index, query, pace: None };
         let looking = |page: Vec<Hit>| async move {
             let entries = self.look_up(page).await?;
             Ok(entries.into_iter().map(Found::outline).collect::<Vec<_>>())

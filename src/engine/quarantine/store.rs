@@ -8,7 +8,7 @@ use serde_json::json;
 use super::entry::{Entry, Location, Put, Quarantined, Stage};
 use crate::cluster::{
     BulkAction, BulkOperation, BulkRequest, Cluster, ClusterErrorKind, CreateIndex, Hit, IndexPurpose, ItemError,
-    ItemErrorKind, ItemOutcome, Query, Refresh, Scan, SequenceNumber, Unrefreshed, Unseen,
+    ItemErrorKind, ItemOutcome, Pace, Query, Refresh, Scan, SequenceNumber, Unrefreshed, Unseen,
 };
 use crate::encryption::EncryptionService;
 use crate::engine::Engine;
@@ -174,7 +174,7 @@ impl Quarantine {
         }
         let query = Query::equals("alias", alias);
         let mut stale = Vec::new();
-        let scan = Scan { cluster: &self.cluster, environment: &self.environment, index: &index, query };
+        let scan = Scan { cluster: &self.cluster, environment: &self.environment, index: &index, query, pace: None };
         scan.run(|page| self.stale(page, source, staging), |page: Vec<EntryVersion>| stale.extend(page)).await?;
         self.delete_entries(&stale).await
     }
@@ -215,6 +215,7 @@ impl Quarantine {
     pub(crate) async fn rewrite<T>(
         &self,
         (keys, encryption): (&KeysInUse, &EncryptionService),
+        pace: Option<&Pace>,
         inspect: impl Fn(&Quarantined, &str) -> (T, Option<String>),
         mut collect: impl FnMut(T),
     ) -> Result<RewriteCounts> {
@@ -224,7 +225,7 @@ impl Quarantine {
             return Ok(rewritten);
         }
         let (cluster, environment) = (&self.cluster, &self.environment);
-        let scan = Scan { cluster, environment, index: &index, query: Query::Everything };
+        let scan = Scan { cluster, environment, index: &index, query: Query::Everything, pace };
         let work = |page| self.rewrite_page((keys, encryption), page, &inspect);
         scan.run(work, |(inspected, of_page): (Vec<T>, RewriteCounts)| {
             inspected.into_iter().for_each(&mut collect);

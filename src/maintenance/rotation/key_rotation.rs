@@ -1,6 +1,7 @@
 //! The passes of a rotation over all indices and the quarantine, until one finds nothing to do.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use super::progress::{ProgressSender, RotationProgress};
 use super::report::{ByKey, KeptIndex, KeyCounts, KeyStatus, Keys, RotationCounts, RotationOutcome, RotationReport};
 use super::scan::IndexScan;
 use super::tally::{Tally, add_counts};
-use crate::cluster::Unseen;
+use crate::cluster::{Pace, Unseen};
 use crate::encryption::{KeyId, KeyRing};
 use crate::engine::Engine;
 use crate::engine::quarantine::{Quarantine, Quarantined};
@@ -34,6 +35,7 @@ pub struct KeyRotation {
     inspector: Inspector,
     quarantine: Quarantine,
     progress: ProgressSender,
+    pace: Pace,
 }
 
 /// The result of one pass over all indices and the quarantine.
@@ -71,7 +73,17 @@ impl KeyRotation {
     /// Creates a rotation of the engine's objects.
     pub fn new(engine: &Engine) -> Self {
         let inspector = Inspector::new(engine.registry.clone(), engine.encryption.clone());
-        Self { engine: engine.clone(), inspector, quarantine: Quarantine::new(engine), progress: ProgressSender::new() }
+        let (quarantine, progress) = (Quarantine::new(engine), ProgressSender::new());
+        Self { engine: engine.clone(), inspector, quarantine, progress, pace: Pace::default() }
+    }
+
+    /// Limits a rotation to `max_rate` documents in a second, so that it disturbs users less. Every document that it
+    /// reads counts, whether it is encrypted again or not. A rotation that finds something to do reads every document at
+    /// least twice.
+    #[must_use]
+    pub fn max_rate(mut self, max_rate: NonZeroU32) -> Self {
+        self.pace = Pace::at_most(max_rate);
+        self
     }
 
     /// Returns the progress of a running rotation.
@@ -265,6 +277,11 @@ impl KeyRotation {
         Ok(found)
     }
 
+    /// Returns the pace of a scan. Counting has no limit.
+    fn pace_of(&self, work: Work) -> Option<&Pace> {
+        (work == Work::Rotate).then_some(&self.pace)
+    }
+
     async fn scan_index(&self, index: &GroupIndex, meta: Arc<IndexMeta>, work: Work) -> Result<Tally> {
         let GroupIndex { names, name, .. } = index;
         let generation = names.generation(name).filter(|_| index.is_current() && work == Work::Rotate);
@@ -280,6 +297,7 @@ impl KeyRotation {
             index: name,
             meta,
             write_alias: write_alias.as_deref(),
+            pace: self.pace_of(work),
         };
         scan.run().await
     }
@@ -301,7 +319,7 @@ impl KeyRotation {
         let mut read = 0;
         let rewritten = self
             .quarantine
-            .rewrite((&self.engine.keys, &self.engine.encryption), inspect, |(id, inspected)| {
+            .rewrite((&self.engine.keys, &self.engine.encryption), self.pace_of(work), inspect, |(id, inspected)| {
                 read += 1;
                 tally.count(names.alias(), &id, inspected);
             })

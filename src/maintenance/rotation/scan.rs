@@ -9,7 +9,7 @@ use super::inspect::{Inspector, Work};
 use super::progress::ProgressSender;
 use super::tally::Tally;
 use crate::Result;
-use crate::cluster::{BulkAction, BulkOperation, Hit, ItemError, Query, Scan};
+use crate::cluster::{BulkAction, BulkOperation, Hit, ItemError, Pace, Query, Scan};
 use crate::engine::Engine;
 use crate::engine::rewrite::{self, Bulk, Conflicts, Decide, Refusals, Rewrite, Written};
 use crate::layout::IndexMeta;
@@ -29,6 +29,7 @@ pub(super) struct IndexScan<'a> {
     pub(super) meta: Arc<IndexMeta>,
     /// The alias that the writes go through. Without it the scan only counts keys.
     pub(super) write_alias: Option<&'a str>,
+    pub(super) pace: Option<&'a Pace>,
 }
 
 impl IndexScan<'_> {
@@ -39,7 +40,7 @@ impl IndexScan<'_> {
     /// progress; [`Unavailable`](crate::ErrorKind::Unavailable) if the cluster cannot be reached. Documents that were
     /// written stay written.
     pub(super) async fn run(self) -> Result<Tally> {
-        let Self { engine, inspector, progress, alias, index, meta, write_alias } = self;
+        let Self { engine, inspector, progress, alias, index, meta, write_alias, pace } = self;
         let (cluster, environment) = (engine.cluster(), engine.environment());
         let failure =
             |id: &str, error: ItemError| rewrite::failure(error, format!("{id} of {index} could not be written"));
@@ -60,7 +61,7 @@ impl IndexScan<'_> {
             keys: &engine.keys,
             encryption: &engine.encryption,
         };
-        let scan = Scan { cluster: &engine.cluster, environment, index, query: Query::Everything };
+        let scan = Scan { cluster: &engine.cluster, environment, index, query: Query::Everything, pace };
         let mut tally = Tally::default();
         let collect = |page: Tally| {
             progress.add(page.counts.read, page.counts.rotated);

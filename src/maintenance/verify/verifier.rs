@@ -112,7 +112,7 @@ impl Verifier {
         let meta = Arc::new(IndexMeta::from_mapping(&state.mapping).map_err(|error| error.context(index))?);
         self.engine.cluster.refresh(index).await?;
         let environment = self.examiner.environment();
-        let scan = Scan { cluster: &self.engine.cluster, environment, index, query: Query::Everything };
+        let scan = Scan { cluster: &self.engine.cluster, environment, index, query: Query::Everything, pace: None };
         scan.run(|page| self.examine(names, &meta, page), |examined| tally.add(examined)).await?;
         Ok(Some(meta))
     }

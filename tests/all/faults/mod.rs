@@ -5,12 +5,14 @@ mod conditions;
 mod crash;
 pub(crate) mod deployment;
 pub(crate) mod disturbed;
+mod gentle;
 mod histories;
 mod in_snapshot;
 mod late;
 mod limits;
 mod moments;
 mod network;
+mod paused;
 mod processes;
 mod race;
 mod reports;
@@ -60,6 +62,13 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         in_snapshot::a_start_goes_on_when_the_snapshot_has_ended,
         in_snapshot::a_snapshot_that_outlasts_the_deadline_is_named,
         stopped::a_migration_that_is_stopped_anywhere_leaves_nothing_closed,
+        gentle::a_limited_migration_keeps_its_rate,
+        gentle::a_limited_rotation_keeps_its_rate,
+        gentle::a_copy_is_not_limited,
+        paused::a_migration_that_is_paused_anywhere_waits_and_loses_nothing,
+        paused::a_node_that_dies_while_it_is_paused_is_replaced,
+        paused::a_start_whose_deadline_passes_in_a_pause_names_it,
+        paused::a_pause_has_one_beginning_and_one_end,
         moments::a_restored_moment_of_a_copy_loses_nothing,
         reports::another_machine_sees_how_far_the_holder_is,
         reports::spans_say_what_is_migrated_and_how,

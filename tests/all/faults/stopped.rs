@@ -66,15 +66,7 @@ async fn stopped_at(release: u32, number: usize) -> Option<bool> {
     } else {
         assert!(matches!(report.outcome, Outcome::Migrated), "{what}: {report:?}");
     }
-    assert_eq!(deployment.memory().open_points_in_time(), 0, "{what}");
-    for group in ["connectors", "vaults"] {
-        let names = deployment.prefix.group(group);
-        let found = deployment.cluster().indices(&[names.alias()]).await.expect("answered");
-        let (index, state) = found.first_key_value().expect("it is there");
-        let generation = names.generation(index).expect("a generation");
-        assert!(state.aliases.contains_key(&names.write_alias(generation)), "{what}: {index}: {state:?}");
-        assert!(!state.write_blocked, "{what}: {index}");
-    }
+    assert_takes_writes(&deployment, &what).await;
     let next = deployment.another_process();
     let status = next.migrator(next.cluster(), registry(release)).status().await.expect("answered");
     assert!(status.blockers.is_empty(), "{what}: {status:?}");
@@ -85,4 +77,17 @@ async fn stopped_at(release: u32, number: usize) -> Option<bool> {
     assert!(matches!(again.outcome, Outcome::Migrated | Outcome::NothingToDo), "{what}: {again:?}");
     assert!(clock.monotonic() - begun < Duration::from_secs(2), "{what}: it waited");
     Some(has_ended_early)
+}
+
+/// Asserts that all indices take writes, and that no point in time is open.
+pub(super) async fn assert_takes_writes(deployment: &Deployment, what: &str) {
+    assert_eq!(deployment.memory().open_points_in_time(), 0, "{what}");
+    for group in ["connectors", "vaults"] {
+        let names = deployment.prefix.group(group);
+        let found = deployment.cluster().indices(&[names.alias()]).await.expect("answered");
+        let (index, state) = found.first_key_value().expect("it is there");
+        let generation = names.generation(index).expect("a generation");
+        assert!(state.aliases.contains_key(&names.write_alias(generation)), "{what}: {index}: {state:?}");
+        assert!(!state.write_blocked, "{what}: {index}");
+    }
 }

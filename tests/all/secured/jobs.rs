@@ -31,6 +31,8 @@ const OPERATE: &[&[&str]] = &[
     &["tokens", "delete", "--connector", "c1"],
     &["export"],
     &["doctor", "--job", "operate"],
+    &["migrate", "--pause"],
+    &["migrate", "--resume"],
 ];
 
 /// Returns the role that the command prints for a job under a prefix.
@@ -243,9 +245,11 @@ pub(super) async fn store_token(server: &Secured, prefix: &str) {
 async fn migrate_all(server: &Secured, context: &Context, prefix: &str, key: &str) -> (Option<(i32, String)>, String) {
     clean(server, prefix).await;
     let mut skipped = String::new();
-    let steps: [(u32, &[&str]); 9] = [
+    let steps: [(u32, &[&str]); 11] = [
         (1, &["migrate"]),
         (2, &["migrate", "--plan"]),
+        (2, &["migrate", "--pause"]),
+        (2, &["migrate", "--resume"]),
         (2, &["migrate"]),
         (3, &["migrate"]),
         (3, &["verify"]),

@@ -1,8 +1,11 @@
 //! Measures a migration against a raw loop.
 
+use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use clap::ValueEnum;
+use serde::Serialize;
 
 use super::place::{Place, succeeded};
 use super::raw::{self, RawCopy, RawLoop};
@@ -28,24 +31,25 @@ const GENERATION: u32 = 1;
 pub(super) struct Arguments {
     /// The number of documents
     #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..))]
-    docs: u32,
+    pub(super) docs: u32,
     /// The size of each document in bytes, if more than 1 KB; the relevant result is then the memory used
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=100_000_000))]
-    document_bytes: u32,
+    pub(super) document_bytes: u32,
     /// The way of the migration
     #[arg(long, value_enum, default_value_t = Way::InPlace)]
-    way: Way,
+    pub(super) way: Way,
     /// Let the new version bind one more attribute, so that both secrets of every document are encrypted again
     #[arg(long)]
-    encrypted: bool,
+    pub(super) encrypted: bool,
     /// Start this many nodes at once, and compare them with a single node instead of the raw loop
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
-    nodes: u32,
+    pub(super) nodes: u32,
 }
 
 /// The ways of a migration that can be measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Way {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Way {
     /// Rewrite documents in their index
     InPlace,
     /// Copy documents into a new index, which is cloned and swapped in
@@ -61,16 +65,18 @@ impl Way {
     }
 }
 
-/// The context of the benchmark.
-struct Bench<'a> {
-    place: Place<'a>,
-    names: IndexNames,
+/// The context of a benchmark of migrations.
+pub(super) struct Bench<'a> {
+    pub(super) place: Place<'a>,
+    pub(super) names: IndexNames,
     way: Way,
     documents: usize,
     document_bytes: usize,
     nodes: u32,
     /// The type with both model versions.
-    definition: TypeDefinition,
+    pub(super) definition: TypeDefinition,
+    /// The number of requests of the engine's last run.
+    requests: Cell<u64>,
 }
 
 pub(super) async fn run(
@@ -80,16 +86,7 @@ pub(super) async fn run(
     environment: &Environment,
     output: Output,
 ) -> Result<BenchResult> {
-    let place = Place::empty(connection, environment).await?;
-    let bench = Bench {
-        names: place.prefix.group(token::GROUP),
-        place,
-        way: arguments.way,
-        documents: usize::try_from(arguments.docs).unwrap_or(usize::MAX),
-        document_bytes: usize::try_from(arguments.document_bytes).unwrap_or(usize::MAX),
-        nodes: arguments.nodes,
-        definition: token::definition(arguments.encrypted, arguments.way == Way::Copy)?,
-    };
+    let bench = Bench::new(arguments, Place::empty(connection, environment).await?)?;
     let mut suffix = if arguments.encrypted { "_encrypted" } else { "" }.to_owned();
     if arguments.document_bytes > 0 {
         suffix += "_large";
@@ -103,12 +100,26 @@ pub(super) async fn run(
     let emptied = bench.place.delete_all().await;
     let result = measured?;
     emptied?;
-    Ok(result)
+    let requests = BTreeMap::from([("migration", bench.requests.get() as f64)]);
+    Ok(BenchResult { requests: Some(requests), ..result })
 }
 
-impl Bench<'_> {
+impl<'a> Bench<'a> {
+    pub(super) fn new(arguments: &Arguments, place: Place<'a>) -> Result<Self> {
+        Ok(Self {
+            names: place.prefix.group(token::GROUP),
+            place,
+            way: arguments.way,
+            documents: usize::try_from(arguments.docs).unwrap_or(usize::MAX),
+            document_bytes: usize::try_from(arguments.document_bytes).unwrap_or(usize::MAX),
+            nodes: arguments.nodes,
+            definition: token::definition(arguments.encrypted, arguments.way == Way::Copy)?,
+            requests: Cell::default(),
+        })
+    }
+
     /// Creates a new index with all documents at version 1. The control index stays, as it does on a platform.
-    async fn restore(&self) -> Result<()> {
+    pub(super) async fn restore(&self) -> Result<()> {
         self.place.delete(&format!("{}-*", self.names.alias())).await?;
         let first = self.definition.as_of(1).ok_or_else(|| Error::new(ErrorKind::Internal, "there is no version 1"))?;
         succeeded(&self.place.store(first.clone())?.migrator().migrate().await)?;
@@ -146,11 +157,13 @@ impl Bench<'_> {
     /// Migrates on `nodes` nodes at once and returns how many documents they wrote. The elapsed time is that of the
     /// slowest node. If two nodes write the same document, the sum exceeds the number of documents.
     async fn ours(&self, nodes: u32) -> Result<usize> {
+        let requests_before = self.place.cluster.requests().total();
         let migrators = (0..nodes)
             .map(|_| Ok(self.place.store(self.definition.clone())?.migrator()))
             .collect::<Result<Vec<_>>>()?;
         let reports = futures::future::join_all(migrators.iter().map(Migrator::migrate)).await;
         reports.iter().try_for_each(succeeded)?;
+        self.requests.set(self.place.cluster.requests().total() - requests_before);
         let indices = reports.iter().flat_map(|report| &report.indices);
         let written: u64 = indices.map(|index| index.documents.written).sum();
         Ok(usize::try_from(written).unwrap_or(usize::MAX))

@@ -1,19 +1,25 @@
 //! The command `bench`: measures the engine against a raw loop that does the same work without it, in the same run.
 
 mod crypto;
+mod live;
 mod migrate;
 mod place;
+mod plot;
 mod process;
 mod raw;
 mod reads;
 mod result;
 mod rounds;
+mod scale;
 mod token;
 mod tokens;
 mod transfer;
 mod writes;
 
+use std::fmt::Display;
+
 use clap::Subcommand;
+use serde::Serialize;
 
 use crate::connection::Connection;
 use crate::exit::Exit;
@@ -34,6 +40,8 @@ pub(super) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Measure {
     Migrate(migrate::Arguments),
+    Live(live::Arguments),
+    Scale(scale::Arguments),
     /// Measure encrypting and decrypting 1 KB, against the bare cipher
     Crypto,
     /// Measure finding pages of 1,000 objects of 1 KB, against the bare search
@@ -54,6 +62,12 @@ pub(super) async fn run(
 ) -> Result<Exit> {
     let runs = usize::try_from(arguments.runs).unwrap_or(usize::MAX);
     let result = match &arguments.measure {
+        Measure::Live(arguments) => {
+            return print(&live::run(arguments, connection, environment, output).await?, output);
+        }
+        Measure::Scale(arguments) => {
+            return print(&scale::run(arguments, runs, connection, environment, output).await?, output);
+        }
         Measure::Migrate(arguments) => migrate::run(arguments, runs, connection, environment, output).await?,
         Measure::Crypto => crypto::run(runs, environment)?,
         Measure::Find => reads::run(reads::Read::Find, runs, connection, environment, output).await?,
@@ -62,7 +76,11 @@ pub(super) async fn run(
         Measure::BulkCreate(arguments) => writes::run(arguments, runs, connection, environment, output).await?,
         Measure::Tokens => tokens::run(runs, connection, environment, output).await?,
     };
+    print(&result, output)
+}
+
+fn print(result: &(impl Display + Serialize), output: Output) -> Result<Exit> {
     output.say(result.to_string());
-    output.document(&result)?;
+    output.document(result)?;
     Ok(Exit::Done)
 }
