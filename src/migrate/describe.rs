@@ -7,7 +7,6 @@ use super::status::{self, KeptIndex, Status};
 use super::survey::Survey;
 use super::work::{Run, Work};
 use super::{GroupPlan, LeaseStatus, Migrator, Outcome, Pause, Plan, Report, Way, lease, moved, take_over};
-use crate::cluster::ClusterErrorKind;
 use crate::engine::quarantine::Quarantined;
 use crate::{Error, Result};
 
