@@ -150,7 +150,7 @@ impl Migrator {
         findings.read(&look);
         findings.clock(look.conditions.as_ref());
         let is_empty = look.status.indices.iter().all(|index| !index.exists) && look.status.not_visited.is_empty();
-        if is_empty {
+        if is_empty && !look.plan.is_partial() {
             findings.add_ok(
                 CheckName::Definitions,
                 format!("there is no index under the prefix {} yet", self.engine.prefix),
@@ -333,11 +333,10 @@ impl Findings {
     fn complete(mut self, look: &Look, has_keys: bool) -> Diagnosis {
         let found: BTreeSet<CheckName> = self.0.iter().map(|finding| finding.check).collect();
         let plan = &look.plan;
-        let is_partial = !plan.unseen.is_empty() || !plan.without_metadata.is_empty();
         for check in CheckName::ALL.into_iter().filter(|check| !found.contains(check)) {
             let is_unknown = match check {
                 CheckName::Shards | CheckName::Disk => look.conditions.is_none(),
-                _ => is_partial && check.is_about_indices(),
+                _ => plan.is_partial() && check.is_about_indices(),
             };
             match is_unknown {
                 true => self.add(check, CheckState::NotChecked, "not everything can be read, see the other checks", ""),

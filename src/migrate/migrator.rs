@@ -202,7 +202,7 @@ impl Migrator {
         }
         leave_out(&mut plan, unseen);
         let (control, quarantine) = (self.engine.prefix.control(), self.quarantine.names());
-        leave_out_blocked(&mut plan, &control, blocked);
+        leave_out_blocked(&mut plan, [&control, &quarantine], blocked);
         let moved = moved::find(self.engine.cluster.as_ref(), &self.engine.registry, &self.engine.prefix, &all).await?;
         plan.blockers.extend(moved.iter().map(Moved::blocker));
         plan.moved_types = moved.iter().flat_map(Moved::types).cloned().collect();
@@ -334,11 +334,13 @@ pub(super) fn unseen_blocker(unseen: &Unseen) -> Blocker {
 }
 
 /// Adds the blockers of our indices whose metadata cannot be read. Removes their groups, since nothing is known about
-/// them.
-fn leave_out_blocked(plan: &mut Plan, control: &IndexNames, mut blocked: Vec<String>) {
-    let is_ours = |name: &String| control.is_within(name) || plan.groups.iter().any(|it| it.names.is_within(name));
-    blocked.retain(is_ours);
-    plan.groups.retain(|group| !blocked.iter().any(|name| group.names.is_within(name)));
+/// them. `own` are the names of the indices that the engine uses for itself. Other indices under the prefix are not in
+/// the way.
+fn leave_out_blocked(plan: &mut Plan, own: [&IndexNames; 2], mut blocked: Vec<String>) {
+    let is_of = |names: &IndexNames, name: &str| names.generation(name).is_some() || names.is_fill(name);
+    let groups = || plan.groups.iter().map(|group| &group.names);
+    blocked.retain(|name| own.into_iter().chain(groups()).any(|names| is_of(names, name)));
+    plan.groups.retain(|group| !blocked.iter().any(|name| is_of(&group.names, name)));
     plan.blockers.extend(blocked.iter().map(|name| blocked_by("metadata", name)));
     plan.without_metadata = blocked;
 }

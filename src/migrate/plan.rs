@@ -63,6 +63,11 @@ impl Plan {
         self.blockers.is_empty() && self.groups.iter().all(is_reached)
     }
 
+    /// Returns whether there may be indices that the plan does not know, because they or their metadata cannot be seen.
+    pub(super) fn is_partial(&self) -> bool {
+        !self.unseen.is_empty() || !self.without_metadata.is_empty()
+    }
+
     /// Returns whether a node that leaves migrations to others can start. The remains of a copy do not prevent that.
     pub(super) fn is_ready(&self) -> bool {
         let is_ready = |group: &GroupPlan| group.way == Way::None && !group.lacks_something();

@@ -46,7 +46,7 @@ pub struct IndexStatus {
     /// The generations that are not current. `migrate --rollback` goes back to the one that the current one was copied
     /// from, and `migrate --drop-old` deletes them.
     pub kept: Vec<KeptIndex>,
-    /// The number of its documents in quarantine, or `None` if the credentials do not see the quarantine.
+    /// The number of its documents in quarantine, or `None` if the quarantine cannot be read.
     pub quarantined: Option<u64>,
     /// Why the index takes no writes, and what to do, if a copy or a rollback closed it. Absent if it takes writes.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -58,7 +58,7 @@ pub struct IndexStatus {
 pub struct KeptIndex {
     /// Its name.
     pub index: String,
-    /// The number of its documents, or `None` if the index is closed and cannot be counted.
+    /// The number of its documents, or `None` if the index is closed or blocked, and cannot be counted.
     pub documents: Option<u64>,
 }
 

@@ -310,6 +310,7 @@ async fn a_doctor_tells_everything_in_one_look(context: Context) {
     context.raw("PUT", &format!("/_index_template/{name}"), Some(template)).await;
     let blocked = doctor(&["--json"]).await;
     context.raw("DELETE", &format!("/_index_template/{name}"), None).await;
+    context.raw("PUT", &format!("/{index}/_settings"), Some(json!({"index.blocks.read_only": null}))).await;
     assert_eq!((blocked.code, &blocked.json()["ok"]), (2, &json!(false)), "{blocked:?}");
     let json = blocked.json();
     let in_the_way: BTreeSet<&str> = json["checks"]

@@ -38,7 +38,8 @@ fn describe(status: &Status, output: Output) {
     }
     output.say(table.to_string());
     for kept in status.indices.iter().flat_map(|index| &index.kept) {
-        let documents = kept.documents.map_or_else(|| "closed".to_owned(), |count| format!("with {count} documents"));
+        let documents =
+            kept.documents.map_or_else(|| "closed or blocked".to_owned(), |count| format!("with {count} documents"));
         output.say(format!("kept: {} {documents}, for `migrate --rollback`, until `migrate --drop-old`", kept.index));
     }
     for index in &status.indices {

@@ -43,8 +43,9 @@ pub(super) async fn half_of_the_indices_tell_nothing_of_the_others(context: Cont
         }))
         .await;
     let new_key = "a new key for tests only: 0123456789abcdef";
-    let commands: [&[&str]; 10] = [
+    let commands: [&[&str]; 11] = [
         &["status"],
+        &["doctor"],
         &["migrate", "--plan"],
         &["migrate"],
         &["migrate", "--rollback"],
