@@ -97,7 +97,7 @@ async fn a_server_that_answers_503_for_20_seconds_is_given_up(context: Context) 
 async fn a_passing_503_is_outlived(context: Context) {
     let proxy = Proxy::start(&context.url, |_, before| if before < 2 { Fault::Status(503) } else { Fault::None }).await;
     let (_, cluster) = impatient(proxy.url());
-    assert_eq!(cluster.version().await.expect("the third attempt is answered").split('.').count(), 3);
+    assert!(cluster.max_content_length().await.expect("the third attempt is answered") > 0);
     assert_eq!(proxy.seen().len(), 3);
 }
 

@@ -41,6 +41,7 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
             a_disk_that_is_full_in_the_middle_is_named,
             an_interfering_template_is_a_blocker,
             templates_interfere_only_with_what_is_not_said_anyway,
+            an_index_without_sequence_numbers_is_a_blocker,
         ),
     });
     trials
@@ -336,6 +337,36 @@ async fn a_disk_that_is_full_in_the_middle_is_named(context: Context) {
     hint(&context, &blocker, &[("<index>", &index)]).await;
     assert_migrates(&context).await;
     assert_eq!(context.migrator(newest()).status().await.expect("answered").indices[0].outdated, Some(0));
+}
+
+async fn an_index_without_sequence_numbers_is_a_blocker(context: Context) {
+    create(&context.store(platform(1)).await, "1").await;
+    let (index, source) = (context.index("notes"), context.stored("notes", "note:1").await);
+    let made = context.raw("GET", &format!("/{index}"), None).await[&index].clone();
+    let make_anew = async |settings: Value| {
+        context.raw("DELETE", &format!("/{index}"), None).await;
+        let body = json!({"mappings": made["mappings"], "aliases": made["aliases"], "settings": {"index": settings}});
+        context.raw("PUT", &format!("/{index}"), Some(body)).await
+    };
+    let answer = make_anew(json!({"hidden": true, "disable_sequence_numbers": true})).await;
+    if answer["acknowledged"] != true {
+        // Versions before 9.4 do not know the setting.
+        assert!(answer.to_string().contains("unknown setting"), "{answer}");
+        return;
+    }
+    let document = format!("/{index}/_doc/note:1");
+    context.raw("PUT", &document, Some(source.clone())).await;
+    let refused = context.raw("PUT", &format!("{document}?if_seq_no=0&if_primary_term=1"), Some(source.clone())).await;
+    assert_eq!(refused["status"], 400, "{refused}");
+    let blocker = blocker(&context, newest).await;
+    assert!(blocker.what.contains(&format!("the index {index} keeps no sequence numbers")), "{blocker:?}");
+    assert!(hint_on_page(&blocker).contains("POST /_reindex"), "{blocker:?}");
+    // The hint, by other requests: the tests' server lacks the module for `_reindex`.
+    make_anew(json!({"hidden": true})).await;
+    context.raw("PUT", &document, Some(source)).await;
+    assert_migrates(&context).await;
+    let note = context.store(newest()).await.repository().get(&ObjectKey::new("note", "1")).await.expect("not lost");
+    assert_eq!(note.attributes["title"], "t");
 }
 
 async fn too_few_shards_are_a_blocker(context: Context) {

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::Mutex;
 
 use clap::{Args, FromArgMatches};
@@ -87,7 +87,9 @@ impl Server {
         let mut state: Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
         let pid = state["nodes"][node]["process"]["pid"].as_u64().ok_or("the node does not run")?;
         Command::new("kill").args(["-TERM", &pid.to_string()]).status().map_err(|error| error.to_string())?;
-        while self.processes()?.iter().any(|running| u64::from(*running) == pid) {}
+        while self.processes()?.iter().any(|running| u64::from(*running) == pid) {
+            std::thread::yield_now();
+        }
 
         let old = self.description["version"].as_str().ok_or("the version is not known")?;
         let of = |version: &str| format!("{version}-of-{}", state["nodes"].as_array().map_or(0, Vec::len));
@@ -110,8 +112,9 @@ impl Server {
     /// Returns the processes of its running nodes.
     pub(crate) fn processes(&self) -> Result<Vec<u32>, String> {
         let own = self.own.as_ref().ok_or("the server is not ours")?;
-        let status: Value =
-            serde_json::from_slice(&dev(&own.folder, &["status"])?.stdout).map_err(|error| error.to_string())?;
+        // It ends with 1 if a node does not run.
+        let output = run_dev(&own.folder, &["status"], Stdio::null())?;
+        let status: Value = serde_json::from_slice(&output.stdout).map_err(|error| error.to_string())?;
         let pids = status["nodes"].as_array().into_iter().flatten().filter_map(|node| node["pid"].as_u64());
         pids.map(|pid| u32::try_from(pid).map_err(|error| error.to_string())).collect()
     }
@@ -196,13 +199,17 @@ impl Drop for Server {
     }
 }
 
-fn dev(folder: &str, arguments: &[&str]) -> Result<Output, String> {
-    let output = Command::new(env!("CARGO_BIN_EXE_saved-objects"))
+fn run_dev(folder: &str, arguments: &[&str], messages: Stdio) -> Result<Output, String> {
+    Command::new(env!("CARGO_BIN_EXE_saved-objects"))
         .args(["dev", "--json", "--dir", folder])
         .args(arguments)
-        .stderr(std::process::Stdio::inherit())
+        .stderr(messages)
         .output()
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| error.to_string())
+}
+
+fn dev(folder: &str, arguments: &[&str]) -> Result<Output, String> {
+    let output = run_dev(folder, arguments, Stdio::inherit())?;
     if output.status.success() { Ok(output) } else { Err(format!("dev {arguments:?} ended with {}", output.status)) }
 }
 

@@ -40,10 +40,10 @@ impl Product {
 }
 
 /// Returns whether an answer may come from another product: it lacks Elasticsearch's header, or refuses a request that
-/// every Elasticsearch can do. Refused credentials and a busy server are no such signs.
+/// every Elasticsearch can do. Refused credentials and a server that is busy or away are no such signs.
 pub(super) fn is_suspicious(status: u16, is_elasticsearch: bool) -> bool {
     match status {
-        401 | 407 | 413 | 429 => false,
+        401 | 407 | 408 | 413 | 429 | 502..=504 => false,
         400 | 405 | 406 | 410 => true,
         _ => !is_elasticsearch,
     }
@@ -92,7 +92,8 @@ mod tests {
             (410, true, true),
             (429, false, false),
             (503, true, false),
-            (503, false, true),
+            (503, false, false),
+            (500, false, true),
         ] {
             assert_eq!(is_suspicious(status, is_elasticsearch), expected, "{status} {is_elasticsearch}");
         }
