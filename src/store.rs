@@ -325,7 +325,7 @@ impl SavedObjectsBuilder {
         self
     }
 
-    /// Limits a migration in place to `max_rate` documents in a second ([`Migrator::max_rate`]). Give the start a
+    /// Lets a migration in place write at most `max_rate` documents in a second ([`Migrator::max_rate`]). Give the start a
     /// [`deadline`](Self::deadline) that suits the rate. Default: no limit.
     #[must_use]
     pub fn max_rate(mut self, max_rate: NonZeroU32) -> Self {

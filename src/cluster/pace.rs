@@ -1,4 +1,4 @@
-//! The pace of scans that share a live cluster with users: a limit on the documents of a second, and a pause.
+//! The pace of work that shares a live cluster with users: a limit on the documents written in a second, and a pause.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -9,13 +9,14 @@ use std::time::Duration;
 use crate::environment::Environment;
 use crate::{Error, ErrorKind, Result};
 
-/// The number of pages in a second of a limited scan, so that the documents of a second do not come all at once.
+/// The number of pages that are written in a second, so that the documents of a second do not come all at once.
 const PAGES_A_SECOND: u32 = 10;
 
-/// The pace of scans. Clones share the limit and the pause.
+/// The pace of scans and of the writes that follow. Clones share the limit and the pause. Documents that are only read
+/// do not count: writing costs a server far more (record 10), and a scan reads one page at a time.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Pace {
-    /// The largest number of documents in a second.
+    /// The largest number of documents that are written in a second.
     max_rate: Option<NonZeroU32>,
     /// The earliest time of the next page, by the monotonic clock.
     next: Arc<Mutex<Duration>>,
@@ -50,7 +51,7 @@ impl Paused {
 }
 
 impl Pace {
-    /// Creates a pace of at most `max_rate` documents in a second.
+    /// Creates a pace of at most `max_rate` written documents in a second.
     pub(crate) fn at_most(max_rate: NonZeroU32) -> Self {
         Self { max_rate: Some(max_rate), ..Self::default() }
     }
@@ -88,9 +89,9 @@ impl Pace {
         self.max_rate.map_or(max, |rate| (rate.get() / PAGES_A_SECOND).clamp(1, max))
     }
 
-    /// Waits until a page of `documents` may be processed. Time that passed without a page is not made up for.
-    pub(super) async fn admit(&self, documents: usize, environment: &Environment) {
-        let Some(max_rate) = self.max_rate else { return };
+    /// Waits until `documents` may be written. Time that passed without a write is not made up for.
+    pub(crate) async fn admit(&self, documents: usize, environment: &Environment) {
+        let Some(max_rate) = self.max_rate.filter(|_| documents > 0) else { return };
         let now = environment.clock().monotonic();
         let wait = {
             let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
@@ -99,7 +100,7 @@ impl Pace {
             turn.saturating_sub(now)
         };
         if !wait.is_zero() {
-            // A scan that is stopped processes the pages that it has read without further waits.
+            // Work that is stopped writes what it has read without further waits.
             let _ = environment.stop().or(environment.clock().sleep(wait)).await;
         }
     }

@@ -3,7 +3,7 @@
 use std::pin::pin;
 use std::sync::Arc;
 
-use futures::{Stream, StreamExt};
+use futures::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::pace::Pace;
@@ -33,7 +33,7 @@ pub(crate) struct Scan<'a> {
     pub(crate) index: &'a str,
     /// Which documents to read.
     pub(crate) query: Query,
-    /// The pace, if the scan shares it with others, may be limited or paused.
+    /// The pace of the writes that follow: a limited one has small pages, and a paused one ends the scan.
     pub(crate) pace: Option<&'a Pace>,
 }
 
@@ -53,8 +53,7 @@ impl Scan<'_> {
         let (sender, receiver) = mpsc::channel(PAGES_AHEAD);
         // Both run in this task, so that dropping the task ends both.
         let reading = read(&mut pages, &budget, self.pace, sender);
-        let processed = admitted(receiver, self.pace, self.environment);
-        let ended = futures::future::try_join(reading, work_on(processed, work, collect)).await;
+        let ended = futures::future::try_join(reading, work_on(receiver, work, collect)).await;
         pages.close().await;
         let (early, ()) = ended?;
         early.map_or(Ok(()), Err)
@@ -116,29 +115,15 @@ impl Budget {
     }
 }
 
-/// Returns the pages, each when the pace admits it.
-fn admitted(
-    pages: mpsc::Receiver<Weighed>,
-    pace: Option<&Pace>,
-    environment: &Environment,
-) -> impl Stream<Item = Weighed> {
-    futures::stream::unfold(pages, move |mut pages| async move {
-        let page = pages.recv().await?;
-        if let Some(pace) = pace {
-            pace.admit(page.0.len(), environment).await;
-        }
-        Some((page, pages))
-    })
-}
-
 async fn work_on<T, W>(
-    pages: impl Stream<Item = Weighed>,
+    pages: mpsc::Receiver<Weighed>,
     work: impl Fn(Vec<Hit>) -> W,
     mut collect: impl FnMut(T),
 ) -> Result<()>
 where
     W: Future<Output = Result<T>>,
 {
+    let pages = futures::stream::unfold(pages, |mut pages| async move { Some((pages.recv().await?, pages)) });
     let working = |(page, taken): Weighed| {
         let done = work(page);
         async move {

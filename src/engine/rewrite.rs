@@ -2,15 +2,15 @@
 //! counts the results. The pages come from a [`Scan`](crate::cluster::Scan).
 //!
 //! ```text
-//! page ─→ decide (pure, on the blocking pool) ─→ record the keys in use ─→ bulk ─→ count
-//!            └──────────── read again, if others were first ←────────────────┘
+//! page ─→ decide (pure, on the blocking pool) ─→ record the keys in use ─→ wait for the turn ─→ bulk ─→ count
+//!            └──────────────────── read again, if others were first ←───────────────────────────┘
 //! ```
 
 use std::sync::Arc;
 
 use super::control::KeysInUse;
 use crate::cluster::{
-    BulkAction, BulkOperation, BulkRequest, Cluster, Gone, Hit, ItemError, ItemErrorKind, Refresh, SequenceNumber,
+    BulkAction, BulkOperation, BulkRequest, Cluster, Gone, Hit, ItemError, ItemErrorKind, Pace, Refresh, SequenceNumber,
 };
 use crate::encryption::EncryptionService;
 use crate::environment::Environment;
@@ -147,6 +147,8 @@ pub(crate) struct Rewrite<'a, D> {
     pub(crate) keys: &'a KeysInUse,
     /// The service that the decisions seal secrets with.
     pub(crate) encryption: &'a EncryptionService,
+    /// The pace of the writes.
+    pub(crate) pace: Option<&'a Pace>,
 }
 
 /// The decisions about a page.
@@ -185,6 +187,9 @@ impl<D: Decide> Rewrite<'_, D> {
         let Some(mut bulk) = self.bulk else { return Ok(tally) };
         while !operations.is_empty() {
             self.keys.before_writing(self.encryption).await?;
+            if let Some(pace) = self.pace {
+                pace.admit(operations.len(), self.environment).await;
+            }
             let results = bulk.write(&operations).await?;
             let mut changed = Vec::new();
             for (operation, written) in operations.into_iter().zip(results) {
@@ -313,6 +318,7 @@ mod tests {
             }),
             keys: &KeysInUse::new(cluster.clone(), &Prefix::default()),
             encryption: &EncryptionService::new(None, environment.clone()),
+            pace: None,
         };
         let decided = rewrite.decide(page(cluster).await).await.expect("decided");
         meanwhile().await;

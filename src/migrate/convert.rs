@@ -84,6 +84,7 @@ impl Converter<'_> {
             bulk: Some(bulk),
             keys: self.keys,
             encryption: self.conversion.encryption(),
+            pace: Some(self.pace),
         };
         let environment = self.conversion.environment();
         let scan = Scan { cluster: self.cluster, environment, index: &self.plan.index, query, pace: Some(self.pace) };

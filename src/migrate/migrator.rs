@@ -103,8 +103,9 @@ impl Migrator {
         self
     }
 
-    /// Limits a migration in place to `max_rate` documents in a second, so that it disturbs users less. Every document
-    /// that it reads to convert counts. A copy is not limited, because its source takes no writes until it ends.
+    /// Lets a migration in place write at most `max_rate` documents in a second, so that it disturbs users less.
+    /// Documents that it only reads do not count. A copy is not limited, because its source takes no writes until it
+    /// ends.
     #[must_use]
     pub fn max_rate(mut self, max_rate: NonZeroU32) -> Self {
         self.pace = Pace::at_most(max_rate);

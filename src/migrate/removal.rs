@@ -28,6 +28,7 @@ pub(super) async fn delete_types(
     let bulk = &Bulk { cluster: cluster.as_ref(), alias: write_alias, conflicts, refusals, failure: &failure };
     let delete = |page: Vec<Hit>| async move {
         let operations: Vec<_> = page.into_iter().map(|hit| rewrite::deletion(hit.id, hit.sequence)).collect();
+        pace.admit(operations.len(), environment).await;
         bulk.write(&operations).await
     };
     let mut deleted = 0;

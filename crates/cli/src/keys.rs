@@ -35,7 +35,7 @@ enum Command {
     /// Encrypt with the primary key everything that is under another key; exit 2 if another key is still needed
     /// afterwards
     Rotate {
-        /// Read at most so many documents a second, so that users are disturbed less
+        /// Write at most so many documents a second, so that users are disturbed less
         #[arg(long, value_name = "N")]
         max_rate: Option<NonZeroU32>,
     },

@@ -52,7 +52,7 @@ pub(super) struct Arguments {
     /// it is (may be repeated). Kibana's keys are in the file that SAVED_OBJECTS_KIBANA_KEYS_FILE names
     #[arg(long, value_name = "ALIAS[=GROUP]", conflicts_with_all = ["rescan", "rollback", "drop_old"])]
     take_over: Vec<TakeOver>,
-    /// Convert at most so many documents a second, so that users are disturbed less. A copy has no limit: its source
+    /// Write at most so many documents a second, so that users are disturbed less. A copy has no limit: its source
     /// takes no writes until it ends
     #[arg(long, value_name = "N", conflicts_with_all = ["plan", "take_over", "rollback", "drop_old"])]
     max_rate: Option<NonZeroU32>,

@@ -226,7 +226,7 @@ impl Quarantine {
         }
         let (cluster, environment) = (&self.cluster, &self.environment);
         let scan = Scan { cluster, environment, index: &index, query: Query::Everything, pace };
-        let work = |page| self.rewrite_page((keys, encryption), page, &inspect);
+        let work = |page| self.rewrite_page((keys, encryption), pace, page, &inspect);
         scan.run(work, |(inspected, of_page): (Vec<T>, RewriteCounts)| {
             inspected.into_iter().for_each(&mut collect);
             rewritten.replaced += of_page.replaced;
@@ -239,6 +239,7 @@ impl Quarantine {
     async fn rewrite_page<T>(
         &self,
         (keys, encryption): (&KeysInUse, &EncryptionService),
+        pace: Option<&Pace>,
         page: Vec<Hit>,
         inspect: &impl Fn(&Quarantined, &str) -> (T, Option<String>),
     ) -> Result<(Vec<T>, RewriteCounts)> {
@@ -254,6 +255,9 @@ impl Quarantine {
             }
         }
         keys.before_writing(encryption).await?;
+        if let Some(pace) = pace {
+            pace.admit(operations.len(), &self.environment).await;
+        }
         for outcome in self.write(&operations).await? {
             match outcome {
                 Ok(_) => rewritten.replaced += 1,

@@ -77,9 +77,8 @@ impl KeyRotation {
         Self { engine: engine.clone(), inspector, quarantine, progress, pace: Pace::default() }
     }
 
-    /// Limits a rotation to `max_rate` documents in a second, so that it disturbs users less. Every document that it
-    /// reads counts, whether it is encrypted again or not. A rotation that finds something to do reads every document at
-    /// least twice.
+    /// Lets a rotation write at most `max_rate` documents in a second, so that it disturbs users less. Documents that it
+    /// only reads do not count.
     #[must_use]
     pub fn max_rate(mut self, max_rate: NonZeroU32) -> Self {
         self.pace = Pace::at_most(max_rate);

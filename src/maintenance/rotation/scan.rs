@@ -60,6 +60,7 @@ impl IndexScan<'_> {
             bulk: write_alias.map(bulk),
             keys: &engine.keys,
             encryption: &engine.encryption,
+            pace,
         };
         let scan = Scan { cluster: &engine.cluster, environment, index, query: Query::Everything, pace };
         let mut tally = Tally::default();
