@@ -86,4 +86,8 @@ pub(super) async fn a_lost_store_is_restored_as_the_page_says(context: Context) 
     assert_whole(&context, &store).await;
     let later = store.repository().get_opt(&ObjectKey::new("vault", "later")).await.expect("answered");
     assert!(later.is_none(), "it was written after the snapshot");
+    let repository = format!("/_snapshot/{}", context.prefix);
+    for path in [format!("{repository}/monday"), repository] {
+        context.raw("DELETE", &path, None).await;
+    }
 }
