@@ -5,6 +5,7 @@ use super::convert::convert_document;
 use super::defect::Defect;
 use super::pass::Pass;
 use super::report::MAX_BAD_NAMED;
+use super::survey::Survey;
 use super::{BadDocument, Fate, GroupPlan, Migrator, OnBad, OnUnreadable, Way};
 use crate::Result;
 use crate::cluster::{Hit, Query, Scan};
@@ -13,7 +14,8 @@ use crate::engine::conversion::Conversion;
 impl Migrator {
     /// Finds the documents of a group's index that cannot be converted, and what a migration would do with each. Writes
     /// nothing.
-    pub(super) async fn dry_run(&self, conversion: &Conversion, group: &GroupPlan) -> Result<Pass> {
+    pub(super) async fn dry_run(&self, conversion: &Conversion, group: &GroupPlan, survey: &Survey) -> Result<Pass> {
+        self.progress.begin(group.names.alias(), survey.documents(group).unwrap_or_default());
         let policies = match group.way {
             // Such a group is not migrated, so its bad documents are kept.
             Way::None => (OnBad::Fail, OnUnreadable::Fail),
@@ -26,7 +28,11 @@ impl Migrator {
             index: &group.index,
             query: Query::Everything,
         };
-        scan.run(|page| examine(conversion, group, policies, page), |bad: Pass| found.add(bad)).await?;
+        let add = |page: Pass| {
+            self.progress.examined(page.counts.read);
+            found.add(page);
+        };
+        scan.run(|page| examine(conversion, group, policies, page), add).await?;
         Ok(found)
     }
 }
@@ -42,6 +48,7 @@ async fn examine(
     let (conversion, group) = (conversion.clone(), group.clone());
     let examining = move || {
         let mut found = Pass::default();
+        found.counts.read = page.len() as u64;
         for hit in page {
             if let Err(defect) = convert_document(&conversion, &group, OnUnreadable::Fail, &hit) {
                 add(&mut found, group.names.alias(), hit.id, defect, policies);

@@ -40,7 +40,7 @@ const COMMANDS: [&[&str]; 14] = [
     &["namespaces"],
     &["export"],
     &["migrate", "--rollback"],
-    &["migrate", "--drop-old"],
+    &["migrate", "--drop-old", "--yes"],
     &["keys", "rotate"],
     &["migrate"],
 ];
@@ -136,7 +136,7 @@ async fn a_kept_generation_needs_its_key(context: Context) {
     assert_eq!(rotated.code, 2, "{rotated:?}");
     assert!(rotated.out.contains("is still needed") && rotated.out.contains("migrate --drop-old"), "{rotated:?}");
     assert!(!rotated.out.contains("can be removed"), "{rotated:?}");
-    assert_eq!(run(&["migrate", "--drop-old"]).await.code, 0);
+    assert_eq!(run(&["migrate", "--drop-old", "--yes"]).await.code, 0);
     let again = run(&["keys", "rotate"]).await;
     assert!(again.code == 0 && again.out.contains("can be removed"), "{again:?}");
 }

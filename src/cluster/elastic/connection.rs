@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -240,6 +240,8 @@ struct Failure {
     not_done: bool,
     /// Whether a later attempt may succeed.
     passing: bool,
+    /// Whether no connection was made.
+    not_connected: bool,
     retry_after: Option<Duration>,
 }
 
@@ -249,6 +251,10 @@ pub(super) struct Connection {
     transport: Arc<dyn Transport>,
     environment: Environment,
     retry: RetryPolicy,
+    /// The number of attempts at a request while no connection was made before.
+    attempts_to_reach: u32,
+    /// Whether a connection was made.
+    was_reached: AtomicBool,
     request_timeout: Duration,
     batches: Batches,
     bulk_bytes: AdaptiveSize,
@@ -267,6 +273,8 @@ impl Connection {
             transport,
             environment: builder.environment,
             retry: builder.retry,
+            attempts_to_reach: builder.attempts_to_reach,
+            was_reached: AtomicBool::new(false),
             request_timeout: builder.request_timeout,
             batches: builder.batches,
             bulk_bytes: AdaptiveSize::new(MAX_BULK_BYTES, MAX_BULK_BYTES),
@@ -303,8 +311,8 @@ impl Connection {
 
     /// Runs `work`, which waits for the shards of an index, and reports the wait in the log.
     pub(super) async fn waiting_for<T>(&self, index: &str, work: impl Future<Output = T>) -> T {
-        let what = format!("the shards of the index {index}");
-        self.environment.telling(&what, "GET /_cluster/allocation/explain says why they are not there yet", work).await
+        let what = || format!("the shards of the index {index}");
+        self.environment.telling(what, "GET /_cluster/allocation/explain says why they are not there yet", work).await
     }
 
     /// Sends the request until it is answered or no attempt is left.
@@ -314,9 +322,16 @@ impl Connection {
         loop {
             let attempt = self.attempt(request, attempts.made());
             let failure = match attempts.during(attempt).await {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => {
+                    self.was_reached.store(true, Ordering::Relaxed);
+                    return Ok(answer);
+                }
                 Err(failure) => failure,
             };
+            let is_given_up = failure.not_connected
+                && attempts.made() >= self.attempts_to_reach
+                && !self.was_reached.load(Ordering::Relaxed);
+            self.was_reached.fetch_or(!failure.not_connected, Ordering::Relaxed);
             let is_out_of_memory = failure.error.is_out_of_memory();
             let is_callers = match request.when_busy {
                 WhenBusy::Repeat => false,
@@ -324,7 +339,7 @@ impl Connection {
                 WhenBusy::SendLess => failure.error.status == Some(429),
             };
             maybe_done |= request.is_write && !failure.not_done;
-            let may_repeat = !is_callers && failure.passing && (failure.not_done || request.repeat == Repeat::Always);
+            let may_repeat = !is_callers && !is_given_up && failure.passing && (failure.not_done || request.repeat == Repeat::Always);
             if may_repeat && attempts.wait_for_next(failure.retry_after).await {
                 attempts.tell(&failure.error);
                 continue;
@@ -443,7 +458,8 @@ fn no_answer(method: &'static str, path: &str, error: NoAnswer) -> Failure {
         elapsed: Duration::ZERO,
         source: Some(source),
     };
-    Failure { error, not_done, passing, retry_after: None }
+    let not_connected = matches!(known, NoAnswerKind::NotConnected);
+    Failure { error, not_done, passing, not_connected, retry_after: None }
 }
 
 fn refusal(answer: &Answer, meaning: Meaning, details: ErrorAnswer, retry_after: Option<Duration>) -> Failure {
@@ -480,7 +496,8 @@ fn refusal(answer: &Answer, meaning: Meaning, details: ErrorAnswer, retry_after:
     if answer.path.ends_with("_search") {
         error.leave_out_values();
     }
-    Failure { error, not_done: is_refused || meaning == Meaning::Busy, passing, retry_after }
+    let not_done = is_refused || meaning == Meaning::Busy;
+    Failure { error, not_done, passing, not_connected: false, retry_after }
 }
 
 /// Requests the largest request size that the queried node accepts. Source: nodes info API.

@@ -220,7 +220,7 @@ async fn migrate_all(server: &Secured, context: &Context, prefix: &str, key: &st
         (3, &["verify"]),
         (3, &["migrate", "--rollback"]),
         (3, &["migrate"]),
-        (3, &["migrate", "--drop-old"]),
+        (3, &["migrate", "--drop-old", "--yes"]),
     ];
     for (release, command) in steps {
         let types = types_of(release);

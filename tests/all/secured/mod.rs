@@ -23,6 +23,7 @@ use crate::context::{Context, KEY};
 use crate::named_trials;
 use crate::server::Server;
 pub(crate) use proxies::{CHILD, child};
+pub(crate) use stub::write_secret;
 
 pub(crate) fn trials(url: &str) -> Vec<Trial> {
     named_trials!(
