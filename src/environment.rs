@@ -198,12 +198,7 @@ impl Environment {
 
     /// Waits for `work`. If it takes longer than a second, the log repeatedly names what is waited for, as `what`
     /// describes it at that time, and the hint.
-    pub(crate) async fn telling<T>(
-        &self,
-        what: impl Fn() -> String,
-        hint: &str,
-        work: impl Future<Output = T>,
-    ) -> T {
+    pub(crate) async fn telling<T>(&self, what: impl Fn() -> String, hint: &str, work: impl Future<Output = T>) -> T {
         // With a clock that advances only during sleeps, nothing waits in real time.
         if !self.clock.passes_by_itself() {
             return work.await;

@@ -304,7 +304,11 @@ mod tests {
             ("b", 0, 10, Some(0)),
         ];
         for (alias, written, seconds, expected) in table {
-            assert_eq!(pace.docs_per_s(&at(alias, written), Duration::from_secs(seconds)), expected, "{alias} {seconds}");
+            assert_eq!(
+                pace.docs_per_s(&at(alias, written), Duration::from_secs(seconds)),
+                expected,
+                "{alias} {seconds}"
+            );
         }
     }
 }

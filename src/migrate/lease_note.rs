@@ -149,7 +149,10 @@ mod tests {
         let table = [
             (json!({ "digest": "d" }), ""),
             (json!({ "digest": "d", "progress": progress, "last_failure": null }), " (4 of 9 documents of x written)"),
-            (json!({ "holder": { "since": "12:00", "renewed_at": "12:01" } }), " (since 12:00, last sign of life 12:01)"),
+            (
+                json!({ "holder": { "since": "12:00", "renewed_at": "12:01" } }),
+                " (since 12:00, last sign of life 12:01)",
+            ),
             (
                 json!({ "holder": holder, "progress": with_rate }),
                 " (process 7 on web-3, since 12:00, last sign of life 12:01; \

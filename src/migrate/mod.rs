@@ -58,8 +58,8 @@ pub use plan::{Blocker, Way};
 pub use progress::Progress;
 pub(crate) use progress::ProgressSender;
 pub use report::{
-    BadDocument, DocumentCounts, Fate, IndexReport, Outcome, PlanEstimate, Report, ReportedError, TakeOverReport, TypeReport,
-    Unregistered,
+    BadDocument, DocumentCounts, Fate, IndexReport, Outcome, PlanEstimate, Report, ReportedError, TakeOverReport,
+    TypeReport, Unregistered,
 };
 pub use status::{IndexStatus, KeptIndex, Status};
 pub use take_over::TakeOver;

@@ -134,7 +134,11 @@ async fn a_server_that_is_not_there(context: Context) {
     let started = std::time::Instant::now();
     let ran = run(&nowhere, &["migrate", "--json"]).await;
     assert_eq!(ran.code, 1, "{ran:?}");
-    assert!(started.elapsed() < std::time::Duration::from_secs(5), "the user waits for nothing: {:?}", started.elapsed());
+    assert!(
+        started.elapsed() < std::time::Duration::from_secs(5),
+        "the user waits for nothing: {:?}",
+        started.elapsed()
+    );
     let report = ran.json();
     assert!(report["error"]["message"].as_str().is_some_and(|it| it.contains(&free.to_string())), "{report}");
     assert_eq!((&report["outcome"], &report["error"]["kind"]), (&json!("failed"), &json!("unavailable")));

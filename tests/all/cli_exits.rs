@@ -118,7 +118,9 @@ async fn exit_codes_by_command_and_situation(context: Context) {
     let runs = COMMANDS.iter().map(|command| run(&nowhere, situation, command));
     for (ran, command) in futures::future::join_all(runs).await.iter().zip(COMMANDS) {
         assert_eq!(ran.code, 1, "no server: {command:?}: {ran:?}");
-        assert!(ran.err.contains("trying again since"), "the wait is told: {command:?}: {ran:?}");
+        let said = format!("{}{}", ran.out, ran.err);
+        assert!(said.contains(&free.to_string()), "the address is named: {command:?}: {ran:?}");
+        assert!(!said.contains("trying again, "), "nothing is waited for: {command:?}: {ran:?}");
     }
 }
 

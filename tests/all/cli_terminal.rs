@@ -126,6 +126,11 @@ fn screen(raw: &str, columns: usize) -> Vec<String> {
     lines.into_iter().map(|line| line.into_iter().collect::<String>().trim_end().to_owned()).collect()
 }
 
+/// Returns the context with a prefix as short as those of platforms.
+fn short(context: &Context, name: &str) -> Context {
+    Context { prefix: format!("terminal-{name}").parse().expect("a prefix"), ..context.clone() }
+}
+
 /// Creates a platform of release 1 with many vaults, one of which no migration can convert.
 async fn seeded(context: &Context, vaults: usize) {
     let (store, _) = platform(context).await;
@@ -151,8 +156,7 @@ const COMMANDS: [(&[&str], i32); 7] = [
 
 async fn every_line_fits_every_terminal(context: Context) {
     for columns in WIDTHS {
-        let prefix = format!("{}-{columns}", context.prefix).parse().expect("a prefix");
-        let context = Context { prefix, ..context.clone() };
+        let context = short(&context, &columns.to_string());
         seeded(&context, 20).await;
         let types = folder(2);
         for (command, code) in COMMANDS {
@@ -173,6 +177,7 @@ async fn every_line_fits_every_terminal(context: Context) {
 }
 
 async fn a_pipe_gets_lines_without_control_characters(context: Context) {
+    let context = short(&context, "pipe");
     seeded(&context, 20).await;
     let types = folder(2);
     for (command, code) in COMMANDS {
@@ -185,16 +190,19 @@ async fn a_pipe_gets_lines_without_control_characters(context: Context) {
         }
         // A row stays a line, for `grep`.
         if command == ["status"] {
-            let rows = ran.out.lines().filter(|line| line.contains(&context.index("vaults")) && line.contains("vault "));
+            let rows =
+                ran.out.lines().filter(|line| line.contains(&context.index("vaults")) && line.contains("vault "));
             assert_eq!(rows.count(), 1, "{ran:?}");
         }
         let narrow = [("SAVED_OBJECTS_ENCRYPTION_KEY", KEY), ("COLUMNS", "60")];
         let asked = run_with(&context, &[&["status"][..], &["--types", path(types.path())]].concat(), &narrow).await;
         assert!(asked.out.lines().all(|line| line.chars().count() <= 60), "COLUMNS is obeyed: {asked:?}");
     }
+    context.remove().await;
 }
 
 async fn a_bar_leaves_nothing_behind(context: Context) {
+    let context = short(&context, "bar");
     seeded(&context, 2_500).await;
     let types = folder(3);
     let arguments = ["migrate", "--on-bad", "quarantine", "--types", path(types.path())];
@@ -202,9 +210,10 @@ async fn a_bar_leaves_nothing_behind(context: Context) {
         let seen = in_terminal(&context, columns, arguments, None);
         let screen = seen.screen.join("\n");
         println!("{columns} columns: {arguments:?}\n{screen}\n");
-        assert!(seen.raw.contains("/2501"), "there was a bar: {}", seen.raw);
-        assert!(!screen.contains("/2501") && !screen.contains(['█', '░']), "it is gone: {screen}");
+        assert!(seen.raw.contains("/2502") && seen.raw.contains('█'), "there was a bar: {}", seen.raw);
+        assert!(!screen.contains("/2502") && !screen.contains(['█', '░']), "it is gone: {screen}");
     }
+    context.remove().await;
 }
 
 async fn a_question_is_asked_on_a_terminal(context: Context) {

@@ -124,8 +124,7 @@ async fn tokens_are_deleted_by_id_and_by_whose_they_are(context: Context) {
     let record = id.replace("per-user:", "user_connector_token/");
     for id in [id, &record] {
         let dry = run(&context, &["tokens", "delete", id, unknown, "--dry-run", "--json"]).await;
-        let expected =
-            json!({"dry_run": true, "deleted": [id.replace("user_connector_token/", "per-user:")], "not_found": [unknown]});
+        let expected = json!({"dry_run": true, "deleted": [id.replace("user_connector_token/", "per-user:")], "not_found": [unknown]});
         assert_eq!((dry.code, dry.json()), (1, expected), "{dry:?}");
     }
     let dry = run(&context, &["tokens", "delete", "--connector", "c1", "--dry-run"]).await;

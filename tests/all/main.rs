@@ -96,7 +96,8 @@ fn main() -> ExitCode {
             .flatten()
             .collect();
     // A test that passes deletes its indices by a pattern, and the indices of those that fail are many on a bad day.
-    let settings = ["--setting", "action.destructive_requires_name=false", "--setting", "cluster.max_shards_per_node=5000"];
+    let settings =
+        ["--setting", "action.destructive_requires_name=false", "--setting", "cluster.max_shards_per_node=5000"];
     let options: Vec<&str> = options.iter().map(String::as_str).chain(["--heap", "1g"]).chain(settings).collect();
     let server = match Server::start(&options) {
         Ok(server) => server,

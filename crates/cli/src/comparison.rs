@@ -68,7 +68,8 @@ impl Earlier {
 
     fn parse(text: &str, form: DigestForm) -> Result<Self> {
         let earlier: Self = serde_json::from_str(text).map_err(|error| {
-            let what = format!("it is no report of `verify --json`, see line {}, column {}", error.line(), error.column());
+            let what =
+                format!("it is no report of `verify --json`, see line {}, column {}", error.line(), error.column());
             Error::new(ErrorKind::Invalid, what).with_hint("name a file that `saved-objects verify --json` wrote")
         })?;
         let refused = |what: String, hint: &str| Err(Error::invalid(what, hint));
@@ -152,7 +153,8 @@ mod tests {
     }
 
     fn report(digests: &Value, types: &Value) -> String {
-        json!({ "ok": true, "digests": digests, "indices": [{ "alias": "a", "types": types }], "unreadable": [] }).to_string()
+        json!({ "ok": true, "digests": digests, "indices": [{ "alias": "a", "types": types }], "unreadable": [] })
+            .to_string()
     }
 
     #[test]

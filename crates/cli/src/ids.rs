@@ -125,9 +125,9 @@ mod tests {
             ("unknown:x", None, "default", "unknown", "x"),
         ];
         for (text, namespace, in_namespace, type_name, id) in table {
-            let key = text.parse::<ObjectName>().and_then(|name| {
-                name.key(&registry, namespace).map_err(|error| error.to_string())
-            });
+            let key = text
+                .parse::<ObjectName>()
+                .and_then(|name| name.key(&registry, namespace).map_err(|error| error.to_string()));
             let expected = ObjectKey::new(type_name, id).in_namespace(Namespace::new(in_namespace).expect("valid"));
             assert_eq!(key, Ok(expected), "{text}");
         }

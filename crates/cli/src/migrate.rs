@@ -124,7 +124,8 @@ async fn drop_old(
     } else {
         "the generations that are kept for a rollback are deleted".to_owned()
     };
-    let hint = "see what is deleted by `saved-objects migrate --drop-old --dry-run`, then repeat the command with --yes";
+    let hint =
+        "see what is deleted by `saved-objects migrate --drop-old --dry-run`, then repeat the command with --yes";
     let question = Question { what, hint: hint.to_owned() };
     match confirm::ask(&question, arguments.yes, environment.stop(), output).await? {
         Some(exit) => Ok(Err(exit)),

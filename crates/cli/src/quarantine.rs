@@ -131,10 +131,13 @@ pub(super) async fn run(
             let ids = selection.raw_ids();
             if ids.is_empty() && !deletion.dry_run && !deletion.yes {
                 let what = match confirm::can_ask(output) {
-                    true => format!("the {} documents in quarantine are deleted for good", quarantine.list().await?.len()),
+                    true => {
+                        format!("the {} documents in quarantine are deleted for good", quarantine.list().await?.len())
+                    }
                     false => "all documents in quarantine are deleted for good".to_owned(),
                 };
-                let hint = "see them by `saved-objects quarantine drop --all --dry-run`, then repeat the command with --yes";
+                let hint =
+                    "see them by `saved-objects quarantine drop --all --dry-run`, then repeat the command with --yes";
                 let question = Question { what, hint: hint.to_owned() };
                 if let Some(exit) = confirm::ask(&question, deletion.yes, environment.stop(), output).await? {
                     return Ok(exit);

@@ -63,12 +63,13 @@ impl Table {
         let mut lines = Vec::new();
         for row in &self.rows {
             let (keys, cells) = row.split_at(self.keys.min(row.len()));
-            let names = self.header.iter().copied().skip(self.keys).map(Some).chain(std::iter::repeat(None));
+            if self.header.is_empty() {
+                lines.push(format!("{}: {}", keys.join(" "), cells.join(GAP)));
+                continue;
+            }
             lines.push(keys.join(" "));
-            lines.extend(cells.iter().zip(names).map(|(cell, name)| match name {
-                Some(name) => format!("  {name}: {cell}"),
-                None => format!("  {cell}"),
-            }));
+            let named = self.header.iter().skip(self.keys).zip(cells).filter(|(_, cell)| !cell.is_empty());
+            lines.extend(named.map(|(name, cell)| format!("  {name}: {cell}")));
         }
         lines
     }
@@ -82,6 +83,7 @@ mod tests {
         let mut table = Table::new(&["index", "type", "a migration would"], 2);
         table.row(["a-000001", "note", "do nothing"].map(str::to_owned));
         table.row(["b-000001", "board", "copy all documents"].map(str::to_owned));
+        table.row(["c-000001", "empty", ""].map(str::to_owned));
         table
     }
 
@@ -92,6 +94,7 @@ mod tests {
             "───────────────────────────────────",
             "a-000001  note   do nothing",
             "b-000001  board  copy all documents",
+            "c-000001  empty",
         ];
         for width in [None, Some(35), Some(140)] {
             assert_eq!(table().lines(width), expected, "{width:?}");
@@ -105,6 +108,7 @@ mod tests {
             "  a migration would: do nothing",
             "b-000001 board",
             "  a migration would: copy all documents",
+            "c-000001 empty",
         ];
         assert_eq!(table().lines(Some(34)), expected);
     }
@@ -114,6 +118,6 @@ mod tests {
         let mut table = Table::new(&[], 1);
         table.row(["written", "20 in 1 s"].map(str::to_owned));
         assert_eq!(table.lines(None), ["written  20 in 1 s"]);
-        assert_eq!(table.lines(Some(10)), ["written", "  20 in 1 s"]);
+        assert_eq!(table.lines(Some(10)), ["written: 20 in 1 s"]);
     }
 }

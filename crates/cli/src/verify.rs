@@ -14,7 +14,8 @@ use crate::{progress, sight};
 use saved_objects::encryption::{KEY_FILE_VARIABLE, KEY_VARIABLE, KeyRing};
 use saved_objects::environment::Environment;
 use saved_objects::verify::{
-    IndexReport, NotOpened, ObjectVerification, Unreadable, VerificationReport, VerifiedObject, VerifiedSecret, Verifier,
+    IndexReport, NotOpened, ObjectVerification, Unreadable, VerificationReport, VerifiedObject, VerifiedSecret,
+    Verifier,
 };
 use saved_objects::{Error, ErrorKind, Result};
 
@@ -98,7 +99,8 @@ async fn verify_object(name: &ObjectName, verifier: &Verifier, can_open: bool, o
 }
 
 fn describe_object(object: &VerifiedObject, output: Output) {
-    let VerifiedObject { index, id, type_name, registered, version, readable, digest, secrets, unreadable, .. } = object;
+    let VerifiedObject { index, id, type_name, registered, version, readable, digest, secrets, unreadable, .. } =
+        object;
     output.say(format!("{id} in {index}: {}", if *readable { "can be read" } else { "cannot be read" }));
     let mut lines = Table::new(&[], 1);
     let mut line = |name: &str, value: String| lines.row([format!("  {name}"), value]);

@@ -339,20 +339,23 @@ impl Connection {
                 WhenBusy::SendLess => failure.error.status == Some(429),
             };
             maybe_done |= request.is_write && !failure.not_done;
-            let may_repeat = !is_callers && !is_given_up && failure.passing && (failure.not_done || request.repeat == Repeat::Always);
+            let may_repeat = !is_callers
+                && !is_given_up
+                && failure.passing
+                && (failure.not_done || request.repeat == Repeat::Always);
+            let mut error = failure.error;
+            if error.server_type.is_none() {
+                error.server = self.transport.address();
+            }
             if may_repeat && attempts.wait_for_next(failure.retry_after).await {
-                attempts.tell(&failure.error);
+                attempts.tell(&error);
                 continue;
             }
-            let mut error = failure.error;
             error.attempts = attempts.made();
             error.elapsed = attempts.elapsed();
             error.retry_after = failure.retry_after;
             if is_callers && request.when_busy == WhenBusy::AskForLess {
                 error.kind = ClusterErrorKind::TooLarge;
-            }
-            if error.server_type.is_none() {
-                error.server = self.transport.address();
             }
             // A write that may have been done is left to the caller to settle. A final refusal of its repeat says more,
             // and is kept.

@@ -102,7 +102,15 @@ async fn a_server_that_was_never_reached_is_given_up_sooner() {
         // A server that is starting, and one that is gone.
         (vec![("i/_doc/1", busy), ("i/_doc/1", nothing.clone())], 10),
         (vec![("i/_doc/1", lost), ("i/_doc/1", nothing.clone())], 10),
-        (vec![("i/_doc/1", nothing.clone()), ("i/_doc/1", nothing.clone()), ("i/_doc/1", hit), ("i/_doc/1", nothing)], 3),
+        (
+            vec![
+                ("i/_doc/1", nothing.clone()),
+                ("i/_doc/1", nothing.clone()),
+                ("i/_doc/1", hit),
+                ("i/_doc/1", nothing),
+            ],
+            3,
+        ),
     ];
     for (steps, attempts) in table {
         let script = Arc::new(Scripted { steps: Mutex::new(steps.into_iter().collect()), sent: Mutex::default() });

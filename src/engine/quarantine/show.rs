@@ -177,7 +177,10 @@ mod tests {
             let shown = show(&source.to_string());
             assert_eq!(Value::from(shown.attributes.clone()), expected);
             assert_eq!(shown.left_out, left_out);
-            assert_eq!((shown.version.as_str(), shown.index.as_deref(), shown.seq_no), ("1", Some("a-000001"), Some(7)));
+            assert_eq!(
+                (shown.version.as_str(), shown.index.as_deref(), shown.seq_no),
+                ("1", Some("a-000001"), Some(7))
+            );
             assert!(!serde_json::to_string(&shown).expect("JSON").contains("s3cret"));
         }
     }
@@ -190,7 +193,10 @@ mod tests {
             (r#"["s3cret"]"#, vec![""]),
             (r#"{"type":"other","other":{"title":"s3cret"}}"#, vec!["/other/title"]),
             (r#"{"type":"note","note":"s3cret"}"#, vec!["/note"]),
-            (r#"{"type":"note","note":{},"namespaces":[{"a":"s3cret"}],"more":"s3cret"}"#, vec!["/more", "/namespaces"]),
+            (
+                r#"{"type":"note","note":{},"namespaces":[{"a":"s3cret"}],"more":"s3cret"}"#,
+                vec!["/more", "/namespaces"],
+            ),
             (r#"{"type":{"a":"s3cret"},"note":{"title":"s3cret"}}"#, vec!["/note", "/type"]),
             (r#"{"type":"namespace","namespace":{"title":"s3cret"}}"#, vec!["/namespace"]),
         ];

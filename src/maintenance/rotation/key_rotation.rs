@@ -343,8 +343,7 @@ impl KeyRotation {
 }
 
 fn not_in_use(key: KeyId) -> Error {
-    Error::new(ErrorKind::NotFound, format!("the key {key} is not in use"))
-        .with_hint("see `saved-objects keys status`")
+    Error::new(ErrorKind::NotFound, format!("the key {key} is not in use")).with_hint("see `saved-objects keys status`")
 }
 
 fn identity(index: &GroupIndex) -> IndexIdentity {
