@@ -135,17 +135,55 @@ pub struct Environment {
     rng: Arc<dyn Rng>,
     executor: Arc<dyn Executor>,
     stop: Stop,
+    process: Arc<ProcessName>,
+}
+
+/// The name of this process for operators who read messages of other processes, as in the lease of a migration.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ProcessName {
+    /// The name of the machine, container or pod, if it is known.
+    pub host: Option<String>,
+    /// The id of the process on that host, if it is known.
+    pub process_id: Option<u32>,
+}
+
+impl ProcessName {
+    /// Returns the name of the current process.
+    pub fn current() -> Self {
+        Self { host: host_name().filter(|name| !name.is_empty()), process_id: Some(std::process::id()) }
+    }
+}
+
+#[cfg(unix)]
+fn host_name() -> Option<String> {
+    Some(rustix::system::uname().nodename().to_string_lossy().into_owned())
+}
+
+#[cfg(not(unix))]
+fn host_name() -> Option<String> {
+    std::env::var("COMPUTERNAME").ok()
 }
 
 impl Environment {
-    /// Creates an environment with the given clock and randomness. Its tasks run on tokio.
+    /// Creates an environment with the given clock and randomness. Its tasks run on tokio, and its process has no name.
     pub fn new(clock: Arc<dyn Clock>, rng: Arc<dyn Rng>) -> Self {
-        Self { clock, rng, executor: Arc::new(Tokio), stop: Stop::default() }
+        Self { clock, rng, executor: Arc::new(Tokio), stop: Stop::default(), process: Arc::default() }
     }
 
     /// Creates the environment of the operating system. Its tasks run on tokio.
     pub fn system() -> Self {
-        Self::new(Arc::new(SystemClock::start()), Arc::new(SystemRng))
+        Self::new(Arc::new(SystemClock::start()), Arc::new(SystemRng)).with_process(ProcessName::current())
+    }
+
+    /// Sets the name of the process that other processes see.
+    #[must_use]
+    pub fn with_process(self, process: ProcessName) -> Self {
+        Self { process: Arc::new(process), ..self }
+    }
+
+    /// Returns the name of the process.
+    pub fn process(&self) -> &ProcessName {
+        &self.process
     }
 
     /// Sets the executor of tasks.
@@ -159,8 +197,9 @@ impl Environment {
         &self.stop
     }
 
-    /// Waits for `work`. If it takes longer than a second, the log repeatedly names what is waited for and the hint.
-    pub(crate) async fn telling<T>(&self, what: &str, hint: &str, work: impl Future<Output = T>) -> T {
+    /// Waits for `work`. If it takes longer than a second, the log repeatedly names what is waited for, as `what`
+    /// describes it at that time, and the hint.
+    pub(crate) async fn telling<T>(&self, what: impl Fn() -> String, hint: &str, work: impl Future<Output = T>) -> T {
         // With a clock that advances only during sleeps, nothing waits in real time.
         if !self.clock.passes_by_itself() {
             return work.await;
@@ -170,7 +209,7 @@ impl Environment {
             loop {
                 self.clock.sleep(next).await;
                 waited = waited.saturating_add(next);
-                tracing::info!(target: WAITING, "waiting for {what}, {} s so far; {hint}", waited.as_secs());
+                tracing::info!(target: WAITING, "waiting for {}, {} s so far; {hint}", what(), waited.as_secs());
                 next = if next == UNTOLD { TOLD_AGAIN } else { next.saturating_mul(2) };
             }
         };

@@ -142,6 +142,11 @@ impl EncryptionHistory {
         all.any(|version| version.sets.encrypts(name) || version.sets.binds(name))
     }
 
+    /// Returns whether a version of this history encrypts the attribute `name`.
+    pub(crate) fn encrypts(&self, name: &str) -> bool {
+        self.earlier.iter().chain([&self.last]).any(|version| version.sets.encrypts(name))
+    }
+
     /// Returns the digest of the sets of `version` if an envelope of `attribute` that was sealed under it is valid at
     /// the last version, in a document with these attributes. For that, all versions since then must encrypt and expose
     /// the attribute alike and bind the same of the document.

@@ -2,6 +2,7 @@
 
 use secrecy::{ExposeSecret, SecretString};
 
+use super::fingerprint::Fingerprinter;
 use super::key::{Key, KeyId};
 use crate::{Error, Result};
 
@@ -53,6 +54,14 @@ impl KeyRing {
     /// Returns the ids of all keys, the primary one first.
     pub fn key_ids(&self) -> Vec<KeyId> {
         self.keys().map(Key::id).collect()
+    }
+
+    /// Returns a fingerprinter for decrypted documents, keyed with the primary key.
+    ///
+    /// # Errors
+    /// [`Internal`](crate::ErrorKind::Internal) if its key cannot be derived.
+    pub(crate) fn fingerprinter(&self) -> Result<Fingerprinter> {
+        Fingerprinter::new(Some(self.primary.fingerprint_key()?.as_slice()))
     }
 
     pub(super) fn primary(&self) -> &Key {

@@ -235,7 +235,7 @@ impl EncryptionService {
     /// [`Internal`](ErrorKind::Internal) if no key can be derived.
     pub fn fingerprinter(&self) -> Result<Fingerprinter> {
         match self.key_ring() {
-            Some(ring) => Fingerprinter::new(Some(ring.primary().fingerprint_key()?.as_slice())),
+            Some(ring) => ring.fingerprinter(),
             None => Fingerprinter::new(None),
         }
     }

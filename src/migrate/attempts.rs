@@ -26,6 +26,9 @@ use crate::{Error, ErrorKind, Result, telemetry};
 /// had planned with.
 const MAX_REPLANS: u32 = 120;
 
+/// The number of plans between two messages to a person who waits. The first message comes after about a second.
+const REPLANS_BETWEEN_TELLINGS: u32 = 10;
+
 /// The pause before a request that a snapshot in progress prevented is repeated.
 const SNAPSHOT_PAUSE: Duration = Duration::from_secs(1);
 
@@ -103,10 +106,15 @@ impl Migrator {
                 }
                 Err(error) => return run.report(Outcome::Failed, work, Some(&error)),
             };
-            tracing::info!(
-                error = error.map(tracing::field::display),
-                "planning again, because other nodes are at work"
-            );
+            let error = error.map(tracing::field::display);
+            match replans % REPLANS_BETWEEN_TELLINGS == REPLANS_BETWEEN_TELLINGS / 2 {
+                true => tracing::info!(
+                    target: WAITING,
+                    error,
+                    "waiting until other nodes have done their work on the indices: planned {replans} times so far"
+                ),
+                false => tracing::info!(error, "planning again, because other nodes are at work"),
+            }
             replans += 1;
             lease.pause(&mut pauses).await;
         }
@@ -244,7 +252,7 @@ impl Migrator {
                 || !group.current.as_ref().is_none_or(is_marked)
                 || self.has_unmapped(group).await?
                 || (self.on_bad != OnBad::Fail || self.on_unreadable != OnUnreadable::Fail)
-                    && self.dry_run(&self.engine.conversion, group).await?.counts.bad > 0;
+                    && self.dry_run(&self.engine.conversion, group, &survey).await?.counts.bad > 0;
             if needs_conversion {
                 group.way = Way::InPlace;
             }
@@ -325,7 +333,7 @@ impl Migrator {
     }
 
     /// Returns the removed types whose documents the migration deletes from a group's index.
-    fn removed_types(&self, group: &GroupPlan) -> Vec<String> {
+    pub(super) fn removed_types(&self, group: &GroupPlan) -> Vec<String> {
         let of_group = |definition: &&Arc<TypeDefinition>| definition.group() == group.group;
         match self.delete_removed {
             true => {

@@ -3,6 +3,7 @@
 use super::executor::{self, KeptBad};
 use super::plan::OwnIndex;
 use super::preflight::{self, ConditionsNow, Obstacles, Scope};
+use super::report::PlanEstimate;
 use super::status::{self, KeptIndex, Status};
 use super::survey::Survey;
 use super::work::{Run, Work};
@@ -32,7 +33,8 @@ impl Migrator {
             Ok(described) => described,
             Err(error) => return run.report(Outcome::Failed, work, Some(&error)),
         };
-        let outcome = match (plan.blockers.is_empty(), plan.is_nothing_to_do()) {
+        let is_any_deleted = work.indices.values().any(|index| index.documents.deleted > 0);
+        let outcome = match (plan.blockers.is_empty(), plan.is_nothing_to_do() && !is_any_deleted) {
             (false, _) => Outcome::Blocked,
             (true, true) => Outcome::NothingToDo,
             (true, false) => Outcome::Planned,
@@ -58,16 +60,22 @@ impl Migrator {
         work.unregistered = survey.unregistered();
         plan.groups.iter().for_each(|group| work.add(&survey, group));
         let can_be_read = |group: &&GroupPlan| group.current.is_some() && plan.blockers.is_empty();
-        let mut failure = None;
+        let (mut failure, started) = (None, self.engine.environment.clock().monotonic());
+        let mut estimate = PlanEstimate::default();
         for group in plan.groups.iter().filter(can_be_read) {
             // Decrypting all secrets would take nearly as long as the take-over itself, and needs the keys.
             let conversion = match group.take_over {
                 Some(_) => &self.engine.conversion.clone().leaving_secrets_closed(),
                 None => &self.engine.conversion,
             };
-            let found = self.dry_run(conversion, group).await?;
+            let found = self.dry_run(conversion, group, &survey).await?;
+            estimate.read += found.counts.read;
+            if group.way != Way::None {
+                estimate.to_convert += survey.to_be_converted(group);
+            }
             if let Some(report) = work.indices.get_mut(group.names.alias()) {
                 report.documents.bad = found.counts.bad;
+                report.documents.deleted = survey.documents_of(group, &self.removed_types(group));
             }
             let mut kept = KeptBad::default();
             kept.add(&found);
@@ -76,6 +84,9 @@ impl Migrator {
             }
             work.bad.add(found.bad, found.counts.bad);
         }
+        let reading = self.engine.environment.clock().monotonic().saturating_sub(started);
+        estimate.reading_ms = u64::try_from(reading.as_millis()).unwrap_or(u64::MAX);
+        work.estimate = Some(estimate).filter(|estimate| estimate.read > 0);
         plan.blockers.extend(self.missing_keys(&plan));
         plan.blockers.extend(take_over::misplaced(&plan.groups, &survey));
         plan.blockers.extend(self.pause_of(&plan).await.map(|pause| pause.blocker()));
@@ -104,7 +115,7 @@ impl Migrator {
         let survey = self.survey_of_all(&plan).await?;
         let mut lease = if reads_control { self.lease_status().await? } else { None };
         if let Some(lease) = lease.as_mut().filter(|lease| lease.held) {
-            lease.held = lease::is_alive(self.engine.control(), &self.engine.environment).await?;
+            lease.held = lease::is_alive(self.engine.control(), &self.engine.environment, &lease.note).await?;
         }
         let paused = if reads_control { self.paused().await? } else { None };
         if plan.groups.iter().any(GroupPlan::rewrites_documents) {

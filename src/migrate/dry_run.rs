@@ -8,6 +8,7 @@ use super::defect::Defect;
 use super::misfits::NewMappings;
 use super::pass::Pass;
 use super::report::MAX_BAD_NAMED;
+use super::survey::Survey;
 use super::{BadDocument, Fate, GroupPlan, Migrator, OnBad, OnUnreadable, Way};
 use crate::Result;
 use crate::cluster::{Cluster, Hit, Query, Scan};
@@ -27,7 +28,8 @@ pub(super) struct DryRun {
 impl Migrator {
     /// Finds the documents of a group's index that cannot be converted, or that its new mapping does not fit, and what
     /// a migration would do with each. Writes nothing.
-    pub(super) async fn dry_run(&self, conversion: &Conversion, group: &GroupPlan) -> Result<Pass> {
+    pub(super) async fn dry_run(&self, conversion: &Conversion, group: &GroupPlan, survey: &Survey) -> Result<Pass> {
+        self.progress.begin(group.names.alias(), survey.documents(group).unwrap_or_default());
         let policies = match group.way {
             // Such a group is not migrated, so its bad documents are kept.
             Way::None => (OnBad::Fail, OnUnreadable::Fail),
@@ -40,17 +42,26 @@ impl Migrator {
             new_mappings: NewMappings::of(group),
             finds_misfits_only: false,
         };
-        dry_run.over(&self.engine.cluster, Query::Everything).await
+        dry_run.over(&self.engine.cluster, Query::Everything, |read| self.progress.examined(read)).await
     }
 }
 
 impl DryRun {
-    /// Examines the documents that a query finds.
-    pub(super) async fn over(self, cluster: &Arc<dyn Cluster>, query: Query) -> Result<Pass> {
+    /// Examines the documents that a query finds, and tells `examined` their number after each page.
+    pub(super) async fn over(
+        self,
+        cluster: &Arc<dyn Cluster>,
+        query: Query,
+        examined: impl Fn(u64),
+    ) -> Result<Pass> {
         let mut found = Pass::default();
         let environment = self.conversion.environment();
         let scan = Scan { cluster, environment, index: &self.group.index, query, pace: None };
-        scan.run(|page| self.examine(page), |bad: Pass| found.add(bad)).await?;
+        let add = |page: Pass| {
+            examined(page.counts.read);
+            found.add(page);
+        };
+        scan.run(|page| self.examine(page), add).await?;
         Ok(found)
     }
 
@@ -59,6 +70,7 @@ impl DryRun {
         let dry_run = self.clone();
         let examining = move || {
             let mut found = Pass::default();
+            found.counts.read = page.len() as u64;
             for hit in page {
                 if let Some(defect) = dry_run.defect(&hit) {
                     add(&mut found, dry_run.group.names.alias(), hit.id, defect, dry_run.policies);

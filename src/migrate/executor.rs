@@ -242,7 +242,7 @@ impl GroupExecutor<'_> {
             new_mappings,
             finds_misfits_only: true,
         };
-        dry_run.over(self.cluster, Query::AnyOf { field: "type".to_owned(), values: types }).await
+        dry_run.over(self.cluster, Query::AnyOf { field: "type".to_owned(), values: types }, |_| {}).await
     }
 
     async fn create(&self, report: &mut IndexReport) -> Result<()> {

@@ -196,11 +196,8 @@ pub(super) async fn remove_generation(
     let (Some(state), Some(generation)) = (indices.get(name), names.generation(name)) else {
         return Ok(Removal::Removed);
     };
-    let has_users = |state: &IndexState| {
-        state.aliases.contains_key(names.alias()) || state.aliases.keys().any(|alias| names.is_write_alias(alias))
-    };
     // Nothing can be proved of a closed index, so it stays.
-    if has_users(state) || !is_held_elsewhere(cluster, name, current.index, indices).await? {
+    if !is_removable(current, name, indices).await? {
         return Ok(Removal::Unproven);
     }
     let victim = Gatekeeper { index: name, generation, ..*current };
@@ -208,7 +205,7 @@ pub(super) async fn remove_generation(
     let removed = async {
         cluster.add_write_block(name).await?;
         let now = cluster.indices(&[name]).await?;
-        let is_same = now.get(name).is_some_and(|now| now.uuid == state.uuid && !has_users(now));
+        let is_same = now.get(name).is_some_and(|now| now.uuid == state.uuid && !has_users(names, now));
         if !is_same || !is_held_elsewhere(cluster, name, current.index, indices).await? {
             return Ok(Removal::Unproven);
         }
@@ -221,6 +218,25 @@ pub(super) async fn remove_generation(
         tracing::warn!(name, %error, "a generation that was not removed keeps a mark");
     }
     removed
+}
+
+/// Returns whether the deletion of a generation that is not current loses nothing, as far as that shows before it is
+/// marked and blocked.
+///
+/// # Errors
+/// Those of the cluster.
+pub(super) async fn is_removable(
+    current: &Gatekeeper<'_>,
+    name: &str,
+    indices: &BTreeMap<String, IndexState>,
+) -> Result<bool> {
+    let is_used = indices.get(name).is_some_and(|state| has_users(current.names, state));
+    Ok(!is_used && is_held_elsewhere(current.cluster, name, current.index, indices).await?)
+}
+
+/// Returns whether users reach an index, for reading or for writing.
+fn has_users(names: &IndexNames, state: &IndexState) -> bool {
+    state.aliases.contains_key(names.alias()) || state.aliases.keys().any(|alias| names.is_write_alias(alias))
 }
 
 /// Returns whether an index is a clone of a staging index that is gone, and never had a shard: a clone gets its

@@ -1,14 +1,15 @@
 //! The lease of a migration (record 21): of several nodes that would do the same work, one does it, and the others
 //! watch. The lease only saves work. A node that cannot take or keep it works without it, which is safe because the
-//! writes of the states are conditional.
+//! writes of the states are conditional. `lease_note.rs` has what the holder reports.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::future::{Either, select};
-use serde::{Deserialize, Serialize, Serializer};
 use tokio::sync::oneshot;
 
-use super::progress::ProgressSender;
+use super::lease_note::{LastFailure, LeaseHolder, LeaseNote, LeaseProgress, LeaseStatus};
+use super::progress::{Progress, ProgressSender};
 use crate::cluster::Backoff;
 use crate::engine::control::{Claims, Control, Held, Kind, Taking, Watch};
 use crate::environment::Environment;
@@ -24,77 +25,6 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 /// The lease's id. There is one lease for all index groups, because they are planned together.
 const ID: &str = "migration";
-
-/// What the migrating node reports to the nodes that watch.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct LeaseNote {
-    /// A digest of the definitions that it migrates to.
-    pub digest: String,
-    /// The progress of the current index group, or `None` before the first group.
-    pub progress: Option<LeaseProgress>,
-    /// Why the last attempt failed, or `None` if it succeeded. While a node holds the lease: what that node waits for,
-    /// or why an earlier node failed.
-    pub last_failure: Option<LastFailure>,
-    /// Whether the node has ended its work for now, because migrations are paused.
-    pub paused: bool,
-}
-
-/// The progress of a migration.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LeaseProgress {
-    /// The alias of the current index group.
-    pub alias: String,
-    /// The number of documents to convert, as counted before the migration.
-    pub outdated: u64,
-    /// Documents read so far.
-    pub read: u64,
-    /// Documents written so far.
-    pub written: u64,
-}
-
-/// Why an attempt at a migration failed, on any node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LastFailure {
-    /// The time of the failure by that node's clock.
-    pub at: String,
-    /// What was wrong.
-    pub message: String,
-    /// What the reader can do about it; empty if that is not known. The stored key is older than the field's name.
-    #[serde(rename = "cure")]
-    pub hint: String,
-}
-
-/// The current state of the lease.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct LeaseStatus {
-    /// Whether a node holds the lease. A node that died holds it until another node takes it over, or until
-    /// [`status`](super::Migrator::status) finds that it is not renewed.
-    pub held: bool,
-    /// What that node, or the last holder, reports.
-    #[serde(flatten, serialize_with = "reported")]
-    pub note: LeaseNote,
-}
-
-/// Serializes a note in the form of reports, whose key for the hint differs from the stored one.
-fn reported<S: Serializer>(note: &LeaseNote, serializer: S) -> Result<S::Ok, S::Error> {
-    #[derive(Serialize)]
-    struct Note<'a> {
-        digest: &'a str,
-        progress: &'a Option<LeaseProgress>,
-        last_failure: Option<Failure<'a>>,
-        paused: bool,
-    }
-    #[derive(Serialize)]
-    struct Failure<'a> {
-        at: &'a str,
-        message: &'a str,
-        hint: &'a str,
-    }
-    let LeaseNote { digest, progress, last_failure, paused } = note;
-    let last_failure = last_failure.as_ref().map(|LastFailure { at, message, hint }| Failure { at, message, hint });
-    Note { digest, progress, last_failure, paused: *paused }.serialize(serializer)
-}
 
 /// The lease as one node uses it.
 #[derive(Debug)]
@@ -132,7 +62,7 @@ impl<'a> Lease<'a> {
 
     /// Returns whether another node is migrating now. Returns false if that cannot be read.
     pub(super) async fn is_other_at_work(&mut self) -> bool {
-        self.is_on && self.held.is_none() && self.is_held_by_other().await.unwrap_or_default()
+        self.is_on && self.held.is_none() && self.note_of_other().await.is_ok_and(|note| note.is_some())
     }
 
     /// Takes the lease for a migration to the definitions of `digest`. Returns false if another node has it, and true
@@ -155,7 +85,8 @@ impl<'a> Lease<'a> {
             Some(found) => found.body.note.last_failure,
             None => None,
         };
-        self.note = LeaseNote { digest: digest.to_owned(), last_failure, ..LeaseNote::default() };
+        let holder = Some(LeaseHolder::begin(self.environment));
+        self.note = LeaseNote { digest: digest.to_owned(), last_failure, holder, ..LeaseNote::default() };
         match self.claims.try_take(ID, &self.note, &mut self.watch).await? {
             Taking::Taken(held) => {
                 tracing::debug!("the lease is taken");
@@ -171,14 +102,19 @@ impl<'a> Lease<'a> {
         self.has_waited = true;
         let environment = self.environment;
         let hint = "`saved-objects status` shows its progress; if it died, this one takes over after six seconds";
-        environment.telling("the node that migrates", hint, self.watch_others()).await;
+        let seen = Mutex::default();
+        let what = || format!("the node that migrates{}", described(&seen));
+        environment.telling(what, hint, self.watch_others(&seen)).await;
         telemetry::watched_lease_age(Duration::ZERO);
     }
 
-    async fn watch_others(&mut self) {
+    async fn watch_others(&mut self, seen: &Mutex<Option<LeaseNote>>) {
         let mut pauses = pauses();
-        while self.is_on && !self.environment.stop().is_requested() && self.is_held_by_other().await.unwrap_or_default()
-        {
+        while self.is_on && !self.environment.stop().is_requested() {
+            match self.note_of_other().await.unwrap_or_default() {
+                Some(note) => *seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(note),
+                None => return,
+            }
             self.pause(&mut pauses).await;
         }
     }
@@ -193,14 +129,14 @@ impl<'a> Lease<'a> {
         let _ = self.environment.stop().or(self.environment.clock().sleep(duration)).await;
     }
 
-    /// Returns whether another node holds the lease and has not been seen to abandon it.
-    async fn is_held_by_other(&mut self) -> Result<bool> {
-        let is_held = self.claims.watch::<LeaseNote>(ID, &mut self.watch).await?;
-        if let Some(note) = &is_held {
+    /// Returns the note of another node that holds the lease and has not been seen to abandon it.
+    async fn note_of_other(&mut self) -> Result<Option<LeaseNote>> {
+        let held = self.claims.watch::<LeaseNote>(ID, &mut self.watch).await?;
+        if let Some(note) = &held {
             tracing::debug!(progress = ?note.progress, "another node migrates");
             telemetry::watched_lease_age(self.watch.age(self.environment.clock().monotonic()));
         }
-        Ok(is_held.is_some())
+        Ok(held)
     }
 
     /// Does `work`, and meanwhile renews the lease with the progress.
@@ -234,8 +170,8 @@ impl<'a> Lease<'a> {
     /// Reports the note now, and not only at the next renewal.
     async fn report_now(&mut self) {
         let Some(held) = &mut self.held else { return };
-        let note = LeaseNote { progress: progress_note(self.progress), ..self.note.clone() };
-        match held.renew(note).await {
+        let progress = progress_note(&self.progress.now(), None);
+        match held.renew(self.note.renewed(self.environment, progress)).await {
             Ok(true) => {}
             Ok(false) => tracing::debug!("another node has taken the lease over"),
             Err(error) => tracing::debug!(%error, "the lease could not be renewed"),
@@ -258,8 +194,9 @@ impl<'a> Lease<'a> {
             None => held.release().await,
             Some(error) => {
                 let failure = self.failure(error);
-                let progress = progress_note(self.progress);
-                held.release_with(LeaseNote { progress, last_failure: Some(failure), ..self.note.clone() }).await
+                let progress = progress_note(&self.progress.now(), None);
+                let note = LeaseNote { last_failure: Some(failure), ..self.note.renewed(self.environment, progress) };
+                held.release_with(note).await
             }
         };
         if let Err(error) = released {
@@ -280,8 +217,8 @@ pub(super) async fn read(control: Control, environment: &Environment) -> Result<
 }
 
 /// Returns whether the node that holds the lease is working. Reads the lease until it is renewed or released, or until
-/// its time is over.
-pub(super) async fn is_alive(control: Control, environment: &Environment) -> Result<bool> {
+/// its time is over. `note` is what the node reported last.
+pub(super) async fn is_alive(control: Control, environment: &Environment, note: &LeaseNote) -> Result<bool> {
     let claims = claims(control, environment);
     let watching = async {
         let started = environment.clock().monotonic();
@@ -298,7 +235,13 @@ pub(super) async fn is_alive(control: Control, environment: &Environment) -> Res
             environment.stop().or(environment.clock().sleep(LONGEST_PAUSE)).await?;
         }
     };
-    environment.telling("a sign of the node that holds the lease", "it gives one every two seconds", watching).await
+    let what = || format!("a sign of the node that holds the lease{}", note.described());
+    environment.telling(what, "it gives one every two seconds", watching).await
+}
+
+fn described(seen: &Mutex<Option<LeaseNote>>) -> String {
+    let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+    seen.as_ref().map(LeaseNote::described).unwrap_or_default()
 }
 
 fn claims(control: Control, environment: &Environment) -> Claims {
@@ -314,12 +257,15 @@ async fn renew(
     mut is_done: oneshot::Receiver<()>,
 ) {
     let mut since_renewal = environment.stopwatch();
+    let mut pace = Pace::default();
     loop {
         match select(&mut is_done, environment.clock().sleep(RENEWAL)).await {
             Either::Left(_) => return,
             Either::Right(((), _)) => {}
         }
-        match held.renew(LeaseNote { progress: progress_note(progress), ..note.clone() }).await {
+        let now = progress.now();
+        let docs_per_s = pace.docs_per_s(&now, environment.clock().monotonic());
+        match held.renew(note.renewed(environment, progress_note(&now, docs_per_s))).await {
             Ok(true) => since_renewal = environment.stopwatch(),
             Ok(false) => {
                 tracing::warn!("another node took the lease over, because this one was too slow; both continue");
@@ -331,12 +277,57 @@ async fn renew(
     }
 }
 
-fn progress_note(progress: &ProgressSender) -> Option<LeaseProgress> {
-    let now = progress.now();
-    (!now.alias.is_empty()).then_some(LeaseProgress {
-        alias: now.alias,
-        outdated: now.outdated,
-        read: now.read,
-        written: now.written,
-    })
+fn progress_note(now: &Progress, docs_per_s: Option<u64>) -> Option<LeaseProgress> {
+    let Progress { alias, outdated, read, written, .. } = now.clone();
+    (!alias.is_empty()).then_some(LeaseProgress { alias, outdated, read, written, docs_per_s })
+}
+
+/// Measures how fast the current index group is written.
+#[derive(Debug, Default)]
+struct Pace {
+    /// The group, when it was first seen, and how many of its documents were written by then.
+    since: Option<(String, Duration, u64)>,
+}
+
+impl Pace {
+    /// Returns the documents written per second since the group was first seen, or `None` if that is not known yet.
+    fn docs_per_s(&mut self, progress: &Progress, now: Duration) -> Option<u64> {
+        match &self.since {
+            Some((alias, since, written)) if *alias == progress.alias => {
+                let millis = u64::try_from(now.saturating_sub(*since).as_millis()).ok()?;
+                progress.written.saturating_sub(*written).saturating_mul(1_000).checked_div(millis)
+            }
+            _ => {
+                self.since = Some((progress.alias.clone(), now, progress.written));
+                None
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pace_is_that_of_the_current_group() {
+        let mut pace = Pace::default();
+        let at = |alias: &str, written| Progress { alias: alias.to_owned(), written, ..Progress::default() };
+        let table = [
+            ("a", 1_000, 2, None),
+            ("a", 1_000, 2, None),
+            ("a", 3_000, 4, Some(1_000)),
+            ("a", 3_000, 6, Some(500)),
+            ("b", 10, 8, None),
+            ("b", 10, 9, Some(0)),
+            ("b", 0, 10, Some(0)),
+        ];
+        for (alias, written, seconds, expected) in table {
+            assert_eq!(
+                pace.docs_per_s(&at(alias, written), Duration::from_secs(seconds)),
+                expected,
+                "{alias} {seconds}"
+            );
+        }
+    }
 }

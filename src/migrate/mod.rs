@@ -29,6 +29,7 @@ pub(crate) mod field_limits;
 mod gate;
 mod generations;
 mod lease;
+mod lease_note;
 mod metadata;
 mod migrator;
 mod misfits;
@@ -56,15 +57,15 @@ mod work;
 pub use bad::OnBad;
 pub use doctor::{CheckName, CheckState, Diagnosis, Finding};
 pub(crate) use generations::is_staging_index;
-pub use lease::{LastFailure, LeaseProgress, LeaseStatus};
+pub use lease_note::{LastFailure, LeaseHolder, LeaseProgress, LeaseStatus};
 pub use migrator::Migrator;
 pub use pause::Pause;
 pub use plan::{Blocker, Way};
 pub use progress::Progress;
 pub(crate) use progress::ProgressSender;
 pub use report::{
-    BadDocument, DocumentCounts, Fate, IndexReport, Outcome, Report, ReportedError, TakeOverReport, TypeReport,
-    Unregistered,
+    BadDocument, DocumentCounts, Fate, IndexReport, Outcome, PlanEstimate, Report, ReportedError, TakeOverReport,
+    TypeReport, Unregistered,
 };
 pub use status::{IndexStatus, KeptIndex, Status};
 pub use take_over::TakeOver;
@@ -76,7 +77,7 @@ pub use carry::Carried;
 #[doc(hidden)]
 pub use decide::plan;
 #[doc(hidden)]
-pub use lease::LeaseNote;
+pub use lease_note::LeaseNote;
 #[doc(hidden)]
 pub use metadata::{GroupMetadata, Source};
 #[doc(hidden)]

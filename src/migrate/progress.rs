@@ -11,9 +11,9 @@ use crate::telemetry;
 pub struct Progress {
     /// The alias of the current index group.
     pub alias: String,
-    /// The state of that group, or `None` before the first state.
+    /// The state of that group. `None` before the first state, and while a plan reads the documents.
     pub state: Option<State>,
-    /// The number of outdated documents that the survey found in that group.
+    /// The number of outdated documents that the survey found in that group; for a plan, the number of all documents.
     pub outdated: u64,
     /// The number of documents read so far.
     pub read: u64,
@@ -60,6 +60,11 @@ impl ProgressSender {
 
     pub(super) fn enter(&self, state: State) {
         self.0.send_modify(|progress| progress.state = Some(state));
+    }
+
+    /// Adds documents that a plan read. They do not count as read by a migration.
+    pub(super) fn examined(&self, read: u64) {
+        self.0.send_modify(|progress| progress.read += read);
     }
 
     pub(super) fn add(&self, read: u64, written: u64) {

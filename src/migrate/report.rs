@@ -82,9 +82,24 @@ pub struct Report {
     /// The indices under the prefix of groups without a registered type. Only a plan reads them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub not_visited: Vec<String>,
-    /// The kept generations that were deleted.
+    /// The kept generations that were deleted. With the outcome [`Planned`](Outcome::Planned): that would be deleted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub dropped: Vec<String>,
+    /// What a plan knows of the duration of the migration. Absent if it read no documents.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub estimate: Option<PlanEstimate>,
+}
+
+/// What a plan knows of the duration of a migration. A plan reads and converts every document as the migration would,
+/// which is measured. It writes nothing, so the rate of writing is known only while the migration runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct PlanEstimate {
+    /// The number of documents that the migration would convert.
+    pub to_convert: u64,
+    /// The number of documents that the plan read and converted.
+    pub read: u64,
+    /// How long that took, in milliseconds. The migration takes longer.
+    pub reading_ms: u64,
 }
 
 /// An error as reports show it.

@@ -43,7 +43,7 @@ impl Survey {
     /// [outdated](Self::outdated) ones.
     pub(super) fn to_be_converted(&self, group: &GroupPlan) -> u64 {
         let counted = match group.take_over {
-            Some(_) => self.counts(group).map(|counts| counts.iter().map(|count| count.documents).sum()),
+            Some(_) => self.documents(group),
             None => self.outdated(group),
         };
         counted.unwrap_or_default()
@@ -58,6 +58,17 @@ impl Survey {
             latest.is_some_and(|latest| version.map_or(true, |version| version.number() < latest))
         };
         Some(self.counts(group)?.iter().filter(is_outdated).map(|count| count.documents).sum())
+    }
+
+    /// Returns the number of documents of the group's index, or `None` if they were not counted.
+    pub(super) fn documents(&self, group: &GroupPlan) -> Option<u64> {
+        Some(self.counts(group)?.iter().map(|count| count.documents).sum())
+    }
+
+    /// Returns the number of documents of these types in the group's index, as far as they were counted.
+    pub(super) fn documents_of(&self, group: &GroupPlan, types: &[String]) -> u64 {
+        let is_one = |count: &&TypeCount| count.type_name.as_ref().is_some_and(|name| types.contains(name));
+        self.counts(group).unwrap_or_default().iter().filter(is_one).map(|count| count.documents).sum()
     }
 
     /// Returns the numbers of documents of types that `group` does not have, by type.

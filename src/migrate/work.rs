@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::report::BadDocuments;
+use super::report::{BadDocuments, PlanEstimate};
 use super::survey::Survey;
 use super::{Blocker, GroupPlan, IndexReport, Migrator, Outcome, Report, ReportedError, Unregistered, Way};
 use crate::environment::Stopwatch;
@@ -23,6 +23,8 @@ pub(super) struct Work {
     pub(super) not_visited: Vec<String>,
     /// The deleted generations.
     pub(super) dropped: Vec<String>,
+    /// What a plan knows of the duration of the migration.
+    pub(super) estimate: Option<PlanEstimate>,
     /// Whether the remains of a copy were removed, or something missing was added.
     pub(super) has_healed: bool,
 }
@@ -93,6 +95,7 @@ impl<'a> Run<'a> {
             skipped: work.skipped,
             not_visited: work.not_visited,
             dropped: work.dropped,
+            estimate: work.estimate,
         }
     }
 }

@@ -411,7 +411,7 @@ async fn the_command_line_lists_and_restores(context: Context) {
     assert_eq!(listed["quarantined"].as_array().expect("a list").len(), 4);
     let restored = run(&["quarantine", "restore", "no-type", "not-there", "--json"]).await;
     assert_eq!((restored.code, &restored.json()["restored"][0]["id"]), (1, &json!("no-type")), "{restored:?}");
-    let dropped = run(&["quarantine", "drop", "--all", "--json"]).await;
+    let dropped = run(&["quarantine", "drop", "--all", "--yes", "--json"]).await;
     assert_eq!((dropped.code, dropped.json()["dropped"].as_array().expect("a list").len()), (0, 3));
     assert_eq!(run(&["quarantine", "drop"]).await.code, 64);
     assert_eq!(run(&["migrate", "--on-bad", "ignore"]).await.code, 64);

@@ -137,9 +137,16 @@ async fn migrate_status_and_again(context: Context) {
 async fn a_server_that_is_not_there(context: Context) {
     let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("an address");
     let nowhere = Context { url: format!("http://{free}"), ..context };
+    let started = std::time::Instant::now();
     let ran = run(&nowhere, &["migrate", "--json"]).await;
     assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(
+        started.elapsed() < std::time::Duration::from_secs(5),
+        "the user waits for nothing: {:?}",
+        started.elapsed()
+    );
     let report = ran.json();
+    assert!(report["error"]["message"].as_str().is_some_and(|it| it.contains(&free.to_string())), "{report}");
     assert_eq!((&report["outcome"], &report["error"]["kind"]), (&json!("failed"), &json!("unavailable")));
     assert!(report["error"]["hint"].as_str().expect("a hint").contains("check that Elasticsearch runs"), "{report}");
     let malformed = Context { url: "127.0.0.1:9200".to_owned(), ..nowhere };

@@ -191,8 +191,8 @@ async fn a_prefix_with_nothing_under_it_is_said(context: Context) {
         (&["keys", "rotate"], 2),
         (&["quarantine", "list"], 0),
         (&["quarantine", "restore", "--all"], 0),
-        (&["quarantine", "drop", "--all"], 0),
-        (&["migrate", "--drop-old"], 0),
+        (&["quarantine", "drop", "--all", "--yes"], 0),
+        (&["migrate", "--drop-old", "--yes"], 0),
         (&["verify", "--json"], 2),
     ];
     for (command, code) in table {

@@ -122,8 +122,17 @@ async fn tokens_are_deleted_by_id_and_by_whose_they_are(context: Context) {
     drop(seeded(&context).await);
     let (id, unknown) =
         ("per-user:e750b559-4f6f-8edb-841d-b5f632a0f039", "shared:00000000-0000-4000-8000-000000000000");
+    let record = id.replace("per-user:", "user_connector_token/");
+    for id in [id, &record] {
+        let dry = run(&context, &["tokens", "delete", id, unknown, "--dry-run", "--json"]).await;
+        let expected = json!({"dry_run": true, "deleted": [id.replace("user_connector_token/", "per-user:")], "not_found": [unknown]});
+        assert_eq!((dry.code, dry.json()), (1, expected), "{dry:?}");
+    }
+    let dry = run(&context, &["tokens", "delete", "--connector", "c1", "--dry-run"]).await;
+    assert_eq!((dry.code, dry.out.matches("would delete ").count()), (0, 3), "{dry:?}");
+    assert_eq!(context.documents("connectors").await, 4, "nothing is deleted");
     let ran = run(&context, &["tokens", "delete", id, unknown, "--json"]).await;
-    assert_eq!((ran.code, ran.json()), (1, json!({"deleted": [id], "not_found": [unknown]})));
+    assert_eq!((ran.code, ran.json()), (1, json!({"dry_run": false, "deleted": [id], "not_found": [unknown]})));
     assert_eq!(context.documents("connectors").await, 3);
     let ran = run(&context, &["tokens", "delete", "--connector", "c1", "--all-users", "--json"]).await;
     assert_eq!((ran.code, ran.json()["deleted"].as_array().expect("a list").len()), (0, 1), "{ran:?}");

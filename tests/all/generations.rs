@@ -209,7 +209,7 @@ async fn a_swap_of_a_copy_that_was_undone_fails(context: Context) {
 async fn the_command_line_says_what_it_did(context: Context) {
     let ran = crate::cli::run(&context, &["migrate", "--rollback", "--json"]).await;
     assert_eq!((ran.code, &ran.json()["outcome"]), (2, &json!("blocked")), "{ran:?}");
-    let ran = crate::cli::run(&context, &["migrate", "--drop-old", "--json"]).await;
+    let ran = crate::cli::run(&context, &["migrate", "--drop-old", "--yes", "--json"]).await;
     assert_eq!((ran.code, &ran.json()["outcome"]), (0, &json!("nothing_to_do")), "{ran:?}");
     let ran = crate::cli::run(&context, &["migrate", "--drop-old", "--rollback"]).await;
     assert_eq!(ran.code, 64);

@@ -86,6 +86,7 @@ async fn a_dead_node_is_taken_over_from(context: Context) {
     context.raw("PUT", &format!("/{index}/_doc/lease:migration"), Some(left)).await;
     let status = context.migrator(current()).status().await.expect("readable").lease.expect("it is held");
     assert!(!status.held, "it gives no sign");
+    assert_eq!(status.note.holder, None, "older software does not say who it is");
     assert_eq!(status.note.progress.map(|progress| (progress.written, progress.outdated)), Some((4, 9)));
 
     let clock = Arc::new(ImpatientClock::default());
@@ -106,6 +107,10 @@ async fn the_last_failure_is_told_until_a_migration_succeeds(context: Context) {
     assert_eq!(context.migrator(current()).migrate().await.outcome, Outcome::Failed);
     let lease = context.migrator(current()).status().await.expect("readable").lease.expect("it is told");
     assert!(!lease.held);
+    let holder = lease.note.holder.expect("this process had it");
+    let process = context.environment.process();
+    assert_eq!((&holder.host, holder.process_id), (&process.host, Some(std::process::id())), "{holder:?}");
+    assert!(holder.host.is_some() && holder.since <= holder.renewed_at && !holder.since.is_empty(), "{holder:?}");
     let failure = lease.note.last_failure.expect("it is told");
     assert!(failure.message.contains("cannot be converted") && !failure.hint.is_empty(), "{failure:?}");
 

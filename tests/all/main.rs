@@ -21,9 +21,11 @@ mod batches;
 mod carried;
 mod cli;
 mod cli_exits;
+mod cli_operators;
 mod cli_paused;
 mod cli_sight;
 mod cli_stopped;
+mod cli_terminal;
 mod cli_tokens;
 mod cli_transfer;
 mod cli_transfer_files;
@@ -144,9 +146,11 @@ const MODULES: &[(Trials, On)] = &[
     (carried::trials, On::Both),
     (cli::trials, On::Server),
     (cli_exits::trials, On::Server),
+    (cli_operators::trials, On::Server),
     (cli_paused::trials, On::Server),
     (cli_sight::trials, On::Server),
     (cli_stopped::trials, On::Server),
+    (cli_terminal::trials, On::Server),
     (cli_tokens::trials, On::Server),
     (cli_transfer::trials, On::Server),
     (cli_transfer_files::trials, On::Server),

@@ -14,6 +14,8 @@ use saved_objects::repository::Repository;
 use saved_objects::{Error, Result, SavedObjects, SavedObjectsBuilder, tokens};
 
 const URL_VARIABLE: &str = "SAVED_OBJECTS_ELASTICSEARCH_URL";
+/// How often the first request is attempted, for each node, while no connection is made.
+const ATTEMPTS_TO_REACH: u32 = 3;
 
 /// The cluster that holds the objects, and the registered types: options of every command that reaches them.
 #[derive(Clone, clap::Args)]
@@ -83,7 +85,7 @@ impl Connection {
 
     /// Returns the cluster, for benchmarks that bypass the engine.
     pub(crate) fn cluster(&self, environment: &Environment) -> Result<Arc<dyn Cluster>> {
-        Ok(Arc::new(Elastic::builder(self.settings()?).environment(environment.clone()).build()?))
+        cluster(self.settings()?, environment)
     }
 
     /// Returns the settings for the cluster: those of the environment, with the URL of the option.
@@ -115,10 +117,18 @@ impl Connection {
     }
 
     fn store_at(&self, settings: ElasticSettings, environment: &Environment) -> Result<SavedObjects> {
-        let builder = SavedObjects::builder(self.registry()?).elasticsearch(settings).prefix(self.prefix.clone());
+        let cluster = cluster(settings, environment)?;
+        let builder = SavedObjects::builder(self.registry()?).cluster(cluster).prefix(self.prefix.clone());
         let builder = KeyRing::from_env_opt()?.into_iter().fold(builder, SavedObjectsBuilder::key_ring);
         builder.environment(environment.clone()).connect()
     }
+}
+
+/// Returns the cluster. A person who mistyped the URL learns it within a second.
+fn cluster(settings: ElasticSettings, environment: &Environment) -> Result<Arc<dyn Cluster>> {
+    let nodes = u32::try_from(settings.shown_urls().split(',').count()).unwrap_or(1);
+    let builder = Elastic::builder(settings).attempts_to_reach(ATTEMPTS_TO_REACH.saturating_mul(nodes));
+    Ok(Arc::new(builder.environment(environment.clone()).build()?))
 }
 
 /// Returns a repository that includes hidden types.

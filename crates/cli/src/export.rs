@@ -7,11 +7,12 @@ use tempfile::NamedTempFile;
 
 use crate::connection::{Connection, all_types};
 use crate::exit::Exit;
+use crate::ids::ObjectName;
 use crate::output::Output;
 use crate::sight::{self, see_all_writes};
 use saved_objects::document::Namespace;
 use saved_objects::environment::Environment;
-use saved_objects::repository::{Export, ExportSummary, Find, Kql, ObjectKey, Repository, SecretForm};
+use saved_objects::repository::{Export, ExportSummary, Find, Kql, Repository, SecretForm};
 use saved_objects::{Error, ErrorKind, Result, SavedObjects};
 
 /// Write objects as lines of JSON
@@ -23,9 +24,9 @@ pub(super) struct Arguments {
     /// A type to export (may be repeated) [default: all exportable types]
     #[arg(long = "type", value_name = "TYPE")]
     type_names: Vec<String>,
-    /// An object to export (may be repeated)
-    #[arg(long = "object", value_name = "TYPE/ID", conflicts_with_all = ["type_names", "filter"], value_parser = object)]
-    objects: Vec<ObjectKey>,
+    /// An object to export, by TYPE/ID or `_id` (may be repeated)
+    #[arg(long = "object", value_name = "TYPE/ID", conflicts_with_all = ["type_names", "filter"])]
+    objects: Vec<ObjectName>,
     /// Export only objects that match this KQL filter
     #[arg(long, value_name = "KQL")]
     filter: Option<Kql>,
@@ -99,8 +100,9 @@ pub(super) async fn run(
         };
         Export::found(&types, arguments.filter.iter().cloned().fold(find, Find::kql))
     } else {
-        let namespace = arguments.namespaces.first().cloned().unwrap_or_default();
-        Export::objects(arguments.objects.iter().cloned().map(|key| key.in_namespace(namespace.clone())))
+        let (registry, namespace) = (store.engine().registry(), arguments.namespaces.first());
+        let keys = arguments.objects.iter().map(|name| name.key(registry, namespace));
+        Export::objects(keys.collect::<Result<Vec<_>>>()?)
     };
     let mut request = request.secrets(match arguments.secrets {
         Secrets::Strip => SecretForm::Strip,
@@ -179,7 +181,7 @@ fn describe(summary: &ExportSummary, output: Output) {
         output.say(format!("not exported: {}: {}", excluded.id, excluded.reason));
     }
     for missing in summary.missing_references.iter().take(20) {
-        output.say(format!("not found: {}/{}", missing.type_name, missing.id));
+        output.say(format!("not found: {}:{}", missing.type_name, missing.id));
     }
     output.say(format!(
         "{} objects exported, {} not, {} references lead nowhere",
@@ -225,12 +227,6 @@ fn unwritable(path: &Path, error: std::io::Error) -> Error {
     Error::new(ErrorKind::Invalid, format!("the file {} cannot be written: {error}", path.display()))
         .with_hint("name a file in a folder that exists and takes files")
         .with_source(error)
-}
-
-/// Parses `TYPE/ID`.
-pub(super) fn object(text: &str) -> Result<ObjectKey, String> {
-    let (type_name, id) = text.split_once('/').ok_or("give a type, a slash and an id")?;
-    Ok(ObjectKey::new(type_name, id))
 }
 
 pub(super) fn namespace(text: &str) -> Result<Namespace, String> {

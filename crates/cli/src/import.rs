@@ -6,7 +6,8 @@ use tokio::io::AsyncSeekExt;
 
 use crate::connection::{Connection, all_types};
 use crate::exit::Exit;
-use crate::export::{namespace, object};
+use crate::export::namespace;
+use crate::ids::object_of_file;
 use crate::output::Output;
 use crate::progress;
 use saved_objects::document::Namespace;
@@ -33,7 +34,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "NAMESPACE", value_parser = namespace)]
     namespace: Option<Namespace>,
     /// Skip this object (may be repeated)
-    #[arg(long, value_name = "TYPE/ID", value_parser = object)]
+    #[arg(long, value_name = "TYPE/ID", value_parser = object_of_file)]
     skip: Vec<ObjectKey>,
     /// Let this object overwrite the object with its id, or with another id (may be repeated)
     #[arg(long, value_name = "TYPE/ID[=ID]", value_parser = decided)]
@@ -45,7 +46,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "TYPE")]
     require_references: Vec<String>,
     /// Allow this object to refer to objects that do not exist (may be repeated)
-    #[arg(long, value_name = "TYPE/ID", value_parser = object)]
+    #[arg(long, value_name = "TYPE/ID", value_parser = object_of_file)]
     may_miss_references: Vec<ObjectKey>,
     /// Let this object refer to another object than the file says (may be repeated)
     #[arg(long, value_name = "TYPE/ID,TYPE/ID=ID", value_parser = redirected)]
@@ -175,7 +176,7 @@ fn named(key: &ObjectKey) -> NamedObject {
 fn redirected(text: &str) -> Result<(NamedObject, NamedObject, String), String> {
     let (referring, rest) = text.split_once(',').ok_or("give an object, a comma, and TYPE/ID=ID")?;
     let (from, to) = rest.rsplit_once('=').ok_or("say after `=` which id it is to refer to")?;
-    Ok((named(&object(referring)?), named(&object(from)?), to.to_owned()))
+    Ok((named(&object_of_file(referring)?), named(&object_of_file(from)?), to.to_owned()))
 }
 
 fn decided(text: &str) -> Result<(ObjectKey, Option<String>), String> {
@@ -183,5 +184,5 @@ fn decided(text: &str) -> Result<(ObjectKey, Option<String>), String> {
         Some((key, id)) => (key, Some(id.to_owned())),
         None => (text, None),
     };
-    Ok((object(key)?, id))
+    Ok((object_of_file(key)?, id))
 }

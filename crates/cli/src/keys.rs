@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
-use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
 use super::connection::Connection;
 use super::exit::Exit;
 use super::output::Output;
+use super::table::Table;
 use super::{progress, sight};
 use saved_objects::Result;
 use saved_objects::encryption::KeyId;
@@ -44,12 +44,26 @@ enum Command {
         /// The key's id, as `status` shows it
         #[arg(value_name = "ID")]
         key: KeyId,
+        /// Change nothing, and count the documents whose secrets would be given up
+        #[arg(long)]
+        dry_run: bool,
     },
 }
 
 #[derive(Serialize)]
 struct Forgotten {
+    dry_run: bool,
     forgotten: KeyId,
+    #[serde(flatten)]
+    given_up: Option<GivenUp>,
+}
+
+/// The documents with secrets under a key that would be given up.
+#[derive(Serialize)]
+struct GivenUp {
+    documents: u64,
+    quarantined: u64,
+    kept: u64,
 }
 
 pub(super) async fn run(
@@ -87,19 +101,30 @@ pub(super) async fn run(
             let is_all = is_all && report.indices > 0;
             Ok(if is_all { Exit::Done } else { Exit::Blocked })
         }
-        Command::Forget { key } => {
+        Command::Forget { key, dry_run: true } => {
+            let working = rotation.would_forget(*key);
+            let counts = progress::watch(output, environment.clock(), rotation.progress(), working).await?;
+            let KeyCounts { documents, quarantined, kept, .. } = counts;
+            output.say(format!(
+                "would give up the key {key}: the secrets of {documents} documents, of {quarantined} in quarantine and of {kept} in \
+                 kept generations could not be opened any more"
+            ));
+            let given_up = Some(GivenUp { documents, quarantined, kept });
+            output.document(&Forgotten { dry_run: true, forgotten: *key, given_up })?;
+            Ok(Exit::Done)
+        }
+        Command::Forget { key, dry_run: false } => {
             rotation.forget(*key).await?;
             output.say(format!("the key {key} is given up; secrets under it do not open: see `saved-objects verify`"));
-            output.document(&Forgotten { forgotten: *key })?;
+            output.document(&Forgotten { dry_run: false, forgotten: *key, given_up: None })?;
             Ok(Exit::Done)
         }
     }
 }
 
 fn describe_status(status: &KeyStatus, output: Output) {
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(["key", "configured", "in use", "documents", "in quarantine", "in kept generations"]);
+    let header = ["key", "configured", "in use", "documents", "in quarantine", "in kept generations"];
+    let mut table = Table::new(&header, 1);
     for key in &status.keys {
         let configured = match (Some(key.id) == status.primary, key.configured) {
             (true, _) => "primary",
@@ -108,9 +133,9 @@ fn describe_status(status: &KeyStatus, output: Output) {
         };
         let in_use = if key.in_use { "yes" } else { "no" };
         let counts = [key.documents, key.quarantined, key.kept].map(|count| count.to_string());
-        table.add_row([key.id.to_string(), configured.to_owned(), in_use.to_owned()].into_iter().chain(counts));
+        table.row([key.id.to_string(), configured.to_owned(), in_use.to_owned()].into_iter().chain(counts));
     }
-    output.say(table.to_string());
+    output.table(&table);
     describe_kept(&status.kept, output);
     sight::say_unseen(&status.unseen, output);
     if status.malformed > 0 {

@@ -6,12 +6,15 @@
 
 mod bench;
 mod check;
+mod comparison;
+mod confirm;
 mod connection;
 mod demo;
 mod dev;
 mod doctor;
 mod exit;
 mod export;
+mod ids;
 mod import;
 mod keys;
 mod logging;
@@ -26,6 +29,8 @@ mod seed;
 mod sight;
 mod signals;
 mod status;
+mod table;
+mod terminal;
 mod tokens;
 mod verify;
 
@@ -80,8 +85,7 @@ enum Command {
     /// Say what is stored, and what a migration would do
     Status,
     Tokens(tokens::Arguments),
-    /// Read every document and open every secret; exit 2 if something is unreadable
-    Verify,
+    Verify(verify::Arguments),
 }
 
 /// Runs the command in the arguments of the process, with the types that its options name, and returns the exit code.
@@ -165,7 +169,7 @@ fn run_command(
             Command::Quarantine(arguments) => quarantine::run(arguments, connection, &environment, output).await,
             Command::Status => status::run(connection, &environment, output).await,
             Command::Tokens(arguments) => tokens::run(arguments, connection, &environment, output).await,
-            Command::Verify => verify::run(connection, &environment, output).await,
+            Command::Verify(arguments) => verify::run(arguments, connection, &environment, output).await,
         }
     };
     let ended = match command {

@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 
 use serde::Serialize;
 
+use crate::confirm::{self, Question};
 use crate::connection::Connection;
 use crate::exit::Exit;
 use crate::output::Output;
@@ -11,7 +12,7 @@ use crate::{progress, report, sight};
 use saved_objects::Result;
 use saved_objects::encryption::KibanaKeys;
 use saved_objects::environment::Environment;
-use saved_objects::migrate::{Migrator, OnBad, OnUnreadable, Outcome, Pause, TakeOver};
+use saved_objects::migrate::{Migrator, OnBad, OnUnreadable, Outcome, Pause, Report, TakeOver};
 
 /// The options that a pause and its end do not take.
 const NOT_WITH_A_PAUSE: [&str; 9] =
@@ -32,14 +33,14 @@ struct ResumedDocument {
 /// Bring every index to the registered model versions
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// Only say what the migration would do
-    #[arg(long)]
+    /// Only say what the migration would do; with --delete-removed or --drop-old, also what it would delete
+    #[arg(long, visible_alias = "dry-run")]
     plan: bool,
     /// Also convert documents that older software wrote after the migration ended
     #[arg(long, conflicts_with = "plan")]
     rescan: bool,
     /// Delete the documents of types that are marked as removed
-    #[arg(long, conflicts_with = "plan")]
+    #[arg(long)]
     delete_removed: bool,
     /// The policy for documents that cannot be converted: fail, quarantine or discard
     #[arg(long, value_name = "POLICY", default_value_t)]
@@ -67,8 +68,11 @@ pub(super) struct Arguments {
     #[arg(long, conflicts_with_all = ["plan", "delete_removed"])]
     rollback: bool,
     /// Delete the generations that are kept for a rollback
-    #[arg(long, conflicts_with_all = ["plan", "delete_removed", "rollback"])]
+    #[arg(long, conflicts_with_all = ["delete_removed", "rollback"])]
     drop_old: bool,
+    /// With --drop-old: delete without being asked. Without a terminal, nothing is deleted without this option
+    #[arg(long, requires = "drop_old")]
+    yes: bool,
 }
 
 pub(super) async fn run(
@@ -109,12 +113,15 @@ pub(super) async fn run(
     if arguments.rescan {
         migrator = migrator.rescan();
     }
-    let report = if arguments.plan {
-        migrator.describe().await
+    let report = if arguments.drop_old {
+        match drop_old(arguments, &migrator, environment, output).await? {
+            Ok(report) => report,
+            Err(exit) => return Ok(exit),
+        }
+    } else if arguments.plan {
+        progress::watch(output, environment.clock(), migrator.progress(), migrator.describe()).await
     } else if arguments.rollback {
         migrator.rollback().await
-    } else if arguments.drop_old {
-        migrator.drop_old().await
     } else {
         progress::watch(output, environment.clock(), migrator.progress(), migrator.migrate()).await
     };
@@ -155,4 +162,33 @@ fn operator() -> String {
     let user = ["USER", "LOGNAME"].iter().find_map(name).unwrap_or_else(|| "an operator".to_owned());
     let machine = rustix::system::uname();
     format!("{user} on {}", machine.nodename().to_string_lossy())
+}
+
+/// Deletes the generations that are kept, after the question whether to do so, or says which would be deleted. Returns
+/// the exit code if the answer is no.
+async fn drop_old(
+    arguments: &Arguments,
+    migrator: &Migrator,
+    environment: &Environment,
+    output: Output,
+) -> Result<Result<Report, Exit>> {
+    if arguments.plan {
+        return Ok(Ok(migrator.plan_drop_old().await));
+    }
+    let what = if confirm::can_ask(output) && !arguments.yes {
+        let report = migrator.plan_drop_old().await;
+        if report.outcome != Outcome::Planned {
+            return Ok(Ok(report));
+        }
+        format!("{} are deleted, and no rollback is possible after that", report.dropped.join(", "))
+    } else {
+        "the generations that are kept for a rollback are deleted".to_owned()
+    };
+    let hint =
+        "see what is deleted by `saved-objects migrate --drop-old --dry-run`, then repeat the command with --yes";
+    let question = Question { what, hint: hint.to_owned() };
+    match confirm::ask(&question, arguments.yes, environment.stop(), output).await? {
+        Some(exit) => Ok(Err(exit)),
+        None => Ok(Ok(migrator.drop_old().await)),
+    }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::confirm::{self, Deletion, Question};
 use crate::connection::{Connection, all_types};
 use crate::exit::Exit;
 use crate::export::namespace;
@@ -12,7 +13,7 @@ use crate::sight::{self, see_all_writes};
 use saved_objects::document::{Namespace, NamespaceKind};
 use saved_objects::environment::Environment;
 use saved_objects::repository::{DeleteNamespace, NamespaceInUse, Repository, SweepFailure};
-use saved_objects::{Error, Result, SavedObjects};
+use saved_objects::{Result, SavedObjects};
 
 /// List the namespaces in use with the number of objects of each type, or delete the objects of one
 #[derive(Debug, clap::Args)]
@@ -32,9 +33,8 @@ enum Command {
         /// The namespace
         #[arg(value_parser = namespace)]
         namespace: Namespace,
-        /// Delete the objects. Without this option, only say how many there are
-        #[arg(long)]
-        yes: bool,
+        #[command(flatten)]
+        deletion: Deletion,
     },
 }
 
@@ -80,23 +80,30 @@ pub(super) async fn run(
     let store = connection.store(environment)?;
     match &arguments.command {
         None => {}
-        Some(Command::Delete { namespace, yes: true }) => {
+        Some(Command::Delete { namespace, deletion }) => {
+            if !deletion.yes || deletion.dry_run {
+                let mut report = in_use(&[], &store, output).await?;
+                report.namespaces.retain(|it| it.namespace == namespace.as_str());
+                let objects = counts(report.namespaces.first().map(|it| it.types.as_slice()).unwrap_or_default());
+                if deletion.dry_run {
+                    output.say(format!("would delete from the namespace {namespace}: {objects}"));
+                    output.document(&report)?;
+                    return Ok(Exit::Done);
+                }
+                let question = Question {
+                    what: format!("the namespace {namespace} has {objects}, which are deleted"),
+                    hint: format!(
+                        "check the name, and take an export of what can be exported: `saved-objects export FILE --namespace \
+                         {namespace} --secrets encrypted` (objects of other types are not in it); then repeat the command with \
+                         --yes"
+                    ),
+                };
+                if let Some(exit) = confirm::ask(&question, deletion.yes, environment.stop(), output).await? {
+                    return Ok(exit);
+                }
+            }
             store.check_keys().await?;
             return delete(namespace, &all_types(&store)?, output).await;
-        }
-        Some(Command::Delete { namespace, yes: false }) => {
-            let report = in_use(&[], &store, output).await?;
-            let types =
-                report.namespaces.iter().find(|it| it.namespace == namespace.as_str()).map(|it| it.types.as_slice());
-            let objects = counts(types.unwrap_or_default());
-            output.failure(&Error::invalid(
-                format!("nothing is deleted without being asked twice: the namespace {namespace} has {objects}"),
-                format!(
-                    "check the name, and take an export of what can be exported: `saved-objects export FILE --namespace {namespace} \
-                     --secrets encrypted` (objects of other types are not in it); then repeat the command with --yes"
-                ),
-            ));
-            return Ok(Exit::Usage);
         }
     }
     let report = in_use(&arguments.type_names, &store, output).await?;

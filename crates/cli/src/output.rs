@@ -4,6 +4,8 @@ use std::io::{IsTerminal, Write};
 
 use serde::Serialize;
 
+use crate::table::Table;
+use crate::terminal::Stream;
 use saved_objects::migrate::ReportedError;
 use saved_objects::{Error, ErrorKind};
 
@@ -42,25 +44,35 @@ impl Output {
         self.json
     }
 
-    /// Returns whether a person watches: only then are progress bars and colours shown.
+    /// Returns whether a person watches: only then are progress bars shown. They are drawn on standard error, so that
+    /// standard output has nothing but the words of the command.
     pub(crate) fn is_terminal(self) -> bool {
-        !self.json && std::io::stdout().is_terminal()
+        !self.json && std::io::stderr().is_terminal()
     }
 
     /// Prints a line for a person: on standard output, or on standard error if the JSON document is on standard output.
     pub(crate) fn say(self, line: impl AsRef<str>) {
         let (line, indent) = (line.as_ref(), self.indent);
-        // A reader that has closed the pipe (`| head`) is no reason to fail.
-        let _ = if self.json {
-            writeln!(std::io::stderr().lock(), "{:indent$}{line}", "")
-        } else {
-            writeln!(std::io::stdout().lock(), "{:indent$}{line}", "")
-        };
+        self.stream().print(&format!("{:indent$}{line}", ""));
+    }
+
+    /// Prints a table for a person.
+    pub(crate) fn table(self, table: &Table) {
+        table.lines(self.width()).iter().for_each(|line| self.say(line));
+    }
+
+    /// Returns the number of columns that a line should fit, if there is a limit.
+    pub(crate) fn width(self) -> Option<usize> {
+        Some(self.stream().width()?.saturating_sub(self.indent))
+    }
+
+    fn stream(self) -> Stream {
+        if self.json { Stream::Err } else { Stream::Out }
     }
 
     /// Reports why the command failed: to a person on standard error, and with `--json` as the one document.
     pub(crate) fn failure(self, error: &Error) {
-        let _ = writeln!(std::io::stderr().lock(), "error: {error}");
+        Stream::Err.print(&format!("error: {error}"));
         let report = Failure { error: error.into() };
         // A report of plain strings can always be serialized.
         let _ = self.document(&report);

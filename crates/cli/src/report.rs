@@ -2,8 +2,9 @@
 
 use crate::output::Output;
 use crate::sight;
+use crate::terminal::duration;
 use saved_objects::migrate::{
-    Blocker, Fate, IndexReport, Outcome, Report, TakeOverReport, TypeReport, Unregistered, Way,
+    Blocker, Fate, IndexReport, Outcome, PlanEstimate, Report, TakeOverReport, TypeReport, Unregistered, Way,
 };
 
 /// How many bad documents are named to a person; `--json` names more.
@@ -44,6 +45,11 @@ pub(super) fn describe(report: &Report, output: Output) {
     if hidden > 0 {
         output.say(format!("  and {hidden} more bad documents; --json names up to a thousand"));
     }
+    if report.outcome == Outcome::Planned
+        && let Some(estimate) = &report.estimate
+    {
+        output.say(describe_estimate(estimate));
+    }
     describe_unregistered(&report.unregistered, output);
     sight::say_not_visited(&report.not_visited, output);
     describe_blockers(&report.blockers, output);
@@ -58,11 +64,12 @@ pub(super) fn describe(report: &Report, output: Output) {
         }
         Outcome::Dropped => format!("dropped {}", report.dropped.join(", ")),
         Outcome::Waited => format!("other nodes migrated; waited {} ms for them", report.elapsed_ms),
-        Outcome::Planned => match &report.error {
-            Some(error) => {
+        Outcome::Planned => match (&report.error, report.dropped.is_empty()) {
+            (Some(error), _) => {
                 format!("this is the plan, and it would fail: {}; {}; nothing was written", error.message, error.hint)
             }
-            None => "this is the plan; nothing was written".to_owned(),
+            (None, false) => format!("would delete {}; nothing was deleted", report.dropped.join(", ")),
+            (None, true) => "this is the plan; nothing was written".to_owned(),
         },
         Outcome::Blocked => "blocked; nothing was written".to_owned(),
         Outcome::Failed => match &report.error {
@@ -70,6 +77,19 @@ pub(super) fn describe(report: &Report, output: Output) {
             None => "failed".to_owned(),
         },
     });
+}
+
+/// Returns what is known of the duration. The rate of writing is not known before something is written.
+fn describe_estimate(estimate: &PlanEstimate) -> String {
+    let PlanEstimate { to_convert, read, reading_ms } = estimate;
+    let took = match reading_ms / 1_000 {
+        0 => "less than a second".to_owned(),
+        seconds => duration(seconds),
+    };
+    format!(
+        "documents to convert: {to_convert}. To read and convert all {read} took {took} for this plan. A migration also writes, \
+         at a rate that is measured while it runs: its progress, and `saved-objects status`, say how long is left"
+    )
 }
 
 fn describe_take_over(source: &TakeOverReport, outcome: Outcome, output: Output) {
@@ -102,7 +122,10 @@ fn describe_take_over(source: &TakeOverReport, outcome: Outcome, output: Output)
 
 fn describe_index(index: &IndexReport, outcome: Outcome) -> String {
     match (outcome, index.way) {
-        (Outcome::Planned | Outcome::Blocked, way) => would(way).to_owned(),
+        (Outcome::Planned | Outcome::Blocked, way) => match index.documents.deleted {
+            0 => would(way).to_owned(),
+            deleted => format!("{}; delete {deleted} documents of removed types", would(way)),
+        },
         (Outcome::RolledBack, _) => "current again".to_owned(),
         (_, Way::None) => "nothing to do".to_owned(),
         (Outcome::Failed, Way::Create) if !index.done => "not created".to_owned(),
@@ -122,6 +145,9 @@ fn describe_index(index: &IndexReport, outcome: Outcome) -> String {
             }
             if documents.bad > 0 {
                 words += &format!("; {} are bad", documents.bad);
+            }
+            if documents.deleted > 0 {
+                words += &format!("; {} were deleted", documents.deleted);
             }
             words
         }

@@ -1,14 +1,14 @@
 //! The command `status`: what is stored, and what a migration would do.
 
-use comfy_table::{ContentArrangement, Table, presets};
-
 use crate::connection::Connection;
 use crate::exit::Exit;
 use crate::output::Output;
+use crate::table::Table;
+use crate::terminal::duration;
 use crate::{migrate, report, sight};
 use saved_objects::Result;
 use saved_objects::environment::Environment;
-use saved_objects::migrate::{LeaseStatus, Status};
+use saved_objects::migrate::{LeaseHolder, LeaseStatus, Status};
 
 pub(super) async fn run(connection: &Connection, environment: &Environment, output: Output) -> Result<Exit> {
     let status = connection.store(environment)?.migrator().status().await?;
@@ -22,12 +22,10 @@ pub(super) async fn run(connection: &Connection, environment: &Environment, outp
 }
 
 fn describe(status: &Status, output: Output) {
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(["index", "type", "documents by version", "registered", "a migration would"]);
+    let mut table = Table::new(&["index", "type", "documents by version", "registered", "a migration would"], 2);
     for index in &status.indices {
         for type_report in &index.types {
-            table.add_row([
+            table.row([
                 index.index.clone(),
                 type_report.type_name.clone(),
                 report::by_version(type_report).unwrap_or_else(|| "not counted".to_owned()),
@@ -36,7 +34,7 @@ fn describe(status: &Status, output: Output) {
             ]);
         }
     }
-    output.say(table.to_string());
+    output.table(&table);
     for kept in status.indices.iter().flat_map(|index| &index.kept) {
         let documents =
             kept.documents.map_or_else(|| "closed or blocked".to_owned(), |count| format!("with {count} documents"));
@@ -70,16 +68,29 @@ fn describe(status: &Status, output: Output) {
 fn describe_lease(lease: &LeaseStatus, output: Output) {
     let note = &lease.note;
     match (&note.progress, lease.held) {
-        (Some(progress), true) => output.say(format!(
-            "a node {} {}: {} of {} documents are written",
-            if note.paused { "is paused in the migration of" } else { "migrates" },
-            progress.alias,
-            progress.written,
-            progress.outdated
-        )),
+        (Some(progress), true) => {
+            let rate = progress.docs_per_s.map(|rate| format!(", {rate} a second")).unwrap_or_default();
+            let left = progress.remaining_seconds().map(|left| format!(", about {} left", duration(left)));
+            output.say(format!(
+                "a node {} {}: {} of {} documents are written{rate}{}",
+                if note.paused { "is paused in the migration of" } else { "migrates" },
+                progress.alias,
+                progress.written,
+                progress.outdated,
+                left.unwrap_or_default()
+            ));
+        }
         (None, true) if note.paused => output.say("a node waits for the end of the pause to migrate"),
         (None, true) => output.say("a node is about to migrate"),
         (_, false) => {}
+    }
+    if let Some(LeaseHolder { host, process_id, since, renewed_at }) = &note.holder {
+        let process = process_id.map_or("a process".to_owned(), |id| format!("the process {id}"));
+        let host = host.as_ref().map(|host| format!(" on {host}")).unwrap_or_default();
+        let has = if lease.held { "has the lease" } else { "had the lease" };
+        output.say(format!(
+            "{process}{host} {has} since {since}; its last sign of life was at {renewed_at}, by its clock"
+        ));
     }
     if let Some(failure) = &note.last_failure {
         output.say(format!("the last attempt failed at {}: {}; {}", failure.at, failure.message, failure.hint));

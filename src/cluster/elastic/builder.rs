@@ -32,6 +32,7 @@ impl Default for Batches {
 pub struct ElasticBuilder {
     pub(super) settings: ElasticSettings,
     pub(super) retry: RetryPolicy,
+    pub(super) attempts_to_reach: u32,
     pub(super) request_timeout: Duration,
     pub(super) batches: Batches,
     pub(super) environment: Environment,
@@ -43,6 +44,15 @@ impl ElasticBuilder {
     #[must_use]
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
         self.retry = policy;
+        self
+    }
+
+    /// Sets how often a request is attempted while no connection could be made since the client was created. Default: as
+    /// often as any other request. A person at a command line learns sooner that there is no server at the URL; a
+    /// server that was reached once, or that answers while it starts, gets all attempts.
+    #[must_use]
+    pub fn attempts_to_reach(mut self, attempts: u32) -> Self {
+        self.attempts_to_reach = attempts.max(1);
         self
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -255,6 +255,8 @@ struct Failure {
     not_done: bool,
     /// Whether a later attempt may succeed.
     passing: bool,
+    /// Whether no connection was made.
+    not_connected: bool,
     retry_after: Option<Duration>,
 }
 
@@ -264,6 +266,10 @@ pub(super) struct Connection {
     transport: Arc<dyn Transport>,
     environment: Environment,
     retry: RetryPolicy,
+    /// The number of attempts at a request while no connection was made before.
+    attempts_to_reach: u32,
+    /// Whether a connection was made.
+    was_reached: AtomicBool,
     request_timeout: Duration,
     batches: Batches,
     bulk_bytes: AdaptiveSize,
@@ -282,6 +288,8 @@ impl Connection {
             transport,
             environment: builder.environment,
             retry: builder.retry,
+            attempts_to_reach: builder.attempts_to_reach,
+            was_reached: AtomicBool::new(false),
             request_timeout: builder.request_timeout,
             batches: builder.batches,
             bulk_bytes: AdaptiveSize::new(MAX_BULK_BYTES, MAX_BULK_BYTES),
@@ -318,8 +326,8 @@ impl Connection {
 
     /// Runs `work`, which waits for the shards of an index, and reports the wait in the log.
     pub(super) async fn waiting_for<T>(&self, index: &str, work: impl Future<Output = T>) -> T {
-        let what = format!("the shards of the index {index}");
-        self.environment.telling(&what, "GET /_cluster/allocation/explain says why they are not there yet", work).await
+        let what = || format!("the shards of the index {index}");
+        self.environment.telling(what, "GET /_cluster/allocation/explain says why they are not there yet", work).await
     }
 
     /// Sends the request until it is answered or no attempt is left.
@@ -338,9 +346,16 @@ impl Connection {
             let outcome = ended.as_ref().map_or_else(|failure| failure.outcome, |_| "answered");
             telemetry::attempt_ended(api(&request.path), outcome, took.elapsed());
             let failure = match ended {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => {
+                    self.was_reached.store(true, Ordering::Relaxed);
+                    return Ok(answer);
+                }
                 Err(failure) => failure,
             };
+            let is_given_up = failure.not_connected
+                && attempts.made() >= self.attempts_to_reach
+                && !self.was_reached.load(Ordering::Relaxed);
+            self.was_reached.fetch_or(!failure.not_connected, Ordering::Relaxed);
             let is_out_of_memory = failure.error.is_out_of_memory();
             let is_callers = match request.when_busy {
                 WhenBusy::Repeat => false,
@@ -348,20 +363,23 @@ impl Connection {
                 WhenBusy::SendLess => failure.error.status == Some(429),
             };
             maybe_done |= request.is_write && !failure.not_done;
-            let may_repeat = !is_callers && failure.passing && (failure.not_done || request.repeat == Repeat::Always);
+            let may_repeat = !is_callers
+                && !is_given_up
+                && failure.passing
+                && (failure.not_done || request.repeat == Repeat::Always);
+            let mut error = failure.error;
+            if error.server_type.is_none() {
+                error.server = self.transport.address();
+            }
             if may_repeat && attempts.wait_for_next(failure.outcome, failure.retry_after).await {
-                attempts.tell(&failure.error);
+                attempts.tell(&error);
                 continue;
             }
-            let mut error = failure.error;
             error.attempts = attempts.made();
             error.elapsed = attempts.elapsed();
             error.retry_after = failure.retry_after;
             if is_callers && request.when_busy == WhenBusy::AskForLess {
                 error.kind = ClusterErrorKind::TooLarge;
-            }
-            if error.server_type.is_none() {
-                error.server = self.transport.address();
             }
             // A write that may have been done is left to the caller to settle. A final refusal of its repeat says more,
             // and is kept.
@@ -464,7 +482,8 @@ fn no_answer(method: &'static str, path: &str, error: NoAnswer) -> Failure {
         elapsed: Duration::ZERO,
         source: Some(source),
     };
-    Failure { error, outcome, not_done, passing, retry_after: None }
+    let not_connected = matches!(known, NoAnswerKind::NotConnected);
+    Failure { error, outcome, not_done, passing, not_connected, retry_after: None }
 }
 
 fn refusal(answer: &Answer, meaning: Meaning, details: ErrorAnswer, retry_after: Option<Duration>) -> Failure {
@@ -507,7 +526,8 @@ fn refusal(answer: &Answer, meaning: Meaning, details: ErrorAnswer, retry_after:
         Meaning::Refused | Meaning::Failed => "refused",
         Meaning::Done | Meaning::Unknown => "unavailable",
     };
-    Failure { error, outcome, not_done: is_refused || meaning == Meaning::Busy, passing, retry_after }
+    let not_done = is_refused || meaning == Meaning::Busy;
+    Failure { error, outcome, not_done, passing, not_connected: false, retry_after }
 }
 
 /// Requests the largest request size that the queried node accepts. Source: nodes info API.

@@ -82,6 +82,7 @@ impl Elastic {
         ElasticBuilder {
             settings: settings.into(),
             retry: RetryPolicy::default(),
+            attempts_to_reach: u32::MAX,
             request_timeout: Duration::from_secs(30),
             batches: Batches::default(),
             environment: Environment::system(),

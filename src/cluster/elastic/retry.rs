@@ -88,7 +88,7 @@ impl<'a> Attempts<'a> {
         let elapsed = self.elapsed();
         if elapsed >= if self.told.is_zero() { UNTOLD } else { self.told.saturating_add(TOLD_AGAIN) } {
             self.told = elapsed;
-            tracing::info!(target: WAITING, "trying again since {} s: {error}", elapsed.as_secs());
+            tracing::info!(target: WAITING, "trying again, {} s so far: {error}", elapsed.as_secs());
         }
     }
 

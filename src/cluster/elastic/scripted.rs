@@ -39,6 +39,7 @@ impl Transport for Scripted {
         self.sent.lock().expect("no test panics with the lock").push(request);
         match answer.status {
             0 => Err(NoAnswer { kind: NoAnswerKind::Lost, source: Box::new(io::Error::other("lost")) }),
+            1 => Err(NoAnswer { kind: NoAnswerKind::NotConnected, source: Box::new(io::Error::other("refused")) }),
             _ => Ok(answer),
         }
     }
@@ -90,6 +91,39 @@ async fn a_shard_that_starts_is_waited_for() {
     let (_, elastic) = client([("_stats", starting)]);
     let error = elastic.write_count("made").await.expect_err("it never starts");
     assert_eq!(error.kind, ClusterErrorKind::Unavailable, "{error}");
+}
+
+#[tokio::test]
+async fn a_server_that_was_never_reached_is_given_up_sooner() {
+    let (nothing, lost, busy) = (answer(1, ""), answer(0, ""), answer(503, json!({})));
+    let hit = answer(200, r#"{"_index":"i","_id":"1","_seq_no":7,"_primary_term":2,"found":true,"_source":{}}"#);
+    let table = [
+        (vec![("i/_doc/1", nothing.clone())], 3),
+        // A server that is starting, and one that is gone.
+        (vec![("i/_doc/1", busy), ("i/_doc/1", nothing.clone())], 10),
+        (vec![("i/_doc/1", lost), ("i/_doc/1", nothing.clone())], 10),
+        (
+            vec![
+                ("i/_doc/1", nothing.clone()),
+                ("i/_doc/1", nothing.clone()),
+                ("i/_doc/1", hit),
+                ("i/_doc/1", nothing),
+            ],
+            3,
+        ),
+    ];
+    for (steps, attempts) in table {
+        let script = Arc::new(Scripted { steps: Mutex::new(steps.into_iter().collect()), sent: Mutex::default() });
+        let environment = Environment::new(Arc::new(SetClock::default()), Arc::new(SystemRng));
+        let builder = Elastic::builder("").transport(script.clone()).environment(environment).attempts_to_reach(3);
+        let elastic = builder.build().expect("a client");
+        let is_answered = elastic.get("i", "1").await.is_ok();
+        assert_eq!(script.sent(), attempts);
+        if is_answered {
+            elastic.get("i", "1").await.expect_err("it is gone");
+            assert_eq!(script.sent(), attempts + 10, "it was reached before");
+        }
+    }
 }
 
 /// A clock of tokio's time, which a test can advance, and which passes by itself while all tasks wait.

@@ -114,6 +114,10 @@ impl ReadAt {
     pub(super) fn index(&self) -> &str {
         &self.index
     }
+
+    pub(super) fn seq_no(&self) -> u64 {
+        self.seq_no
+    }
 }
 
 impl Put<'_> {

@@ -9,10 +9,12 @@
 
 mod entry;
 mod operators;
+mod show;
 mod store;
 
 pub use entry::Quarantined;
 pub(crate) use entry::{Put, ReadAt, Stage, one_line};
 pub use operators::{Refused, Restored};
+pub use show::QuarantinedDocument;
 pub(crate) use store::EntryVersion;
 pub use store::Quarantine;

@@ -124,6 +124,15 @@ impl Quarantine {
 
     /// Returns the entries of these documents, or all entries.
     async fn found(&self, ids: &[String]) -> Result<Vec<Found<Outline>>> {
+        self.scan(ids, Found::outline).await
+    }
+
+    /// Returns what `keep` keeps of the entries of these documents, or of all entries.
+    pub(super) async fn scan<T: Send>(
+        &self,
+        ids: &[String],
+        keep: impl Fn(Found) -> T + Copy + Send + Sync,
+    ) -> Result<Vec<T>> {
         let index = self.names().alias().to_owned();
         if !self.is_readable(&index).await? {
             return Ok(Vec::new());
@@ -139,7 +148,7 @@ impl Quarantine {
         let scan = Scan { cluster: &self.cluster, environment: &self.environment, index: &index, query, pace: None };
         let looking = |page: Vec<Hit>| async move {
             let entries = self.look_up(page).await?;
-            Ok(entries.into_iter().map(Found::outline).collect::<Vec<_>>())
+            Ok(entries.into_iter().map(keep).collect::<Vec<_>>())
         };
         scan.run(looking, |page| found.extend(page)).await?;
         Ok(found)

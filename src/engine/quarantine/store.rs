@@ -16,6 +16,7 @@ use crate::engine::control::KeysInUse;
 use crate::engine::rewrite::{self, is_changed};
 use crate::environment::Environment;
 use crate::layout::{IndexNames, Prefix};
+use crate::registry::Registry;
 use crate::{Error, ErrorKind, Result};
 
 /// The quarantine of one prefix.
@@ -23,6 +24,7 @@ use crate::{Error, ErrorKind, Result};
 pub struct Quarantine {
     pub(super) cluster: Arc<dyn Cluster>,
     pub(super) prefix: Prefix,
+    pub(super) registry: Arc<Registry>,
     pub(super) environment: Environment,
 }
 
@@ -63,8 +65,8 @@ impl Quarantine {
     /// Creates the quarantine of the engine's prefix. Its operations end early if the engine's environment requests a
     /// stop.
     pub fn new(engine: &Engine) -> Self {
-        let environment = engine.environment.clone();
-        Self { cluster: engine.cluster.clone(), prefix: engine.prefix.clone(), environment }
+        let (registry, environment) = (engine.registry.clone(), engine.environment.clone());
+        Self { cluster: engine.cluster.clone(), prefix: engine.prefix.clone(), registry, environment }
     }
 
     /// Returns the names of the quarantine's index.

@@ -196,19 +196,30 @@ impl KeyRotation {
     /// - [`NotFound`](ErrorKind::NotFound) if the key is not in use.
     /// - [`Invalid`](ErrorKind::Invalid) if this node has the key.
     pub async fn forget(&self, key: KeyId) -> Result<()> {
-        let has_it = self.engine.encryption.key_ring().is_some_and(|ring| ring.key_ids().contains(&key));
-        if has_it {
-            return Err(Error::invalid(
-                format!("the key {key} is not lost: this node has it"),
-                "let `saved-objects keys rotate` drop it",
-            ));
-        }
+        self.check_lost(key)?;
         let mut was_in_use = false;
         self.engine.keys.change(|keys| was_in_use = keys.remove(&key)).await?;
-        match was_in_use {
-            true => Ok(()),
-            false => Err(Error::new(ErrorKind::NotFound, format!("the key {key} is not in use"))
-                .with_hint("see `saved-objects keys status`")),
+        if was_in_use { Ok(()) } else { Err(not_in_use(key)) }
+    }
+
+    /// Counts what [`forget`](Self::forget) would give up: the documents with secrets under the key. Writes nothing.
+    ///
+    /// # Errors
+    /// Those of [`forget`](Self::forget) and [`status`](Self::status).
+    pub async fn would_forget(&self, key: KeyId) -> Result<KeyCounts> {
+        self.check_lost(key)?;
+        let counts = self.status().await?.keys.into_iter().find(|counts| counts.id == key && counts.in_use);
+        counts.ok_or_else(|| not_in_use(key))
+    }
+
+    fn check_lost(&self, key: KeyId) -> Result<()> {
+        let has_it = self.engine.encryption.key_ring().is_some_and(|ring| ring.key_ids().contains(&key));
+        match has_it {
+            true => Err(Error::invalid(
+                format!("the key {key} is not lost: this node has it"),
+                "let `saved-objects keys rotate` drop it",
+            )),
+            false => Ok(()),
         }
     }
 
@@ -346,6 +357,10 @@ impl KeyRotation {
         }
         Ok(indices)
     }
+}
+
+fn not_in_use(key: KeyId) -> Error {
+    Error::new(ErrorKind::NotFound, format!("the key {key} is not in use")).with_hint("see `saved-objects keys status`")
 }
 
 fn identity(index: &GroupIndex) -> IndexIdentity {

@@ -1,13 +1,15 @@
 //! Examines one document: reads it, decrypts its secrets, and computes its fingerprint. Pure.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::report::{DigestForm, VerifiedSecret};
 use crate::cluster::Hit;
 use crate::document::{Attributes, RootFields, StoredDocument, WRITE_NONCE};
-use crate::encryption::{AttributeError, EncryptionService, Fingerprint, Fingerprinter, Secrets};
+use crate::encryption::{AttributeError, EncryptionService, Fingerprint, Fingerprinter, KeyRing, KeysOf, Secrets};
 use crate::engine::conversion::{Conversion, VersionStatus, descriptor, stored_sets};
 use crate::environment::Environment;
 use crate::layout::IndexMeta;
@@ -16,12 +18,13 @@ use crate::registry::{Registry, TypeDefinition};
 use crate::{Error, Result};
 
 /// Examines documents of any registered type.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Examiner {
     registry: Arc<Registry>,
     encryption: EncryptionService,
     conversion: Conversion,
     fingerprinter: Fingerprinter,
+    digests: DigestForm,
 }
 
 /// The result for one document.
@@ -71,7 +74,30 @@ impl Examiner {
     pub(super) fn new(registry: Arc<Registry>, encryption: EncryptionService) -> Result<Self> {
         let conversion = Conversion::new(registry.clone(), encryption.clone());
         let fingerprinter = encryption.fingerprinter()?;
-        Ok(Self { registry, encryption, conversion, fingerprinter })
+        let key = encryption.key_ring().map(|ring| ring.primary_key_id());
+        let digests = DigestForm { key, namespaces: true };
+        Ok(Self { registry, encryption, conversion, fingerprinter, digests })
+    }
+
+    /// Returns the examiner with another key of fingerprints: the primary key of `ring`.
+    pub(super) fn fingerprinting_with(self, ring: &KeyRing) -> Result<Self> {
+        let digests = DigestForm { key: Some(ring.primary_key_id()), ..self.digests };
+        Ok(Self { fingerprinter: ring.fingerprinter()?, digests, ..self })
+    }
+
+    /// Returns the examiner with fingerprints that do not cover the namespaces of an object.
+    pub(super) fn without_namespaces(self) -> Self {
+        Self { digests: DigestForm { namespaces: false, ..self.digests }, ..self }
+    }
+
+    /// Returns how fingerprints are computed.
+    pub(super) fn digests(&self) -> DigestForm {
+        self.digests
+    }
+
+    /// Returns whether a type is registered.
+    pub(super) fn knows(&self, type_name: &str) -> bool {
+        self.registry.get(type_name).is_some()
     }
 
     /// Examines a document of the index with this `_meta`.
@@ -104,10 +130,54 @@ impl Examiner {
     fn fingerprint(
         &self,
         raw_id: &str,
-        document: StoredDocument,
+        mut document: StoredDocument,
         secrets: &Secrets,
     ) -> Result<Fingerprint, Vec<Defect>> {
-        self.fingerprinter.fingerprint(raw_id, document, secrets).map_err(|error| vec![error.into()])
+        let mut id = Cow::Borrowed(raw_id);
+        // What the fields of an unregistered type mean is not known, so such a document counts as it is.
+        let definition = self.registry.get(&document.type_name).filter(|_| !self.digests.namespaces);
+        if let Some(definition) = definition {
+            if let Ok(object_id) = document.object_id(raw_id, definition.namespace_kind()) {
+                id = Cow::Owned(format!("{}:{object_id}", definition.name()));
+            }
+            (document.root.namespace, document.root.namespaces) = (None, None);
+        }
+        self.fingerprinter.fingerprint(&id, document, secrets).map_err(|error| vec![error.into()])
+    }
+
+    /// Returns the secrets of a document of the index with this `_meta`, and whether each can be decrypted as it is
+    /// stored. Returns none if the document is malformed or its type is not registered.
+    pub(super) fn secrets(&self, meta: &IndexMeta, hit: &Hit) -> Vec<VerifiedSecret> {
+        let Ok(document) = StoredDocument::from_source(hit.source.get().as_bytes()) else { return Vec::new() };
+        let Some(definition) = self.registry.get(&document.type_name) else { return Vec::new() };
+        self.try_secrets(definition, meta, &hit.id, &document).unwrap_or_default()
+    }
+
+    /// Like [`secrets`](Self::secrets). [`examine`](Self::examine) reports the same errors.
+    fn try_secrets(
+        &self,
+        definition: &TypeDefinition,
+        meta: &IndexMeta,
+        raw_id: &str,
+        document: &StoredDocument,
+    ) -> Result<Vec<VerifiedSecret>> {
+        let Ok(id) = document.object_id(raw_id, definition.namespace_kind()) else { return Ok(Vec::new()) };
+        let descriptor = descriptor(definition, document.root.namespace.as_deref(), id);
+        let version = VirtualVersion::of_document(document.root.type_migration_version.as_deref())?;
+        let history = stored_sets(definition, meta, version.number())?;
+        let opened = self.encryption.open_each(&descriptor, &history, &document.attributes)?;
+        let names = history.sets().encrypted.iter().map(|encrypted| &encrypted.name);
+        let secret = |name: &String| {
+            let failure = opened.failures.iter().find(|(failed, _)| failed == name);
+            let key = document.attributes.get(name).and_then(|value| KeysOf::anywhere(value).keys.first().copied());
+            (failure.is_some() || opened.secrets.contains_key(name)).then(|| VerifiedSecret {
+                attribute: name.clone(),
+                opens: failure.is_none(),
+                key,
+                reason: failure.map(|(_, cause)| cause.to_string()),
+            })
+        };
+        Ok(names.filter_map(secret).collect())
     }
 
     /// Reads a document of an unregistered type. It may have any form, because its proper form is not known here and a
@@ -163,7 +233,7 @@ mod tests {
     use super::*;
     use crate::cluster::SequenceNumber;
     use crate::encryption::Descriptor;
-    use crate::encryption::{KeyRing, Secret};
+    use crate::encryption::Secret;
     use crate::environment::Environment;
     use crate::layout::TypeMeta;
     use crate::registry::testing;

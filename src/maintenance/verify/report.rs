@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::encryption::Fingerprint;
+use crate::encryption::{Fingerprint, KeyId};
 
 /// The report of a verification: the stored documents, and those that cannot be read. Its JSON form is part of the
 /// command line's contract.
@@ -13,6 +13,8 @@ pub struct VerificationReport {
     /// True if an index exists under the prefix, all indices were visited, and every document can be read with every
     /// secret.
     pub ok: bool,
+    /// How the digests are computed. Only digests of the same form can be compared.
+    pub digests: DigestForm,
     /// The indices of the registered groups.
     pub indices: Vec<IndexReport>,
     /// The documents and secrets that cannot be read, sorted, at most a hundred thousand entries.
@@ -35,6 +37,15 @@ pub struct VerificationReport {
     /// The types that are not registered and have secrets according to their index. These secrets were not decrypted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub not_opened: Vec<NotOpened>,
+}
+
+/// How digests are computed (record 36).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct DigestForm {
+    /// The id of the key that the digests are computed with. `None` if no key is configured.
+    pub key: Option<KeyId>,
+    /// Whether the namespaces of an object count.
+    pub namespaces: bool,
 }
 
 /// The documents of a type that is not registered and has secrets.
@@ -86,4 +97,56 @@ pub struct Unreadable {
     pub attribute: Option<String>,
     /// The reason.
     pub reason: String,
+}
+
+/// What a verification of one object found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ObjectVerification {
+    /// True if the object exists once, can be read, and every secret in it opens.
+    pub ok: bool,
+    /// How the digest is computed.
+    pub digests: DigestForm,
+    /// The documents with the object's `_id`: one, unless indices of several groups have it.
+    pub objects: Vec<VerifiedObject>,
+    /// The documents with that `_id` in quarantine.
+    pub quarantined: Vec<Unreadable>,
+}
+
+/// A document that was verified alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct VerifiedObject {
+    /// The alias of its index.
+    pub alias: String,
+    /// The name of its index.
+    pub index: String,
+    /// The document's `_id`.
+    pub id: String,
+    /// Its type, if it has one.
+    #[serde(rename = "type")]
+    pub type_name: Option<String>,
+    /// Whether its type is registered. Secrets of other types are not opened.
+    pub registered: bool,
+    /// The model version of the stored document.
+    pub version: String,
+    /// Whether it can be read with every secret.
+    pub readable: bool,
+    /// Its fingerprint, or `None` if it cannot be read.
+    pub digest: Option<Fingerprint>,
+    /// Its secrets.
+    pub secrets: Vec<VerifiedSecret>,
+    /// Why it, or a secret in it, cannot be read.
+    pub unreadable: Vec<Unreadable>,
+}
+
+/// A secret of a document that was verified alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct VerifiedSecret {
+    /// The encrypted attribute.
+    pub attribute: String,
+    /// Whether it can be decrypted as it is stored.
+    pub opens: bool,
+    /// The id of the key that it is encrypted with. `None` if the stored value is no envelope.
+    pub key: Option<KeyId>,
+    /// Why it cannot be decrypted.
+    pub reason: Option<String>,
 }

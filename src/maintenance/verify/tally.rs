@@ -49,6 +49,11 @@ impl Tally {
         }));
     }
 
+    /// Returns the number of documents that have a type.
+    pub(super) fn documents(&self) -> u64 {
+        self.types.values().map(|tally| tally.documents).sum()
+    }
+
     pub(super) fn add(&mut self, other: Self) {
         for (name, theirs) in other.types {
             let ours = self.types.entry(name).or_default();

@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 use super::examine::Examiner;
-use super::report::{IndexReport, NotOpened, TypeReport, Unreadable, VerificationReport};
+use super::progress::{ProgressSender, VerificationProgress};
+use super::report::{DigestForm, IndexReport, NotOpened, TypeReport, Unreadable, VerificationReport};
 use super::tally::Tally;
 use crate::cluster::{Hit, Query, Scan, Unseen};
+use crate::encryption::KeyRing;
 use crate::engine::Engine;
 use crate::engine::quarantine::{Quarantine, Quarantined};
 use crate::engine::under_prefix::UnderPrefix;
@@ -15,9 +19,10 @@ use crate::{Error, ErrorKind, Result};
 /// Reads all documents under one prefix. Writes nothing.
 #[derive(Debug)]
 pub struct Verifier {
-    engine: Engine,
-    examiner: Arc<Examiner>,
-    quarantine: Quarantine,
+    pub(super) engine: Engine,
+    pub(super) examiner: Arc<Examiner>,
+    pub(super) quarantine: Quarantine,
+    progress: ProgressSender,
 }
 
 impl Verifier {
@@ -27,7 +32,37 @@ impl Verifier {
     /// [`Internal`](ErrorKind::Internal) if the key of the digests cannot be derived.
     pub fn new(engine: &Engine) -> Result<Self> {
         let examiner = Arc::new(Examiner::new(engine.registry.clone(), engine.encryption.clone())?);
-        Ok(Self { engine: engine.clone(), examiner, quarantine: Quarantine::new(engine) })
+        let (quarantine, progress) = (Quarantine::new(engine), ProgressSender::new());
+        Ok(Self { engine: engine.clone(), examiner, quarantine, progress })
+    }
+
+    /// Lets the digests be computed with a key that is derived from the primary key of `ring`, in the place of the
+    /// primary key that encrypts. Digests with the same key can be compared across a key rotation, and across stores
+    /// with different keys (record 36).
+    ///
+    /// # Errors
+    /// [`Internal`](ErrorKind::Internal) if the key of the digests cannot be derived.
+    pub fn digest_key(self, ring: &KeyRing) -> Result<Self> {
+        let examiner = Arc::unwrap_or_clone(self.examiner).fingerprinting_with(ring)?;
+        Ok(Self { examiner: Arc::new(examiner), ..self })
+    }
+
+    /// Lets the digests leave out the namespaces of objects of registered types, so that an import into another
+    /// namespace can be compared.
+    #[must_use]
+    pub fn without_namespaces(self) -> Self {
+        let examiner = Arc::unwrap_or_clone(self.examiner).without_namespaces();
+        Self { examiner: Arc::new(examiner), ..self }
+    }
+
+    /// Returns how the digests are computed.
+    pub fn digests(&self) -> DigestForm {
+        self.examiner.digests()
+    }
+
+    /// Returns the progress of a running verification.
+    pub fn progress(&self) -> watch::Receiver<VerificationProgress> {
+        self.progress.subscribe()
     }
 
     /// Reads every document of every group as it is now, and decrypts every secret. Continues if one cannot be read.
@@ -56,16 +91,9 @@ impl Verifier {
             indices.push(IndexReport { alias, types });
         }
         let UnderPrefix { not_visited, .. } = UnderPrefix::read(&self.engine).await?;
-        let entry = |document: Quarantined| Unreadable {
-            alias: document.alias,
-            id: document.id,
-            type_name: document.type_name,
-            attribute: document.attribute,
-            reason: document.reason,
-        };
         let quarantined = match is_unseen(&self.engine.prefix.control()) {
             true => Vec::new(),
-            false => self.quarantine.list().await?.into_iter().map(entry).collect(),
+            false => self.quarantine.list().await?.into_iter().map(Unreadable::from).collect(),
         };
         let Tally { mut unreadable, not_listed, .. } = tally;
         unreadable.sort_unstable();
@@ -73,6 +101,7 @@ impl Verifier {
         let ok = is_visited && not_opened.is_empty() && unreadable.is_empty();
         Ok(VerificationReport {
             ok,
+            digests: self.digests(),
             indices,
             unreadable,
             not_listed,
@@ -100,8 +129,8 @@ impl Verifier {
         types.iter().filter(is_one).map(not_opened).collect()
     }
 
-    /// Verifies the documents of a group. Returns the `_meta` of its index, or `None` if there is no index.
-    async fn verify_group(&self, names: &IndexNames, tally: &mut Tally) -> Result<Option<Arc<IndexMeta>>> {
+    /// Returns the name and the `_meta` of a group's index, or `None` if there is no index.
+    pub(super) async fn index_of(&self, names: &IndexNames) -> Result<Option<(String, IndexMeta)>> {
         let found = self.engine.cluster.indices(&[names.alias()]).await?;
         let mut indices = found.iter();
         let (index, state) = match (indices.next(), indices.next()) {
@@ -109,11 +138,24 @@ impl Verifier {
             (Some(index), None) => index,
             (Some(_), Some(_)) => return Err(several_indices(names, found.keys())),
         };
-        let meta = Arc::new(IndexMeta::from_mapping(&state.mapping).map_err(|error| error.context(index))?);
+        let meta = IndexMeta::from_mapping(&state.mapping).map_err(|error| error.context(index))?;
+        Ok(Some((index.clone(), meta)))
+    }
+
+    /// Verifies the documents of a group. Returns the `_meta` of its index, or `None` if there is no index.
+    async fn verify_group(&self, names: &IndexNames, tally: &mut Tally) -> Result<Option<Arc<IndexMeta>>> {
+        let Some((index, meta)) = self.index_of(names).await? else { return Ok(None) };
+        let (index, meta) = (&index, Arc::new(meta));
         self.engine.cluster.refresh(index).await?;
+        let counts = self.engine.cluster.count_by_type(index).await?;
+        self.progress.begin(names.alias(), counts.iter().map(|count| count.documents).sum());
         let environment = self.examiner.environment();
         let scan = Scan { cluster: &self.engine.cluster, environment, index, query: Query::Everything, pace: None };
-        scan.run(|page| self.examine(names, &meta, page), |examined| tally.add(examined)).await?;
+        let add = |examined: Tally| {
+            self.progress.add(examined.documents());
+            tally.add(examined);
+        };
+        scan.run(|page| self.examine(names, &meta, page), add).await?;
         Ok(Some(meta))
     }
 
@@ -128,6 +170,13 @@ impl Verifier {
         };
         let environment = self.examiner.environment();
         environment.blocking(examining).await.map_err(|error| error.context("examining documents"))
+    }
+}
+
+impl From<Quarantined> for Unreadable {
+    fn from(document: Quarantined) -> Self {
+        let Quarantined { alias, id, type_name, attribute, reason, .. } = document;
+        Self { alias, id, type_name, attribute, reason }
     }
 }
 

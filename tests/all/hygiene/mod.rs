@@ -171,7 +171,18 @@ async fn all_flows(context: Context) {
     operator_flows::rotation(&context, folder.path(), &store).await;
     println!("flow: take-over");
     operator_flows::take_over(&context, folder.path()).await;
-    let all =
-        ["migrate", "verify", "keys rotate", "keys status", "quarantine list", "quarantine restore --all", "status"];
+    let all = [
+        "migrate",
+        "verify",
+        "verify --object login:b",
+        "verify --object login/in-clear",
+        "keys rotate",
+        "keys status",
+        "quarantine list",
+        "quarantine show login:rank",
+        "quarantine show login:in-clear",
+        "quarantine restore --all",
+        "status",
+    ];
     operator_flows::command_line(&context, folder.path(), &all).await;
 }

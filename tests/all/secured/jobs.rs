@@ -255,7 +255,7 @@ async fn migrate_all(server: &Secured, context: &Context, prefix: &str, key: &st
         (3, &["verify"]),
         (3, &["migrate", "--rollback"]),
         (3, &["migrate"]),
-        (3, &["migrate", "--drop-old"]),
+        (3, &["migrate", "--drop-old", "--yes"]),
         (3, &["doctor"]),
     ];
     for (release, command) in steps {

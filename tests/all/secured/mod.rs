@@ -23,6 +23,7 @@ use crate::context::{Context, KEY};
 use crate::server::{Server, with_own};
 use crate::{named_trials, trials_without_cluster};
 pub(crate) use proxies::{CHILD, child};
+pub(crate) use stub::write_secret;
 
 /// The folder of the server, and the options that it is started with.
 const FOLDER: &str = "elasticsearch-secured";

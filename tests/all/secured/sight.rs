@@ -49,7 +49,7 @@ pub(super) async fn half_of_the_indices_tell_nothing_of_the_others(context: Cont
         &["migrate", "--plan"],
         &["migrate"],
         &["migrate", "--rollback"],
-        &["migrate", "--drop-old"],
+        &["migrate", "--drop-old", "--yes"],
         &["verify"],
         &["keys", "status"],
         &["keys", "rotate"],

@@ -67,7 +67,7 @@ fn parameters(name: &str, names: &[&str]) -> CertificateParams {
 }
 
 /// Writes a file that only its owner can read.
-pub(super) fn write_secret(path: &Path, text: &str) {
+pub(crate) fn write_secret(path: &Path, text: &str) {
     use std::os::unix::fs::PermissionsExt;
     std::fs::write(path, text).expect("written");
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).expect("its permissions");

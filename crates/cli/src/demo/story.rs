@@ -2,10 +2,10 @@
 
 use std::cell::Cell;
 
-use comfy_table::{Table, presets};
 use serde_json::Value;
 
 use crate::output::Output;
+use crate::table::Table;
 
 /// Tells a person what happens, in numbered chapters.
 pub(super) struct Story {
@@ -38,13 +38,10 @@ impl Story {
     }
 
     pub(super) fn table(&self, rows: &[(&str, String)]) {
-        let mut table = Table::new();
-        table.load_style(presets::UTF8_FULL_CONDENSED);
+        let mut table = Table::new(&[], 1);
         for (what, figure) in rows {
-            table.add_row([*what, figure.as_str()]);
+            table.row([(*what).to_owned(), figure.clone()]);
         }
-        for line in table.to_string().lines() {
-            self.line(line);
-        }
+        self.output.indented().table(&table);
     }
 }

@@ -149,6 +149,37 @@ fn user(text: &str) -> Result<ProfileUid, String> {
     ProfileUid::new(text).map_err(|error| error.to_string())
 }
 
+/// Parses a token's id, or the `_id` or TYPE/ID of its record.
 fn id(text: &str) -> Result<TokenId, String> {
-    text.parse::<TokenId>().map_err(|error| error.to_string())
+    const TYPES: [(&str, &str); 2] = [("user_connector_token", "per-user"), ("connector_token", "shared")];
+    let of_record = TYPES.into_iter().find_map(|(type_name, scope)| {
+        let uuid = text.strip_prefix(type_name)?.strip_prefix(['/', ':'])?;
+        Some(format!("{scope}:{uuid}"))
+    });
+    of_record.as_deref().unwrap_or(text).parse::<TokenId>().map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_named_by_its_id_or_by_its_record() {
+        const UUID: &str = "a9106551-bfa7-872d-84d0-610d668914aa";
+        let (shared, per_user) = (format!("shared:{UUID}"), format!("per-user:{UUID}"));
+        let table = [
+            (format!("connector_token:{UUID}"), &shared),
+            (format!("connector_token/{UUID}"), &shared),
+            (format!("user_connector_token:{UUID}"), &per_user),
+            (format!("user_connector_token/{UUID}"), &per_user),
+            (shared.clone(), &shared),
+            (per_user.clone(), &per_user),
+        ];
+        for (text, expected) in table {
+            assert_eq!(id(&text).map(|id| id.to_string()).as_ref(), Ok(expected), "{text}");
+        }
+        for text in ["connector_token:x", "connector_token", "note:1", ""] {
+            assert!(id(text).is_err(), "{text}");
+        }
+    }
 }

@@ -11,7 +11,7 @@ use saved_objects::{Error, ErrorKind, Result, SavedObjects};
 /// Say what is known of one token, and whether its secrets can be decrypted; exit 2 if they cannot
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The token's id, as `list` shows it: `shared:<uuid>` or `per-user:<uuid>`
+    /// The token's id, as `list` shows it: `shared:<uuid>` or `per-user:<uuid>`; or the `_id` of its record, or TYPE/ID
     #[arg(value_name = "ID", value_parser = super::id)]
     id: TokenId,
 }
