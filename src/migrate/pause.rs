@@ -134,8 +134,8 @@ impl Migrator {
                 }
             }
         };
-        let waited_for = format!("the end of a pause: {what}");
-        lease.wait_paused(environment.telling(&waited_for, &hint, waiting)).await;
+        let waited_for = || format!("the end of a pause: {what}");
+        lease.wait_paused(environment.telling(waited_for, &hint, waiting)).await;
     }
 
     /// Does work, and meanwhile pauses the scans as soon as there is a pause.
