@@ -22,6 +22,7 @@
 //!   computed like on a server, but documents that were deleted or replaced never count.
 //! - A write that waits for a refresh refreshes immediately. This also holds for an index with the purpose
 //!   `IndexPurpose::Filling`, where a real server would wait.
+//! - A range with one bound of a key of a `flattened` field is refused, as by Elasticsearch 9.2.2; 9.5.3 answers it.
 //! - A point in time expires on time; a real server takes up to a minute longer.
 //! - Every index is green, closed ones too. The only limits are those of [`InMemory::limit_shards`] and
 //!   [`InMemory::limit_requests`], of ids, result windows and `mapping.total_fields.limit`. A key that a document has
@@ -32,7 +33,7 @@
 //!
 //! # Over HTTP
 //! [`InMemory::answer`] answers the requests of the client [`Elastic`](super::Elastic). Its errors have the words of
-//! Elasticsearch 9.2.2 wherever a client could tell the difference. [`InMemory::transport`] is a network to it.
+//! Elasticsearch 9.5.3 wherever a client could tell the difference. [`InMemory::transport`] is a network to it.
 //! `filter_path` is ignored, and a request that waits for a health is answered immediately.
 
 mod aggregate;
@@ -89,7 +90,7 @@ pub use snapshot::{RestoreOptions, Snapshot};
 pub use write::Write;
 
 /// The version that the cluster is modelled on.
-const VERSION: &str = "9.2.2";
+const VERSION: &str = "9.5.3";
 
 /// A cluster in this process. Clones share it: two clones are two clients of one cluster.
 #[derive(Debug, Clone)]

@@ -77,7 +77,7 @@ const BLOCKS: &[Block] = &[
         status: 429,
         text: "TOO_MANY_REQUESTS/12/disk usage exceeded flood-stage watermark, index has read-only-allow-delete block; \
                for more information, see \
-               https://www.elastic.co/docs/troubleshoot/elasticsearch/fix-watermark-errors?version=9.2",
+               https://www.elastic.co/docs/troubleshoot/elasticsearch/fix-watermark-errors?version=9.5",
     },
 ];
 

@@ -244,7 +244,7 @@ impl State {
                     "Validation Failed: 1: this action would add [1] shards, but this cluster currently has \
                      [{there}]/[{limit}] maximum normal shards open; for more information, see \
                      https://www.elastic.co/docs/deploy-manage/production-guidance/optimize-performance/size-shards\
-                     ?version=9.2#troubleshooting-max-shards-open;"
+                     ?version=9.5#troubleshooting-max-shards-open;"
                 ),
             ));
         }

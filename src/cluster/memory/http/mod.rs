@@ -1,5 +1,5 @@
 //! The cluster in memory as a server: it answers HTTP requests, as [`Elastic`](crate::cluster::Elastic) sends them,
-//! like Elasticsearch 9.2.2.
+//! like Elasticsearch 9.5.3.
 //!
 //! `filter_path` is ignored: answers have what the client reads, and little else. A request that waits for a health is
 //! answered immediately: time passes on the way to the server, not here.
