@@ -61,8 +61,7 @@ impl Migrator {
     pub(crate) fn given_up(&self, error: &Error, blockers: Vec<Blocker>, elapsed: Duration) -> Report {
         let run = Run { requests_before: 0, ..Run::begin(self) };
         let work = Work { blockers, ..Work::default() };
-        let report = run.report(Outcome::Failed, work, Some(error));
-        Report { elapsed_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX), ..report }
+        run.report_after(elapsed, Outcome::Failed, work, Some(error))
     }
 }
 
@@ -80,7 +79,10 @@ impl<'a> Run<'a> {
     }
 
     pub(super) fn report(&self, outcome: Outcome, work: Work, error: Option<&Error>) -> Report {
-        let elapsed = self.since.elapsed();
+        self.report_after(self.since.elapsed(), outcome, work, error)
+    }
+
+    fn report_after(&self, elapsed: Duration, outcome: Outcome, work: Work, error: Option<&Error>) -> Report {
         telemetry::run_ended(outcome.name(), elapsed);
         Report {
             outcome,
