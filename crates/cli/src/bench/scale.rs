@@ -312,7 +312,10 @@ mod tests {
         assert_eq!(rows, expected);
         let table = result.to_string();
         assert_eq!(table.lines().count(), 2 + expected.len(), "{table}");
-        assert!(table.contains("| in place | 5000 | 1 | 20 | 100 | one node | 50 | 2.00 | 50.0 | 60 | 40 |"), "{table}");
+        assert!(
+            table.contains("| in place | 5000 | 1 | 20 | 100 | one node | 50 | 2.00 | 50.0 | 60 | 40 |"),
+            "{table}"
+        );
     }
 
     #[test]
