@@ -118,7 +118,7 @@ impl Migrator {
                     let is_ready = plan.is_ready();
                     // While others work, the keys are read only once.
                     let lacking = match plan.unseen.is_empty() && (is_ready || !waited) {
-                        true => self.lacking_keys().await,
+                        true => self.lacking_keys(&plan).await,
                         false => Ok(None),
                     };
                     match lacking {
@@ -176,7 +176,8 @@ impl Migrator {
             work.blockers = plan.blockers;
             return Ok(Attempt::Blocked);
         }
-        plan.blockers.extend(self.lacking_keys().await?);
+        let lacking = self.lacking_keys(&plan).await?;
+        plan.blockers.extend(lacking);
         work.blockers.clone_from(&plan.blockers);
         if plan.is_nothing_to_do() && !self.delete_removed && !self.rescan {
             plan.groups.iter().for_each(|group| work.add(&Survey::default(), group));

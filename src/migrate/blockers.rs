@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Blocker;
+use super::metadata::is_behind;
 use crate::cluster::IndexState;
 use crate::layout::IndexNames;
 
@@ -21,6 +22,18 @@ pub(super) fn foreign_index(alias: &str, index: &str) -> Blocker {
         ),
     };
     Blocker { what: format!("the name {alias} leads to the index {index}, which this library did not make"), hint }
+}
+
+/// Returns the blocker of an alias that leads to two indices, as after a restore next to the live index.
+pub(super) fn several_indices(alias: &str, one: &str, other: &str) -> Blocker {
+    Blocker {
+        what: format!("the alias {alias} points to several indices: {one}, {other}"),
+        hint: format!(
+            "find out which one holds the objects (the current one has its alias {alias}-<number>-write too), and take \
+             the alias from the other: {}",
+            removal_of("<the other>", alias)
+        ),
+    }
 }
 
 /// Returns the blocker of an index that is not current but has an alias for writes, as after an alias was moved by hand
@@ -74,18 +87,54 @@ pub(super) fn removal_of(index: &str, alias: &str) -> String {
 /// Returns the blocker of generations that the alias does not lead to. A restore or a clean-up removed the alias, and a
 /// new first generation would hide their objects.
 pub(super) fn alias_missing(names: &IndexNames, indices: &BTreeMap<String, IndexState>) -> Option<Blocker> {
+    aliases_missing(names, indices, |generation| vec![names.alias().to_owned(), names.write_alias(generation)])
+}
+
+/// Returns the blocker of the control index if its alias does not lead to it, or also to another index. Without
+/// the alias no key would seem to be in use, and no lease and no claim could be taken.
+pub(super) fn control_misled(names: &IndexNames, indices: &BTreeMap<String, IndexState>) -> Option<Blocker> {
+    misled(names, indices, || aliases_missing(names, indices, |_| vec![names.alias().to_owned()]))
+}
+
+/// Returns the blocker of the quarantine if its alias does not lead to it, or also to another index. Without the
+/// alias the quarantine would seem to be empty.
+pub(super) fn quarantine_misled(names: &IndexNames, indices: &BTreeMap<String, IndexState>) -> Option<Blocker> {
+    misled(names, indices, || alias_missing(names, indices))
+}
+
+/// Returns the blocker of an alias that leads to several indices or to one of others, or `missing` if it leads to none.
+fn misled(
+    names: &IndexNames,
+    indices: &BTreeMap<String, IndexState>,
+    missing: impl FnOnce() -> Option<Blocker>,
+) -> Option<Blocker> {
+    let alias = names.alias();
+    let mut behind = indices.iter().filter(|(name, state)| is_behind(alias, name, state)).map(|(name, _)| name);
+    match (behind.next(), behind.next()) {
+        (None, _) => missing(),
+        (Some(one), Some(other)) => Some(several_indices(alias, one, other)),
+        (Some(index), None) => names.generation(index).is_none().then(|| foreign_index(alias, index)),
+    }
+}
+
+/// Returns the blocker of generations without the aliases that `aliases` returns for the newest of them.
+fn aliases_missing(
+    names: &IndexNames,
+    indices: &BTreeMap<String, IndexState>,
+    aliases: impl FnOnce(u32) -> Vec<String>,
+) -> Option<Blocker> {
     let generations: Vec<&String> = indices.keys().filter(|index| names.generation(index).is_some()).collect();
     let newest = *generations.last()?;
-    let (alias, write_alias) = (names.alias(), names.write_alias(names.generation(newest)?));
     let all = generations.iter().map(|index| index.as_str()).collect::<Vec<_>>().join(", ");
-    let add = |alias: &str| format!("{{\"add\":{{\"index\":\"{newest}\",\"alias\":\"{alias}\",\"is_hidden\":true}}}}");
+    let add =
+        |alias: String| format!("{{\"add\":{{\"index\":\"{newest}\",\"alias\":\"{alias}\",\"is_hidden\":true}}}}");
+    let actions: Vec<String> = aliases(names.generation(newest)?).into_iter().map(add).collect();
     Some(Blocker {
-        what: format!("the alias {alias} is missing, and there are indices that it once led to: {all}"),
+        what: format!("the alias {} is missing, and there are indices that it once led to: {all}", names.alias()),
         hint: format!(
             "find out which one holds the objects; if it is {newest}, give it its aliases back: POST /_aliases \
-             {{\"actions\":[{},{}]}}",
-            add(alias),
-            add(&write_alias)
+             {{\"actions\":[{}]}}",
+            actions.join(",")
         ),
     })
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::blockers::{alias_missing, block_of, foreign_index, other_write_alias, removal_of, still_written_to};
+use super::blockers::{alias_missing, block_of, foreign_index, other_write_alias, several_indices, still_written_to};
 use super::carry::Carried;
 use super::metadata::{GroupMetadata, is_behind};
 use super::plan::CurrentIndex;
@@ -76,14 +76,7 @@ fn plan_existing(group: &mut GroupPlan, found: &GroupMetadata, blockers: &mut Ve
         }
         (Some(index), None) => index,
         (Some((one, _)), Some((other, _))) => {
-            blockers.push(Blocker {
-                what: format!("the alias {alias} points to several indices: {one}, {other}"),
-                hint: format!(
-                    "find out which one holds the objects (the current one has its alias {alias}-<number>-write too), \
-                     and take the alias from the other: {}",
-                    removal_of("<the other>", alias)
-                ),
-            });
+            blockers.push(several_indices(alias, one, other));
             return Ok(());
         }
     };
@@ -160,7 +153,7 @@ fn has_other_field_type(current: &Value, wanted: &Value) -> bool {
 /// Returns whether this software cannot work with the indices, whatever other nodes do.
 pub(super) fn is_beyond_others(plan: &Plan) -> bool {
     let cannot_run = |group: &GroupPlan| group.types.iter().any(|plan| type_blocker(&group.index, plan).is_some());
-    !plan.unseen.is_empty() || !plan.moved_types.is_empty() || plan.groups.iter().any(cannot_run)
+    !plan.unseen.is_empty() || plan.control_misled || !plan.moved_types.is_empty() || plan.groups.iter().any(cannot_run)
 }
 
 /// Returns the blocker of an older node whose fields a newer copy changed. An older node can run next to newer ones as

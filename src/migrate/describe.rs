@@ -36,7 +36,8 @@ impl Migrator {
             plan.groups.iter().for_each(|group| work.add(&Survey::default(), group));
             return Ok((plan, None));
         }
-        plan.blockers.extend(self.lacking_keys().await?);
+        let lacking = self.lacking_keys(&plan).await?;
+        plan.blockers.extend(lacking);
         let obstacles = self.obstacles(&plan, preflight::SHORT_PATIENCE).await?;
         plan.blockers.extend(obstacles.blockers);
         work.skipped = obstacles.skipped;
@@ -77,9 +78,11 @@ impl Migrator {
         let mut plan = self.plan_for_operator().await?;
         let obstacles = self.obstacles(&plan, preflight::SHORT_PATIENCE).await?;
         plan.blockers.extend(obstacles.blockers);
-        let sees_control = !self.engine.prefix.control().all().iter().any(|name| plan.unseen.contains(name));
+        let hides_control = self.engine.prefix.control().all().iter().any(|name| plan.unseen.contains(name));
+        let sees_control = !hides_control && !plan.control_misled;
         if sees_control {
-            plan.blockers.extend(self.lacking_keys().await?);
+            let lacking = self.lacking_keys(&plan).await?;
+            plan.blockers.extend(lacking);
         }
         let survey = self.survey_of_all(&plan).await?;
         let mut lease = if sees_control { self.lease_status().await? } else { None };

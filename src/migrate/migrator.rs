@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::blockers::block_of;
+use super::blockers::{block_of, control_misled, quarantine_misled};
 use super::decide::{new_plans, plan};
 use super::metadata::{GroupMetadata, is_behind};
 use super::moved::{self, Moved};
@@ -198,6 +198,10 @@ impl Migrator {
                 .iter()
                 .any(|names| names.generation(name).is_some() || is_behind(names.alias(), name, state))
         };
+        let misled = control_misled(&control, &all);
+        plan.control_misled = misled.is_some();
+        plan.blockers.extend(misled);
+        plan.blockers.extend(quarantine_misled(&self.quarantine.names(), &all));
         plan.has_control = all.iter().any(|(name, state)| is_behind(control.alias(), name, state));
         plan.blockers.extend(all.iter().filter(is_ours).filter_map(|(name, state)| block_of(name, state, false)));
         self.add_missing_transforms(&mut plan).await?;
@@ -214,8 +218,12 @@ impl Migrator {
         Ok(self.engine.cluster.indices(&[names.alias(), &names.any()]).await?)
     }
 
-    /// Returns the blocker of a node that lacks keys which are in use. Sends at most one request.
-    pub(super) async fn lacking_keys(&self) -> Result<Option<Blocker>> {
+    /// Returns the blocker of a node that lacks keys which are in use. Sends at most one request, and none if the plan
+    /// says that the keys in use cannot be read.
+    pub(super) async fn lacking_keys(&self, plan: &Plan) -> Result<Option<Blocker>> {
+        if plan.control_misled {
+            return Ok(None);
+        }
         let lacking =
             self.engine.keys.lacking(self.engine.encryption.key_ring().as_deref(), &self.engine.registry).await?;
         Ok(lacking.map(|lacking| Blocker { what: lacking.what(), hint: lacking.hint() }))

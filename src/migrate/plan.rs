@@ -47,6 +47,9 @@ pub struct Plan {
     pub unregistered_indices: Vec<String>,
     /// Whether the control index exists. A migration creates it if it is missing.
     pub(super) has_control: bool,
+    /// Whether the alias of the control index does not lead to it alone, so that nothing can be read there. A blocker
+    /// says so.
+    pub(super) control_misled: bool,
 }
 
 impl Plan {
