@@ -13,6 +13,7 @@
 #![allow(missing_docs, clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod attacker;
+mod backup;
 mod bad_documents;
 mod batches;
 mod carried;
@@ -53,6 +54,7 @@ mod proof;
 mod proxy;
 mod real_input;
 mod repository;
+mod restores;
 mod sealing;
 mod secured;
 mod server;
@@ -94,7 +96,8 @@ fn main() -> ExitCode {
             .flatten()
             .collect();
     // A test that passes deletes its indices by a pattern, and the indices of those that fail are many on a bad day.
-    let settings = ["--setting", "action.destructive_requires_name=false", "--setting", "cluster.max_shards_per_node=5000"];
+    let settings =
+        ["--setting", "action.destructive_requires_name=false", "--setting", "cluster.max_shards_per_node=5000"];
     let options: Vec<&str> = options.iter().map(String::as_str).chain(["--heap", "1g"]).chain(settings).collect();
     let server = match Server::start(&options) {
         Ok(server) => server,
@@ -162,6 +165,7 @@ const MODULES: &[(Trials, On)] = &[
     (platform_binary::trials, On::Server),
     (platform_types::trials, On::Server),
     (repository::trials, On::Both),
+    (restores::trials, On::Server),
     (sealing::trials, On::Both),
     (secured::trials, On::Server),
     (tokens::trials, On::Both),

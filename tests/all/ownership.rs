@@ -15,6 +15,7 @@ use saved_objects::repository::{Create, Delete, ObjectKey};
 use saved_objects::rotation::KeyRotation;
 use serde_json::json;
 
+use crate::backup::Backup;
 use crate::context::{Context, KEY, MEMORY, registry};
 use crate::faults;
 use crate::hints::{blocker, hint};
@@ -262,45 +263,32 @@ async fn the_alias_moved_back_by_hand_loses_nothing(context: Context) {
     assert!(has(&context, &second, "3").await);
 }
 
-/// A backup of one index: a snapshot.
-enum Backup {
+/// A snapshot of one index.
+enum Kept {
     Memory(Box<Snapshot>),
-    /// The path of the snapshot, and the path of its repository.
-    Server(String, String),
+    Server(Backup),
 }
 
-impl Backup {
+impl Kept {
     /// Takes the snapshot. The server must have a folder for it.
     async fn of(context: &Context, index: &str) -> Self {
-        if let Some(memory) = &context.memory {
-            return Self::Memory(Box::new(memory.snapshot(&[index]).expect("it is there")));
+        match &context.memory {
+            Some(memory) => Self::Memory(Box::new(memory.snapshot(&[index]).expect("it is there"))),
+            None => Self::Server(Backup::of(context, index).await),
         }
-        let repository = format!("/_snapshot/{}", context.prefix);
-        let place = json!({"type": "fs", "settings": {"location": context.prefix.to_string()}});
-        let made = context.raw("PUT", &repository, Some(place)).await;
-        assert_eq!(made["acknowledged"], true, "{made}");
-        let snapshot = format!("{repository}/one");
-        let body = json!({"indices": index, "include_global_state": false});
-        let taken = context.raw("PUT", &format!("{snapshot}?wait_for_completion=true"), Some(body)).await;
-        assert_eq!(taken["snapshot"]["state"], "SUCCESS", "{taken}");
-        Self::Server(snapshot, repository)
     }
 
     /// Restores the snapshot with its aliases, next to the existing indices.
-    async fn restore(&self, context: &Context, index: &str) {
+    async fn restore(self, context: &Context, index: &str) {
         match self {
             Self::Memory(snapshot) => {
                 let options = RestoreOptions { with_aliases: true, over_closed: false };
                 let memory = context.memory.as_ref().expect("it is in memory");
-                memory.restore(snapshot, index, options).expect("restored");
+                memory.restore(&snapshot, index, options).expect("restored");
             }
-            Self::Server(snapshot, repository) => {
-                let body = json!({"indices": index, "include_aliases": true, "include_global_state": false});
-                let path = format!("{snapshot}/_restore?wait_for_completion=true");
-                let restored = context.raw("POST", &path, Some(body)).await;
-                assert_eq!(restored["snapshot"]["shards"]["failed"], 0, "{restored}");
-                context.raw("DELETE", snapshot, None).await;
-                context.raw("DELETE", repository, None).await;
+            Self::Server(backup) => {
+                backup.restore(index).await;
+                backup.delete().await;
             }
         }
     }
@@ -312,7 +300,7 @@ pub(crate) async fn a_restored_generation_loses_nothing(context: Context) {
         let names = context.prefix.group("notes");
         let (first, second) = (names.index(1), names.index(2));
         create(&context, before(), "1").await;
-        let backup = Backup::of(&context, &first).await;
+        let backup = Kept::of(&context, &first).await;
         create(&context, after(), "2").await;
         let dropped = context.migrator(after()).drop_old().await;
         assert_eq!(dropped.dropped, std::slice::from_ref(&first), "{dropped:?}");
@@ -342,7 +330,7 @@ pub(crate) async fn a_number_is_not_given_again_after_a_restore(context: Context
     let names = context.prefix.group("notes");
     let (first, second) = (names.index(1), names.index(2));
     create(&context, before(), "1").await;
-    let backup = Backup::of(&context, &first).await;
+    let backup = Kept::of(&context, &first).await;
     let store = context.store(after()).await;
     let key = ObjectKey::new("note", "1");
     let stale = store.repository().get(&key).await.expect("copied").version;

@@ -134,13 +134,16 @@ pub(crate) fn stop_own_server() {
     drop(OWN_SERVER.blocking_lock().take());
 }
 
+/// The folder of the server's snapshots.
+macro_rules! snapshots {
+    () => {
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/elasticsearch-faults/snapshots")
+    };
+}
+
 /// The server accepts requests of 1 MB at most, and snapshots.
-const LIMITED: &[&str] = &[
-    "--setting",
-    "http.max_content_length=1mb",
-    "--setting",
-    concat!("path.repo=", env!("CARGO_MANIFEST_DIR"), "/../../target/elasticsearch-faults/snapshots"),
-];
+const LIMITED: &[&str] =
+    &["--setting", "http.max_content_length=1mb", "--setting", concat!("path.repo=", snapshots!())];
 
 /// Returns the server with one node, for as long as the turn is held.
 pub(crate) async fn single_node(context: &Context) -> (Turn, Arc<Server>, Context) {
@@ -154,7 +157,13 @@ pub(crate) async fn single_node(context: &Context) -> (Turn, Arc<Server>, Contex
 }
 
 async fn start_own(options: &'static [&str]) -> Arc<Server> {
-    let start = move || Server::start_own("elasticsearch-faults", options).expect("the server starts");
+    let start = move || {
+        // A test that failed leaves its snapshot there, whose name would be taken.
+        match std::fs::remove_dir_all(snapshots!()) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => panic!("the old snapshots: {error}"),
+            _ => Server::start_own("elasticsearch-faults", options).expect("the server starts"),
+        }
+    };
     Arc::new(tokio::task::spawn_blocking(start).await.expect("started"))
 }
 

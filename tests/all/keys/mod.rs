@@ -45,14 +45,14 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
 
 /// The first key of the tests' objects is [`KEY`].
 const OLD: &str = KEY;
-const NEW: &str = "a new key for tests only: 0123456789abcdef";
+pub(crate) const NEW: &str = "a new key for tests only: 0123456789abcdef";
 
-fn ring(primary: &str, others: &[&str]) -> KeyRing {
+pub(crate) fn ring(primary: &str, others: &[&str]) -> KeyRing {
     KeyRing::new(primary.into(), others.iter().map(|other| SecretString::from(*other)).collect()).expect("fine keys")
 }
 
 /// Returns the id of a key.
-fn id(secret: &str) -> String {
+pub(crate) fn id(secret: &str) -> String {
     ring(secret, &[]).primary_key_id().to_string()
 }
 
@@ -61,7 +61,7 @@ fn encryption(context: &Context, ring: KeyRing) -> EncryptionService {
 }
 
 /// Returns the ids that the `keys` document has.
-async fn in_use(context: &Context) -> Vec<String> {
+pub(crate) async fn in_use(context: &Context) -> Vec<String> {
     let alias = context.prefix.group("control").alias().to_owned();
     if context.cluster().indices(&[&alias]).await.expect("answered").is_empty() {
         return Vec::new();

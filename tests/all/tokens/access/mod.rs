@@ -10,6 +10,7 @@ pub(super) mod provider;
 mod races;
 mod refreshes;
 mod remote;
+mod restored;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +38,7 @@ pub(super) fn trials(url: &str) -> Vec<Trial> {
     if url == MEMORY {
         trials.extend([late::trials(url), interleavings::trials(url)]);
     } else {
-        trials.extend([processes::trials(url), network::trials(url)]);
+        trials.extend([processes::trials(url), network::trials(url), restored::trials(url)]);
     }
     trials.into_iter().flatten().collect()
 }
