@@ -4,13 +4,14 @@
 //! All flows run in their own process, so that the log has no lines of other tests, and print every result.
 //!
 //! [`citations`] checks that comments and pages cite only what is in the repository, [`floors`] that modules use only
-//! modules above them.
+//! modules above them, [`packages`] that what is published is complete.
 
 mod citations;
 mod floors;
 mod flows;
 mod needles;
 mod operator_flows;
+mod packages;
 
 use std::process::Stdio;
 
@@ -45,7 +46,8 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
             url,
             no_secret_is_told,
             citations::what_is_cited_exists,
-            floors::modules_use_only_what_is_above_them
+            floors::modules_use_only_what_is_above_them,
+            packages::packages_have_what_they_need,
         ),
         Some(_) => named_trials!(url, the_flows),
     }
