@@ -27,6 +27,7 @@ pub(crate) fn trials(url: &str) -> Vec<Trial> {
         a_missing_alias_for_writes_is_given_back,
         an_index_without_the_field_of_the_nonce_gets_it,
         a_missing_alias_is_a_blocker,
+        a_control_index_without_its_alias_is_a_blocker,
         an_alias_on_two_indices_is_a_blocker,
         an_index_under_the_name_of_the_alias_is_a_blocker,
         an_alias_of_ours_on_an_index_of_others_is_a_blocker,
@@ -181,6 +182,18 @@ async fn a_missing_alias_is_a_blocker(context: Context) {
     context.cluster().update_aliases(&remove).await.expect("removed");
     let blocker = blocker(&context, newest).await;
     assert!(blocker.what.contains("is missing"), "{blocker:?}");
+    hint(&context, &blocker, &[]).await;
+    assert_migrates(&context).await;
+}
+
+/// Without it, no key would seem to be in use.
+async fn a_control_index_without_its_alias_is_a_blocker(context: Context) {
+    seed(&context).await;
+    let names = context.prefix.group("control");
+    let remove = [AliasAction::Remove { index: names.index(1), alias: names.alias().to_owned() }];
+    context.cluster().update_aliases(&remove).await.expect("removed");
+    let blocker = blocker(&context, newest).await;
+    assert!(blocker.what.starts_with(&format!("the alias {} is missing", names.alias())), "{blocker:?}");
     hint(&context, &blocker, &[]).await;
     assert_migrates(&context).await;
 }
