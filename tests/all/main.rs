@@ -108,11 +108,7 @@ fn main() -> ExitCode {
     let options: Vec<&str> = options.iter().map(String::as_str).chain(["--heap", "1g"]).chain(settings).collect();
     let server = match Server::start(&options) {
         Ok(server) => server,
-        Err(error) => {
-            eprintln!("the server for the tests could not be started: {error}");
-            println!("{}", Closing { passed: 0, failed: 1, skipped: 0 });
-            return ExitCode::FAILURE;
-        }
+        Err(error) => return server::not_started("the server for the tests", &error),
     };
     let conclusion = libtest_mimic::run(&arguments, trials(server.as_ref().map_or(ABSENT, Server::url)));
     faults::stop_own_server();

@@ -437,7 +437,7 @@ async fn patterns_and_conditions_without_end_are_told(context: Context) {
     };
     // Conditions on one field each, which the library does not merge.
     let many = |count: i64| Find::new().filter(Filter::or((0..count).map(|number| Filter::range("count", number..))));
-    let error = find(repository, many(30_000)).await.expect_err("too many");
+    let error = find(repository, many(40_000)).await.expect_err("too many");
     assert_eq!(error.kind(), ErrorKind::Invalid);
     let text = normalized(&context, &error);
     assert!(

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, ExitCode, Output, Stdio};
 use std::sync::Mutex;
 
 use clap::{Args, FromArgMatches};
@@ -187,6 +187,14 @@ impl fmt::Display for Closing {
         }
         write!(f, "{passed} passed, {failed} failed, {skipped} skipped")
     }
+}
+
+/// Reports a server that did not start as the one failure of the run.
+pub(crate) fn not_started(name: &str, error: &str) -> ExitCode {
+    eprintln!("{name} could not be started: {error}");
+    println!("test result: FAILED. 0 passed; 1 failed; 0 ignored");
+    println!("{}", Closing { passed: 0, failed: 1, skipped: 0 });
+    ExitCode::FAILURE
 }
 
 impl Drop for Server {

@@ -3,6 +3,7 @@
 //! `cargo test --test conformance` runs all clusters, `cargo test --test conformance -- memory 8.19.0` some.
 #![allow(missing_docs, clippy::disallowed_methods, clippy::expect_used, clippy::panic)]
 
+#[allow(dead_code, reason = "the other test binary uses more of it")]
 #[path = "../all/server.rs"]
 mod server;
 
@@ -63,11 +64,7 @@ fn main() -> ExitCode {
                 eprintln!("{name}: skipped");
                 skipped += conformance::cases().count();
             }
-            Err(error) => {
-                eprintln!("{name} could not be started: {error}");
-                println!("{}", Closing { passed: 0, failed: 1, skipped: 0 });
-                return ExitCode::FAILURE;
-            }
+            Err(error) => return server::not_started(name, &error),
         }
     }
     print(&columns, skipped)
