@@ -129,7 +129,8 @@ impl Demo<'_> {
 
         self.story.chapter("The plan");
         let migrator = self.migrator(tokens::types()?)?;
-        let plan = migrator.describe().await;
+        let planning = migrator.describe();
+        let plan = progress::watch(self.output, self.environment.clock(), migrator.progress(), planning).await;
         report::describe(&plan, self.output.indented());
 
         self.story.chapter("The migration to model version 2");
