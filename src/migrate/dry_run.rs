@@ -48,12 +48,7 @@ impl Migrator {
 
 impl DryRun {
     /// Examines the documents that a query finds, and tells `examined` their number after each page.
-    pub(super) async fn over(
-        self,
-        cluster: &Arc<dyn Cluster>,
-        query: Query,
-        examined: impl Fn(u64),
-    ) -> Result<Pass> {
+    pub(super) async fn over(self, cluster: &Arc<dyn Cluster>, query: Query, examined: impl Fn(u64)) -> Result<Pass> {
         let mut found = Pass::default();
         let environment = self.conversion.environment();
         let scan = Scan { cluster, environment, index: &self.group.index, query, pace: None };

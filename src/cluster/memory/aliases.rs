@@ -68,7 +68,10 @@ pub(super) fn is_alias(name: &str) -> ClusterError {
 
 pub(super) fn check_alias_name(state: &State, alias: &str) -> ClusterResult<()> {
     match state.indices.contains_key(alias) {
-        true => Err(invalid_alias(alias, "an index, data stream, ESQL view, or ESQL dataset exists with the same name as the alias")),
+        true => Err(invalid_alias(
+            alias,
+            "an index, data stream, ESQL view, or ESQL dataset exists with the same name as the alias",
+        )),
         false => check_name(alias, "alias").map_err(|reason| invalid_alias(alias, &reason)),
     }
 }

@@ -356,7 +356,11 @@ pub(super) async fn the_command_line_says_what_it_did(context: Context) {
     let without = keys(&["rotate"], &[]).await;
     assert_eq!(without.code, 1, "there is no key to encrypt with: {without:?}");
     let forgotten = keys(&["forget", &id(NEW), "--json"], &[(primary, OLD)]).await;
-    assert_eq!((forgotten.code, forgotten.json()), (0, json!({ "dry_run": false, "forgotten": id(NEW) })), "{forgotten:?}");
+    assert_eq!(
+        (forgotten.code, forgotten.json()),
+        (0, json!({ "dry_run": false, "forgotten": id(NEW) })),
+        "{forgotten:?}"
+    );
     assert_eq!(keys(&["forget", "hunter2"], &[]).await.code, 64);
     for ran in [&missing, &blocked, &status, &rotated, &back, &forgotten] {
         let text = format!("{}{}", ran.out, ran.err);
