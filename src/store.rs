@@ -349,7 +349,7 @@ impl SavedObjectsBuilder {
     pub async fn start(self, start: Start) -> Result<SavedObjects> {
         telemetry::describe();
         let span = telemetry::start(&self.prefix, start);
-        self.started(start).instrument(span).await
+        Box::pin(self.started(start)).instrument(span).await
     }
 
     async fn started(self, start: Start) -> Result<SavedObjects> {

@@ -65,7 +65,7 @@ impl Migrator {
         let (mut replans, mut pauses, mut snapshot_waits) = (0, lease::pauses(), 0_u32);
         loop {
             let attempted = match self.engine.environment.stop().check() {
-                Ok(()) => self.attempt(&refused, lease, &mut work).await,
+                Ok(()) => Box::pin(self.attempt(&refused, lease, &mut work)).await,
                 Err(stopped) => Err(stopped),
             };
             let error = match attempted {
@@ -236,7 +236,9 @@ impl Migrator {
             lease.during(self.open_indices(&plan, work)).await?;
             return Ok(Attempt::Paused(pause));
         }
-        lease.during(self.pausing(self.execute(&plan, &survey, work))).await
+        // On the heap, since a start within a start-up of a platform leaves little of a thread's stack.
+        let executing = Box::pin(self.execute(&plan, &survey, work));
+        lease.during(self.pausing(executing)).await
     }
 
     /// Plans a conversion for each group that is at the registered versions but has documents to convert.
@@ -310,7 +312,7 @@ impl Migrator {
             }
             let before = report.documents;
             let span = telemetry::migration(group.names.alias(), group.way);
-            let executed = executor.run(report, &mut work.bad, &mut work.has_healed).instrument(span).await;
+            let executed = Box::pin(executor.run(report, &mut work.bad, &mut work.has_healed)).instrument(span).await;
             let has_ended_early = |error: &Error| Stopped::is_cause_of(error) || Paused::is_cause_of(error);
             if executed.as_ref().is_err_and(has_ended_early) && group.way == Way::InPlace {
                 // A pass that ended early returns no counts, but what it wrote stays.
