@@ -87,7 +87,7 @@ pub(super) async fn run(
     };
     let mut migrator = store.migrator();
     if arguments.pause {
-        let paused = migrator.pause(&operator()).await?;
+        let paused = migrator.pause(&operator(environment)).await?;
         output.say(format!("{}; `saved-objects migrate --resume` lets them continue", since(&paused)));
         output.document(&PausedDocument { paused })?;
         return Ok(Exit::Done);
@@ -157,11 +157,13 @@ pub(super) fn since(Pause { since, by }: &Pause) -> String {
 }
 
 /// Returns the user and the machine that this process runs as and on, for those who find a pause.
-fn operator() -> String {
+fn operator(environment: &Environment) -> String {
     let name = |variable: &&str| std::env::var(variable).ok().filter(|name| !name.is_empty());
     let user = ["USER", "LOGNAME"].iter().find_map(name).unwrap_or_else(|| "an operator".to_owned());
-    let machine = rustix::system::uname();
-    format!("{user} on {}", machine.nodename().to_string_lossy())
+    match &environment.process().host {
+        Some(host) => format!("{user} on {host}"),
+        None => user,
+    }
 }
 
 /// Deletes the generations that are kept, after the question whether to do so, or says which would be deleted. Returns
