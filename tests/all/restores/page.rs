@@ -112,10 +112,11 @@ impl Operator<'_> {
         answer
     }
 
-    /// Runs a command.
+    /// Runs a command. Answers the question that it asks on a terminal.
     pub(super) async fn run(&self, step: &Step) -> Ran {
         let Step::Command(words) = step else { panic!("{step:?} is no command") };
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let answer = words.iter().any(|word| word == "--drop-old").then_some("--yes");
+        let words: Vec<&str> = words.iter().map(String::as_str).chain(answer).collect();
         match words.iter().position(|word| *word == "--prefix") {
             None => so_with(self.context, self.release, &words, self.keys).await,
             Some(at) => {

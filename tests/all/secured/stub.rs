@@ -98,7 +98,7 @@ pub(super) struct Stub {
 }
 
 /// What a node answers about itself.
-pub(super) const NODE: &str = r#"{"nodes":{"a":{"version":"9.9.9"}}}"#;
+pub(super) const NODE: &str = r#"{"version":{"number":"9.9.9"},"nodes":{"a":{"version":"9.9.9"}}}"#;
 
 impl Stub {
     /// Starts a stub that answers every request as a node does.
