@@ -2,6 +2,7 @@
 //! ends its pass, undoes a copy, keeps the lease and waits.
 
 use std::convert::Infallible;
+use std::fmt;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -28,6 +29,12 @@ pub struct Pause {
     pub since: String,
     /// Who ordered it.
     pub by: String,
+}
+
+impl fmt::Display for Pause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.blocker().what)
+    }
 }
 
 impl Pause {

@@ -88,14 +88,14 @@ pub(super) async fn run(
     let mut migrator = store.migrator();
     if arguments.pause {
         let paused = migrator.pause(&operator(environment)).await?;
-        output.say(format!("{}; `saved-objects migrate --resume` lets them continue", since(&paused)));
+        output.say(format!("{}; `saved-objects migrate --resume` lets them continue", paused));
         output.document(&PausedDocument { paused })?;
         return Ok(Exit::Done);
     }
     if arguments.resume {
         let resumed = migrator.resume().await?;
         output.say(match &resumed {
-            Some(pause) => format!("{}: no longer; they continue", since(pause)),
+            Some(pause) => format!("{}: no longer; they continue", pause),
             None => "migrations were not paused".to_owned(),
         });
         output.document(&ResumedDocument { resumed })?;
@@ -149,11 +149,6 @@ pub(super) async fn run(
         Outcome::Blocked => Exit::Blocked,
         Outcome::Failed => Exit::Failed,
     })
-}
-
-/// Returns the words for a pause.
-pub(super) fn since(Pause { since, by }: &Pause) -> String {
-    format!("migrations are paused since {since} by {by}")
 }
 
 /// Returns the user and the machine that this process runs as and on, for those who find a pause.

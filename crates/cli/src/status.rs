@@ -7,7 +7,7 @@ use crate::exit::Exit;
 use crate::output::Output;
 use crate::table::Table;
 use crate::terminal::duration;
-use crate::{migrate, report, sight};
+use crate::{report, sight};
 use saved_objects::Result;
 use saved_objects::environment::Environment;
 use saved_objects::migrate::{LeaseHolder, LeaseStatus, Status};
@@ -57,7 +57,7 @@ fn describe(status: &Status, now: Timestamp, output: Output) {
         describe_lease(lease, now, output);
     }
     if let Some(pause) = status.paused.as_ref().filter(|_| status.blockers.is_empty()) {
-        output.say(format!("{}; `saved-objects migrate --resume` lets them continue", migrate::since(pause)));
+        output.say(format!("{}; `saved-objects migrate --resume` lets them continue", pause));
     }
     let closed = status.indices.iter().filter_map(|index| index.closed.as_ref());
     for closed in closed.filter(|closed| !status.blockers.contains(closed)) {

@@ -112,7 +112,7 @@ impl KeysInUse {
         Ok(keys)
     }
 
-    /// Returns the keys in use that `ring` lacks. Sends one request, or none if no type of `registry` encrypts.
+    /// Returns the keys in use that `ring` lacks. Sends one request, unless no type of `registry` encrypts.
     ///
     /// # Errors
     /// Those of [`Control::read`].

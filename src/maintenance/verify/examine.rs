@@ -146,7 +146,7 @@ impl Examiner {
     }
 
     /// Returns the secrets of a document of the index with this `_meta`, and whether each can be decrypted as it is
-    /// stored. Returns none if the document is malformed or its type is not registered.
+    /// stored. The list is empty if the document is malformed or its type is not registered.
     pub(super) fn secrets(&self, meta: &IndexMeta, hit: &Hit) -> Vec<VerifiedSecret> {
         let Ok(document) = StoredDocument::from_source(hit.source.get().as_bytes()) else { return Vec::new() };
         let Some(definition) = self.registry.get(&document.type_name) else { return Vec::new() };
